@@ -1,0 +1,1 @@
+//! Proves the chain's head consistent, cosigns it and publishes it in Git.

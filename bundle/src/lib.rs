@@ -1,0 +1,1 @@
+//! Writes and reads bundles: the files that let someone verify offline.

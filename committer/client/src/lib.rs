@@ -1,0 +1,1 @@
+//! The committer's HTTP interface: its types and a client.

@@ -1,0 +1,1 @@
+//! Appends signed statements to the chain, signs checkpoints, serves and publishes the log.

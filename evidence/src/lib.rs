@@ -1,0 +1,1 @@
+//! What can be proven: events, trees, notes, statements, entries, the chain, checkpoints, proofs and policies.

@@ -1,0 +1,1 @@
+//! Batches, hashes, signs and submits the events of each partition.

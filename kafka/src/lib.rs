@@ -1,0 +1,1 @@
+//! Kafka records as events, byte for byte, and what a sealer must know of a cluster.

@@ -1,0 +1,1 @@
+//! Key files and the synced state files beside them.

@@ -1,0 +1,1 @@
+//! What every service needs around its work: shutdown, health and metrics listener, backoff, configuration.

@@ -1,0 +1,2 @@
+//! The `streamseal` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tests of the whole line against real Kafka, PostgreSQL and Git.

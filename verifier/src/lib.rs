@@ -1,0 +1,1 @@
+//! Verifies events, statements, the chain and its anchors offline.
