@@ -1,0 +1,215 @@
+//! The bodies and queries of the HTTP interface.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decimal;
+
+/// Limits that both sides know.
+pub mod caps {
+    /// Statements in one request.
+    pub const STATEMENTS: usize = 64;
+    /// Bytes of one statement, signatures included.
+    pub const STATEMENT_BYTES: usize = 16 * 1024;
+    /// Bytes of the body of a submission: 64 statements of 16 KiB with room for JSON's escapes.
+    pub const SUBMIT_BODY_BYTES: usize = 3 * 1024 * 1024;
+    /// Entries in one answer about a stream.
+    pub const STREAM_ENTRIES: u32 = 1_000;
+}
+
+/// Codes of refusals that are not the chain's own (those come from `evidence::chain::Refusal::code`).
+pub mod code {
+    /// The statement is not a well-formed note of a known kind: its text will never be accepted.
+    pub const MALFORMED: &str = "malformed";
+    /// The statement is of a kind or version that this committer does not know.
+    pub const UNSUPPORTED: &str = "unsupported";
+    /// The statement or the request is above a limit of [`super::caps`].
+    pub const TOO_LARGE: &str = "too-large";
+    /// The request is not what the interface takes: a bad query, path or JSON body.
+    pub const BAD_REQUEST: &str = "bad-request";
+    /// There is no such entry, tile, checkpoint or covering entry (yet).
+    pub const NOT_FOUND: &str = "not-found";
+    /// The queue is full or the database away: nothing is known about the request's outcome. Submit the same again.
+    pub const UNAVAILABLE: &str = "unavailable";
+}
+
+/// `POST /v1/statements`: statements in order, all of one stream or all by the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// The texts of the signed notes, 1 to [`caps::STATEMENTS`].
+    pub statements: Vec<String>,
+}
+
+/// What became of a submission: the accepted prefix, and why it stopped there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmitResponse {
+    /// One for each statement of the accepted prefix, in the request's order. A statement that the chain held already
+    /// is answered with the entry it became then.
+    pub accepted: Vec<Accepted>,
+    /// The first statement that was refused. Those after it were not looked at.
+    pub stopped: Option<Stopped>,
+    /// The cursor after this request of the stream of the last statement looked at. None for statements without a
+    /// stream.
+    pub cursor: Option<Cursor>,
+}
+
+/// A statement's place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Its entry's number.
+    #[serde(with = "decimal")]
+    pub seq: u64,
+    /// The exact text of the entry.
+    pub entry: String,
+}
+
+/// A refusal: the same statement will be refused again as long as the chain stands where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Index of the refused statement in the request.
+    pub index: usize,
+    /// Machine-readable reason: `evidence::chain::Refusal::code` or one of [`code`].
+    pub code: String,
+    /// The reason for a person, with the values that disagree.
+    pub message: String,
+}
+
+/// Where a stream stands: the answer of `GET /v1/cursors`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The newest epoch of (cluster, topic, partition); 0 when nothing was ever sealed.
+    #[serde(with = "decimal")]
+    pub epoch: u64,
+    /// First offset of that epoch.
+    #[serde(with = "decimal")]
+    pub start: u64,
+    /// Next offset to seal.
+    #[serde(with = "decimal")]
+    pub next: u64,
+    /// Kafka's topic id as the newest statement names it.
+    pub topic_id: Option<String>,
+    /// The newest statement of the stream, as the exact text of its note.
+    pub statement: Option<String>,
+    /// The entry that holds `statement`.
+    #[serde(with = "decimal::option")]
+    pub seq: Option<u64>,
+    /// The newest summary of this epoch that has events, as the exact text of its note.
+    pub last_summary: Option<String>,
+}
+
+/// Query of `GET /v1/cursors`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CursorQuery {
+    /// Kafka cluster id, or `-`.
+    pub cluster: String,
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: u32,
+}
+
+/// Query of `GET /v1/entries`: the entry whose range covers an offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoveringQuery {
+    /// Kafka cluster id, or `-`.
+    pub cluster: String,
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: u32,
+    /// Epoch of the stream.
+    pub epoch: u64,
+    /// The offset to cover.
+    pub offset: u64,
+}
+
+/// Query of `GET /v1/streams/entries`: the entries of a stream whose range ends after `from`, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamEntriesQuery {
+    /// Kafka cluster id, or `-`.
+    pub cluster: String,
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: u32,
+    /// Epoch of the stream.
+    pub epoch: u64,
+    /// Only entries that cover this offset or later ones.
+    pub from: u64,
+    /// At most so many entries, 1 to [`caps::STREAM_ENTRIES`].
+    pub limit: u32,
+}
+
+/// Query of `GET /v1/heads`: the newest heads entry with `seq < size`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadsQuery {
+    /// A chain size: entries at and after it are not considered.
+    pub size: u64,
+}
+
+/// `GET /v1/keys`: everything that ever changed the keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// The exact texts of the genesis entry and all key entries, in seq order.
+    pub entries: Vec<String>,
+}
+
+/// `GET /v1/streams/entries`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamEntries {
+    /// In offset order, which is seq order. Fewer than asked for means that there are no more now.
+    pub entries: Vec<EntryView>,
+}
+
+/// An entry and its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryView {
+    /// The entry's number.
+    #[serde(with = "decimal")]
+    pub seq: u64,
+    /// The exact text of the entry.
+    pub entry: String,
+}
+
+/// `GET /v1/heads`: a heads entry with the lines that its root stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heads {
+    /// The heads entry's number.
+    #[serde(with = "decimal")]
+    pub seq: u64,
+    /// The exact text of the heads entry.
+    pub entry: String,
+    /// The lines `cluster topic partition epoch next statement-hash`, sorted, without newlines.
+    pub lines: Vec<String>,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The ledger's origin.
+    pub origin: String,
+    /// Base64 SHA-256 of the genesis text.
+    pub genesis: String,
+    /// Entries in the chain.
+    #[serde(with = "decimal")]
+    pub size: u64,
+    /// Size of the newest signed checkpoint; 0 when there is none.
+    #[serde(with = "decimal")]
+    pub checkpoint_size: u64,
+    /// Entries published to the topic of commitments; None when this ledger was never published.
+    #[serde(with = "decimal::option")]
+    pub published_size: Option<u64>,
+}
+
+/// The body of every answer that is not a 200.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// One of [`code`].
+    pub code: String,
+    /// The reason for a person.
+    pub message: String,
+}
