@@ -1,5 +1,22 @@
 //! What can be proven: events, trees, notes, statements, entries, the chain, checkpoints, proofs and policies.
+//!
+//! Everything here is pure: bytes in, values or reasons out. No I/O, no clock, no async. The formats are those of
+//! SPEC.md; each object has one file with its type, encoder, strict decoder and tests.
 
-pub mod hash;
+pub mod chain;
+mod entry;
+mod error;
+mod hash;
+mod key;
+mod note;
+pub mod statement;
+mod stream;
+pub mod text;
 
+pub use entry::Entry;
+pub use error::Error;
 pub use hash::{Hash, sha256};
+pub use key::{Algorithm, SigningKey, VerifierKey};
+pub use note::{Note, NoteError, NoteSignature};
+pub use statement::{SignedStatement, Statement};
+pub use stream::{Partition, StreamId};

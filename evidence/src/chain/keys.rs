@@ -1,0 +1,134 @@
+use super::Refusal;
+use crate::statement::{Action, Genesis, KeyStatement, Role, TopicPattern};
+use crate::{Hash, NoteSignature, VerifierKey};
+
+/// The keys of a ledger: what was granted, and what was revoked since.
+///
+/// Names, key ids and public keys are unique over a ledger's life, so a key is found by name and id alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    granted: Vec<GrantedKey>,
+    newest: Option<(u64, Hash)>,
+    statement: Option<Hash>,
+}
+
+/// A key with what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedKey {
+    /// The key.
+    pub key: VerifierKey,
+    /// What it may do.
+    pub role: Role,
+    /// The topics that an ingest key may seal.
+    pub topics: Vec<TopicPattern>,
+    /// The entry that granted it.
+    pub granted: u64,
+    /// What ended it.
+    pub revoked: Option<Revocation>,
+}
+
+/// The end of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// The entry that revoked it.
+    pub seq: u64,
+    /// The seq from which on the operator says that its statements are not to be trusted.
+    pub distrust_from: Option<u64>,
+}
+
+impl Keys {
+    /// All keys ever granted, in the order of their grants.
+    pub fn granted(&self) -> &[GrantedKey] {
+        &self.granted
+    }
+
+    /// Seq and leaf hash of the newest entry that changed keys.
+    pub fn newest(&self) -> Option<(u64, Hash)> {
+        self.newest
+    }
+
+    /// SHA-256 of the text of the newest key statement, or of the genesis: the `prev` of the next key statement.
+    pub fn statement(&self) -> Option<Hash> {
+        self.statement
+    }
+
+    /// The key that a signature line names, revoked or not.
+    pub fn by_signature(&self, signature: &NoteSignature) -> Option<&GrantedKey> {
+        self.granted.iter().find(|g| g.key.name() == signature.name() && g.key.id() == signature.id())
+    }
+
+    /// Whether the public key was ever granted in this ledger, under any name or role.
+    pub fn knows_public_key(&self, key: &VerifierKey) -> bool {
+        self.granted.iter().any(|g| g.key.public_key() == key.public_key())
+    }
+
+    /// Checks a key statement against the keys granted so far; its signatures are checked apart.
+    pub(super) fn check(&self, statement: &KeyStatement, seq: u64) -> Result<(), Refusal> {
+        let expected = self.statement.ok_or_else(|| Refusal::WrongGenesis("a key statement before it".into()))?;
+        if statement.prev != expected {
+            return Err(Refusal::WrongKeyPrev { expected, found: statement.prev });
+        }
+        let bad = |problem: &str| Refusal::BadKey { name: statement.key.name().to_owned(), problem: problem.to_owned() };
+        match statement.action {
+            Action::Grant if self.conflicts(&statement.key) => {
+                Err(bad("its name, key id or public key was granted before"))
+            }
+            Action::Grant => Ok(()),
+            Action::Revoke => {
+                let granted = self.granted.iter().find(|g| g.key == statement.key).ok_or_else(|| bad("was not granted"))?;
+                if granted.revoked.is_some() {
+                    return Err(bad("is revoked already"));
+                }
+                if granted.role != statement.role || granted.topics != statement.topics {
+                    return Err(bad("was granted with another role or other topics"));
+                }
+                if statement.distrust_from.is_some_and(|from| from > seq) {
+                    return Err(bad("`distrust-from` lies in the future"));
+                }
+                if granted.role == Role::Operator && self.operators() == 1 {
+                    return Err(bad("is the last operator key"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn begin(&mut self, genesis: &Genesis, leaf: Hash, statement: Hash) {
+        for (key, role) in [(&genesis.operator, Role::Operator), (&genesis.log, Role::Log)] {
+            self.granted.push(GrantedKey { key: key.clone(), role, topics: Vec::new(), granted: 0, revoked: None });
+        }
+        self.newest = Some((0, leaf));
+        self.statement = Some(statement);
+    }
+
+    /// Takes over a key statement that was checked.
+    pub(super) fn change(&mut self, statement: &KeyStatement, seq: u64, leaf: Hash, hash: Hash) {
+        let KeyStatement { action, role, key, topics, distrust_from, .. } = statement;
+        match action {
+            Action::Grant => self.granted.push(GrantedKey {
+                key: key.clone(),
+                role: *role,
+                topics: topics.clone(),
+                granted: seq,
+                revoked: None,
+            }),
+            Action::Revoke => {
+                for granted in self.granted.iter_mut().filter(|g| g.key == *key) {
+                    granted.revoked = Some(Revocation { seq, distrust_from: *distrust_from });
+                }
+            }
+        }
+        self.newest = Some((seq, leaf));
+        self.statement = Some(hash);
+    }
+
+    fn conflicts(&self, key: &VerifierKey) -> bool {
+        self.granted.iter().any(|g| {
+            g.key.name() == key.name() || g.key.id() == key.id() || g.key.public_key() == key.public_key()
+        })
+    }
+
+    fn operators(&self) -> usize {
+        self.granted.iter().filter(|g| g.role == Role::Operator && g.revoked.is_none()).count()
+    }
+}

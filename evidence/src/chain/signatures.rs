@@ -1,0 +1,111 @@
+use super::{GrantedKey, Keys, Refusal};
+use crate::statement::{Action, Gap, Genesis, KeyStatement, Reason, Role, Statement};
+use crate::{Entry, NoteError, StreamId, VerifierKey};
+
+/// Every signature must be by a key that is granted at this seq and may sign this statement, and must verify.
+pub(super) fn check(keys: &Keys, entry: &Entry) -> Result<(), Refusal> {
+    match entry.statement.statement() {
+        Statement::Genesis(genesis) => check_genesis(entry, genesis),
+        Statement::Key(key) => check_key(keys, entry, key),
+        Statement::Summary(summary) => check_each(keys, entry, |key| ingest(key, &summary.stream, "a summary")),
+        Statement::Gap(gap) => check_each(keys, entry, |key| check_gap(key, gap)),
+        Statement::Epoch(_) => check_each(keys, entry, |key| role(key, Role::Operator, "an epoch")),
+        Statement::Heads(_) => check_each(keys, entry, |key| role(key, Role::Log, "heads")),
+    }
+}
+
+/// A genesis is signed by the two keys that it names and no other.
+fn check_genesis(entry: &Entry, genesis: &Genesis) -> Result<(), Refusal> {
+    only(entry, &[&genesis.operator, &genesis.log])?;
+    verify(entry, &genesis.operator)?;
+    verify(entry, &genesis.log)
+}
+
+/// A key statement is signed by operators; a new operator key signs its own grant as well.
+fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(), Refusal> {
+    let new_operator = statement.action == Action::Grant && statement.role == Role::Operator;
+    let mut operators = 0;
+    for signature in entry.statement.note().signatures() {
+        if new_operator && signature.name() == statement.key.name() && signature.id() == statement.key.id() {
+            continue;
+        }
+        let key = granted(keys, signature)?;
+        role(key, Role::Operator, "a key statement")?;
+        verify(entry, &key.key)?;
+        operators += 1;
+    }
+    if operators == 0 {
+        return Err(NoteError::Absent("an operator".into()).into());
+    }
+    if new_operator { verify(entry, &statement.key) } else { Ok(()) }
+}
+
+fn check_each(
+    keys: &Keys,
+    entry: &Entry,
+    may_sign: impl Fn(&GrantedKey) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for signature in entry.statement.note().signatures() {
+        let key = granted(keys, signature)?;
+        may_sign(key)?;
+        verify(entry, &key.key)?;
+    }
+    Ok(())
+}
+
+/// An ingest key may state what cannot be read; to leave out what can be read takes the operator.
+fn check_gap(key: &GrantedKey, gap: &Gap) -> Result<(), Refusal> {
+    if key.role == Role::Operator {
+        return Ok(());
+    }
+    ingest(key, &gap.stream, "a gap")?;
+    let bad = |problem: String| Refusal::BadGap { stream: gap.stream.clone(), problem };
+    match gap.reason {
+        Reason::Start | Reason::Retention if gap.next <= gap.low => Ok(()),
+        Reason::Start | Reason::Retention => Err(bad(format!(
+            "offsets {} to {} can be read, so only the operator may leave them out",
+            gap.low.max(gap.first),
+            gap.next - 1
+        ))),
+        Reason::Truncated | Reason::Operator => Err(bad(format!("reason {} takes an operator key", gap.reason))),
+    }
+}
+
+fn ingest(key: &GrantedKey, stream: &StreamId, what: &str) -> Result<(), Refusal> {
+    role(key, Role::Ingest, what)?;
+    let topic = &stream.partition.topic;
+    if key.topics.iter().any(|pattern| pattern.matches(topic)) {
+        return Ok(());
+    }
+    Err(Refusal::OutOfScope { name: key.key.name().to_owned(), topic: topic.clone() })
+}
+
+fn role(key: &GrantedKey, role: Role, what: &str) -> Result<(), Refusal> {
+    if key.role == role {
+        return Ok(());
+    }
+    Err(Refusal::WrongRole { name: key.key.name().to_owned(), role: key.role, what: what.to_owned() })
+}
+
+fn granted<'a>(keys: &'a Keys, signature: &crate::NoteSignature) -> Result<&'a GrantedKey, Refusal> {
+    let key = keys.by_signature(signature).ok_or_else(|| Refusal::UnknownKey(signature.name().to_owned()))?;
+    match key.revoked {
+        Some(revocation) => {
+            Err(Refusal::RevokedKey { name: key.key.name().to_owned(), seq: revocation.seq })
+        }
+        None => Ok(key),
+    }
+}
+
+fn only(entry: &Entry, allowed: &[&VerifierKey]) -> Result<(), Refusal> {
+    for signature in entry.statement.note().signatures() {
+        if !allowed.iter().any(|key| key.name() == signature.name() && key.id() == signature.id()) {
+            return Err(Refusal::UnknownKey(signature.name().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn verify(entry: &Entry, key: &VerifierKey) -> Result<(), Refusal> {
+    Ok(entry.statement.note().verify(key)?)
+}

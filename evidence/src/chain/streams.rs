@@ -1,0 +1,213 @@
+use std::collections::HashMap;
+
+use super::Refusal;
+use crate::statement::{Advance, Epoch, HeadsLine, LastEvent, Statement};
+use crate::{Entry, Hash, Partition, StreamId};
+
+/// Where one stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamHead {
+    /// The stream.
+    pub id: StreamId,
+    /// The topic id that it began with.
+    pub topic_id: Option<String>,
+    /// The first offset that it covers: 0, or what the epoch statement says.
+    pub start: u64,
+    /// The cursor: the next offset to seal.
+    pub next: u64,
+    /// SHA-256 of the text of its newest statement.
+    pub statement: Hash,
+    /// The entry of that statement.
+    pub seq: u64,
+    /// The last event of the newest summary that has one.
+    pub last: Option<LastEvent>,
+}
+
+/// Where all streams stand: for each partition its epochs in order, the last of them open.
+#[derive(Debug, Clone, Default)]
+pub struct Streams {
+    partitions: HashMap<Partition, Vec<StreamHead>>,
+    len: usize,
+}
+
+impl Streams {
+    /// How many streams have a statement, those of closed epochs included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no stream has a statement.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All heads, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &StreamHead> {
+        self.partitions.values().flatten()
+    }
+
+    /// The head of a stream.
+    pub fn head(&self, id: &StreamId) -> Option<&StreamHead> {
+        self.partitions.get(&id.partition)?.iter().find(|head| head.id.epoch == id.epoch)
+    }
+
+    /// The head of the open stream of a partition.
+    pub fn open(&self, partition: &Partition) -> Option<&StreamHead> {
+        self.partitions.get(partition)?.last()
+    }
+
+    /// The lines that a heads statement commits to, in no particular order.
+    pub fn lines(&self) -> impl Iterator<Item = HeadsLine> {
+        self.iter().map(|h| HeadsLine { stream: h.id.clone(), next: h.next, statement: h.statement })
+    }
+
+    /// Coverage: the range begins at the cursor and `prev` names the statement that put it there.
+    ///
+    /// Where entries before `unbroken_from` were not given, the stream may have moved on unseen: then a range may begin
+    /// further on, never further back.
+    pub(super) fn check_advance(&self, advance: &Advance<'_>, unbroken_from: u64) -> Result<(), Refusal> {
+        let Advance { stream, topic_id, first, prev, .. } = *advance;
+        let Some(head) = self.open(&stream.partition) else {
+            return check_first(advance, unbroken_from);
+        };
+        let may_have_moved = head.seq < unbroken_from;
+        if stream.epoch != head.id.epoch {
+            if may_have_moved && stream.epoch > head.id.epoch {
+                return check_unseen(advance);
+            }
+            return Err(Refusal::WrongEpoch { stream: stream.clone(), expected: head.id.epoch });
+        }
+        if topic_id != head.topic_id.as_deref() {
+            return Err(wrong_topic_id(stream, head.topic_id.as_deref(), topic_id));
+        }
+        if first == head.next {
+            if prev == Some(head.statement) {
+                return Ok(());
+            }
+            return Err(Refusal::WrongPrev { stream: stream.clone() });
+        }
+        if may_have_moved && first > head.next {
+            return check_unseen(advance);
+        }
+        Err(Refusal::WrongCursor { stream: stream.clone(), expected: head.next, found: first })
+    }
+
+    /// A new epoch follows on the open one, ends it where it stands, and names its last statement.
+    pub(super) fn check_epoch(&self, epoch: &Epoch, unbroken_from: u64) -> Result<(), Refusal> {
+        let stream = &epoch.stream;
+        let wrong_epoch = |expected| Refusal::WrongEpoch { stream: stream.clone(), expected };
+        let Some(head) = self.open(&stream.partition) else {
+            return if unbroken_from > 0 { Ok(()) } else { Err(wrong_epoch(0)) };
+        };
+        let may_have_moved = head.seq < unbroken_from;
+        if stream.epoch != head.id.epoch + 1 {
+            let skipped = may_have_moved && stream.epoch > head.id.epoch + 1;
+            return if skipped { Ok(()) } else { Err(wrong_epoch(head.id.epoch)) };
+        }
+        if epoch.old_topic_id != head.topic_id {
+            return Err(wrong_topic_id(stream, head.topic_id.as_deref(), epoch.old_topic_id.as_deref()));
+        }
+        if epoch.old_next == head.next {
+            if epoch.prev == head.statement {
+                return Ok(());
+            }
+            return Err(Refusal::WrongPrev { stream: stream.clone() });
+        }
+        if may_have_moved && epoch.old_next > head.next {
+            return Ok(());
+        }
+        Err(Refusal::WrongCursor { stream: stream.clone(), expected: head.next, found: epoch.old_next })
+    }
+
+    /// Takes over a stream statement that was checked.
+    pub(super) fn take(&mut self, entry: &Entry) {
+        let statement = entry.statement.statement();
+        let hash = entry.statement.hash();
+        if let Statement::Epoch(epoch) = statement {
+            self.insert(StreamHead {
+                id: epoch.stream.clone(),
+                topic_id: epoch.topic_id.clone(),
+                start: epoch.start,
+                next: epoch.start,
+                statement: hash,
+                seq: entry.seq,
+                last: None,
+            });
+            return;
+        }
+        let advance = statement.advance().expect("what is no epoch advances a stream");
+        let last = match statement {
+            Statement::Summary(summary) => summary.last,
+            _ => None,
+        };
+        match self.partitions.get_mut(&advance.stream.partition).and_then(|epochs| epochs.last_mut()) {
+            Some(head) if head.id.epoch == advance.stream.epoch => {
+                head.next = advance.next;
+                head.statement = hash;
+                head.seq = entry.seq;
+                head.last = last.or(head.last);
+            }
+            _ => self.insert(StreamHead {
+                id: advance.stream.clone(),
+                topic_id: advance.topic_id.map(ToOwned::to_owned),
+                start: advance.first,
+                next: advance.next,
+                statement: hash,
+                seq: entry.seq,
+                last,
+            }),
+        }
+    }
+
+    fn insert(&mut self, head: StreamHead) {
+        let epochs = self.partitions.entry(head.id.partition.clone()).or_default();
+        let at = epochs.partition_point(|other| other.id.epoch < head.id.epoch);
+        epochs.insert(at, head);
+        self.len += 1;
+    }
+}
+
+impl FromIterator<StreamHead> for Streams {
+    fn from_iter<I: IntoIterator<Item = StreamHead>>(heads: I) -> Self {
+        let mut streams = Self::default();
+        for head in heads {
+            streams.insert(head);
+        }
+        streams
+    }
+}
+
+/// The first statement seen of a partition: the first there is, or one of which earlier ones were not given.
+fn check_first(advance: &Advance<'_>, unbroken_from: u64) -> Result<(), Refusal> {
+    if unbroken_from > 0 {
+        return check_unseen(advance);
+    }
+    let Advance { stream, first, prev, .. } = *advance;
+    if stream.epoch != 0 {
+        return Err(Refusal::WrongEpoch { stream: stream.clone(), expected: 0 });
+    }
+    if first != 0 {
+        return Err(Refusal::WrongCursor { stream: stream.clone(), expected: 0, found: first });
+    }
+    if prev.is_some() {
+        return Err(Refusal::WrongPrev { stream: stream.clone() });
+    }
+    Ok(())
+}
+
+/// Only a stream's first statement has no `prev`, and it begins at offset 0 of epoch 0.
+fn check_unseen(advance: &Advance<'_>) -> Result<(), Refusal> {
+    let is_first = advance.stream.epoch == 0 && advance.first == 0;
+    if advance.prev.is_none() == is_first {
+        return Ok(());
+    }
+    Err(Refusal::WrongPrev { stream: advance.stream.clone() })
+}
+
+fn wrong_topic_id(stream: &StreamId, expected: Option<&str>, found: Option<&str>) -> Refusal {
+    Refusal::WrongTopicId {
+        stream: stream.clone(),
+        expected: expected.unwrap_or("-").to_owned(),
+        found: found.unwrap_or("-").to_owned(),
+    }
+}

@@ -1,0 +1,358 @@
+use super::*;
+use crate::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LastEvent, Reason, Summary};
+use crate::{Algorithm, Note, Partition, SigningKey, sha256};
+
+const ORIGIN: &str = "example.com/audit";
+
+struct Ledger {
+    operator: SigningKey,
+    log: SigningKey,
+    ingest: SigningKey,
+    state: State,
+    entries: Vec<Entry>,
+}
+
+fn key(name: &str, algorithm: Algorithm, seed: u8) -> SigningKey {
+    SigningKey::from_seed(name, algorithm, &[seed; 32]).expect("a valid name")
+}
+
+fn orders(epoch: u64) -> StreamId {
+    Partition { cluster: "-".into(), topic: "orders".into(), number: 3 }.stream(epoch)
+}
+
+fn genesis(operator: &SigningKey, log: &SigningKey) -> Statement {
+    Statement::Genesis(Genesis {
+        origin: ORIGIN.into(),
+        nonce: sha256(b"nonce"),
+        operator: operator.verifier_key().clone(),
+        log: log.verifier_key().clone(),
+        continues: None,
+    })
+}
+
+impl Ledger {
+    /// Genesis, and an ingest key granted for `orders*`.
+    fn new() -> Self {
+        let operator = key("operator", Algorithm::Ed25519, 1);
+        let log = key(ORIGIN, Algorithm::Ed25519, 2);
+        let ingest = key("ingest-a", Algorithm::Ed25519, 3);
+        let genesis = SignedStatement::sign(genesis(&operator, &log), &[&operator, &log]);
+        let state = State::new(ORIGIN, genesis.hash());
+        let mut ledger = Self { operator, log, ingest, state, entries: Vec::new() };
+        ledger.append(genesis).expect("the trusted genesis");
+        let grant = ledger.key_statement(Action::Grant, Role::Ingest, ledger.ingest.verifier_key().clone());
+        ledger.append(grant).expect("a grant by the operator");
+        ledger
+    }
+
+    fn append(&mut self, statement: SignedStatement) -> Result<(), Refusal> {
+        let entry = self.state.draft(statement, 1_700_000_000_000);
+        let reread = Entry::parse(&entry.to_bytes()).expect("own bytes");
+        assert_eq!(reread, entry);
+        self.state.apply(&reread)?;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn code(&mut self, statement: SignedStatement) -> &'static str {
+        let before = format!("{:?}", self.state);
+        let code = self.append(statement).expect_err("must be refused").code();
+        assert_eq!(before, format!("{:?}", self.state), "a refusal changes nothing");
+        code
+    }
+
+    fn key_statement(&self, action: Action, role: Role, key: crate::VerifierKey) -> SignedStatement {
+        let statement = KeyStatement {
+            ledger: self.state.ledger().clone(),
+            action,
+            role,
+            key,
+            topics: if role == Role::Ingest { vec!["orders*".parse().expect("a pattern")] } else { Vec::new() },
+            distrust_from: None,
+            prev: self.state.keys().statement().expect("after the genesis"),
+        };
+        SignedStatement::sign(Statement::Key(statement), &[&self.operator])
+    }
+
+    fn summary(&self, first: u64, next: u64) -> Summary {
+        let head = self.state.streams().open(&orders(0).partition);
+        Summary {
+            ledger: self.state.ledger().clone(),
+            stream: orders(head.map_or(0, |h| h.id.epoch)),
+            topic_id: None,
+            first,
+            next,
+            events: next - first,
+            bytes: 100,
+            time: Some((-1, 1_700_000_000_000)),
+            root: sha256(b"root"),
+            last: Some(LastEvent { offset: next - 1, leaf: sha256(b"leaf") }),
+            prev: head.map(|h| h.statement),
+        }
+    }
+
+    fn sealed(&self, summary: Summary) -> SignedStatement {
+        SignedStatement::sign(Statement::Summary(summary), &[&self.ingest])
+    }
+
+    fn gap(&self, reason: Reason, first: u64, next: u64, low: u64, by: &SigningKey) -> SignedStatement {
+        let Summary { ledger, stream, topic_id, prev, .. } = self.summary(first, next);
+        SignedStatement::sign(
+            Statement::Gap(Gap { ledger, stream, topic_id, first, next, reason, low, high: low + 10, prev }),
+            &[by],
+        )
+    }
+
+    fn epoch(&self, start: u64) -> Epoch {
+        let head = self.state.streams().open(&orders(0).partition).expect("a sealed stream");
+        Epoch {
+            ledger: self.state.ledger().clone(),
+            stream: orders(head.id.epoch + 1),
+            topic_id: Some("new".into()),
+            old_topic_id: head.topic_id.clone(),
+            old_next: head.next,
+            start,
+            prev: head.statement,
+        }
+    }
+
+    fn begin_epoch(&mut self, start: u64) {
+        let epoch = SignedStatement::sign(Statement::Epoch(self.epoch(start)), &[&self.operator]);
+        self.append(epoch).expect("an epoch by the operator");
+    }
+
+    fn replay(&self) -> State {
+        State::new(ORIGIN, self.state.ledger().genesis)
+    }
+}
+
+#[test]
+fn coverage_is_contiguous_from_zero() {
+    let mut ledger = Ledger::new();
+    assert_eq!(ledger.code(ledger.sealed(ledger.summary(1, 5))), "wrong-cursor");
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("the first batch");
+    let repeated = ledger.sealed(Summary { prev: None, ..ledger.summary(0, 5) });
+    assert_eq!(ledger.code(repeated), "wrong-cursor");
+    assert_eq!(ledger.code(ledger.sealed(ledger.summary(4, 9))), "wrong-cursor");
+    assert_eq!(ledger.code(ledger.sealed(ledger.summary(6, 9))), "wrong-cursor");
+    let fork = ledger.sealed(Summary { prev: Some(sha256(b"another")), ..ledger.summary(5, 9) });
+    assert_eq!(ledger.code(fork), "wrong-prev");
+    let orphan = ledger.sealed(Summary { prev: None, ..ledger.summary(5, 9) });
+    assert_eq!(ledger.code(orphan), "wrong-prev");
+    ledger.append(ledger.sealed(ledger.summary(5, 9))).expect("the next batch");
+    assert_eq!(ledger.state.stream(&orders(0)).map(|h| h.next), Some(9));
+}
+
+#[test]
+fn what_can_be_read_is_left_out_by_the_operator_only() {
+    let mut ledger = Ledger::new();
+    let readable = ledger.gap(Reason::Start, 0, 7, 5, &ledger.ingest);
+    assert_eq!(ledger.code(readable), "bad-gap");
+    for reason in [Reason::Operator, Reason::Truncated] {
+        let gap = ledger.gap(reason, 0, 5, 5, &ledger.ingest);
+        assert_eq!(ledger.code(gap), "bad-gap");
+    }
+    ledger.append(ledger.gap(Reason::Start, 0, 5, 5, &ledger.ingest)).expect("nothing below the low watermark");
+    ledger.append(ledger.gap(Reason::Operator, 5, 9, 5, &ledger.operator)).expect("the operator's decision");
+    ledger.append(ledger.sealed(ledger.summary(9, 10))).expect("sealing goes on");
+}
+
+#[test]
+fn keys_count_from_grant_to_revocation_within_role_and_scope() {
+    let mut ledger = Ledger::new();
+    let stranger = key("stranger", Algorithm::Ed25519, 9);
+    let by = |k: &SigningKey, s: Summary| SignedStatement::sign(Statement::Summary(s), &[k]);
+    assert_eq!(ledger.code(by(&stranger, ledger.summary(0, 5))), "unknown-key");
+    assert_eq!(ledger.code(by(&ledger.operator, ledger.summary(0, 5))), "wrong-role");
+    let mut elsewhere = ledger.summary(0, 5);
+    elsewhere.stream.partition.topic = "payments".into();
+    assert_eq!(ledger.code(ledger.sealed(elsewhere)), "out-of-scope");
+    let same_name = key("ingest-a", Algorithm::Ed25519, 8);
+    assert_eq!(ledger.code(by(&same_name, ledger.summary(0, 5))), "unknown-key");
+
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("granted");
+    let revoke = ledger.key_statement(Action::Revoke, Role::Ingest, ledger.ingest.verifier_key().clone());
+    ledger.append(revoke).expect("a revocation");
+    assert_eq!(ledger.code(ledger.sealed(ledger.summary(5, 9))), "revoked-key");
+    let again = ledger.key_statement(Action::Grant, Role::Ingest, ledger.ingest.verifier_key().clone());
+    assert_eq!(ledger.code(again), "bad-key");
+    let by_stranger = match ledger.key_statement(Action::Grant, Role::Ingest, stranger.verifier_key().clone()).statement() {
+        Statement::Key(s) => SignedStatement::sign(Statement::Key(s.clone()), &[&stranger]),
+        _ => unreachable!("a key statement"),
+    };
+    assert_eq!(ledger.code(by_stranger), "unknown-key");
+}
+
+#[test]
+fn a_bad_signature_is_refused_even_beside_a_good_one() {
+    let mut ledger = Ledger::new();
+    let good = ledger.sealed(ledger.summary(0, 5));
+    let other = ledger.sealed(ledger.summary(0, 6));
+    let mut note = Note::unsigned(good.note().text().to_owned()).expect("a text");
+    note.add_signature(other.note().signatures().next().expect("one signature").clone());
+    let forged = SignedStatement::parse(&note.to_bytes()).expect("well-formed");
+    assert_eq!(ledger.code(forged), "bad-signature");
+    note.sign(&ledger.ingest);
+    note.sort_signatures();
+    let repeated = SignedStatement::parse(&note.to_bytes()).expect("well-formed");
+    assert_eq!(ledger.code(repeated), "bad-signature");
+}
+
+#[test]
+fn operators_rotate_and_the_last_one_stays() {
+    let mut ledger = Ledger::new();
+    let last = ledger.key_statement(Action::Revoke, Role::Operator, ledger.operator.verifier_key().clone());
+    assert_eq!(ledger.code(last), "bad-key");
+    let second = key("operator-2", Algorithm::Ed25519, 11);
+    let grant = ledger.key_statement(Action::Grant, Role::Operator, second.verifier_key().clone());
+    assert_eq!(ledger.code(grant.clone()), "bad-signature");
+    let grant = SignedStatement::sign(grant.statement().clone(), &[&ledger.operator, &second]);
+    ledger.append(grant).expect("signed by both");
+    let revoke = ledger.key_statement(Action::Revoke, Role::Operator, ledger.operator.verifier_key().clone());
+    let revoke = SignedStatement::sign(revoke.statement().clone(), &[&second]);
+    ledger.append(revoke).expect("by the new operator");
+    let late = ledger.key_statement(Action::Grant, Role::Ingest, key("x", Algorithm::Ed25519, 12).verifier_key().clone());
+    assert_eq!(ledger.code(late), "revoked-key");
+}
+
+#[test]
+fn an_old_key_statement_is_not_replayed() {
+    let mut ledger = Ledger::new();
+    let b = key("ingest-b", Algorithm::Ed25519, 13);
+    let grant = ledger.key_statement(Action::Grant, Role::Ingest, b.verifier_key().clone());
+    ledger.append(grant.clone()).expect("a grant");
+    assert_eq!(ledger.code(grant), "wrong-key-prev");
+}
+
+#[test]
+fn an_epoch_ends_the_stream_where_it_stands() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    let by_ingest = SignedStatement::sign(Statement::Epoch(ledger.epoch(0)), &[&ledger.ingest]);
+    assert_eq!(ledger.code(by_ingest), "wrong-role");
+    let by_operator = |l: &Ledger, e: Epoch| SignedStatement::sign(Statement::Epoch(e), &[&l.operator]);
+    assert_eq!(ledger.code(by_operator(&ledger, Epoch { stream: orders(2), ..ledger.epoch(0) })), "wrong-epoch");
+    assert_eq!(ledger.code(by_operator(&ledger, Epoch { old_next: 4, ..ledger.epoch(0) })), "wrong-cursor");
+    assert_eq!(ledger.code(by_operator(&ledger, Epoch { prev: sha256(b""), ..ledger.epoch(0) })), "wrong-prev");
+    let other_id = Epoch { old_topic_id: Some("x".into()), ..ledger.epoch(0) };
+    assert_eq!(ledger.code(by_operator(&ledger, other_id)), "wrong-topic-id");
+    ledger.begin_epoch(2);
+
+    let old = ledger.sealed(Summary { stream: orders(0), ..ledger.summary(5, 6) });
+    assert_eq!(ledger.code(old), "wrong-epoch");
+    assert_eq!(ledger.code(ledger.sealed(ledger.summary(2, 6))), "wrong-topic-id");
+    ledger.append(ledger.sealed(Summary { topic_id: Some("new".into()), ..ledger.summary(2, 6) })).expect("epoch 1");
+    assert_eq!(ledger.state.stream(&orders(0)).map(|h| h.next), Some(5));
+    assert_eq!(ledger.state.stream(&orders(1)).map(|h| (h.start, h.next)), Some((2, 6)));
+}
+
+#[test]
+fn heads_commit_to_every_stream() {
+    let mut ledger = Ledger::new();
+    assert_eq!(ledger.state.draft_heads(), None, "nothing was sealed yet");
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    ledger.begin_epoch(0);
+    let heads = ledger.state.draft_heads().expect("streams moved");
+    assert_eq!(heads.streams, 2);
+    let by_log = |l: &Ledger, h: Heads| SignedStatement::sign(Statement::Heads(h), &[&l.log]);
+    assert_eq!(ledger.code(by_log(&ledger, Heads { streams: 1, ..heads.clone() })), "bad-heads");
+    assert_eq!(ledger.code(by_log(&ledger, Heads { root: sha256(b""), ..heads.clone() })), "bad-heads");
+    let by_operator = SignedStatement::sign(Statement::Heads(heads.clone()), &[&ledger.operator]);
+    assert_eq!(ledger.code(by_operator), "wrong-role");
+    ledger.append(by_log(&ledger, heads.clone())).expect("true heads");
+    assert_eq!(ledger.state.draft_heads(), None, "nothing moved since");
+    assert_eq!(ledger.code(by_log(&ledger, heads)), "bad-heads");
+}
+
+#[test]
+fn another_ledger_has_nothing_to_say_here() {
+    let mut ledger = Ledger::new();
+    let mut foreign = ledger.summary(0, 5);
+    foreign.ledger.genesis = sha256(b"same origin, another genesis");
+    assert_eq!(ledger.code(ledger.sealed(foreign)), "wrong-ledger");
+    let second = SignedStatement::sign(genesis(&ledger.operator, &ledger.log), &[&ledger.operator, &ledger.log]);
+    assert_eq!(ledger.code(second), "wrong-genesis");
+
+    let mut other = State::new(ORIGIN, sha256(b"trusted"));
+    assert_eq!(other.apply(&ledger.entries[0]).expect_err("forged genesis").code(), "wrong-genesis");
+    let mut other = State::new("example.com/other", ledger.state.ledger().genesis);
+    assert_eq!(other.apply(&ledger.entries[0]).expect_err("other origin").code(), "wrong-genesis");
+}
+
+#[test]
+fn an_entry_stands_in_its_place() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    ledger.append(ledger.sealed(ledger.summary(5, 9))).expect("sealed");
+    let refused = |change: &dyn Fn(&mut Entry)| {
+        let mut state = ledger.replay();
+        for (i, entry) in ledger.entries.iter().enumerate() {
+            let mut entry = entry.clone();
+            if i == 3 {
+                change(&mut entry);
+            }
+            match state.apply(&entry) {
+                Ok(()) => {}
+                Err(refusal) => {
+                    assert_eq!(i, 3);
+                    return refusal.code();
+                }
+            }
+        }
+        "accepted"
+    };
+    assert_eq!(refused(&|_| {}), "accepted");
+    assert_eq!(refused(&|e| e.seq = 4), "wrong-seq");
+    assert_eq!(refused(&|e| e.prev = Some(sha256(b""))), "wrong-entry-prev");
+    assert_eq!(refused(&|e| e.prev = None), "wrong-entry-prev");
+    assert_eq!(refused(&|e| e.keys = Some((0, sha256(b"")))), "wrong-keys");
+    assert_eq!(refused(&|e| e.time -= 1), "time-backwards");
+}
+
+#[test]
+fn partial_evidence_is_checked_as_far_as_it_goes() {
+    let mut ledger = Ledger::new();
+    for i in 0..6 {
+        ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
+    }
+    let mut state = ledger.replay();
+    for seq in [0, 1, 4, 5, 7] {
+        state.skip_to(seq);
+        state.apply(&ledger.entries[seq as usize]).unwrap_or_else(|e| panic!("entry {seq}: {e}"));
+    }
+    assert_eq!(state.stream(&orders(0)).map(|h| h.next), Some(30));
+
+    let mut state = ledger.replay();
+    state.skip_to(4);
+    assert_eq!(state.apply(&ledger.entries[4]).expect_err("no keys").code(), "wrong-keys");
+
+    // Without a skip in between, a missing batch is a contradiction and not merely unseen.
+    let mut state = ledger.replay();
+    for seq in 0..4 {
+        state.apply(&ledger.entries[seq]).expect("in order");
+    }
+    let mut forged = ledger.entries[5].clone();
+    forged.seq = 4;
+    forged.prev = state.head();
+    assert_eq!(state.apply(&forged).expect_err("a batch is missing").code(), "wrong-cursor");
+}
+
+#[test]
+fn a_state_resumes_from_what_a_store_keeps() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    ledger.begin_epoch(0);
+    let position = Position {
+        next_seq: ledger.state.next_seq(),
+        head: ledger.state.head().expect("not empty"),
+        time: ledger.state.time(),
+    };
+    let heads: Vec<StreamHead> = ledger.state.streams().iter().cloned().collect();
+    let state = State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries[..2], heads, None, position)
+        .expect("own entries");
+    let next = ledger.sealed(Summary { topic_id: Some("new".into()), ..ledger.summary(0, 7) });
+    let entry = state.draft(next, 0);
+    assert_eq!(state.clone().apply(&entry), Ok(()));
+    assert_eq!(ledger.state.apply(&entry), Ok(()));
+    assert_eq!(state.draft_heads().map(|h| h.streams), Some(2));
+}

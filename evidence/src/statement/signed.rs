@@ -1,0 +1,70 @@
+use super::{OBJECT, Statement};
+use crate::{Error, Hash, Note, SigningKey, sha256};
+
+/// The largest statement with its signatures, in bytes.
+pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
+
+/// The most signature lines on a statement.
+pub const SIGNATURES_PER_STATEMENT_MAX: usize = 4;
+
+/// A statement with its signatures, in the note form that the chain holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedStatement {
+    note: Note,
+    statement: Statement,
+}
+
+impl SignedStatement {
+    /// Signs a statement with one key or several.
+    ///
+    /// # Panics
+    /// When there is no key or a cosigning key among them: a mistake of the program.
+    pub fn sign(statement: Statement, keys: &[&SigningKey]) -> Self {
+        assert!((1..=SIGNATURES_PER_STATEMENT_MAX).contains(&keys.len()), "a statement has 1 to 4 signatures");
+        let mut note = Note::unsigned(statement.encode()).expect("a statement's text is lines without control characters");
+        for key in keys {
+            note.sign(key);
+        }
+        note.sort_signatures();
+        Self { note, statement }
+    }
+
+    /// Reads a statement: 16 KiB at most, 1 to 4 signature lines in ascending order.
+    ///
+    /// Signatures are not verified here; `chain::State::apply` does that.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() > STATEMENT_BYTES_MAX {
+            return Err(Error::malformed(OBJECT, format!("{} bytes are more than 16 KiB", bytes.len())));
+        }
+        let note = Note::parse(bytes)?;
+        let statement = Statement::parse(note.text())?;
+        if note.signatures().len() > SIGNATURES_PER_STATEMENT_MAX {
+            return Err(Error::malformed(OBJECT, "more than 4 signatures"));
+        }
+        let lines: Vec<String> = note.signatures().map(|s| s.to_line()).collect();
+        if !lines.is_sorted_by(|a, b| a < b) {
+            return Err(Error::malformed(OBJECT, "the signature lines are not in ascending order"));
+        }
+        Ok(Self { note, statement })
+    }
+
+    /// The identity of the statement: SHA-256 of its text, signatures left out.
+    pub fn hash(&self) -> Hash {
+        sha256(self.note.text().as_bytes())
+    }
+
+    /// What is stated.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// Text and signatures.
+    pub fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// The note's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.note.to_bytes()
+    }
+}
