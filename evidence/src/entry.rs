@@ -54,13 +54,9 @@ impl Entry {
     /// The bytes that are hashed, stored and served.
     pub fn to_bytes(&self) -> Vec<u8> {
         let keys = self.keys.map_or_else(|| "-".to_owned(), |(seq, leaf)| format!("{seq} {leaf}"));
-        let mut out = format!(
-            "{FIRST_LINE}\nseq {}\nprev {}\nkeys {keys}\ntime {}\n\n",
-            self.seq,
-            or_dash(self.prev),
-            self.time
-        )
-        .into_bytes();
+        let mut out =
+            format!("{FIRST_LINE}\nseq {}\nprev {}\nkeys {keys}\ntime {}\n\n", self.seq, or_dash(self.prev), self.time)
+                .into_bytes();
         out.extend_from_slice(&self.statement.to_bytes());
         out
     }

@@ -8,10 +8,10 @@ use thiserror::Error;
 use crate::{Algorithm, Error, SigningKey, VerifierKey};
 
 /// The largest note that is read, in bytes: room for a statement or for a checkpoint with many cosignatures.
-pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const NOTE_BYTES_MAX: usize = 64 * 1024;
 
 /// The most signature lines that are read on one note.
-pub const SIGNATURES_MAX: usize = 64;
+pub(crate) const SIGNATURES_MAX: usize = 64;
 
 const OBJECT: &str = "note";
 const PREFIX: &str = "\u{2014} ";
@@ -204,9 +204,9 @@ impl Note {
                 line.signature.bytes.as_slice().try_into().is_ok_and(|s| key.verify(self.text.as_bytes(), s))
             }
             Algorithm::Cosignature => match line.signature.bytes.split_first_chunk::<8>() {
-                Some((time, signature)) => signature
-                    .try_into()
-                    .is_ok_and(|s| key.verify(&self.cosigned(u64::from_be_bytes(*time)), s)),
+                Some((time, signature)) => {
+                    signature.try_into().is_ok_and(|s| key.verify(&self.cosigned(u64::from_be_bytes(*time)), s))
+                }
                 None => false,
             },
         };

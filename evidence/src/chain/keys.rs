@@ -68,14 +68,16 @@ impl Keys {
         if statement.prev != expected {
             return Err(Refusal::WrongKeyPrev { expected, found: statement.prev });
         }
-        let bad = |problem: &str| Refusal::BadKey { name: statement.key.name().to_owned(), problem: problem.to_owned() };
+        let bad =
+            |problem: &str| Refusal::BadKey { name: statement.key.name().to_owned(), problem: problem.to_owned() };
         match statement.action {
             Action::Grant if self.conflicts(&statement.key) => {
                 Err(bad("its name, key id or public key was granted before"))
             }
             Action::Grant => Ok(()),
             Action::Revoke => {
-                let granted = self.granted.iter().find(|g| g.key == statement.key).ok_or_else(|| bad("was not granted"))?;
+                let granted =
+                    self.granted.iter().find(|g| g.key == statement.key).ok_or_else(|| bad("was not granted"))?;
                 if granted.revoked.is_some() {
                     return Err(bad("is revoked already"));
                 }
@@ -123,9 +125,9 @@ impl Keys {
     }
 
     fn conflicts(&self, key: &VerifierKey) -> bool {
-        self.granted.iter().any(|g| {
-            g.key.name() == key.name() || g.key.id() == key.id() || g.key.public_key() == key.public_key()
-        })
+        self.granted
+            .iter()
+            .any(|g| g.key.name() == key.name() || g.key.id() == key.id() || g.key.public_key() == key.public_key())
     }
 
     fn operators(&self) -> usize {

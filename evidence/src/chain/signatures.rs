@@ -90,9 +90,7 @@ fn role(key: &GrantedKey, role: Role, what: &str) -> Result<(), Refusal> {
 fn granted<'a>(keys: &'a Keys, signature: &crate::NoteSignature) -> Result<&'a GrantedKey, Refusal> {
     let key = keys.by_signature(signature).ok_or_else(|| Refusal::UnknownKey(signature.name().to_owned()))?;
     match key.revoked {
-        Some(revocation) => {
-            Err(Refusal::RevokedKey { name: key.key.name().to_owned(), seq: revocation.seq })
-        }
+        Some(revocation) => Err(Refusal::RevokedKey { name: key.key.name().to_owned(), seq: revocation.seq }),
         None => Ok(key),
     }
 }

@@ -176,10 +176,11 @@ fn keys_count_from_grant_to_revocation_within_role_and_scope() {
     assert_eq!(ledger.code(ledger.sealed(ledger.summary(5, 9))), "revoked-key");
     let again = ledger.key_statement(Action::Grant, Role::Ingest, ledger.ingest.verifier_key().clone());
     assert_eq!(ledger.code(again), "bad-key");
-    let by_stranger = match ledger.key_statement(Action::Grant, Role::Ingest, stranger.verifier_key().clone()).statement() {
-        Statement::Key(s) => SignedStatement::sign(Statement::Key(s.clone()), &[&stranger]),
-        _ => unreachable!("a key statement"),
-    };
+    let by_stranger =
+        match ledger.key_statement(Action::Grant, Role::Ingest, stranger.verifier_key().clone()).statement() {
+            Statement::Key(s) => SignedStatement::sign(Statement::Key(s.clone()), &[&stranger]),
+            _ => unreachable!("a key statement"),
+        };
     assert_eq!(ledger.code(by_stranger), "unknown-key");
 }
 
@@ -211,7 +212,8 @@ fn operators_rotate_and_the_last_one_stays() {
     let revoke = ledger.key_statement(Action::Revoke, Role::Operator, ledger.operator.verifier_key().clone());
     let revoke = SignedStatement::sign(revoke.statement().clone(), &[&second]);
     ledger.append(revoke).expect("by the new operator");
-    let late = ledger.key_statement(Action::Grant, Role::Ingest, key("x", Algorithm::Ed25519, 12).verifier_key().clone());
+    let late =
+        ledger.key_statement(Action::Grant, Role::Ingest, key("x", Algorithm::Ed25519, 12).verifier_key().clone());
     assert_eq!(ledger.code(late), "revoked-key");
 }
 

@@ -63,8 +63,6 @@ impl Genesis {
             None => "-".to_owned(),
             Some(Continues { origin, size, root }) => format!("{origin} {size} {root}"),
         };
-        format!(
-            "{FIRST_LINE}\norigin {origin}\nnonce {nonce}\noperator {operator}\nlog {log}\ncontinues {continues}\n"
-        )
+        format!("{FIRST_LINE}\norigin {origin}\nnonce {nonce}\noperator {operator}\nlog {log}\ncontinues {continues}\n")
     }
 }

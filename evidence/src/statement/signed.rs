@@ -21,7 +21,8 @@ impl SignedStatement {
     /// When there is no key or a cosigning key among them: a mistake of the program.
     pub fn sign(statement: Statement, keys: &[&SigningKey]) -> Self {
         assert!((1..=SIGNATURES_PER_STATEMENT_MAX).contains(&keys.len()), "a statement has 1 to 4 signatures");
-        let mut note = Note::unsigned(statement.encode()).expect("a statement's text is lines without control characters");
+        let mut note =
+            Note::unsigned(statement.encode()).expect("a statement's text is lines without control characters");
         for key in keys {
             note.sign(key);
         }
