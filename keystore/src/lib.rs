@@ -1,1 +1,15 @@
 //! Key files and the synced state files beside them.
+//!
+//! Whoever signs keeps two things on its own disk: the key, and the largest head it ever signed. This crate writes both
+//! so that they survive a crash at any instant, and reads them so that a damaged file is an error and never looks like
+//! an absent one.
+
+mod error;
+mod high_water;
+mod key_file;
+mod synced;
+
+pub use error::Error;
+pub use high_water::{Head, HighWater};
+pub use key_file::{generate, read_signing_key, write_signing_key};
+pub use synced::{read_capped, write_synced};

@@ -1,0 +1,145 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use evidence::{Algorithm, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::synced::{read_open, sync_folder};
+
+/// A key file holds one line: the prefix, a name of at most 255 bytes, an id and 44 characters.
+const KEY_FILE_BYTES_MAX: usize = 512;
+
+/// Makes a new key from the system's random source.
+///
+/// # Errors
+/// [`evidence::Error`] when `name` is not a key name.
+///
+/// # Panics
+/// When the system has no random source: nothing could be signed safely after that.
+pub fn generate(name: &str, algorithm: Algorithm) -> Result<SigningKey, evidence::Error> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).expect("the system provides random bytes");
+    SigningKey::from_seed(name, algorithm, &seed)
+}
+
+/// Writes a new key file with mode 0600 and makes it durable. An existing file is never overwritten.
+///
+/// # Errors
+/// [`Error::Io`], also when the file exists.
+pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), Error> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::io("create key file", path))?;
+    let mut write = || -> io::Result<()> {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        let mut line = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX));
+        line.push_str(&key.encode());
+        line.push('\n');
+        file.write_all(line.as_bytes())?;
+        file.sync_all()
+    };
+    if let Err(source) = write() {
+        // Half a key is of no use and would block the next attempt.
+        let _ = fs::remove_file(path);
+        return Err(Error::io("write key file", path)(source));
+    }
+    sync_folder(path)
+}
+
+/// Reads a key file: one line `PRIVATE+KEY+name+id+base64`.
+///
+/// # Errors
+/// [`Error::Permissions`] when anyone but the owner may use the file; [`Error::Malformed`] when it is not a key, without
+/// repeating what it holds; [`Error::Io`].
+pub fn read_signing_key(path: &Path) -> Result<SigningKey, Error> {
+    let file = File::open(path).map_err(Error::io("open key file", path))?;
+    // Of the open file, not of the path: what was checked is what is read.
+    let mode = file.metadata().map_err(Error::io("inspect key file", path))?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(Error::Permissions { path: path.to_owned(), mode });
+    }
+    let bytes = read_open(&file, path, KEY_FILE_BYTES_MAX)?;
+    let text = str::from_utf8(&bytes).map_err(|_| Error::malformed(path, "not a key file: it is not text"))?;
+    text.strip_suffix('\n').unwrap_or(text).parse().map_err(|e: evidence::Error| Error::malformed(path, e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[test]
+    fn a_written_key_reads_back() {
+        let folder = folder();
+        let path = folder.path().join("log.key");
+        let key = generate("example.com/audit", Algorithm::Ed25519).expect("a name");
+        write_signing_key(&path, &key).expect("written");
+        assert_eq!(read_signing_key(&path).expect("read").verifier_key(), key.verifier_key());
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn two_generated_keys_differ() {
+        let [a, b] = [0, 1].map(|_| generate("a", Algorithm::Cosignature).expect("a name"));
+        assert_ne!(a.verifier_key(), b.verifier_key());
+    }
+
+    #[test]
+    fn an_existing_file_is_never_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("log.key");
+        fs::write(&path, "precious").expect("written");
+        let key = generate("a", Algorithm::Ed25519).expect("a name");
+        let error = write_signing_key(&path, &key).expect_err("exists");
+        assert!(error.to_string().contains("log.key"), "{error}");
+        assert_eq!(fs::read(&path).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("log.key");
+        write_signing_key(&path, &generate("a", Algorithm::Ed25519).expect("a name")).expect("written");
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+            let error = read_signing_key(&path).expect_err("open to others");
+            assert!(matches!(error, Error::Permissions { mode: found, .. } if found == mode), "{error}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("set");
+        read_signing_key(&path).expect("only its owner can read it");
+    }
+
+    #[test]
+    fn a_truncated_key_is_malformed_at_every_length_and_never_shown() {
+        let folder = folder();
+        let path = folder.path().join("log.key");
+        let key = generate("a", Algorithm::Ed25519).expect("a name");
+        let text = key.encode();
+        for length in 0..text.len() {
+            fs::write(&path, &text[..length]).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+            let error = read_signing_key(&path).expect_err("truncated");
+            assert!(matches!(error, Error::Malformed { .. }), "{length}: {error}");
+            assert!(!error.to_string().contains(&text[text.len() - 44..text.len() - 34]), "{error}");
+        }
+        for bad in [format!("{}\n\n", *text), format!(" {}", *text), format!("{}{}", *text, " ".repeat(1000))] {
+            fs::write(&path, bad).expect("written");
+            assert!(matches!(read_signing_key(&path), Err(Error::Malformed { .. })));
+        }
+    }
+
+    #[test]
+    fn an_absent_key_is_named() {
+        let error = read_signing_key(&folder().path().join("absent.key")).expect_err("absent");
+        assert!(error.to_string().contains("absent.key"), "{error}");
+    }
+}

@@ -1,0 +1,127 @@
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// Replaces `path` by a file with these bytes and this mode (such as 0o600), atomically and durably: when it returns,
+/// the bytes survive a power cut; when the process dies on the way, the old file is still there.
+///
+/// The bytes go to `<path>.tmp` first. Two writers of one path must exclude each other.
+///
+/// # Errors
+/// [`Error::Io`]. After an error it is not known which of the two contents a crash would leave; the caller must not go
+/// on as if either were certain.
+pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let temporary = with_suffix(path, ".tmp");
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(&temporary)?;
+        // Neither the umask nor the mode of a file left over by a crash may decide.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(Error::io("replace", path))?;
+    sync_folder(path)
+}
+
+/// Reads a file of at most `bytes_max` bytes. The buffer is erased when dropped.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Malformed`] when the file is larger or not a regular file.
+pub fn read_capped(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    read_open(&file, path, bytes_max)
+}
+
+pub(crate) fn read_open(file: &File, path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    if !file.metadata().map_err(Error::io("inspect", path))?.is_file() {
+        return Err(Error::malformed(path, "not a regular file"));
+    }
+    // Room for everything from the start, so that no copy of a secret is left behind by a growing buffer.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max + 1));
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() > bytes_max {
+        return Err(Error::malformed(path, format!("larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Makes the folder's entry for `path` durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
+    let folder = folder_of(path);
+    let sync = || -> io::Result<()> { File::open(folder)?.sync_all() };
+    sync().map_err(Error::io("sync folder", folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_contents_and_mode_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        fs::write(&path, "old").expect("written");
+        fs::write(folder.path().join("state.tmp"), "left over by a crash").expect("written");
+        write_synced(&path, b"new", 0o600).expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_contents() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        fs::write(&path, "old").expect("written");
+        fs::create_dir(folder.path().join("state.tmp")).expect("something in the way");
+        let error = write_synced(&path, b"new", 0o600).expect_err("cannot open a folder for writing");
+        assert!(error.to_string().contains("state.tmp"), "{error}");
+        assert_eq!(fs::read(&path).expect("read"), b"old");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_temporary_file_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").expect("written");
+        std::os::unix::fs::symlink(&victim, folder.path().join("state.tmp")).expect("linked");
+        write_synced(&folder.path().join("state"), b"new", 0o600).expect_err("a link");
+        assert_eq!(fs::read(&victim).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn reading_is_capped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "12345").expect("written");
+        assert_eq!(**read_capped(&path, 5).expect("fits"), *b"12345");
+        assert!(matches!(read_capped(&path, 4), Err(Error::Malformed { .. })));
+        assert!(matches!(read_capped(folder.path(), 4), Err(Error::Malformed { .. })));
+    }
+}
