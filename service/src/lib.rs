@@ -1,1 +1,13 @@
-//! What every service needs around its work: shutdown, health and metrics listener, backoff, configuration.
+//! What every service needs around its work: shutdown, backoff, health, metrics, the admin listener, configuration, logs.
+
+pub mod admin;
+mod backoff;
+pub mod config;
+mod health;
+pub mod logging;
+pub mod metrics;
+
+pub use backoff::Backoff;
+pub use health::{Component, Health};
+/// Tells the tasks of a process to end: cancel it once, and everything that holds a clone notices.
+pub use tokio_util::sync::CancellationToken as Shutdown;

@@ -1,0 +1,112 @@
+//! The listener that a supervisor, a load balancer and Prometheus talk to.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::{Health, Shutdown, metrics};
+
+/// How long requests that are under way may take once the process is told to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The routes /livez (the process answers), /readyz (503 with a line for each component that is not ready) and /metrics
+/// (Prometheus' text format). A service with an HTTP interface of its own merges them into it.
+pub fn router(health: Health) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(move || std::future::ready(readiness(&health))))
+        .route("/metrics", get(|| async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render()) }))
+}
+
+fn readiness(health: &Health) -> impl IntoResponse + use<> {
+    let not_ready = health.not_ready();
+    if not_ready.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    let mut text = String::new();
+    for (name, reason) in not_ready {
+        writeln!(text, "{name}: {reason}").expect("a string takes everything");
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// Serves `router` until `shutdown`; then takes no new connections and gives those under way a few seconds to end.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> anyhow::Result<()> {
+    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let out_of_time = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = server => result.context("serve HTTP"),
+        () = out_of_time => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// The whole answer, head and body.
+    async fn fetch(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    }
+
+    #[tokio::test]
+    async fn answers_for_the_process_its_components_and_its_metrics() {
+        metrics::install().expect("installed");
+        metrics::install().expect("again, by another service of the process");
+        let health = Health::new();
+        let shutdown = Shutdown::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = tokio::spawn(serve(listener, router(health.clone()), shutdown.clone()));
+
+        assert!(fetch(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+        assert!(fetch(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+        let database = health.component("database");
+        database.not_ready("connection refused");
+        let answer = fetch(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("database: connection refused\n"), "{answer}");
+        assert!(fetch(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+
+        ::metrics::counter!("test_total").increment(3);
+        ::metrics::histogram!("test_seconds").record(0.02);
+        let answer = fetch(address, "/metrics").await;
+        assert!(answer.contains("\ntest_total 3\n"), "{answer}");
+        assert!(answer.contains("test_seconds_bucket{le=\"0.025\"} 1"), "{answer}");
+
+        shutdown.cancel();
+        server.await.expect("not panicked").expect("ends well");
+        TcpStream::connect(address).await.expect_err("the listener is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_finishes_does_not_hold_up_the_end() {
+        let shutdown = Shutdown::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = tokio::spawn(serve(listener, router(Health::new()), shutdown.clone()));
+        let mut client = TcpStream::connect(address).await.expect("connects");
+        client.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("sent");
+        shutdown.cancel();
+        server.await.expect("not panicked").expect("ends well");
+    }
+}

@@ -1,0 +1,18 @@
+//! Logs, for people and for collectors of lines.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Writes logs to standard error: what the environment variable RUST_LOG asks for, otherwise `info` and above. Standard
+/// output stays free for results. Later calls do nothing.
+pub fn init() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // An error means that logs are set up already.
+    let _ = subscriber.try_init();
+}
