@@ -1,0 +1,9 @@
+//! Results go to standard output, one line at a time; logs and progress go to standard error.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+/// Prints a line. A reader that went away, as in `streamseal ... | head`, is no error.
+pub fn line(text: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
