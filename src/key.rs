@@ -1,0 +1,122 @@
+//! `streamseal key`: the operator grants and revokes keys.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use evidence::statement::{Action, KeyStatement, Role, TopicPattern};
+use evidence::{Statement, VerifierKey};
+
+use crate::config::ConfigFile;
+use crate::ledger::Ledger;
+use crate::output;
+
+/// Grants, revokes and lists keys
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Lets a key sign from now on
+    Grant {
+        /// The new key's public side, as `streamseal keygen` printed it
+        key: VerifierKey,
+        /// What it is for: ingest, operator, log or anchor
+        #[arg(long)]
+        role: Role,
+        /// For an ingest key, the topics that it may seal: a name, or a prefix and *; may be repeated
+        #[arg(long, value_name = "PATTERN")]
+        scope: Vec<TopicPattern>,
+        /// For an operator key, its own file: a new operator signs its grant too
+        #[arg(long, value_name = "FILE")]
+        new_operator_key: Option<PathBuf>,
+        #[command(flatten)]
+        operator: OperatorKey,
+    },
+    /// Ends a key: what it signs from now on is refused, what it signed before stays valid
+    Revoke {
+        /// The key's name
+        name: String,
+        /// The seq from which on the key was in other hands: verifiers no longer count what it signed from there
+        #[arg(long, value_name = "SEQ")]
+        distrust_from: Option<u64>,
+        #[command(flatten)]
+        operator: OperatorKey,
+    },
+    /// Lists all keys with what became of them
+    List,
+}
+
+/// The key that signs for the operator.
+#[derive(Debug, clap::Args)]
+pub struct OperatorKey {
+    /// The operator's key file
+    #[arg(long, value_name = "FILE")]
+    pub operator_key: PathBuf,
+}
+
+/// Signs and submits a key statement, or lists the keys.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let ledger = Ledger::open(&args.config.load()?).await?;
+    match args.command {
+        Command::Grant { key, role, scope, new_operator_key, operator } => {
+            let statement = statement(&ledger, Action::Grant, role, key.clone(), scope, None)?;
+            let signer = keystore::read_signing_key(&operator.operator_key)?;
+            let new_operator = new_operator_key.map(|path| keystore::read_signing_key(&path)).transpose()?;
+            ensure!(
+                (role == Role::Operator) == new_operator.is_some(),
+                "--new-operator-key goes with --role operator, and only with it"
+            );
+            let signers: Vec<_> = std::iter::once(&signer).chain(&new_operator).collect();
+            let seq = ledger.submit(statement, &signers).await?;
+            output::line(format_args!("entry {seq}: {role} key {} is granted", key.name()));
+        }
+        Command::Revoke { name, distrust_from, operator } => {
+            let granted = ledger.state.keys().granted().iter().find(|g| g.key.name() == name);
+            let granted = granted.with_context(|| format!("no key {name:?} was ever granted"))?;
+            let (role, key, topics) = (granted.role, granted.key.clone(), granted.topics.clone());
+            let statement = statement(&ledger, Action::Revoke, role, key, topics, distrust_from)?;
+            let signer = keystore::read_signing_key(&operator.operator_key)?;
+            let seq = ledger.submit(statement, &[&signer]).await?;
+            output::line(format_args!("entry {seq}: {role} key {name} is revoked"));
+        }
+        Command::List => list(&ledger),
+    }
+    Ok(())
+}
+
+fn statement(
+    ledger: &Ledger,
+    action: Action,
+    role: Role,
+    key: VerifierKey,
+    topics: Vec<TopicPattern>,
+    distrust_from: Option<u64>,
+) -> anyhow::Result<Statement> {
+    ensure!(key.algorithm() == role.algorithm(), "{key} has not the algorithm of role {role}");
+    ensure!(
+        (role == Role::Ingest) != topics.is_empty(),
+        "--scope goes with --role ingest, and there at least one is needed"
+    );
+    let prev = ledger.state.keys().statement().context("the chain has no genesis")?;
+    let ledger = ledger.state.ledger().clone();
+    Ok(Statement::Key(KeyStatement { ledger, action, role, key, topics, distrust_from, prev }))
+}
+
+fn list(ledger: &Ledger) {
+    for granted in ledger.state.keys().granted() {
+        let topics: String = granted.topics.iter().map(|t| format!(" {t}")).collect();
+        let end = match granted.revoked {
+            None => String::new(),
+            Some(end) => {
+                let distrust = end.distrust_from.map_or_else(String::new, |seq| format!(", distrusted from entry {seq}"));
+                format!(", revoked in entry {}{distrust}", end.seq)
+            }
+        };
+        output::line(format_args!("{} {}{topics}: granted in entry {}{end}", granted.role, granted.key, granted.granted));
+    }
+}

@@ -1,0 +1,45 @@
+//! What the operator's commands know of a ledger: its configuration, and its keys as the committer serves them,
+//! verified from the genesis on.
+
+use anyhow::{Context, bail, ensure};
+use committer_client::Client;
+use evidence::chain::State;
+use evidence::{Entry, SignedStatement, SigningKey, Statement};
+
+use crate::config::Config;
+
+/// A ledger behind a committer.
+pub struct Ledger {
+    /// The committer.
+    pub client: Client,
+    /// The chain as far as its key entries say: keys are complete, streams unknown.
+    pub state: State,
+}
+
+impl Ledger {
+    /// Fetches the key entries and verifies them from the configured genesis on.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let genesis = config.ledger.read_genesis()?;
+        let client = Client::new(&config.committer_url()?)?;
+        let mut state = State::new(&config.ledger.origin, genesis.hash());
+        for text in client.keys().await?.entries {
+            let entry = Entry::parse(text.as_bytes()).context("a key entry of the committer")?;
+            state.skip_to(entry.seq);
+            state.apply(&entry).with_context(|| format!("entry {} of the committer", entry.seq))?;
+        }
+        ensure!(state.next_seq() > 0, "the committer at {} has no genesis entry yet", client.base());
+        Ok(Self { client, state })
+    }
+
+    /// Signs a statement and submits it; the answer is the seq of its entry.
+    pub async fn submit(&self, statement: Statement, keys: &[&SigningKey]) -> anyhow::Result<u64> {
+        let signed = SignedStatement::sign(statement, keys);
+        let text = String::from_utf8(signed.to_bytes()).expect("a statement is text");
+        let answer = self.client.submit(vec![text]).await?;
+        if let Some(stopped) = answer.stopped {
+            bail!("the committer refused the statement: {}: {}", stopped.code, stopped.message);
+        }
+        let accepted = answer.accepted.first().context("the committer accepted nothing and refused nothing")?;
+        Ok(accepted.seq)
+    }
+}
