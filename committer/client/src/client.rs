@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::types::{
-    CoveringQuery, Cursor, CursorQuery, ErrorView, Heads, HeadsQuery, Keys, Status, StreamEntries,
-    StreamEntriesQuery, SubmitRequest, SubmitResponse, code,
+    CoveringQuery, Cursor, CursorQuery, ErrorView, Heads, HeadsQuery, Keys, Status, StreamEntries, StreamEntriesQuery,
+    SubmitRequest, SubmitResponse, code,
 };
 
 /// No answer may be longer than this: 1,000 entries of 16 KiB with their JSON escapes, or a full entry bundle.
@@ -63,17 +63,11 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] when `base` is not an http or https address.
     pub fn new(base: &str) -> Result<Client, Error> {
-        let refused = |message: String| Error::Refused {
-            url: base.to_owned(),
-            code: code::BAD_REQUEST.to_owned(),
-            message,
-        };
-        let mut url =
-            Url::parse(base).map_err(|e| refused(format!("not an address of a committer: {e}")))?;
+        let refused =
+            |message: String| Error::Refused { url: base.to_owned(), code: code::BAD_REQUEST.to_owned(), message };
+        let mut url = Url::parse(base).map_err(|e| refused(format!("not an address of a committer: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(refused(
-                "the address of a committer starts with http:// or https://".to_owned(),
-            ));
+            return Err(refused("the address of a committer starts with http:// or https://".to_owned()));
         }
         if !url.path().ends_with('/') {
             let path = format!("{}/", url.path());
@@ -98,23 +92,13 @@ impl Client {
     pub async fn submit(&self, statements: Vec<String>) -> Result<SubmitResponse, Error> {
         let url = self.url("v1/statements");
         let sent = statements.len();
-        let request = self
-            .http
-            .post(url.clone())
-            .json(&SubmitRequest { statements });
+        let request = self.http.post(url.clone()).json(&SubmitRequest { statements });
         let answer: SubmitResponse = json(&url, required(&url, send(&url, request).await?)?)?;
         let decided = answer.accepted.len() + usize::from(answer.stopped.is_some());
-        let stopped_in_place = answer
-            .stopped
-            .as_ref()
-            .is_none_or(|s| s.index == answer.accepted.len());
+        let stopped_in_place = answer.stopped.as_ref().is_none_or(|s| s.index == answer.accepted.len());
         if !stopped_in_place || decided > sent || (answer.stopped.is_none() && decided != sent) {
-            let message =
-                format!("{decided} statements decided of {sent} sent, or not as a prefix");
-            return Err(Error::Malformed {
-                url: url.into(),
-                message,
-            });
+            let message = format!("{decided} statements decided of {sent} sent, or not as a prefix");
+            return Err(Error::Malformed { url: url.into(), message });
         }
         Ok(answer)
     }
@@ -141,8 +125,7 @@ impl Client {
 
     /// The entries of a stream whose range ends after `query.from`, in order.
     pub async fn stream_entries(&self, query: &StreamEntriesQuery) -> Result<StreamEntries, Error> {
-        self.get_json(self.url_with("v1/streams/entries", query))
-            .await
+        self.get_json(self.url_with("v1/streams/entries", query)).await
     }
 
     /// The newest heads entry below a chain size, with its lines; None when there is none.
@@ -179,11 +162,8 @@ impl Client {
 
     fn url_with(&self, path: &str, query: &impl Serialize) -> Url {
         let mut url = self.url(path);
-        let fields = serde_json::to_value(query)
-            .expect("the queries of this crate are structs of strings and numbers");
-        let fields = fields
-            .as_object()
-            .expect("a struct serializes as an object");
+        let fields = serde_json::to_value(query).expect("the queries of this crate are structs of strings and numbers");
+        let fields = fields.as_object().expect("a struct serializes as an object");
         let mut pairs = url.query_pairs_mut();
         for (name, value) in fields {
             match value.as_str() {
@@ -207,18 +187,14 @@ impl Client {
         let Some(body) = self.get(&url).await? else {
             return Ok(None);
         };
-        let text = String::from_utf8(body)
-            .map_err(|e| malformed(&url, format!("an entry is text: {e}")))?;
+        let text = String::from_utf8(body).map_err(|e| malformed(&url, format!("an entry is text: {e}")))?;
         Ok(Some(text))
     }
 }
 
 /// The body of a 200; None for the committer's own "not found".
 async fn send(url: &Url, request: RequestBuilder) -> Result<Option<Vec<u8>>, Error> {
-    let response = request
-        .send()
-        .await
-        .map_err(|e| unavailable(url, &e, None))?;
+    let response = request.send().await.map_err(|e| unavailable(url, &e, None))?;
     let status = response.status();
     let retry_after = retry_after(&response);
     let body = read_bounded(url, response).await?;
@@ -226,44 +202,24 @@ async fn send(url: &Url, request: RequestBuilder) -> Result<Option<Vec<u8>>, Err
         return Ok(Some(body));
     }
     let view = serde_json::from_slice::<ErrorView>(&body).ok();
-    let message = view.as_ref().map_or_else(
-        || format!("HTTP status {status}"),
-        |view| view.message.clone(),
-    );
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-    ) || status.is_server_error()
-    {
-        return Err(Error::Unavailable {
-            url: url.to_string(),
-            message,
-            retry_after,
-        });
+    let message = view.as_ref().map_or_else(|| format!("HTTP status {status}"), |view| view.message.clone());
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || status.is_server_error() {
+        return Err(Error::Unavailable { url: url.to_string(), message, retry_after });
     }
     match view {
         Some(view) if status == StatusCode::NOT_FOUND && view.code == code::NOT_FOUND => Ok(None),
-        Some(view) if status.is_client_error() => Err(Error::Refused {
-            url: url.to_string(),
-            code: view.code,
-            message: view.message,
-        }),
+        Some(view) if status.is_client_error() => {
+            Err(Error::Refused { url: url.to_string(), code: view.code, message: view.message })
+        }
         _ => Err(malformed(url, message)),
     }
 }
 
 async fn read_bounded(url: &Url, mut response: Response) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|e| unavailable(url, &e, None))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|e| unavailable(url, &e, None))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(malformed(
-                url,
-                format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"),
-            ));
+            return Err(malformed(url, format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -271,23 +227,12 @@ async fn read_bounded(url: &Url, mut response: Response) -> Result<Vec<u8>, Erro
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response
-        .headers()
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
 fn required(url: &Url, body: Option<Vec<u8>>) -> Result<Vec<u8>, Error> {
-    body.ok_or_else(|| {
-        malformed(
-            url,
-            "answered \"not found\" where there is always an answer".to_owned(),
-        )
-    })
+    body.ok_or_else(|| malformed(url, "answered \"not found\" where there is always an answer".to_owned()))
 }
 
 fn json<T: DeserializeOwned>(url: &Url, body: Vec<u8>) -> Result<T, Error> {
@@ -295,10 +240,7 @@ fn json<T: DeserializeOwned>(url: &Url, body: Vec<u8>) -> Result<T, Error> {
 }
 
 fn malformed(url: &Url, message: String) -> Error {
-    Error::Malformed {
-        url: url.to_string(),
-        message,
-    }
+    Error::Malformed { url: url.to_string(), message }
 }
 
 fn unavailable(url: &Url, error: &reqwest::Error, retry_after: Option<Duration>) -> Error {
@@ -312,9 +254,5 @@ fn unavailable(url: &Url, error: &reqwest::Error, retry_after: Option<Duration>)
         message.push_str(&error.to_string());
         source = error.source();
     }
-    Error::Unavailable {
-        url: url.to_string(),
-        message,
-        retry_after,
-    }
+    Error::Unavailable { url: url.to_string(), message, retry_after }
 }

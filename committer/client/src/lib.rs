@@ -10,6 +10,6 @@ mod types;
 
 pub use client::{Client, Error};
 pub use types::{
-    Accepted, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys,
-    Status, Stopped, StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,
+    Accepted, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys, Status, Stopped,
+    StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,
 };

@@ -9,11 +9,7 @@ use tokio::net::TcpListener;
 /// Answers one request with `answer` and returns what was asked.
 async fn serve_once(answer: &'static str) -> (Client, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let client = Client::new(&format!(
-        "http://{}/log",
-        listener.local_addr().expect("bound")
-    ))
-    .expect("an address");
+    let client = Client::new(&format!("http://{}/log", listener.local_addr().expect("bound"))).expect("an address");
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");
         let mut request = Vec::new();
@@ -22,10 +18,7 @@ async fn serve_once(answer: &'static str) -> (Client, tokio::task::JoinHandle<St
             let n = stream.read(&mut buffer).await.expect("a request");
             request.extend_from_slice(&buffer[..n]);
         }
-        stream
-            .write_all(answer.as_bytes())
-            .await
-            .expect("the client reads");
+        stream.write_all(answer.as_bytes()).await.expect("the client reads");
         String::from_utf8(request).expect("text")
     });
     (client, server)
@@ -37,63 +30,36 @@ fn complete(request: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
-    let length = head
-        .lines()
-        .find_map(|l| l.strip_prefix("content-length: "))
-        .map_or(0, |n| n.parse().expect("n"));
+    let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().expect("n"));
     body.len() >= length
 }
 
 fn http(status: &str, headers: &str, body: &str) -> &'static str {
     let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
-    )
-    .leak()
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}").leak()
 }
 
 #[tokio::test]
 async fn a_cursor_is_asked_with_escaped_names_below_the_prefix() {
     let body = r#"{"epoch":"1","start":"7","next":"18446744073709551615","topic_id":null,"statement":null,"seq":null,"last_summary":null}"#;
     let (client, server) = serve_once(http("200 OK", "", body)).await;
-    let query = CursorQuery {
-        cluster: "-".to_owned(),
-        topic: "a&b=c".to_owned(),
-        partition: 3,
-    };
+    let query = CursorQuery { cluster: "-".to_owned(), topic: "a&b=c".to_owned(), partition: 3 };
     let cursor = client.cursor(&query).await.expect("a cursor");
     assert_eq!((cursor.epoch, cursor.start, cursor.next), (1, 7, u64::MAX));
     let request = server.await.expect("served");
     let line = request.lines().next().expect("a request line");
-    assert_eq!(
-        line,
-        "GET /log/v1/cursors?cluster=-&partition=3&topic=a%26b%3Dc HTTP/1.1"
-    );
+    assert_eq!(line, "GET /log/v1/cursors?cluster=-&partition=3&topic=a%26b%3Dc HTTP/1.1");
 }
 
 #[tokio::test]
 async fn numbers_that_are_not_canonical_decimal_strings_are_malformed() {
-    for seq in [
-        "7",
-        "\"07\"",
-        "\"+7\"",
-        "\"-7\"",
-        "\"\"",
-        "\"18446744073709551616\"",
-    ] {
+    for seq in ["7", "\"07\"", "\"+7\"", "\"-7\"", "\"\"", "\"18446744073709551616\""] {
         let body = format!(
             r#"{{"epoch":{seq},"start":"0","next":"0","topic_id":null,"statement":null,"seq":null,"last_summary":null}}"#
         );
         let (client, _server) = serve_once(http("200 OK", "", &body)).await;
-        let query = CursorQuery {
-            cluster: "-".to_owned(),
-            topic: "t".to_owned(),
-            partition: 0,
-        };
-        let error = client
-            .cursor(&query)
-            .await
-            .expect_err("not a canonical decimal");
+        let query = CursorQuery { cluster: "-".to_owned(), topic: "t".to_owned(), partition: 0 };
+        let error = client.cursor(&query).await.expect_err("not a canonical decimal");
         assert!(matches!(error, Error::Malformed { .. }), "{seq}: {error}");
     }
 }
@@ -102,10 +68,7 @@ async fn numbers_that_are_not_canonical_decimal_strings_are_malformed() {
 async fn a_refused_statement_is_an_answer() {
     let body = r#"{"accepted":[{"seq":"4","entry":"e"}],"stopped":{"index":1,"code":"wrong-cursor","message":"m"},"cursor":null}"#;
     let (client, _server) = serve_once(http("200 OK", "", body)).await;
-    let answer = client
-        .submit(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()])
-        .await
-        .expect("an answer");
+    let answer = client.submit(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]).await.expect("an answer");
     assert_eq!(answer.accepted[0].seq, 4);
     assert_eq!(answer.stopped.expect("stopped").code, "wrong-cursor");
 }
@@ -118,10 +81,7 @@ async fn an_answer_that_does_not_decide_all_statements_is_malformed() {
         r#"{"accepted":[{"seq":"1","entry":""},{"seq":"2","entry":""}],"stopped":null,"cursor":null}"#,
     ] {
         let (client, _server) = serve_once(http("200 OK", "", body)).await;
-        let error = client
-            .submit(vec!["a".to_owned()])
-            .await
-            .expect_err("incomplete");
+        let error = client.submit(vec!["a".to_owned()]).await.expect_err("incomplete");
         assert!(matches!(error, Error::Malformed { .. }), "{body}: {error}");
     }
 }
@@ -132,15 +92,8 @@ async fn overload_is_an_unknown_outcome_with_the_time_to_come_back() {
     for status in ["429 Too Many Requests", "503 Service Unavailable"] {
         let (client, _server) = serve_once(http(status, "retry-after: 2\r\n", body)).await;
         match client.submit(vec!["a".to_owned()]).await {
-            Err(Error::Unavailable {
-                retry_after,
-                message,
-                ..
-            }) => {
-                assert_eq!(
-                    (retry_after, message.as_str()),
-                    (Some(Duration::from_secs(2)), "the queue is full")
-                );
+            Err(Error::Unavailable { retry_after, message, .. }) => {
+                assert_eq!((retry_after, message.as_str()), (Some(Duration::from_secs(2)), "the queue is full"));
             }
             other => panic!("{status}: {other:?}"),
         }
@@ -150,10 +103,7 @@ async fn overload_is_an_unknown_outcome_with_the_time_to_come_back() {
 #[tokio::test]
 async fn a_connection_cut_before_the_answer_is_an_unknown_outcome() {
     let (client, _server) = serve_once("").await;
-    let error = client
-        .submit(vec!["a".to_owned()])
-        .await
-        .expect_err("no answer");
+    let error = client.submit(vec!["a".to_owned()]).await.expect_err("no answer");
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
 }
 
@@ -163,8 +113,7 @@ async fn only_the_committers_own_not_found_means_absent() {
     let (client, _server) = serve_once(http("404 Not Found", "", own)).await;
     assert_eq!(client.entry(5).await.expect("an answer"), None);
 
-    let (client, _server) =
-        serve_once(http("404 Not Found", "", "<html>nothing here</html>")).await;
+    let (client, _server) = serve_once(http("404 Not Found", "", "<html>nothing here</html>")).await;
     let error = client.entry(5).await.expect_err("some other server");
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }
@@ -182,13 +131,7 @@ async fn a_refused_request_names_its_code() {
 #[test]
 fn an_address_is_checked_when_it_is_configured() {
     for base in ["127.0.0.1:7380", "ftp://x/", "", "http//x"] {
-        assert!(
-            matches!(Client::new(base), Err(Error::Refused { .. })),
-            "{base}"
-        );
+        assert!(matches!(Client::new(base), Err(Error::Refused { .. })), "{base}");
     }
-    assert_eq!(
-        Client::new("http://h/p").expect("an address").base(),
-        "http://h/p/"
-    );
+    assert_eq!(Client::new("http://h/p").expect("an address").base(), "http://h/p/");
 }
