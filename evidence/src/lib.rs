@@ -3,20 +3,28 @@
 //! Everything here is pure: bytes in, values or reasons out. No I/O, no clock, no async. The formats are those of
 //! SPEC.md; each object has one file with its type, encoder, strict decoder and tests.
 
+pub mod batch;
+mod blake;
 pub mod chain;
 mod entry;
 mod error;
+mod event;
 mod hash;
 mod key;
+mod leaf;
 mod note;
 pub mod statement;
 mod stream;
 pub mod text;
+pub mod tile;
+pub mod tree;
 
 pub use entry::Entry;
 pub use error::Error;
+pub use event::{Content, EventRef, HeaderRef, TimestampType, decode_content};
 pub use hash::{Hash, sha256};
 pub use key::{Algorithm, SigningKey, VerifierKey};
+pub use leaf::{LeafHasher, LeafPreimage, Leaves, content_hash};
 pub use note::{Note, NoteError, NoteSignature};
 pub use statement::{SignedStatement, Statement};
 pub use stream::{Partition, StreamId};

@@ -1,0 +1,112 @@
+//! BLAKE3 in its derive_key mode, one message or many at a time (SPEC.md, "Events").
+//!
+//! A single short message uses one lane of a SIMD unit that has up to sixteen. The functions here put one block of
+//! each of many messages in those lanes instead, through `blake3::platform`, which is public but undocumented: the
+//! exact version of blake3 is pinned, and the tests hold every result against the documented [`blake3::Hasher`].
+
+mod messages;
+
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use blake3::platform::{MAX_SIMD_DEGREE, Platform, words_from_le_bytes_32};
+use blake3::{BLOCK_LEN, IncrementCounter};
+
+pub(crate) use self::messages::Messages;
+use crate::Hash;
+
+/// Hashes the content preimage of an event.
+pub(crate) static CONTENT: LazyLock<Domain> = LazyLock::new(|| Domain::new("streamseal 2026-11-21 content v1"));
+/// Hashes the leaf preimage of an event.
+pub(crate) static LEAF: LazyLock<Domain> = LazyLock::new(|| Domain::new("streamseal 2026-11-21 leaf v1"));
+/// Hashes two children in a batch's tree.
+pub(crate) static NODE: LazyLock<Domain> = LazyLock::new(|| Domain::new("streamseal 2026-11-21 node v1"));
+
+/// How many messages one call takes.
+const LANES: usize = MAX_SIMD_DEGREE;
+
+// Flags of the compression function (BLAKE3 paper, section 2.1, table 3).
+const CHUNK_START: u8 = 1 << 0;
+const CHUNK_END: u8 = 1 << 1;
+const PARENT: u8 = 1 << 2;
+const ROOT: u8 = 1 << 3;
+const DERIVE_KEY_MATERIAL: u8 = 1 << 6;
+
+/// A chaining value: the hash of a chunk or of a subtree of chunks, and of the whole at the root.
+type Cv = [u8; 32];
+
+/// One derive_key context: what tells the hash of a content from that of a leaf or of a node.
+pub(crate) struct Domain {
+    context_key: ContextKey,
+    key: [u32; 8],
+    platform: Platform,
+}
+
+impl Domain {
+    fn new(context: &str) -> Self {
+        let context_key = hash_derive_key_context(context);
+        Self { context_key, key: words_from_le_bytes_32(&context_key), platform: Platform::detect() }
+    }
+
+    /// The ordinary hasher of this domain.
+    pub(crate) fn hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_from_context_key(&self.context_key)
+    }
+
+    /// The hash of one message.
+    pub(crate) fn hash(&self, message: &[u8]) -> Hash {
+        Hash(self.hasher().update(message).finalize().into())
+    }
+
+    /// Hands over the hash of each message of one block, in order.
+    pub(crate) fn hash_blocks(&self, blocks: &[[u8; BLOCK_LEN]], mut each: impl FnMut(Cv)) {
+        for group in blocks.chunks(LANES) {
+            let hashes = self.compress(group.iter(), 0, CHUNK_START, CHUNK_END | ROOT);
+            hashes.iter().take(group.len()).for_each(|hash| each(*hash));
+        }
+    }
+
+    /// Replaces `nodes` by the hashes of its pairs; a last node without a partner stays as it is.
+    pub(crate) fn fold_pairs(&self, nodes: &mut Vec<Cv>) {
+        let pairs = nodes.len() / 2;
+        for start in (0..pairs).step_by(LANES) {
+            let end = (start + LANES).min(pairs);
+            let (blocks, _) = nodes[2 * start..2 * end].as_flattened().as_chunks::<BLOCK_LEN>();
+            let hashes = self.compress(blocks.iter(), 0, CHUNK_START, CHUNK_END | ROOT);
+            // Within what was just read: `end <= 2 * start` or `start == 0`.
+            nodes[start..end].copy_from_slice(&hashes[..end - start]);
+        }
+        if nodes.len() % 2 == 1 {
+            nodes[pairs] = nodes[2 * pairs];
+        }
+        nodes.truncate(nodes.len().div_ceil(2));
+    }
+
+    /// Compresses up to [`LANES`] inputs of whole blocks, each at most a chunk, with the same counter and flags.
+    fn compress<'a, const N: usize>(
+        &self,
+        inputs: impl Iterator<Item = &'a [u8; N]>,
+        counter: u64,
+        first_block: u8,
+        last_block: u8,
+    ) -> [Cv; LANES] {
+        let mut lanes = [&[0; N]; LANES];
+        let mut count = 0;
+        for (lane, input) in lanes.iter_mut().zip(inputs) {
+            *lane = input;
+            count += 1;
+        }
+        let mut hashes = [[0; 32]; LANES];
+        self.platform.hash_many(
+            &lanes[..count],
+            &self.key,
+            counter,
+            IncrementCounter::No,
+            DERIVE_KEY_MATERIAL,
+            first_block,
+            last_block,
+            hashes.as_flattened_mut(),
+        );
+        hashes
+    }
+}
