@@ -1,0 +1,120 @@
+mod batches;
+mod heads;
+mod runs;
+
+pub use batches::BatchReader;
+pub use heads::HeadsReader;
+pub use runs::RunReader;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::folder::Folder;
+use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest};
+use crate::parts::{PartsReader, is_part};
+use crate::writer::stream_folder;
+
+/// The longest checkpoint, in bytes: what a note may have.
+const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024;
+
+/// The longest `heads`, in bytes.
+const HEADS_BYTES_MAX: u64 = 256 << 20;
+
+/// Reads a bundle of unknown descent.
+///
+/// Memory is bounded by the manifest (at most 65,536 streams), one run of entries, and for each stream that is being
+/// read two buffers of 128 KiB or of its longest event.
+pub struct Reader {
+    root: Arc<Folder>,
+    manifest: Manifest,
+}
+
+impl Reader {
+    /// Opens a bundle and checks that exactly the files are there that its manifest calls for, with their lengths.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let root = Arc::new(Folder::open_root(path)?);
+        let manifest = Manifest::parse(&root.read(MANIFEST, MANIFEST_BYTES_MAX)?)?;
+        let reader = Self { root, manifest };
+        reader.check_files()?;
+        Ok(reader)
+    }
+
+    /// What the bundle says that it holds.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The bytes of the checkpoint's signed note.
+    pub fn checkpoint(&self) -> Result<Vec<u8>, Error> {
+        self.root.read("checkpoint", CHECKPOINT_BYTES_MAX)
+    }
+
+    /// The heads lines, when there are any.
+    pub fn heads(&self) -> Result<Option<HeadsReader>, Error> {
+        let Some(wanted) = self.manifest.heads_bytes else { return Ok(None) };
+        let (file, _) = self.root.file("heads")?;
+        Ok(Some(HeadsReader::new(file, wanted)))
+    }
+
+    /// The runs of entries, from the first.
+    pub fn runs(&self) -> Result<RunReader, Error> {
+        Ok(RunReader::new(PartsReader::open(&self.root, "entries/".into(), "", self.manifest.entries_bytes)?))
+    }
+
+    /// The batches of a stream, from the first.
+    ///
+    /// # Panics
+    /// If the manifest has no stream with this index.
+    pub fn batches(&self, stream: usize) -> Result<BatchReader, Error> {
+        let range = &self.manifest.streams[stream];
+        let path = format!("streams/{}/", stream_folder(stream));
+        let leaves = PartsReader::open(&self.root, path.clone(), ".leaves", range.leaves_bytes)?;
+        let events = PartsReader::open(&self.root, path, ".events", range.events_bytes)?;
+        Ok(BatchReader::new(leaves, events))
+    }
+
+    fn check_files(&self) -> Result<(), Error> {
+        let Manifest { entries_bytes, heads_bytes, streams, .. } = &self.manifest;
+        let has_files = |i: usize| streams.get(i).is_some_and(|s| s.leaves_bytes > 0 || s.events_bytes > 0);
+        let has_streams = (0..streams.len()).any(has_files);
+        self.root.check_names(|name| match name {
+            MANIFEST | "checkpoint" => true,
+            "entries" => *entries_bytes > 0,
+            "heads" => heads_bytes.is_some(),
+            "streams" => has_streams,
+            _ => false,
+        })?;
+        self.root.file("checkpoint")?;
+        self.check_heads()?;
+        if *entries_bytes > 0 {
+            self.root.folder("entries")?.check_names(|name| is_part(name, "", *entries_bytes))?;
+            self.runs()?;
+        }
+        if !has_streams {
+            return Ok(());
+        }
+        let folder = self.root.folder("streams")?;
+        folder.check_names(|name| name.parse().is_ok_and(|i: usize| stream_folder(i) == name && has_files(i)))?;
+        for (i, stream) in streams.iter().enumerate().filter(|(i, _)| has_files(*i)) {
+            folder.folder(&stream_folder(i))?.check_names(|name| {
+                is_part(name, ".leaves", stream.leaves_bytes) || is_part(name, ".events", stream.events_bytes)
+            })?;
+            self.batches(i)?;
+        }
+        Ok(())
+    }
+
+    fn check_heads(&self) -> Result<(), Error> {
+        let Some(wanted) = self.manifest.heads_bytes else { return Ok(()) };
+        if wanted > HEADS_BYTES_MAX {
+            return Err(Error::malformed(MANIFEST, format!("`heads` has more than {HEADS_BYTES_MAX} bytes")));
+        }
+        let (_, found) = self.root.file("heads")?;
+        if found != wanted {
+            let problem = format!("{found} bytes, by the manifest it should have {wanted}");
+            return Err(Error::malformed("heads", problem));
+        }
+        Ok(())
+    }
+}
