@@ -1,1 +1,32 @@
-//! Tests of the whole line against real Kafka, PostgreSQL and Git.
+//! Real neighbours for tests: Apache Kafka, PostgreSQL and Git remotes over smart HTTP and SSH, each started on a free
+//! loopback port with its files in a temporary folder, and each able to be killed, frozen and restarted.
+//!
+//! Nothing here outlives the test binary, also when a test panics or the binary itself is killed: children get a
+//! signal when it dies, and a watcher removes the files (a failed run keeps them and says where). Nothing is skipped:
+//! what a machine lacks makes the test fail with the name of the package to install.
+//!
+//! Everything is synchronous; call it from async tests as it is.
+
+mod cache;
+mod git;
+mod kafka;
+mod kcat;
+mod network;
+mod ports;
+mod postgres;
+mod process;
+mod scratch;
+mod streamseal;
+mod user;
+mod wait;
+
+pub use git::{BareRepository, GitHttp, GitSsh, git};
+pub use kafka::Kafka;
+pub use kcat::Kcat;
+pub use network::without_network;
+pub use ports::free_port;
+pub use postgres::Postgres;
+pub use process::{Process, run};
+pub use scratch::{Scratch, unique};
+pub use streamseal::streamseal;
+pub use wait::{eventually, until};

@@ -1,0 +1,237 @@
+//! A Kafka broker.
+
+mod admin;
+mod jars;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::kcat::Kcat;
+use crate::ports::free_port;
+use crate::process::{Process, run};
+use crate::scratch::{Scratch, unique};
+use crate::wait::until;
+use admin::Admin;
+use jars::Jars;
+
+/// How long a start may take, log recovery included, on a machine that is busy with other tests.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// A running single-node Apache Kafka (KRaft) with files and ports of its own. Topics are not created by being used.
+#[derive(Debug)]
+pub struct Kafka {
+    bootstrap: String,
+    process: Process,
+    admin: Admin,
+    /// After the process: dropped in this order.
+    folder: Scratch,
+}
+
+impl Kafka {
+    /// The broker that all tests of this binary share; use [`topic`](Self::topic) for topics of your own in it, and do
+    /// not stop it.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
+        &SHARED
+    }
+
+    /// A broker of one's own, to be killed and restarted at will.
+    ///
+    /// # Panics
+    /// When Java or Maven is missing, the jars cannot be fetched, or the broker does not start.
+    pub fn start() -> Self {
+        Self::start_with(Jars::get(), &[])
+    }
+
+    fn start_with(jars: &Jars, java_options: &[String]) -> Self {
+        let folder = Scratch::new("kafka");
+        let bootstrap = format!("127.0.0.1:{}", free_port());
+        let settings = folder.join("server.properties");
+        fs::write(&settings, properties(&bootstrap, &folder.join("data"))).expect("a new folder can be written to");
+        run(jars
+            .java(Command::new("java"))
+            .args(["kafka.tools.StorageTool", "format", "--standalone"])
+            // A cluster id as Kafka prints it: 16 bytes in URL-safe base64.
+            .args(["-t", &cluster_id(), "-c"])
+            .arg(&settings));
+        let mut command = Process::command("java");
+        command.args(java_options);
+        let mut command = jars.java(command);
+        command.arg("kafka.Kafka").arg(&settings);
+        let process = Process::start("kafka", folder.join("log"), command);
+        let broker = Self { admin: Admin::new(&bootstrap), bootstrap, process, folder };
+        broker.wait_until_ready();
+        broker
+    }
+
+    /// `bootstrap.servers`.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// kcat on this broker.
+    pub fn kcat(&self) -> Kcat {
+        Kcat::new(&self.bootstrap)
+    }
+
+    /// Creates a topic whose name begins with `name` and that no other test has; returns its name.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub fn topic(&self, name: &str, partitions: i32) -> String {
+        let name = unique(name);
+        self.create_topic(&name, partitions, &[]);
+        name
+    }
+
+    /// Creates a topic of exactly this name, with topic settings such as `("retention.ms", "1000")`.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        self.admin.create_topic(name, partitions, settings);
+    }
+
+    /// Deletes a topic and returns when the broker has forgotten it, so that it can be created anew.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub fn delete_topic(&self, name: &str) {
+        self.admin.delete_topic(name);
+    }
+
+    /// Deletes all records before `offset`, as retention would.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        self.admin.delete_records(topic, partition, offset);
+    }
+
+    /// The low and the high watermark of a partition.
+    ///
+    /// # Panics
+    /// When the broker does not tell.
+    #[track_caller]
+    pub fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
+        self.admin.watermarks(topic, partition)
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill9(&self) {
+        self.process.kill9();
+    }
+
+    /// Ends it in an orderly way.
+    pub fn stop(&self) {
+        self.process.stop();
+    }
+
+    /// Starts it again on the same files and port after [`kill9`](Self::kill9) or [`stop`](Self::stop); returns when
+    /// it answers and every partition has its leader.
+    ///
+    /// # Panics
+    /// When it still runs or does not start.
+    pub fn start_again(&self) {
+        self.process.start_again();
+        self.wait_until_ready();
+    }
+
+    /// Stops and starts it.
+    pub fn restart(&self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Freezes it (SIGSTOP).
+    pub fn sigstop(&self) {
+        self.process.sigstop();
+    }
+
+    /// Lets it go on.
+    pub fn sigcont(&self) {
+        self.process.sigcont();
+    }
+
+    fn wait_until_ready(&self) {
+        until("Kafka answers", READY_WITHIN, || {
+            self.process.assert_running();
+            self.admin.is_ready()
+        });
+    }
+}
+
+/// A new cluster id in Kafka's form (URL-safe base64 of 16 bytes): brokers of different tests must not look like one
+/// cluster.
+fn cluster_id() -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = [0; 21];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).expect("Linux has /dev/urandom");
+    let digits = random.map(|byte| DIGITS[usize::from(byte) % DIGITS.len()] as char);
+    // Of the last digit only two bits count.
+    format!("{}A", String::from_iter(digits))
+}
+
+fn properties(bootstrap: &str, data: &Path) -> String {
+    let controller = format!("127.0.0.1:{}", free_port());
+    let data = data.display();
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{bootstrap},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{bootstrap}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+# One node must do.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+# Nothing is deleted that a test did not ask to be, and then at once.
+log.retention.hours=-1
+log.retention.bytes=-1
+file.delete.delay.ms=1000
+# Back after a SIGKILL within a second or two; the default session keeps the dead broker fenced for nine.
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+# Groups form at once, and a member that was killed is missed soon.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+# Small.
+num.network.threads=2
+num.io.threads=4
+log.cleaner.threads=1
+log.cleaner.dedupe.buffer.size=4194304
+# The largest records that tests produce.
+message.max.bytes=20971520
+replica.fetch.max.bytes=20971520
+"
+    )
+}
+
+/// Runs a broker once with `java_options` and stops it: how the class-data archive is made.
+fn run_once(jars: &Jars, java_options: &[String]) {
+    let broker = Kafka::start_with(jars, java_options);
+    broker.create_topic("warm", 1, &[]);
+    let line = broker.folder.join("line");
+    fs::write(&line, "warm\n").expect("a new folder can be written to");
+    broker.kcat().produce("warm", 0, &line);
+    broker.kcat().consume("warm");
+    broker.stop();
+}

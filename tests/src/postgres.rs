@@ -1,0 +1,174 @@
+//! A PostgreSQL server.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::ports::free_port;
+use crate::process::{Process, run, send};
+use crate::scratch::{Scratch, unique};
+use crate::user::{as_server, give_to_server};
+use crate::wait::until;
+
+/// How long a start may take, crash recovery included.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running PostgreSQL with files and a port of its own, as durable as its defaults make it (fsync on).
+#[derive(Debug)]
+pub struct Postgres {
+    port: u16,
+    process: Process,
+    /// After the process: dropped in this order.
+    folder: Scratch,
+}
+
+impl Postgres {
+    /// The server that all tests of this binary share; take a [`database`](Self::database) of your own in it, and do
+    /// not stop it.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+        &SHARED
+    }
+
+    /// A server of one's own, to be killed and restarted at will.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or does not start.
+    pub fn start() -> Self {
+        let folder = Scratch::new("postgres");
+        let port = free_port();
+        let data = folder.join("data");
+        initialise(&folder, &data, port);
+        let mut command = as_server("QUIT", &program("postgres"));
+        command.current_dir(folder.path()).arg("-D").arg(&data);
+        let process = Process::start("postgres", folder.join("log"), command);
+        let server = Self { port, process, folder };
+        server.wait_until_ready();
+        server
+    }
+
+    /// A new empty database; returns the address to connect to.
+    ///
+    /// # Panics
+    /// When the server does not create it.
+    pub fn database(&self) -> String {
+        let name = unique("test").replace('-', "_");
+        self.psql("postgres", &format!("CREATE DATABASE {name}"));
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Runs SQL in `database` (a name or an address) and returns the rows: fields separated by `|`, one row a line.
+    ///
+    /// # Panics
+    /// When a statement fails.
+    #[track_caller]
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let mut command = Command::new(program("psql"));
+        command
+            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"])
+            .args(["-U", "postgres", "-p", &self.port.to_string()])
+            .args(["-d", database, "-c", sql]);
+        run(&mut command).trim_end().to_owned()
+    }
+
+    /// Kills all its processes with SIGKILL, as a power cut would, and returns when they are gone.
+    pub fn kill9(&self) {
+        let children = self.process.children();
+        self.process.kill9();
+        for child in &children {
+            send(*child, Signal::KILL);
+        }
+        // A new server refuses to start while any of them holds the shared memory.
+        until("the end of PostgreSQL's processes", READY_WITHIN, || children.iter().all(|pid| is_gone(*pid)));
+    }
+
+    /// Ends it in an orderly way, clients or not.
+    pub fn stop(&self) {
+        // Fast shutdown; SIGTERM would wait for the clients to leave.
+        send(self.process.pid(), Signal::INT);
+        self.process.wait(READY_WITHIN);
+    }
+
+    /// Starts it again on the same files and port after [`kill9`](Self::kill9) or [`stop`](Self::stop).
+    ///
+    /// # Panics
+    /// When it still runs or does not start.
+    pub fn start_again(&self) {
+        self.process.start_again();
+        self.wait_until_ready();
+    }
+
+    /// Stops and starts it.
+    pub fn restart(&self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Where its data are, for tests that damage or copy them.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn wait_until_ready(&self) {
+        let is_ready = program("pg_isready");
+        until("PostgreSQL answers", READY_WITHIN, || {
+            self.process.assert_running();
+            Command::new(&is_ready)
+                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+                .arg(self.port.to_string())
+                .stdin(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        });
+    }
+}
+
+fn initialise(folder: &Scratch, data: &Path, port: u16) {
+    give_to_server(folder.path());
+    run(as_server("KILL", &program("initdb"))
+        .current_dir(folder.path())
+        .env("LC_ALL", "C")
+        .arg("-D")
+        .arg(data)
+        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+        .args(["--locale=C", "--no-instructions", "--no-sync"]));
+    let settings = format!(
+        "listen_addresses='127.0.0.1'\nport={port}\nunix_socket_directories=''\nshared_buffers=64MB\nmax_connections=100\n"
+    );
+    OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))
+        .and_then(|mut file| file.write_all(settings.as_bytes()))
+        .expect("initdb wrote a postgresql.conf that its maker can extend");
+}
+
+/// Whether a process has ended; one that nobody has waited for yet has.
+fn is_gone(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+/// The newest installed version's `name`.
+fn program(name: &str) -> PathBuf {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        versions
+            .filter_map(|entry| {
+                let folder = entry.ok()?.path();
+                let version: u32 = folder.file_name()?.to_str()?.parse().ok()?;
+                let programs = folder.join("bin");
+                programs.join("postgres").exists().then_some((version, programs))
+            })
+            .max()
+            .map(|(_, programs)| programs)
+            .expect("no PostgreSQL server in /usr/lib/postgresql; Debian has it in the package postgresql (./test installs it)")
+    });
+    FOLDER.join(name)
+}

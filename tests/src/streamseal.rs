@@ -1,0 +1,34 @@
+//! The `streamseal` binary of this work tree.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// Where the built `streamseal` is. The first call builds it (at once when it is fresh): cargo builds another
+/// package's binary for no test, and an old one would make a test lie.
+///
+/// # Panics
+/// When it does not build.
+pub fn streamseal() -> &'static Path {
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(build);
+    &BINARY
+}
+
+fn build() -> PathBuf {
+    let cargo = option_env!("CARGO").unwrap_or("cargo");
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        // The whole workspace: with the features that ./test built everything with, so nothing is built twice.
+        .args(["build", "--locked", "--quiet", "--workspace", "--bins"])
+        .arg("--message-format=json-render-diagnostics");
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {cargo}: {error}"));
+    assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "streamseal")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executable.unwrap_or_else(|| panic!("{command:?} built no binary named streamseal"))
+}
