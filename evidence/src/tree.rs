@@ -14,7 +14,6 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 pub use compact_range::CompactRange;
-pub(crate) use consistency::consistency_roots;
 pub use consistency::{consistency_nodes, verify_consistency};
 pub use error::TreeError;
 pub use inclusion::{inclusion_nodes, verify_inclusion};

@@ -66,12 +66,7 @@ pub fn verify_consistency(
 
 /// The older and the newer root that a path leads to, for `0 < old_size < new_size`. `old_root` is needed, and
 /// returned as it is, only when the older tree is one complete subtree: the path then leaves its hash out.
-pub(crate) fn consistency_roots(
-    old_size: u64,
-    old_root: &Hash,
-    new_size: u64,
-    path: &[Hash],
-) -> Result<(Hash, Hash), TreeError> {
+fn consistency_roots(old_size: u64, old_root: &Hash, new_size: u64, path: &[Hash]) -> Result<(Hash, Hash), TreeError> {
     // The last complete subtree of the older tree is where both ways up begin; its height is:
     let height = old_size.trailing_zeros();
     let shape = PathShape::new(old_size - 1, new_size - 1);
