@@ -62,30 +62,23 @@ impl EventRef<'_> {
     /// If a key, value, name or header value is longer than 2^32 - 2 bytes; Kafka's lengths end at 2^31 - 1.
     pub fn encode_content(&self, out: &mut Vec<u8>) {
         out.reserve(self.content_len());
-        self.content_parts(|part| out.extend_from_slice(part));
+        out.extend_from_slice(&optional_length(self.key));
+        out.extend_from_slice(&optional_length(self.value));
+        out.extend_from_slice(&length(self.headers.len()));
+        out.extend_from_slice(self.key.unwrap_or_default());
+        out.extend_from_slice(self.value.unwrap_or_default());
+        for header in self.headers {
+            out.extend_from_slice(&length(header.name.len()));
+            out.extend_from_slice(&optional_length(header.value));
+            out.extend_from_slice(header.name);
+            out.extend_from_slice(header.value.unwrap_or_default());
+        }
     }
 
     /// Length of the content preimage in bytes, unpadded: at least 12.
     pub fn content_len(&self) -> usize {
         let headers = self.headers.iter().map(|header| 8 + header.name.len() + byte_len(header.value));
         12 + byte_len(self.key) + byte_len(self.value) + headers.sum::<usize>()
-    }
-
-    /// Hands the content preimage to `each` piece by piece, so that a long value need not be copied to be hashed.
-    pub(crate) fn content_parts(&self, mut each: impl FnMut(&[u8])) {
-        let mut head = [0; 12];
-        head[..4].copy_from_slice(&optional_length(self.key));
-        head[4..8].copy_from_slice(&optional_length(self.value));
-        head[8..].copy_from_slice(&length(self.headers.len()));
-        each(&head);
-        each(self.key.unwrap_or_default());
-        each(self.value.unwrap_or_default());
-        for header in self.headers {
-            each(&length(header.name.len()));
-            each(&optional_length(header.value));
-            each(header.name);
-            each(header.value.unwrap_or_default());
-        }
     }
 }
 
