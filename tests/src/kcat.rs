@@ -19,7 +19,8 @@ impl Kcat {
         Self { bootstrap: bootstrap.to_owned() }
     }
 
-    /// Produces every line of `file` as one event (the value; no key) and returns when all are acknowledged by the broker.
+    /// Produces every line of `file` that is not empty as one event (the value; no key) and returns when the broker has
+    /// acknowledged all.
     ///
     /// # Panics
     /// When one was not.

@@ -1,0 +1,41 @@
+# `just` lists these.
+
+[private]
+default:
+    @just --list
+
+# Everything that has to pass: formatting, lints, all tests (starts a real Kafka, PostgreSQL and Git remotes)
+test:
+    ./test
+
+# The tests of one package, such as `just test-of evidence`
+test-of PACKAGE:
+    cargo test --locked --package {{ PACKAGE }}
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Lints, with warnings denied
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+# The whole line in one process, with nothing installed
+demo *OPTIONS:
+    cargo run --release --locked -- demo {{ OPTIONS }}
+
+# Licences, advisories, sources and duplicates of dependencies (cargo install cargo-deny)
+deny:
+    cargo deny --locked check
+
+# Write the golden vectors anew; a test compares them
+vectors:
+    cargo run --locked --package evidence --example vectors
+
+# Write docs/configuration.md anew; a test compares it
+config-reference:
+    cargo run --locked --package streamseal --example config-reference
+
+# All that is generated
+generate: vectors config-reference
