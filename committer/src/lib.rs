@@ -1,1 +1,3 @@
 //! Appends signed statements to the chain, signs checkpoints, serves and publishes the log.
+
+pub mod store;

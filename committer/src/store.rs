@@ -1,0 +1,173 @@
+//! Where the chain is kept: one contract, two databases.
+
+mod error;
+mod migrations;
+mod postgres;
+mod reads;
+mod rows;
+mod sql;
+mod sqlite;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use evidence::chain::Position;
+use evidence::statement::{HeadsLine, LedgerId};
+use evidence::tree::Node;
+use evidence::{Hash, Partition, StreamId};
+use keystore::Head;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use postgres::PostgresStore;
+pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
+pub use sqlite::SqliteStore;
+
+/// The chain of one ledger in a database.
+///
+/// A store decides nothing: it keeps what it is given and gives back what it kept. What it promises:
+///
+/// - **Atomic.** [`Transaction::commit`] writes entries, stream rows, tree nodes and position together or not at all,
+///   and readers see all of it or nothing.
+/// - **Durable.** When `commit` returns `Ok`, all of it has reached the disk (fsync) of the database. A database that
+///   is set to acknowledge before that is refused when it is opened.
+/// - **Exclusive.** Between [`Store::begin`] and the end of the transaction, no other process, on whatever machine,
+///   changes this ledger's chain; what `begin` returned stays true.
+/// - **Honest.** Any error but one of kind [`StoreErrorKind::Unknown`] means that nothing was written. After `Unknown`
+///   the transaction was committed or not; [`Store::begin`] with the same statements tells.
+/// - **Append-only.** Entries and tree nodes are never changed or removed. A row in the way of a new one is
+///   [`StoreErrorKind::Damaged`].
+///
+/// Everything is keyed by ledger; ledgers in one database do not see each other.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Locks the chain for an append, waiting for other appends to end. Dropping the transaction ends it unwritten.
+    ///
+    /// Of `statements` (hashes of statement texts) it says which the chain holds already.
+    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError>;
+
+    /// Where the chain stands; `None` when it is empty.
+    async fn position(&self) -> Result<Option<Position>, StoreError>;
+
+    /// The entries of a range of seqs, in order; fewer when some are absent.
+    async fn entries(&self, seqs: Range<u64>) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// The same with all that is stored beside each entry.
+    async fn rows(&self, seqs: Range<u64>) -> Result<Vec<EntryRow>, StoreError>;
+
+    /// The genesis entry and all key entries, in order.
+    async fn key_entries(&self) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// The newest heads entry with a seq below `size`.
+    async fn heads_entry(&self, size: u64) -> Result<Option<StoredEntry>, StoreError>;
+
+    /// Where all streams stood when the chain had `size` entries, in no particular order.
+    async fn heads_lines(&self, size: u64) -> Result<Vec<HeadsLine>, StoreError>;
+
+    /// All streams, in no particular order.
+    async fn streams(&self) -> Result<Vec<StreamRow>, StoreError>;
+
+    /// The stream of a partition in its newest epoch.
+    async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError>;
+
+    /// Up to `limit` entries of a stream that end after `from`, in order. The epoch entry that begins a stream covers
+    /// no offset; it counts as ending after every offset before the stream's start, and after the start itself.
+    async fn stream_entries(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// The entry of a stream whose range covers `offset`.
+    async fn covering_entry(&self, stream: &StreamId, offset: u64) -> Result<Option<StoredEntry>, StoreError>;
+
+    /// The stored hashes of complete subtrees of one `level` (a multiple of 8; 0 is the leaves) in a range of indices,
+    /// in order; fewer when some are absent.
+    async fn nodes(&self, level: u8, indices: Range<u64>) -> Result<Vec<Hash>, StoreError>;
+
+    /// How many entries and tree nodes there are, those included that the position does not count. Slow: for `fsck`.
+    async fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// The newest signed checkpoint.
+    async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError>;
+
+    /// Keeps a checkpoint, unless one of a larger size is kept already.
+    async fn put_checkpoint(&self, checkpoint: &StoredCheckpoint) -> Result<(), StoreError>;
+
+    /// How many entries were published to the topic of commitments; `None` before the first.
+    async fn published(&self) -> Result<Option<u64>, StoreError>;
+
+    /// Records how many entries were published. It never goes down.
+    async fn set_published(&self, size: u64) -> Result<(), StoreError>;
+
+    /// Takes the place of this ledger's one publisher, or `None` when another has it.
+    async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError>;
+}
+
+/// What an append begins with.
+pub struct Begun {
+    /// Where the chain stands; `None` when it is empty.
+    pub position: Option<Position>,
+    /// The database's clock, read under the lock, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// Those of the statements asked about that the chain holds, by the hashes of their texts.
+    pub known: HashMap<Hash, StoredEntry>,
+    /// The lock.
+    pub transaction: Box<dyn Transaction>,
+}
+
+/// A locked chain.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Writes an append and ends the transaction.
+    async fn commit(self: Box<Self>, append: &Append) -> Result<(), StoreError>;
+}
+
+/// All that one transaction writes.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The new entries, in order.
+    pub entries: Vec<EntryRow>,
+    /// The streams that the entries move, each once.
+    pub streams: Vec<Moved>,
+    /// The complete subtrees that the entries complete, of levels 8, 16, 24 and so on.
+    pub nodes: Vec<(Node, Hash)>,
+    /// Where the chain stands afterwards.
+    pub position: Position,
+}
+
+/// A signed head as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// Size and root.
+    pub head: Head,
+    /// The signed note's bytes.
+    pub note: Vec<u8>,
+}
+
+/// How much is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows of entries.
+    pub entries: u64,
+    /// Rows of tree nodes.
+    pub nodes: u64,
+}
+
+/// The right to publish; others may take it once this is dropped or its connection is gone.
+#[async_trait]
+pub trait Lease: Send {
+    /// Whether it is still held.
+    async fn is_held(&mut self) -> bool;
+}
+
+/// Opens the database at a `sqlite:` or `postgres:` URL, brings its tables up to date, and finds or begins the ledger.
+///
+/// # Errors
+/// [`StoreErrorKind::Refused`] when the database must not be used: a URL that names none, a setting that voids
+/// durability, another genesis under the same origin, tables of a newer version.
+pub async fn open(url: &str, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
+    match url.split_once(':') {
+        Some(("sqlite", _)) => Ok(Arc::new(SqliteStore::open(url, ledger).await?)),
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, ledger).await?)),
+        // The URL is not shown: what looks like none of these may still hold a password.
+        _ => Err(StoreError::refused("`database` must begin with sqlite: or postgres:")),
+    }
+}

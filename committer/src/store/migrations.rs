@@ -1,0 +1,20 @@
+//! The tables, as SQL in `committer/migrations`, carried in the binary.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+pub(super) fn postgres() -> Migrator {
+    migrator(&[(1, "chain", include_str!("../../migrations/postgres/0001_chain.sql"))])
+}
+
+pub(super) fn sqlite() -> Migrator {
+    migrator(&[(1, "chain", include_str!("../../migrations/sqlite/0001_chain.sql"))])
+}
+
+/// Version, name and SQL of each, in order; one that was released never changes.
+fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.iter().map(migration).collect())
+}

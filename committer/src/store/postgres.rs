@@ -1,0 +1,284 @@
+//! The chain in PostgreSQL, which several committers may share.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evidence::chain::Position;
+use evidence::statement::{HeadsLine, LedgerId};
+use evidence::{Hash, Partition, StreamId};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection, Postgres};
+
+use super::sql::{self, column};
+use super::{
+    Append, Begun, Counts, EntryRow, Lease, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    StreamRow, Transaction,
+};
+
+const CONNECTIONS_MAX: u32 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A committer that stops with the ledger locked (a frozen machine, say) must not stop the others for longer; one that
+/// waits for the lock gives up before its clients do.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'; SET lock_timeout = '20s';
+     SET statement_timeout = '60s'";
+
+/// Advisory locks are shared by all programs that use the database: this says whose they are. "seal".
+const ADVISORY_CLASS: i32 = 0x7365_616c;
+
+/// A ledger in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+    ledger: i64,
+}
+
+impl PostgresStore {
+    /// See [`super::open`].
+    pub async fn open(url: &str, ledger: &LedgerId) -> Result<Self, StoreError> {
+        // The error would repeat the URL, with its password.
+        let options = PgConnectOptions::from_str(url).map_err(|_| {
+            StoreError::refused("`database` is not a URL of the form postgres://user:password@host:port/name")
+        })?;
+        let options = options.application_name("streamseal-committer");
+        // A first connection without the pool, which would hide why it failed.
+        let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
+            .await
+            .map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "no answer to the attempt to connect"))??;
+        prepare(&mut connection).await?;
+        super::migrations::postgres().run(&mut connection).await?;
+        sqlx::query(sql::NEW_LEDGER)
+            .bind(&ledger.origin)
+            .bind(ledger.genesis.as_bytes().as_slice())
+            .execute(&mut connection)
+            .await?;
+        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_one(&mut connection).await?;
+        let id = sql::ledger(found, ledger)?;
+        connection.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    prepare(connection).await.map_err(|error| {
+                        tracing::error!("{error}");
+                        sqlx::Error::Configuration(error.into())
+                    })
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Self { pool, ledger: id })
+    }
+}
+
+/// Sets a connection up, and refuses a server that would acknowledge a commit before it is on disk.
+async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+    for (setting, show) in [("synchronous_commit", "SHOW synchronous_commit"), ("fsync", "SHOW fsync")] {
+        let value: String = sqlx::query_scalar(show).fetch_one(&mut *connection).await?;
+        if value == "off" {
+            return Err(StoreError::refused(format!(
+                "{setting} is off, so PostgreSQL would lose summaries that were acknowledged: set it to on"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Of what the server answered, by SQLSTATE.
+pub(super) fn classify(code: &str) -> StoreErrorKind {
+    match code {
+        "40001" | "40P01" => StoreErrorKind::Conflict,
+        // Data or index found corrupted, internal error, and rows in the way of new ones.
+        "XX001" | "XX002" => StoreErrorKind::Damaged,
+        _ if code.starts_with("23") => StoreErrorKind::Damaged,
+        // Wrong password, no such database, no right to do it, no such table or column.
+        _ if code.starts_with("28") || code.starts_with("3D") || code.starts_with("42") => StoreErrorKind::Refused,
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+/// Of an error in answer to COMMIT. Only where the server says that it rolled back is the outcome known.
+fn commit_error(error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+    let rolled_back = ["40", "23", "53"].iter().any(|class| code.starts_with(class));
+    if rolled_back { error.into() } else { StoreError::new(StoreErrorKind::Unknown, format!("commit: {error}")) }
+}
+
+struct PostgresTransaction {
+    transaction: sqlx::Transaction<'static, Postgres>,
+    ledger: i64,
+}
+
+#[async_trait]
+impl Transaction for PostgresTransaction {
+    async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
+        let (connection, ledger) = (&mut *self.transaction, self.ledger);
+        insert_entries(connection, ledger, &append.entries).await?;
+        let (new, moved): (Vec<&Moved>, Vec<&Moved>) = append.streams.iter().partition(|m| m.from.is_none());
+        if !new.is_empty() {
+            insert_streams(connection, ledger, &new).await?;
+        }
+        if !moved.is_empty() {
+            move_streams(connection, ledger, &moved).await?;
+        }
+        if !append.nodes.is_empty() {
+            insert_nodes(connection, ledger, append).await?;
+        }
+        sqlx::query(sql::SET_POSITION)
+            .bind(ledger)
+            .bind(column(append.position.next_seq))
+            .bind(append.position.head.as_bytes().as_slice())
+            .bind(append.position.time)
+            .execute(connection)
+            .await?;
+        self.transaction.commit().await.map_err(commit_error)
+    }
+}
+
+async fn insert_entries(connection: &mut PgConnection, ledger: i64, rows: &[EntryRow]) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO entries (ledger, seq, leaf, statement, kind, stream, first_offset, next_offset, entry)
+         SELECT $1, * FROM UNNEST($2::BIGINT[], $3::BYTEA[], $4::BYTEA[], $5::TEXT[], $6::BIGINT[], $7::BIGINT[],
+                                  $8::BIGINT[], $9::BYTEA[])",
+    )
+    .bind(ledger)
+    .bind(rows.iter().map(|r| column(r.seq)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.leaf.as_bytes().as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.statement.as_bytes().as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.kind.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.place.map(|p| column(p.stream))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.place.map(|p| column(p.first))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.place.map(|p| column(p.next))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.bytes.as_slice()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_streams(connection: &mut PgConnection, ledger: i64, new: &[&Moved]) -> Result<(), StoreError> {
+    let heads = || new.iter().map(|m| &m.row.head);
+    sqlx::query(
+        "INSERT INTO streams (ledger, number, cluster, topic, partition_number, epoch, topic_id, start_offset,
+                              next_offset, statement, seq, last_offset, last_leaf, last_summary)
+         SELECT $1, * FROM UNNEST($2::BIGINT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $7::TEXT[],
+                                  $8::BIGINT[], $9::BIGINT[], $10::BYTEA[], $11::BIGINT[], $12::BIGINT[],
+                                  $13::BYTEA[], $14::BIGINT[])",
+    )
+    .bind(ledger)
+    .bind(new.iter().map(|m| column(m.row.number)).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.id.partition.cluster.as_str()).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.id.partition.topic.as_str()).collect::<Vec<_>>())
+    .bind(heads().map(|h| i64::from(h.id.partition.number)).collect::<Vec<_>>())
+    .bind(heads().map(|h| column(h.id.epoch)).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.topic_id.as_deref()).collect::<Vec<_>>())
+    .bind(heads().map(|h| column(h.start)).collect::<Vec<_>>())
+    .bind(heads().map(|h| column(h.next)).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.statement.as_bytes().as_slice()).collect::<Vec<_>>())
+    .bind(heads().map(|h| column(h.seq)).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.last.map(|l| column(l.offset))).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.last.as_ref().map(|l| l.leaf.as_bytes().as_slice())).collect::<Vec<_>>())
+    .bind(new.iter().map(|m| m.row.last_summary.map(column)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The compare-and-set of the cursors.
+async fn move_streams(connection: &mut PgConnection, ledger: i64, moved: &[&Moved]) -> Result<(), StoreError> {
+    let heads = || moved.iter().map(|m| &m.row.head);
+    let done = sqlx::query(
+        "UPDATE streams s SET next_offset = u.next_offset, statement = u.statement, seq = u.seq,
+                              last_offset = u.last_offset, last_leaf = u.last_leaf, last_summary = u.last_summary
+         FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BYTEA[], $6::BIGINT[], $7::BIGINT[], $8::BYTEA[],
+                     $9::BIGINT[])
+              AS u (number, from_offset, next_offset, statement, seq, last_offset, last_leaf, last_summary)
+         WHERE s.ledger = $1 AND s.number = u.number AND s.next_offset = u.from_offset",
+    )
+    .bind(ledger)
+    .bind(moved.iter().map(|m| column(m.row.number)).collect::<Vec<_>>())
+    .bind(moved.iter().map(|m| m.from.map(column)).collect::<Vec<_>>())
+    .bind(heads().map(|h| column(h.next)).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.statement.as_bytes().as_slice()).collect::<Vec<_>>())
+    .bind(heads().map(|h| column(h.seq)).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.last.map(|l| column(l.offset))).collect::<Vec<_>>())
+    .bind(heads().map(|h| h.last.as_ref().map(|l| l.leaf.as_bytes().as_slice())).collect::<Vec<_>>())
+    .bind(moved.iter().map(|m| m.row.last_summary.map(column)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    if done.rows_affected() == moved.len() as u64 {
+        return Ok(());
+    }
+    Err(sql::cursors_differ(moved.iter().map(|m| (&m.row, m.from.unwrap_or_default()))))
+}
+
+async fn insert_nodes(connection: &mut PgConnection, ledger: i64, append: &Append) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO tree_nodes (ledger, level, node_index, hash)
+         SELECT $1, * FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BYTEA[])",
+    )
+    .bind(ledger)
+    .bind(append.nodes.iter().map(|(node, _)| i64::from(node.level)).collect::<Vec<_>>())
+    .bind(append.nodes.iter().map(|(node, _)| column(node.index)).collect::<Vec<_>>())
+    .bind(append.nodes.iter().map(|(_, hash)| hash.as_bytes().as_slice()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A session's advisory lock: PostgreSQL releases it when the connection ends, however it ends.
+struct AdvisoryLock {
+    connection: PoolConnection<Postgres>,
+}
+
+#[async_trait]
+impl Lease for AdvisoryLock {
+    async fn is_held(&mut self) -> bool {
+        self.connection.ping().await.is_ok()
+    }
+}
+
+super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
+    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let position = sqlx::query_as("SELECT next_seq, head, time_ms FROM ledgers WHERE id = $1 FOR UPDATE")
+            .bind(self.ledger)
+            .fetch_one(&mut *transaction)
+            .await?;
+        // The clock in a statement of its own: in the one above it may be read before the lock is there.
+        let rows: Vec<(i64, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
+            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT), e.statement, e.seq, e.entry
+             FROM (SELECT 1) AS one LEFT JOIN entries e ON e.ledger = $1 AND e.statement = ANY($2)",
+        )
+        .bind(self.ledger)
+        .bind(statements.iter().map(|h| h.as_bytes().as_slice()).collect::<Vec<_>>())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut known = HashMap::new();
+        let now_ms = rows.first().map_or(0, |row| row.0);
+        for (_, statement, seq, bytes) in rows {
+            if let (Some(statement), Some(seq), Some(bytes)) = (statement, seq, bytes) {
+                known.insert(sql::hash(&statement)?, sql::entry((seq, bytes))?);
+            }
+        }
+        let transaction = Box::new(PostgresTransaction { transaction, ledger: self.ledger });
+        Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
+    }
+
+    async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        // Closed, not given back, when the lease ends: that releases the lock.
+        connection.close_on_drop();
+        let key = i32::try_from(self.ledger).map_err(|_| StoreError::damaged("more than 2^31 ledgers"))?;
+        let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
+            .bind(ADVISORY_CLASS)
+            .bind(key)
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(locked.then(|| Box::new(AdvisoryLock { connection }) as Box<dyn Lease>))
+    }
+});

@@ -1,0 +1,254 @@
+//! The chain in an SQLite file, for one committer on one machine.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evidence::chain::Position;
+use evidence::statement::{HeadsLine, LedgerId};
+use evidence::{Hash, Partition, StreamId};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, Sqlite};
+
+use super::sql::{self, column};
+use super::{
+    Append, Begun, Counts, EntryRow, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    StreamRow, Transaction,
+};
+
+const READERS: u32 = 4;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait for another process that writes, such as `fsck`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A ledger in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// One connection: SQLite has one writer at a time, and this way the tasks of this process wait in line for it.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    ledger: i64,
+    file: PathBuf,
+}
+
+impl SqliteStore {
+    /// See [`super::open`]. A file that does not exist is made.
+    pub async fn open(url: &str, ledger: &LedgerId) -> Result<Self, StoreError> {
+        let refused = |problem: String| StoreError::refused(format!("`database` {url:?}: {problem}"));
+        let options = SqliteConnectOptions::from_str(url).map_err(|e| refused(e.to_string()))?;
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(refused("a chain in memory would not outlive the process: name a file".to_owned()));
+        }
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let mut connection =
+            SqliteConnection::connect_with(&options).await.map_err(|e| refused(format!("cannot be opened: {e}")))?;
+        super::migrations::sqlite().run(&mut connection).await?;
+        sqlx::query(sql::NEW_LEDGER)
+            .bind(&ledger.origin)
+            .bind(ledger.genesis.as_bytes().as_slice())
+            .execute(&mut connection)
+            .await?;
+        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_one(&mut connection).await?;
+        let id = sql::ledger(found, ledger)?;
+        connection.close().await?;
+        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
+        Ok(Self {
+            file: options.get_filename().to_owned(),
+            writer: pool().max_connections(1).connect_lazy_with(options.clone()),
+            readers: pool().max_connections(READERS).connect_lazy_with(options.read_only(true)),
+            ledger: id,
+        })
+    }
+}
+
+/// Of what SQLite answered, by the primary part of its extended result code.
+pub(super) fn classify(code: Option<&str>) -> StoreErrorKind {
+    let code: i32 = code.and_then(|code| code.parse().ok()).unwrap_or_default();
+    match code & 0xff {
+        // SQLITE_BUSY, SQLITE_LOCKED: another process holds the file.
+        5 | 6 => StoreErrorKind::Conflict,
+        // SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH.
+        3 | 8 | 23 => StoreErrorKind::Refused,
+        // SQLITE_IOERR: after a failed write or fsync, what the disk holds is not known.
+        10 => StoreErrorKind::Broken,
+        // SQLITE_CORRUPT, SQLITE_CONSTRAINT (a row in the way), SQLITE_MISMATCH, SQLITE_NOTADB.
+        11 | 19 | 20 | 26 => StoreErrorKind::Damaged,
+        // SQLITE_FULL and SQLITE_CANTOPEN (no file handles left) among them.
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+struct SqliteTransaction {
+    transaction: sqlx::Transaction<'static, Sqlite>,
+    ledger: i64,
+}
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
+        let (connection, ledger) = (&mut *self.transaction, self.ledger);
+        for row in &append.entries {
+            insert_entry(connection, ledger, row).await?;
+        }
+        for moved in &append.streams {
+            match moved.from {
+                None => insert_stream(connection, ledger, &moved.row).await?,
+                Some(from) => move_stream(connection, ledger, from, &moved.row).await?,
+            }
+        }
+        for (node, hash) in &append.nodes {
+            sqlx::query("INSERT INTO tree_nodes (ledger, level, node_index, hash) VALUES ($1, $2, $3, $4)")
+                .bind(ledger)
+                .bind(i64::from(node.level))
+                .bind(column(node.index))
+                .bind(hash.as_bytes().as_slice())
+                .execute(&mut *connection)
+                .await?;
+        }
+        sqlx::query(sql::SET_POSITION)
+            .bind(ledger)
+            .bind(column(append.position.next_seq))
+            .bind(append.position.head.as_bytes().as_slice())
+            .bind(append.position.time)
+            .execute(&mut *connection)
+            .await?;
+        // SQLite is in this process: when its COMMIT fails, it is rolled back, unless the disk failed (`Broken`).
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+async fn insert_entry(connection: &mut SqliteConnection, ledger: i64, row: &EntryRow) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO entries (ledger, seq, leaf, statement, kind, stream, first_offset, next_offset, entry)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(ledger)
+    .bind(column(row.seq))
+    .bind(row.leaf.as_bytes().as_slice())
+    .bind(row.statement.as_bytes().as_slice())
+    .bind(row.kind.as_str())
+    .bind(row.place.map(|p| column(p.stream)))
+    .bind(row.place.map(|p| column(p.first)))
+    .bind(row.place.map(|p| column(p.next)))
+    .bind(row.bytes.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_stream(connection: &mut SqliteConnection, ledger: i64, row: &StreamRow) -> Result<(), StoreError> {
+    let head = &row.head;
+    sqlx::query(
+        "INSERT INTO streams (ledger, number, cluster, topic, partition_number, epoch, topic_id, start_offset,
+                              next_offset, statement, seq, last_offset, last_leaf, last_summary)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(ledger)
+    .bind(column(row.number))
+    .bind(&head.id.partition.cluster)
+    .bind(&head.id.partition.topic)
+    .bind(i64::from(head.id.partition.number))
+    .bind(column(head.id.epoch))
+    .bind(head.topic_id.as_deref())
+    .bind(column(head.start))
+    .bind(column(head.next))
+    .bind(head.statement.as_bytes().as_slice())
+    .bind(column(head.seq))
+    .bind(head.last.map(|l| column(l.offset)))
+    .bind(head.last.as_ref().map(|l| l.leaf.as_bytes().as_slice()))
+    .bind(row.last_summary.map(column))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The compare-and-set of a cursor.
+async fn move_stream(
+    connection: &mut SqliteConnection,
+    ledger: i64,
+    from: u64,
+    row: &StreamRow,
+) -> Result<(), StoreError> {
+    let head = &row.head;
+    let done = sqlx::query(
+        "UPDATE streams SET next_offset = $4, statement = $5, seq = $6, last_offset = $7, last_leaf = $8,
+                            last_summary = $9
+         WHERE ledger = $1 AND number = $2 AND next_offset = $3",
+    )
+    .bind(ledger)
+    .bind(column(row.number))
+    .bind(column(from))
+    .bind(column(head.next))
+    .bind(head.statement.as_bytes().as_slice())
+    .bind(column(head.seq))
+    .bind(head.last.map(|l| column(l.offset)))
+    .bind(head.last.as_ref().map(|l| l.leaf.as_bytes().as_slice()))
+    .bind(row.last_summary.map(column))
+    .execute(connection)
+    .await?;
+    if done.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(sql::cursors_differ([(row, from)]))
+}
+
+/// A lock on a file beside the database, released when it is closed.
+struct FileLock {
+    _file: File,
+}
+
+#[async_trait]
+impl Lease for FileLock {
+    async fn is_held(&mut self) -> bool {
+        true
+    }
+}
+
+super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
+    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError> {
+        // Not the default of taking the write lock at the first write: what is read here must stay true.
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let position = sqlx::query_as(sql::POSITION).bind(self.ledger).fetch_one(&mut *transaction).await?;
+        let now_ms = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")
+            .fetch_one(&mut *transaction)
+            .await?;
+        let mut known = HashMap::new();
+        for statement in statements {
+            let row = sqlx::query_as("SELECT seq, entry FROM entries WHERE ledger = $1 AND statement = $2")
+                .bind(self.ledger)
+                .bind(statement.as_bytes().as_slice())
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if let Some(row) = row {
+                known.insert(*statement, sql::entry(row)?);
+            }
+        }
+        let transaction = Box::new(SqliteTransaction { transaction, ledger: self.ledger });
+        Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
+    }
+
+    async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError> {
+        let mut path = self.file.clone().into_os_string();
+        path.push(format!(".publisher-{}", self.ledger));
+        let unavailable = |e: std::io::Error| {
+            StoreError::new(StoreErrorKind::Unavailable, format!("lock file {}: {e}", path.display()))
+        };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(unavailable(error)),
+        }
+    }
+});
