@@ -1,0 +1,52 @@
+//! What all clients share: where librdkafka's logs and errors go.
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+
+/// librdkafka's log lines and statistics go to `tracing`, under this target.
+const TARGET: &str = "librdkafka";
+
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::error!(target: TARGET, "{facility}: {line}")
+        }
+        RDKafkaLogLevel::Warning => tracing::warn!(target: TARGET, "{facility}: {line}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: TARGET, "{facility}: {line}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: TARGET, "{facility}: {line}"),
+    }
+}
+
+/// Statistics are only logged, for who sets `statistics.interval.ms`.
+pub(crate) fn log_statistics(statistics: &[u8]) {
+    tracing::debug!(target: TARGET, "{}", String::from_utf8_lossy(statistics));
+}
+
+/// Errors of the client as a whole, such as a broker that cannot be reached: librdkafka goes on trying.
+pub(crate) fn log_trouble(error: &KafkaError, reason: &str) {
+    tracing::warn!(target: TARGET, "{error}: {reason}");
+}
+
+/// The context of clients whose owner has no ear for news.
+#[derive(Debug)]
+pub(crate) struct Logging;
+
+impl ClientContext for Logging {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        log_statistics(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_trouble(&error, reason);
+    }
+}
+
+impl ConsumerContext for Logging {}

@@ -1,0 +1,142 @@
+//! Rebalances, taken as they come and handed to the consumer's owner as values.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use super::{News, Rebalance};
+use crate::{TopicPartition, client};
+
+/// What the callbacks of a consumer keep for its owner. They run on the owner's thread, while it polls.
+///
+/// A rebalance is answered at once, with nothing to fetch: librdkafka takes part in no further rebalance before it
+/// has its answer, so that an owner who must first ask elsewhere where to start would hold up the whole group, and in
+/// the cooperative protocols stop its own other partitions too. Partitions are added later, one by one, when their
+/// owner knows where to start.
+#[derive(Debug)]
+pub(crate) struct Group {
+    exclude: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The partitions the group gave us, and whether they were started (assigned, as librdkafka calls it).
+    pub(super) partitions: BTreeMap<TopicPartition, bool>,
+    pub(super) news: VecDeque<News>,
+    /// Whether a rebalance paused partitions that stay ours, see `Consumer::serve_client`.
+    pub(super) interrupted: bool,
+}
+
+impl Group {
+    pub(super) fn new(exclude: Vec<String>) -> Self {
+        Self { exclude, state: Mutex::default() }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Every change to the state is one assignment or insertion: a panic leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn excluded(&self, topic: &str) -> bool {
+        topic.starts_with("__") || self.exclude.iter().any(|excluded| excluded == topic)
+    }
+
+    fn named(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {
+        let elements = list.elements();
+        let partitions = elements.iter().filter_map(|element| {
+            let number = u32::try_from(element.partition()).ok()?;
+            Some(TopicPartition::new(element.topic(), number))
+        });
+        partitions.filter(|partition| !self.excluded(&partition.topic)).collect()
+    }
+
+    fn assigned(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let nothing = TopicPartitionList::new();
+        let answer = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&nothing),
+            _ => consumer.assign(&nothing),
+        };
+        let given = self.named(list);
+        let mut state = self.state();
+        state.interrupted = true;
+        for partition in &given {
+            state.partitions.insert(partition.clone(), false);
+        }
+        state.tell(Rebalance::Assigned, given);
+        state.note("taking part in a rebalance", answer);
+    }
+
+    fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        // To be asked before the answer, which ends it.
+        let lost = consumer.assignment_lost();
+        let taken = self.named(list);
+        let mut started = TopicPartitionList::new();
+        {
+            let mut state = self.state();
+            state.interrupted = true;
+            for partition in &taken {
+                if state.partitions.remove(partition) == Some(true) {
+                    started.add_partition(&partition.topic, partition.number());
+                }
+            }
+        }
+        let answer = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(&started),
+            _ => consumer.unassign(),
+        };
+        let mut state = self.state();
+        let kind = if lost { Rebalance::Lost } else { Rebalance::Revoked };
+        state.tell(kind, taken);
+        state.note("taking part in a rebalance", answer);
+    }
+}
+
+impl State {
+    /// The cooperative protocols also announce that nothing changed, which is no news.
+    fn tell(&mut self, kind: fn(Vec<TopicPartition>) -> Rebalance, partitions: Vec<TopicPartition>) {
+        if !partitions.is_empty() {
+            self.news.push_back(News::Rebalance(kind(partitions)));
+        }
+    }
+
+    pub(super) fn note(&mut self, doing: &str, result: KafkaResult<()>) {
+        if let Err(error) = result {
+            self.news.push_back(News::Trouble(format!("{doing}: {error}")));
+        }
+    }
+}
+
+impl ConsumerContext for Group {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assigned(consumer, list);
+        } else {
+            self.revoked(consumer, list);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        self.state().note("committing group offsets", result);
+    }
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        client::log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        client::log_statistics(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let trouble = News::Trouble(format!("{error}: {reason}"));
+        self.state().news.push_back(trouble);
+    }
+}

@@ -1,0 +1,245 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::ClientConfig;
+use schemars::JsonSchema;
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// What every client starts from; any of it can be overridden.
+const COMMON: &[(&str, &str)] = &[("client.id", "streamseal")];
+
+/// What a consumer starts from; any of it can be overridden.
+///
+/// The sizes are chosen for speed at 1 to 4 partitions per broker and for memory at many: librdkafka's limits count
+/// per partition once each has its own queue, and a partition that is not read keeps the whole response its events
+/// came in, so both the queues and the responses are kept small. How much 64 unread partitions hold is tested.
+const CONSUMER: &[(&str, &str)] = &[
+    // Ask again at once when a queue has room: the default of a second leaves the reader waiting.
+    ("fetch.queue.backoff.ms", "1"),
+    ("fetch.message.max.bytes", "1048576"),
+    ("fetch.max.bytes", "4194304"),
+    ("queued.max.messages.kbytes", "1024"),
+    ("queued.min.messages", "4000"),
+    // Reading must not make topics.
+    ("allow.auto.create.topics", "false"),
+];
+
+/// What the guarantees rest on: the name, the value, and what another value would void.
+const CONSUMER_FIXED: &[(&str, &str, &str)] = &[
+    ("isolation.level", "read_committed", "aborted events would be sealed as if they counted"),
+    ("auto.offset.reset", "error", "events would be skipped without a word when an offset is gone"),
+    ("check.crcs", "true", "events damaged on the way would be sealed as if they were genuine"),
+    ("enable.partition.eof", "true", "the end of a partition and trailing transaction markers would not be seen"),
+    ("enable.auto.commit", "false", "group offsets would claim more than what is sealed"),
+    ("enable.auto.offset.store", "false", "group offsets would claim more than what is sealed"),
+];
+
+/// What a producer starts from; any of it can be overridden.
+const PRODUCER: &[(&str, &str)] = &[
+    ("linger.ms", "5"),
+    // Bounds the memory of events that wait for a broker.
+    ("queue.buffering.max.kbytes", "32768"),
+];
+
+const PRODUCER_FIXED: &[(&str, &str, &str)] = &[
+    ("enable.idempotence", "true", "records could be repeated or overtake each other"),
+    ("enable.gapless.guarantee", "true", "a record could be lost between two that arrive"),
+    ("acks", "all", "an acknowledged record could be lost"),
+    ("message.timeout.ms", "0", "a record that waited too long would be dropped and later ones overtake it"),
+];
+
+/// What is not for the configuration.
+const REFUSED: &[(&str, &str)] = &[
+    ("group.id", "the group is named by the service's own configuration"),
+    ("transactional.id", "records are produced without transactions"),
+];
+
+/// librdkafka's other spellings of the names above. Brought to one spelling, as which of two would win is chance.
+const ALIASES: &[(&str, &str)] = &[
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("auto.commit.enable", "enable.auto.commit"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("request.required.acks", "acks"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+];
+
+/// Properties of librdkafka, by their names there: the `[kafka]` section of the configuration.
+///
+/// Any property passes through, over defaults that suit a reader of evidence, except those on which the guarantees
+/// rest: an override of one of these is refused with the reason. Values may be strings, integers or booleans. Debug
+/// output shows names only, as values may be secrets.
+///
+/// ```toml
+/// [kafka]
+/// "bootstrap.servers" = "broker-1:9093,broker-2:9093"
+/// "security.protocol" = "ssl"
+/// "ssl.ca.location" = "/etc/ssl/kafka-ca.pem"
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "BTreeMap<String, Scalar>", into = "BTreeMap<String, String>")]
+#[schemars(with = "BTreeMap<String, Scalar>")]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Takes properties as they stand in a configuration.
+    ///
+    /// # Errors
+    /// [`Error::Property`] when `bootstrap.servers` is missing, a property is one that must not be overridden, or one
+    /// is given under two names.
+    /// Whether librdkafka knows a name and accepts its value shows when a client is made.
+    pub fn new<N, V>(properties: impl IntoIterator<Item = (N, V)>) -> Result<Self, Error>
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let mut kept = BTreeMap::new();
+        for (name, value) in properties {
+            let (given, value) = (name.into(), value.into());
+            let name = spelling(&given);
+            refuse_override(&given, name, &value)?;
+            if kept.insert(name.to_owned(), value).is_some() {
+                let reason = format!("given twice, the second time as {given}");
+                return Err(Error::property(name, reason));
+            }
+        }
+        if !kept.contains_key("bootstrap.servers") {
+            let reason = "missing; give the brokers to start from as host:port,host:port";
+            return Err(Error::property("bootstrap.servers", reason));
+        }
+        Ok(Self(kept))
+    }
+
+    /// The value given for a property, if any; defaults are not seen.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn consumer(&self, group: Option<&str>) -> ClientConfig {
+        let mut config = self.config(CONSUMER, CONSUMER_FIXED);
+        if let Some(group) = group {
+            config.set("group.id", group);
+        }
+        // Partitions that stay are not interrupted when others move. (The newer protocol always does so, and refuses
+        // to be told.)
+        if group.is_some()
+            && self.get("group.protocol") != Some("consumer")
+            && self.get("partition.assignment.strategy").is_none()
+        {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        config
+    }
+
+    pub(crate) fn producer(&self) -> ClientConfig {
+        self.config(PRODUCER, PRODUCER_FIXED)
+    }
+
+    fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in COMMON.iter().chain(defaults) {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.0 {
+            config.set(name, value);
+        }
+        for (name, value, _) in fixed {
+            config.set(*name, *value);
+        }
+        config
+    }
+}
+
+fn spelling(given: &str) -> &str {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == given);
+    alias.map_or(given, |(_, name)| name)
+}
+
+fn refuse_override(given: &str, name: &str, value: &str) -> Result<(), Error> {
+    if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        let reason = format!("cannot be set here: {reason}");
+        return Err(Error::property(given, reason));
+    }
+    let fixed = CONSUMER_FIXED.iter().chain(PRODUCER_FIXED);
+    for (_, kept, why) in fixed.filter(|(fixed, ..)| *fixed == name) {
+        if value != *kept {
+            let reason = format!("must stay {kept}: {why}; remove it");
+            return Err(Error::property(given, reason));
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl TryFrom<BTreeMap<String, Scalar>> for Properties {
+    type Error = Error;
+
+    fn try_from(properties: BTreeMap<String, Scalar>) -> Result<Self, Error> {
+        Self::new(properties.into_iter().map(|(name, value)| (name, value.0)))
+    }
+}
+
+impl From<Properties> for BTreeMap<String, String> {
+    fn from(properties: Properties) -> Self {
+        properties.0
+    }
+}
+
+/// The value of a property: a string, an integer or a boolean, kept as librdkafka takes it.
+struct Scalar(String);
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KafkaPropertyValue".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "integer", "boolean"] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a string, an integer or a boolean (write a property's name in quotes: \"ssl.ca.location\" = \"...\")",
+        )
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_owned()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+}
