@@ -1,0 +1,143 @@
+use std::fmt;
+
+use evidence::{Hash, Partition};
+
+/// Why the sealing of a stream stopped. Every reason shows both sides: what was signed and what is found now.
+///
+/// A halted stream stays halted, and the others go on, until what [`Halt::remedy`] says was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// The topic of this name is another one than the topic that was sealed.
+    Recreated {
+        /// The topic id in the newest statement.
+        signed: Option<String>,
+        /// The topic id that Kafka shows.
+        found: Option<String>,
+        /// The low watermark that Kafka shows.
+        low: u64,
+    },
+    /// Kafka's log ends before the cursor: events that were sealed are gone from its end.
+    Truncated {
+        /// The cursor.
+        next: u64,
+        /// The low watermark that Kafka shows.
+        low: u64,
+        /// The high watermark that Kafka shows.
+        high: u64,
+    },
+    /// Kafka returns another event than the one that was sealed at the same offset.
+    Altered {
+        /// The offset.
+        offset: u64,
+        /// The leaf that was signed.
+        signed: Hash,
+        /// The leaf of what Kafka returns.
+        found: Hash,
+        /// The low watermark that Kafka showed.
+        low: u64,
+    },
+    /// Kafka returns an event at an offset that was sealed as holding none.
+    Appeared {
+        /// The offset.
+        offset: u64,
+        /// The leaf of what Kafka returns.
+        found: Hash,
+        /// The low watermark that Kafka showed.
+        low: u64,
+    },
+    /// A record cannot be read as an event, so nothing can be signed about it.
+    Unreadable {
+        /// The offset.
+        offset: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The committer names a cursor that lies behind one it named before, or another statement for the same cursor.
+    CursorWentBack {
+        /// What the committer said before, as `epoch E offset N statement H`.
+        before: String,
+        /// What it says now.
+        now: String,
+    },
+    /// What the committer says about the stream does not verify.
+    BadCursor {
+        /// What does not.
+        problem: String,
+    },
+    /// The ledger does not let this key seal this topic.
+    KeyNotGranted {
+        /// Which key and why.
+        problem: String,
+    },
+    /// The committer refuses a statement although it agrees about where the stream stands.
+    Refused {
+        /// Its machine-readable reason.
+        code: String,
+        /// Its reason for people.
+        message: String,
+    },
+}
+
+impl Halt {
+    /// What to do about it, as exactly as can be told: the command, where there is one.
+    pub fn remedy(&self, partition: &Partition) -> String {
+        let Partition { cluster, topic, number } = partition;
+        let stream = format!("--cluster {cluster} --topic {topic} --partition {number}");
+        match self {
+            Self::Recreated { low, .. }
+            | Self::Truncated { low, .. }
+            | Self::Altered { low, .. }
+            | Self::Appeared { low, .. } => format!(
+                "find out who did that and keep what is left of the old events; then begin a new epoch, which seals \
+                 what Kafka holds now: `streamseal epoch {stream} --start {low}`"
+            ),
+            Self::Unreadable { offset, .. } => {
+                format!("leave the record out by a signed gap: `streamseal gap {stream} --to {}`", offset + 1)
+            }
+            Self::CursorWentBack { .. } => {
+                "the committer's database lost entries that it had acknowledged: stop the committer, run `streamseal \
+                 fsck` and restore the newest database; sealing goes on by itself when the cursor is back"
+                    .to_owned()
+            }
+            Self::BadCursor { .. } => {
+                "check `ingest.committer_url` and `[ledger]`, and run `streamseal fsck` at the committer; sealing goes \
+                 on by itself when the answer verifies"
+                    .to_owned()
+            }
+            Self::KeyNotGranted { .. } => format!(
+                "let the operator grant a key for the topic: `streamseal grant --role ingest --topics {topic}`; \
+                 sealing goes on by itself when this key counts, or restart with another `ingest.key`"
+            ),
+            Self::Refused { .. } => "read the committer's reason; sealing is tried again now and then".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = |id: &Option<String>| id.as_deref().unwrap_or("-").to_owned();
+        match self {
+            Self::Recreated { signed, found, .. } => {
+                write!(f, "the topic was recreated: signed topic id {}, Kafka shows {}", id(signed), id(found))
+            }
+            Self::Truncated { next, high, .. } => {
+                write!(f, "the log was truncated: sealed up to offset {next}, Kafka's high watermark is {high}")
+            }
+            Self::Altered { offset, signed, found, .. } => {
+                write!(f, "the event at offset {offset} is another one: signed leaf {signed}, Kafka returns {found}")
+            }
+            Self::Appeared { offset, found, .. } => {
+                write!(f, "an event appeared at offset {offset}: signed as holding none, Kafka returns leaf {found}")
+            }
+            Self::Unreadable { offset, problem } => {
+                write!(f, "the record at offset {offset} cannot be read: {problem}")
+            }
+            Self::CursorWentBack { before, now } => {
+                write!(f, "the committer's cursor went back: before {before}, now {now}")
+            }
+            Self::BadCursor { problem } => write!(f, "the committer's answer does not verify: {problem}"),
+            Self::KeyNotGranted { problem } => f.write_str(problem),
+            Self::Refused { code, message } => write!(f, "the committer refuses ({code}): {message}"),
+        }
+    }
+}

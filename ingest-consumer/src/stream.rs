@@ -1,0 +1,526 @@
+//! The sealing of one stream as a pure step: what happened goes in, what to do comes out.
+//!
+//! Kafka, the committer, the signing key and the clock are outside. So every interleaving of crashes, delays, repeats
+//! and refusals can be tried in a simulation.
+
+mod action;
+mod input;
+mod open_batch;
+mod resume;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use evidence::statement::{LedgerId, Statement};
+use evidence::{Hash, Partition};
+
+use crate::delay::Delay;
+use crate::halt::Halt;
+use crate::place::{Made, Place};
+pub use action::{Action, Sealed};
+pub use input::{Answer, Cursor, HashedEvent, Input, InspectError, Inspection, Log, Refused, Standing};
+use open_batch::OpenBatch;
+pub use resume::Below;
+use resume::{Furthest, Resume};
+
+/// When a batch is closed, and how much may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A batch of so many events is closed.
+    pub batch_events: u64,
+    /// A batch whose events' contents have so many bytes is closed.
+    pub batch_bytes: u64,
+    /// A batch whose first event was read so long ago is closed.
+    pub batch_age_ms: u64,
+    /// The most statements in one request.
+    pub request_statements: usize,
+    /// The stream is not read while so many statements are not acknowledged.
+    pub unacknowledged: usize,
+}
+
+/// The sealing of one stream.
+#[derive(Debug)]
+pub struct Stream {
+    ledger: LedgerId,
+    partition: Partition,
+    limits: Limits,
+    phase: Phase,
+    /// Set while the committer or Kafka cannot be asked: what happened.
+    trouble: Option<String>,
+    /// Grows while they cannot be asked.
+    outage: Delay,
+    /// Grows with every turn that began anew and sealed nothing.
+    again: Delay,
+    furthest: Option<Furthest>,
+    doubt: Option<Doubt>,
+    /// The topic id that Kafka showed before anything was read.
+    topic_id: Option<String>,
+    /// The largest epoch of a leader whose log was compared with what was signed.
+    leader_epoch: Option<u32>,
+    /// Made and not acknowledged, in order; the first `in_flight` of them are on their way.
+    made: VecDeque<Made>,
+    in_flight: usize,
+    submit_at_ms: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// To inspect at this time.
+    Waiting(u64),
+    Inspecting,
+    /// Reading what was signed already, to compare it.
+    Comparing(Box<Reading>, Below),
+    Sealing(Box<Reading>),
+    /// Nothing more is read; what was made is still submitted.
+    Draining(AfterDrain),
+    Halted(Halted),
+}
+
+#[derive(Debug)]
+enum AfterDrain {
+    /// To inspect, at this time at the earliest.
+    Inspect(u64),
+    Halt(Halt),
+}
+
+#[derive(Debug)]
+struct Halted {
+    halt: Halt,
+    until: Until,
+    /// When to inspect again; `None` while that is under way.
+    inspect_at_ms: Option<u64>,
+}
+
+/// What resolves a halt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Another newest statement than this one, that is, the operator's.
+    NewStatement(Option<Hash>),
+    /// An inspection that finds nothing wrong.
+    GoodInspection,
+}
+
+/// A refusal that another statement of the stream would explain.
+#[derive(Debug)]
+struct Doubt {
+    refused: Refused,
+    /// The newest statement, as we thought when we made the refused one.
+    prev: Option<Hash>,
+}
+
+/// The state of a stream that is read.
+#[derive(Debug)]
+struct Reading {
+    place: Place,
+    /// Everything before this offset was read or is known to hold no event.
+    position: u64,
+    batch: OpenBatch,
+    /// The low watermark when reading began.
+    low: u64,
+}
+
+impl Reading {
+    /// Closes the batch with the offsets before `next`.
+    fn close(&mut self, next: u64) -> Made {
+        let summary = self.batch.close(&self.place, next);
+        self.place.pass(Statement::Summary(summary))
+    }
+
+    fn take(&mut self, event: &HashedEvent, now_ms: u64) {
+        self.batch.push(event, now_ms);
+        self.position = event.offset + 1;
+    }
+
+    /// Takes note that no event is before `offset`.
+    fn advance(&mut self, offset: u64, now_ms: u64) {
+        self.position = self.position.max(offset);
+        if self.position > self.place.next {
+            self.batch.open(now_ms);
+        }
+    }
+}
+
+impl Stream {
+    /// A partition that was just assigned. The first step inspects it.
+    pub fn new(ledger: LedgerId, partition: Partition, limits: Limits) -> Self {
+        Self {
+            ledger,
+            partition,
+            limits,
+            phase: Phase::Waiting(0),
+            trouble: None,
+            outage: Delay::default(),
+            again: Delay::default(),
+            furthest: None,
+            doubt: None,
+            topic_id: None,
+            leader_epoch: None,
+            made: VecDeque::new(),
+            in_flight: 0,
+            submit_at_ms: 0,
+        }
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Whether events are of use now. Otherwise the partition is not to be read: this bounds the memory.
+    pub fn wants_events(&self) -> bool {
+        match self.phase {
+            Phase::Comparing(..) | Phase::Sealing(_) => self.made.len() < self.limits.unacknowledged,
+            _ => false,
+        }
+    }
+
+    /// Why the stream is halted, if it is.
+    pub fn halt(&self) -> Option<&Halt> {
+        match &self.phase {
+            Phase::Halted(halted) => Some(&halted.halt),
+            _ => None,
+        }
+    }
+
+    /// What stands in the way of sealing, for people; `None` when the stream is running.
+    pub fn obstacle(&self) -> Option<String> {
+        match &self.phase {
+            Phase::Halted(halted) => Some(format!("halted: {}; {}", halted.halt, halted.halt.remedy(&self.partition))),
+            _ if self.trouble.is_some() => self.trouble.clone(),
+            Phase::Waiting(_) | Phase::Inspecting => Some("asking the committer where to begin".to_owned()),
+            Phase::Comparing(..) | Phase::Sealing(_) | Phase::Draining(_) => None,
+        }
+    }
+
+    /// When [`Input::Tick`] is due, on the clock of [`Stream::step`]; `None` when only other input moves it.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let submit = (self.in_flight == 0 && !self.made.is_empty()).then_some(self.submit_at_ms);
+        let phase = match &self.phase {
+            Phase::Waiting(at) => Some(*at),
+            Phase::Halted(halted) => halted.inspect_at_ms,
+            Phase::Sealing(reading) => self.age_deadline_ms(reading),
+            Phase::Inspecting | Phase::Comparing(..) | Phase::Draining(_) => None,
+        };
+        submit.into_iter().chain(phase).min()
+    }
+
+    /// Takes in what happened at `now_ms`, on a clock that never goes back, and appends what to do.
+    pub fn step(&mut self, now_ms: u64, input: Input<'_>, actions: &mut Vec<Action>) {
+        match input {
+            Input::Tick => {}
+            Input::Inspected(result) => self.inspected(now_ms, result, actions),
+            Input::Events(events) => self.events(now_ms, events, actions),
+            Input::End(offset) => self.end(now_ms, offset, actions),
+            Input::Unreadable(offset, problem) => self.unreadable(now_ms, offset, problem, actions),
+            Input::PositionLost => {
+                let at = now_ms + self.again.next_ms();
+                self.look_again(at);
+            }
+            Input::Answered(answer) => self.answered(now_ms, answer, actions),
+        }
+        self.go_on(now_ms, actions);
+    }
+
+    /// Does what is due.
+    fn go_on(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        if let Phase::Sealing(reading) = &self.phase
+            && self.age_deadline_ms(reading).is_some_and(|at| now_ms >= at)
+        {
+            self.close_batch();
+        }
+        if self.in_flight == 0 && !self.made.is_empty() && now_ms >= self.submit_at_ms {
+            self.submit(actions);
+        }
+        if self.made.is_empty() && matches!(self.phase, Phase::Draining(_)) {
+            match std::mem::replace(&mut self.phase, Phase::Waiting(now_ms)) {
+                Phase::Draining(AfterDrain::Inspect(at)) => self.phase = Phase::Waiting(at),
+                Phase::Draining(AfterDrain::Halt(halt)) => self.stop_for_good(now_ms, halt, actions),
+                other => self.phase = other,
+            }
+        }
+        let due = match &mut self.phase {
+            Phase::Waiting(at) if now_ms >= *at => {
+                self.phase = Phase::Inspecting;
+                true
+            }
+            Phase::Halted(halted) => halted.inspect_at_ms.take_if(|at| now_ms >= *at).is_some(),
+            _ => false,
+        };
+        if due {
+            actions.push(Action::Inspect);
+        }
+    }
+
+    fn age_deadline_ms(&self, reading: &Reading) -> Option<u64> {
+        reading.batch.opened_ms().map(|opened| opened + self.limits.batch_age_ms)
+    }
+
+    fn inspected(&mut self, now_ms: u64, result: Result<Inspection, InspectError>, actions: &mut Vec<Action>) {
+        let awaiting_operator = match &mut self.phase {
+            Phase::Inspecting => None,
+            Phase::Halted(halted) => {
+                halted.inspect_at_ms = Some(now_ms + self.again.next_ms());
+                match halted.until {
+                    Until::NewStatement(statement) => Some(statement),
+                    Until::GoodInspection => None,
+                }
+            }
+            _ => return,
+        };
+        let inspection = match result {
+            Ok(inspection) => inspection,
+            Err(InspectError::Unavailable(problem)) => return self.not_now(now_ms, problem, actions),
+            Err(InspectError::Invalid(_)) if awaiting_operator.is_some() => return,
+            Err(InspectError::Invalid(problem)) => {
+                return self.stop(now_ms, Halt::BadCursor { problem }, Until::GoodInspection, actions);
+            }
+        };
+        self.outage.reset();
+        let statement = inspection.cursor.statement;
+        if awaiting_operator == Some(statement) {
+            return;
+        }
+        if let Some(Doubt { refused: Refused { code, message }, .. }) =
+            self.doubt.take_if(|doubt| doubt.prev == statement)
+        {
+            return self.stop(now_ms, Halt::Refused { code, message }, Until::GoodInspection, actions);
+        }
+        self.doubt = None;
+        match resume::decide(&self.ledger, &self.partition, inspection, self.furthest) {
+            Ok(resume) => self.resume(resume, actions),
+            Err(halt @ (Halt::KeyNotGranted { .. } | Halt::CursorWentBack { .. })) => {
+                if awaiting_operator.is_none() {
+                    self.stop(now_ms, halt, Until::GoodInspection, actions);
+                }
+            }
+            Err(halt) => self.stop(now_ms, halt, Until::NewStatement(statement), actions),
+        }
+    }
+
+    /// The committer or Kafka cannot be asked: later.
+    fn not_now(&mut self, now_ms: u64, problem: String, actions: &mut Vec<Action>) {
+        let at = now_ms + self.outage.next_ms();
+        match &mut self.phase {
+            Phase::Halted(halted) => halted.inspect_at_ms = Some(at),
+            phase => {
+                *phase = Phase::Waiting(at);
+                self.be_troubled(problem, actions);
+            }
+        }
+    }
+
+    fn be_troubled(&mut self, problem: String, actions: &mut Vec<Action>) {
+        if self.trouble.is_none() {
+            actions.push(Action::Trouble(problem.clone()));
+        }
+        self.trouble = Some(problem);
+    }
+
+    fn resume(&mut self, resume: Resume, actions: &mut Vec<Action>) {
+        let Resume { now, place, topic_id, leader_epoch, low, gap, from, below } = resume;
+        let was_troubled = self.trouble.take().is_some();
+        if was_troubled || matches!(self.phase, Phase::Halted(_)) {
+            actions.push(Action::Cleared);
+        }
+        // Another epoch may be of another topic, where the leaders' epochs begin anew.
+        if self.furthest.is_some_and(|before| before.epoch != now.epoch) {
+            self.leader_epoch = None;
+        }
+        self.leader_epoch = self.leader_epoch.max(leader_epoch);
+        self.furthest = Some(now);
+        self.topic_id = topic_id;
+        self.submit_at_ms = 0;
+        let is_below = from < place.next;
+        let reading = Box::new(Reading { place, position: from, batch: OpenBatch::default(), low });
+        if let Some(gap) = gap {
+            actions.push(Action::Gap(Box::new(gap.statement.clone())));
+            self.made.push_back(gap);
+        }
+        actions.push(Action::Read(from));
+        self.phase = if is_below { Phase::Comparing(reading, below) } else { Phase::Sealing(reading) };
+    }
+
+    fn events(&mut self, now_ms: u64, events: &[HashedEvent], actions: &mut Vec<Action>) {
+        for event in events {
+            if matches!(&self.phase, Phase::Comparing(reading, _) if event.offset >= reading.place.next) {
+                self.end_comparison(actions);
+            }
+            match &mut self.phase {
+                Phase::Comparing(reading, below) => {
+                    if let Err(halt) = reading.compare(below, event, actions) {
+                        return self.stop_for_good(now_ms, halt, actions);
+                    }
+                    self.leader_epoch = self.leader_epoch.max(event.leader_epoch);
+                }
+                Phase::Sealing(reading) if event.offset >= reading.position => {
+                    let known = self.leader_epoch.or(event.leader_epoch);
+                    self.leader_epoch = known.max(event.leader_epoch);
+                    if self.leader_epoch > known {
+                        return self.look_again(now_ms);
+                    }
+                    reading.take(event, now_ms);
+                    let Limits { batch_events, batch_bytes, .. } = self.limits;
+                    if reading.batch.events() >= batch_events || reading.batch.bytes() >= batch_bytes {
+                        self.close_batch();
+                    }
+                }
+                Phase::Sealing(_) => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn close_batch(&mut self) {
+        if let Phase::Sealing(reading) = &mut self.phase {
+            let made = reading.close(reading.position);
+            self.made.push_back(made);
+        }
+    }
+
+    fn end(&mut self, now_ms: u64, offset: u64, actions: &mut Vec<Action>) {
+        let (Phase::Comparing(reading, _) | Phase::Sealing(reading)) = &self.phase else { return };
+        // A log that ends before what was read from it, or before what was sealed, lost something.
+        if offset < reading.position.max(reading.place.next) {
+            let at = now_ms + self.again.next_ms();
+            return self.look_again(at);
+        }
+        self.end_comparison(actions);
+        if let Phase::Sealing(reading) = &mut self.phase {
+            reading.advance(offset, now_ms);
+        }
+    }
+
+    /// All that was signed below the cursor was compared; from here on events are sealed.
+    fn end_comparison(&mut self, actions: &mut Vec<Action>) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Inspecting) {
+            Phase::Comparing(mut reading, below) => {
+                if let Some(last) = below.last {
+                    actions.push(Action::LastGone(last.offset));
+                }
+                reading.position = reading.place.next;
+                Phase::Sealing(reading)
+            }
+            other => other,
+        };
+    }
+
+    fn unreadable(&mut self, now_ms: u64, offset: u64, problem: String, actions: &mut Vec<Action>) {
+        let halt = Halt::Unreadable { offset, problem };
+        match &mut self.phase {
+            Phase::Comparing(reading, below) if offset < reading.place.next => {
+                // What lies in a gap need not be read.
+                if below.concerns(offset) {
+                    self.stop_for_good(now_ms, halt, actions);
+                }
+            }
+            Phase::Comparing(..) | Phase::Sealing(_) => {
+                self.end_comparison(actions);
+                if let Phase::Sealing(reading) = &mut self.phase
+                    && offset >= reading.position
+                {
+                    // The operator's gap has to begin at the cursor, so what comes before is sealed first.
+                    if offset > reading.place.next {
+                        let made = reading.close(offset);
+                        self.made.push_back(made);
+                    }
+                    self.phase = Phase::Draining(AfterDrain::Halt(halt));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives up what is not closed yet, and inspects at `at_ms` when all that was made is acknowledged.
+    fn look_again(&mut self, at_ms: u64) {
+        if matches!(self.phase, Phase::Comparing(..) | Phase::Sealing(_)) {
+            self.phase = Phase::Draining(AfterDrain::Inspect(at_ms));
+        }
+    }
+
+    fn submit(&mut self, actions: &mut Vec<Action>) {
+        self.in_flight = self.made.len().min(self.limits.request_statements);
+        let statements = self.made.iter().take(self.in_flight).map(|made| made.statement.clone()).collect();
+        actions.push(Action::Submit { topic_id: self.topic_id.clone(), statements });
+    }
+
+    fn answered(&mut self, now_ms: u64, answer: Answer, actions: &mut Vec<Action>) {
+        let sent = std::mem::take(&mut self.in_flight);
+        match answer {
+            Answer::Decided { accepted, refused } => {
+                self.outage.reset();
+                if self.trouble.take().is_some() {
+                    actions.push(Action::Cleared);
+                }
+                self.accept(accepted.min(sent), actions);
+                if let Some(refused) = refused {
+                    self.refused(now_ms, refused, actions);
+                }
+            }
+            Answer::Unknown { problem, retry_after_ms } => {
+                let delay = self.outage.next_ms().max(retry_after_ms.unwrap_or(0));
+                self.submit_at_ms = now_ms + delay;
+                self.be_troubled(problem, actions);
+            }
+            Answer::OtherTopic => {
+                self.made.clear();
+                self.phase = Phase::Waiting(now_ms + self.again.next_ms());
+            }
+        }
+    }
+
+    fn accept(&mut self, count: usize, actions: &mut Vec<Action>) {
+        let mut sealed = Sealed::default();
+        for made in self.made.drain(..count) {
+            let advance = made.statement.advance().expect("only summaries and gaps are made here");
+            sealed.next = advance.next;
+            self.furthest =
+                Some(Furthest { epoch: advance.stream.epoch, next: advance.next, statement: Some(made.hash) });
+            if let Statement::Summary(summary) = &made.statement {
+                sealed.batches += 1;
+                sealed.events += summary.events;
+                sealed.bytes += summary.bytes;
+            }
+        }
+        if count > 0 {
+            self.again.reset();
+            actions.push(Action::Sealed(sealed));
+        }
+    }
+
+    /// Nothing that follows a refused statement can be accepted. What it was made of is read again: a root that was
+    /// made after one statement is never signed after another.
+    fn refused(&mut self, now_ms: u64, refused: Refused, actions: &mut Vec<Action>) {
+        let prev = self.made.front().and_then(|made| made.statement.advance()?.prev);
+        self.made.clear();
+        let Refused { code, message } = refused;
+        match code.as_str() {
+            "wrong-cursor" | "wrong-prev" | "wrong-epoch" | "wrong-topic-id" => {
+                self.doubt = Some(Doubt { refused: Refused { code, message }, prev });
+                self.phase = Phase::Waiting(now_ms + self.again.next_ms());
+            }
+            "unknown-key" | "revoked-key" | "wrong-role" | "out-of-scope" => {
+                self.stop(now_ms, Halt::KeyNotGranted { problem: message }, Until::GoodInspection, actions);
+            }
+            _ => self.stop(now_ms, Halt::Refused { code, message }, Until::GoodInspection, actions),
+        }
+    }
+
+    /// Halts until the operator states something about the stream.
+    fn stop_for_good(&mut self, now_ms: u64, halt: Halt, actions: &mut Vec<Action>) {
+        let newest = self.furthest.and_then(|furthest| furthest.statement);
+        self.stop(now_ms, halt, Until::NewStatement(newest), actions);
+    }
+
+    fn stop(&mut self, now_ms: u64, halt: Halt, until: Until, actions: &mut Vec<Action>) {
+        debug_assert!(self.made.is_empty(), "whoever stops has drained or dropped what was made");
+        let is_news = self.halt() != Some(&halt);
+        let inspect_at_ms = Some(now_ms + self.again.next_ms());
+        self.phase = Phase::Halted(Halted { halt: halt.clone(), until, inspect_at_ms });
+        if is_news {
+            actions.push(Action::Halted(halt));
+        }
+    }
+}
