@@ -1,0 +1,41 @@
+use std::ops::Range;
+
+/// A set of seqs as disjoint ranges: most of what is exported lies side by side.
+#[derive(Debug, Default)]
+pub struct Seqs {
+    seqs: Vec<u64>,
+}
+
+impl Seqs {
+    pub fn insert(&mut self, seq: u64) {
+        self.seqs.push(seq);
+    }
+
+    /// Ascending, disjoint, and no two adjacent.
+    pub fn into_ranges(mut self) -> Vec<Range<u64>> {
+        self.seqs.sort_unstable();
+        self.seqs.dedup();
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for seq in self.seqs {
+            match ranges.last_mut() {
+                Some(last) if last.end == seq => last.end += 1,
+                _ => ranges.push(seq..seq + 1),
+            }
+        }
+        ranges
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_join_and_repetitions_count_once() {
+        let mut seqs = Seqs::default();
+        for seq in [7, 0, 1, 8, 1, 3] {
+            seqs.insert(seq);
+        }
+        assert_eq!(seqs.into_ranges(), [0..2, 3..4, 7..9]);
+    }
+}
