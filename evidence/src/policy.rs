@@ -1,0 +1,198 @@
+//! Whose signatures make a checkpoint count (C2SP tlog-policy).
+
+mod parse;
+
+use std::fmt::Write;
+
+use thiserror::Error;
+
+use crate::text::U63_MAX;
+use crate::{NoteError, SignedCheckpoint, VerifierKey};
+
+/// The largest policy that is read, in bytes.
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+
+/// The logs and witnesses that are known, and which witnesses suffice. Made from text alone ([`Policy::parse`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    logs: Vec<Log>,
+    witnesses: Vec<Witness>,
+    /// A member of a group is a witness, or a group before it.
+    groups: Vec<Group>,
+    /// `None` is `quorum none`.
+    quorum: Option<Member>,
+}
+
+/// A log that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Its key, whose name is the origin of its checkpoints.
+    pub key: VerifierKey,
+    /// Where it is served.
+    pub url: Option<String>,
+}
+
+/// A witness that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// What the policy calls it, which need not be the name of its key.
+    pub name: String,
+    /// Its key, which cosigns.
+    pub key: VerifierKey,
+    /// Where it takes submissions.
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    name: String,
+    threshold: usize,
+    members: Vec<Member>,
+}
+
+/// By place in `witnesses` or `groups`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Member {
+    Witness(usize),
+    Group(usize),
+}
+
+/// What the signatures on a checkpoint amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The log's key that signed: the first of the policy, when several did.
+    pub log: VerifierKey,
+    /// The witnesses that cosigned, in the order of the policy, each with its time in seconds since 1970.
+    pub witnesses: Vec<(VerifierKey, u64)>,
+    /// Whether they are a quorum.
+    pub satisfied: bool,
+    /// The time by which a quorum had cosigned, in seconds since 1970: the checkpoint existed no later. One witness of
+    /// a quorum of two cannot make it earlier alone. `None` without a quorum, or when the policy asks for none.
+    pub existed_by_s: Option<u64>,
+    /// The time since which a quorum has cosigned, in seconds since 1970: then it was the newest checkpoint that each
+    /// of them knew. One witness of a quorum of two cannot make it later alone. `None` like `existed_by_s`.
+    pub newest_at_s: Option<u64>,
+}
+
+/// Why a checkpoint is not to be believed, whatever else is on it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PolicyError {
+    /// No known log of that origin signed it.
+    #[error("the checkpoint is not signed by a known key of log {origin}")]
+    NotByLog {
+        /// The origin on the checkpoint.
+        origin: String,
+    },
+    /// A known key's line does not verify, or there are several.
+    #[error(transparent)]
+    Signature(#[from] NoteError),
+}
+
+impl Policy {
+    /// Judges the signatures on a checkpoint. Lines of unknown keys are ignored; every line of a known key must verify,
+    /// and a key has one line at most. A key counts for one: public keys are distinct over the whole policy.
+    ///
+    /// # Errors
+    /// When no known log of the checkpoint's origin signed it, or a known key's line breaks these rules. Too few
+    /// witnesses are no error: see [`Verdict::satisfied`].
+    pub fn check(&self, signed: &SignedCheckpoint) -> Result<Verdict, PolicyError> {
+        let note = signed.note();
+        let origin = &signed.checkpoint().origin;
+        let mut log = None;
+        for known in &self.logs {
+            if present(note.verify(&known.key))?.is_some() && known.key.name() == origin {
+                log = log.or(Some(&known.key));
+            }
+        }
+        let log = log.cloned().ok_or_else(|| PolicyError::NotByLog { origin: origin.clone() })?;
+        let mut times = Vec::with_capacity(self.witnesses.len());
+        for witness in &self.witnesses {
+            let time = present(note.verify_cosignature(&witness.key))?;
+            // The format's own limit (C2SP tlog-cosignature).
+            if time.is_some_and(|time| time > U63_MAX) {
+                return Err(NoteError::Invalid(witness.key.name().to_owned()).into());
+            }
+            times.push(time);
+        }
+        Ok(self.judge(log, &times))
+    }
+
+    fn judge(&self, log: VerifierKey, times: &[Option<u64>]) -> Verdict {
+        let mut moments: Vec<u64> = times.iter().copied().flatten().collect();
+        moments.sort_unstable();
+        let with = |keep: &dyn Fn(u64) -> bool| self.is_met(&|witness| times[witness].is_some_and(keep));
+        let by_witnesses = self.quorum.is_some();
+        Verdict {
+            log,
+            witnesses: self.witnesses.iter().zip(times).filter_map(|(w, t)| Some((w.key.clone(), (*t)?))).collect(),
+            satisfied: with(&|_| true),
+            existed_by_s: moments.iter().copied().find(|at| by_witnesses && with(&|time| time <= *at)),
+            newest_at_s: moments.iter().copied().rev().find(|at| by_witnesses && with(&|time| time >= *at)),
+        }
+    }
+
+    /// Whether the witnesses at these places of the policy are a quorum.
+    fn is_met(&self, cosigned: &dyn Fn(usize) -> bool) -> bool {
+        // Groups stand after their members, so one pass decides them all.
+        let mut met: Vec<bool> = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            let members = group.members.iter().filter(|member| holds(**member, cosigned, &met)).count();
+            met.push(members >= group.threshold);
+        }
+        self.quorum.is_none_or(|quorum| holds(quorum, cosigned, &met))
+    }
+
+    /// The logs, in the order of the policy.
+    pub fn logs(&self) -> &[Log] {
+        &self.logs
+    }
+
+    /// The witnesses, in the order of the policy.
+    pub fn witnesses(&self) -> &[Witness] {
+        &self.witnesses
+    }
+
+    /// The policy as text: logs, witnesses, groups, the quorum; comments are not kept.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        let url = |url: &Option<String>| url.as_ref().map_or_else(String::new, |url| format!(" {url}"));
+        for log in &self.logs {
+            writeln!(out, "log {}{}", log.key, url(&log.url)).expect("a String takes all");
+        }
+        for witness in &self.witnesses {
+            writeln!(out, "witness {} {}{}", witness.name, witness.key, url(&witness.url)).expect("a String takes all");
+        }
+        for group in &self.groups {
+            write!(out, "group {} {}", group.name, group.threshold).expect("a String takes all");
+            for member in &group.members {
+                write!(out, " {}", self.name(*member)).expect("a String takes all");
+            }
+            out.push('\n');
+        }
+        writeln!(out, "quorum {}", self.quorum.map_or("none", |quorum| self.name(quorum))).expect("a String takes all");
+        out
+    }
+
+    fn name(&self, member: Member) -> &str {
+        match member {
+            Member::Witness(place) => &self.witnesses[place].name,
+            Member::Group(place) => &self.groups[place].name,
+        }
+    }
+}
+
+fn holds(member: Member, cosigned: &dyn Fn(usize) -> bool, met: &[bool]) -> bool {
+    match member {
+        Member::Witness(place) => cosigned(place),
+        Member::Group(place) => met[place],
+    }
+}
+
+/// A key without a line says nothing; a line that is wrong is an error.
+fn present<T>(verified: Result<T, NoteError>) -> Result<Option<T>, NoteError> {
+    match verified {
+        Ok(value) => Ok(Some(value)),
+        Err(NoteError::Absent(_)) => Ok(None),
+        Err(wrong) => Err(wrong),
+    }
+}
