@@ -1,0 +1,52 @@
+//! The golden vectors of `vectors/`: data files that any language can read (`vectors/README.md`).
+//!
+//! They are generated here, from fixed keys, and each test fails when a file is not what this code generates: then a
+//! format changed. `UPDATE_VECTORS=1 cargo test -p evidence --test vectors` writes them anew. What a file says about an
+//! input (its hash, its meaning, the reason of its refusal) is stated by the generator and checked against the crate on
+//! the way, so that a vector cannot silently record a mistake.
+
+mod batches;
+mod events;
+mod form;
+mod trees;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+/// Compares a file with what was generated, or writes it.
+fn check<T: Serialize>(name: &str, vectors: &T) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
+    let mut generated = serde_json::to_string_pretty(vectors).expect("plain data");
+    generated.push('\n');
+    assert!(generated.len() < 1 << 20, "{name} has {} bytes", generated.len());
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(&path, generated).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    if committed != generated {
+        let line = committed.lines().zip(generated.lines()).take_while(|(a, b)| a == b).count() + 1;
+        panic!("{name} is not what the code generates, from line {line} on; UPDATE_VECTORS=1 writes it anew");
+    }
+}
+
+#[test]
+fn events() {
+    check("events.json", &events::vectors());
+}
+
+#[test]
+fn batches() {
+    check("batches.json", &batches::vectors());
+}
+
+#[test]
+fn trees() {
+    check("trees.json", &trees::vectors());
+}
+
+#[test]
+fn tiles() {
+    check("tiles.json", &trees::tile_vectors());
+}
