@@ -6,9 +6,11 @@
 
 mod client;
 mod decimal;
+mod tiles;
 mod types;
 
 pub use client::{Client, Error};
+pub use tiles::TilesError;
 pub use types::{
     Accepted, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys, Status, Stopped,
     StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,

@@ -1,0 +1,83 @@
+//! What one transaction appends: statement by statement, decided by the chain's state alone.
+
+use std::collections::HashMap;
+
+use evidence::chain::Refusal;
+use evidence::{Hash, SignedStatement, SigningKey, Statement, StreamId};
+
+use super::{Candidate, Outcome};
+use crate::chain::{Applied, Chain};
+use crate::store::{Append, Moved, StoredEntry};
+
+/// An append in the making, on a chain that runs ahead of the database by it.
+pub(super) struct Group {
+    chain: Chain,
+    now_ms: i64,
+    /// Statements that are in the chain: before this group or by it.
+    known: HashMap<Hash, StoredEntry>,
+    applied: Vec<Applied>,
+    /// The cursor before the group of each stream that it moves; `None` for a new one.
+    moved: HashMap<StreamId, Option<u64>>,
+}
+
+impl Group {
+    /// Begins on the chain as it is locked, with what the chain holds already of the statements to come.
+    pub(super) fn new(chain: Chain, now_ms: i64, known: HashMap<Hash, StoredEntry>) -> Self {
+        Self { chain, now_ms, known, applied: Vec::new(), moved: HashMap::new() }
+    }
+
+    /// Appends the statements of one request, up to the first that is refused.
+    pub(super) fn append_all(&mut self, statements: &[Candidate]) -> Outcome {
+        let mut accepted = Vec::with_capacity(statements.len());
+        for Candidate { hash, statement } in statements {
+            if let Some(entry) = self.known.get(hash) {
+                accepted.push(entry.clone());
+                continue;
+            }
+            match self.append(*hash, statement.clone()) {
+                Ok(entry) => accepted.push(entry),
+                Err(refusal) => {
+                    metrics::counter!("streamseal_committer_refusals_total", "code" => refusal.code()).increment(1);
+                    return Outcome { accepted, refused: Some(refusal) };
+                }
+            }
+        }
+        Outcome { accepted, refused: None }
+    }
+
+    /// Appends a heads statement, if a stream moved since the last one.
+    pub(super) fn append_heads(&mut self, log_key: &SigningKey) -> Outcome {
+        let Some(heads) = self.chain.state().draft_heads() else {
+            return Outcome { accepted: Vec::new(), refused: None };
+        };
+        let statement = SignedStatement::sign(Statement::Heads(heads), &[log_key]);
+        self.append_all(&[Candidate { hash: statement.hash(), statement }])
+    }
+
+    fn append(&mut self, hash: Hash, statement: SignedStatement) -> Result<StoredEntry, Refusal> {
+        let cursor = statement.statement().stream().and_then(|id| self.chain.state().stream(id)).map(|head| head.next);
+        let applied = self.chain.append(statement, self.now_ms)?;
+        if let Some(id) = &applied.stream {
+            self.moved.entry(id.clone()).or_insert(cursor);
+        }
+        let entry = StoredEntry { seq: applied.row.seq, bytes: applied.row.bytes.clone() };
+        self.known.insert(hash, entry.clone());
+        self.applied.push(applied);
+        Ok(entry)
+    }
+
+    /// The chain after the group, and what is to be written; `None` when nothing is.
+    pub(super) fn finish(self) -> (Chain, Option<Append>) {
+        let Some(position) = self.chain.position().filter(|_| !self.applied.is_empty()) else {
+            return (self.chain, None);
+        };
+        let streams = self.moved.into_iter().map(|(id, from)| {
+            let row = self.chain.stream_row(&id).expect("an applied entry gave its stream a row");
+            Moved { from, row }
+        });
+        let streams = streams.collect();
+        let nodes = self.applied.iter().flat_map(|a| a.nodes.iter().copied()).collect();
+        let entries = self.applied.into_iter().map(|a| a.row).collect();
+        (self.chain, Some(Append { entries, streams, nodes, position }))
+    }
+}

@@ -1,0 +1,307 @@
+//! The task that appends: one transaction for all that waits, then the next.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use evidence::SigningKey;
+use evidence::chain::{Keys, Position};
+use tokio::sync::{mpsc, watch};
+
+use super::group::Group;
+use super::{Outcome, Parts, Reply, Request, Undecided};
+use crate::Verdict;
+use crate::chain::{self, Chain};
+use crate::store::{Append, Begun, StoreError, StoreErrorKind, Transaction};
+
+/// Statements in one transaction, give or take a request: enough to spread the cost of an fsync thin, few enough that
+/// nobody waits long for the lock.
+const GROUP_STATEMENTS_MAX: usize = 2048;
+
+/// Local and database clock may differ by so much.
+const CLOCK_DIFFERENCE_MS_MAX: u64 = 5_000;
+
+/// Attempts at a transaction that others keep getting in the way of.
+const CONFLICTS_MAX: u32 = 10;
+
+/// Further behind the database than this, the tables are read anew instead of the entries in between.
+const FOLLOW_ENTRIES_MAX: u64 = 10_000;
+const FOLLOW_CHUNK: u64 = 1_000;
+
+pub(super) struct Worker {
+    parts: Parts,
+    requests: mpsc::Receiver<Request>,
+    keys: watch::Sender<Arc<Keys>>,
+    /// The chain as of the last transaction that ended well here. Gone when one did not.
+    chain: Option<Chain>,
+    /// The newest position that was read or written here: the database must never be behind it.
+    confirmed: Option<Position>,
+    /// What was last reported as wrong.
+    trouble: Option<String>,
+    clock_behind: bool,
+}
+
+/// Why a group was not committed.
+enum Failure {
+    Store(StoreError),
+    /// Appending would do harm; what must change first.
+    Unsound(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Failure {
+    fn unsound<T>(message: String) -> Result<T, Self> {
+        Err(Self::Unsound(message))
+    }
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts, requests: mpsc::Receiver<Request>, keys: watch::Sender<Arc<Keys>>) -> Self {
+        Self { parts, requests, keys, chain: None, confirmed: None, trouble: None, clock_behind: false }
+    }
+
+    /// Runs until no [`super::Appender`] is left and all that waited is answered.
+    pub(super) async fn run(mut self) -> Result<(), StoreError> {
+        while let Some(requests) = self.next_group().await {
+            let (work, replies): (Vec<_>, Vec<_>) = requests.into_iter().map(Request::split).unzip();
+            let begun = Instant::now();
+            let result = self.commit(work).await;
+            metrics::histogram!("streamseal_committer_append_seconds").record(begun.elapsed());
+            self.report(&result);
+            match result {
+                Ok(outcomes) => answer(replies, outcomes.into_iter().map(Ok)),
+                Err(failure) => {
+                    // Whatever was drafted may or may not be in the database now.
+                    self.chain = None;
+                    let message = failure_message(&failure);
+                    answer(replies, std::iter::repeat_with(|| Err(Undecided::Unavailable(message.clone()))));
+                    if let Failure::Store(error) = failure
+                        && matches!(error.kind, StoreErrorKind::Broken | StoreErrorKind::Refused)
+                    {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a request and takes those that wait with it.
+    async fn next_group(&mut self) -> Option<Vec<Request>> {
+        let mut group = vec![self.requests.recv().await?];
+        let mut statements = group[0].len();
+        while statements < GROUP_STATEMENTS_MAX
+            && let Ok(request) = self.requests.try_recv()
+        {
+            statements += request.len();
+            group.push(request);
+        }
+        Some(group)
+    }
+
+    /// Decides and commits the work of a group, again when other transactions got in the way; as many outcomes as
+    /// requests.
+    async fn commit(&mut self, work: Vec<Work>) -> Result<Vec<Outcome>, Failure> {
+        let work = Arc::new(work);
+        let mut conflicts = 0;
+        loop {
+            match self.attempt(&work).await {
+                Err(Failure::Store(error)) if error.kind == StoreErrorKind::Conflict && conflicts < CONFLICTS_MAX => {
+                    tracing::debug!("once more: {error}");
+                    self.chain = None;
+                    conflicts += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, work: &Arc<Vec<Work>>) -> Result<Vec<Outcome>, Failure> {
+        match &*self.parts.verdict.borrow() {
+            Verdict::Sound => {}
+            Verdict::Checking => return Failure::unsound("the signer is still checking the database".to_owned()),
+            Verdict::Unsound(reason) => return Failure::unsound(reason.clone()),
+        }
+        let hashes: Vec<_> = work.iter().flatten().flatten().map(|candidate| candidate.hash).collect();
+        let begun = self.parts.store.begin(&hashes).await?;
+        let Begun { position, now_ms, known, transaction } = begun;
+        self.check_clock(now_ms)?;
+        let chain = self.locked_chain(position).await?;
+        self.warn_of_clock(now_ms, chain.state().time());
+        let log_key = self.parts.log_key.clone();
+        let work = Arc::clone(work);
+        let decide = move || decide(Group::new(chain, now_ms, known), &work, log_key.as_deref());
+        let decided = tokio::task::spawn_blocking(decide);
+        let (outcomes, chain, append) = decided.await.expect("deciding does not panic");
+        if let Some(append) = append {
+            self.write(transaction, &append).await?;
+        }
+        self.confirm(&chain);
+        self.chain = Some(chain);
+        Ok(outcomes)
+    }
+
+    async fn write(&self, transaction: Box<dyn Transaction>, append: &Append) -> Result<(), StoreError> {
+        transaction.commit(append).await?;
+        for row in &append.entries {
+            metrics::counter!("streamseal_committer_entries_total", "kind" => row.kind.clone()).increment(1);
+        }
+        self.parts.changes.announce();
+        Ok(())
+    }
+
+    fn check_clock(&self, now_ms: i64) -> Result<(), Failure> {
+        let local_ms = (self.parts.clock)();
+        if local_ms.abs_diff(now_ms) <= CLOCK_DIFFERENCE_MS_MAX {
+            return Ok(());
+        }
+        Failure::unsound(format!(
+            "the clock here ({local_ms} ms) and the database's ({now_ms} ms) differ by more than {} s: set them right",
+            CLOCK_DIFFERENCE_MS_MAX / 1000
+        ))
+    }
+
+    /// Entries' times never go back; that the clock did is worth knowing once.
+    fn warn_of_clock(&mut self, now_ms: i64, newest_ms: i64) {
+        let behind = now_ms < newest_ms;
+        if behind && !self.clock_behind {
+            tracing::warn!(now_ms, newest_ms, "the database's clock went back: new entries get the newest entry's time");
+        }
+        self.clock_behind = behind;
+    }
+
+    /// The chain that is locked: the one from the last transaction, if no other committer appended since.
+    async fn locked_chain(&mut self, position: Option<Position>) -> Result<Chain, Failure> {
+        if let Some(chain) = self.chain.take()
+            && let Some(chain) = self.follow(chain, position).await?
+        {
+            return Ok(chain);
+        }
+        self.check_confirmed(position).await?;
+        let chain = Chain::load(&*self.parts.store, &self.parts.ledger, position).await?;
+        self.confirm(&chain);
+        Ok(chain)
+    }
+
+    /// Applies what others appended; `None` when the chain must be loaded anew.
+    async fn follow(&self, mut chain: Chain, position: Option<Position>) -> Result<Option<Chain>, StoreError> {
+        let Some(position) = position else { return Ok(Some(chain).filter(|c| c.size() == 0)) };
+        if position.next_seq < chain.size() || position.next_seq - chain.size() > FOLLOW_ENTRIES_MAX {
+            return Ok(None);
+        }
+        while chain.size() < position.next_seq {
+            let end = position.next_seq.min(chain.size() + FOLLOW_CHUNK);
+            let entries = self.parts.store.entries(chain.size()..end).await?;
+            if entries.is_empty() {
+                return Ok(None);
+            }
+            for stored in &entries {
+                if chain.apply(&chain::parse(stored)?).is_err() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(chain).filter(|chain| chain.position() == Some(position)))
+    }
+
+    /// A database that no longer has what was read from it or committed to it is an old copy, or another one.
+    async fn check_confirmed(&self, position: Option<Position>) -> Result<(), Failure> {
+        let Some(confirmed) = self.confirmed else { return Ok(()) };
+        let size = position.map_or(0, |p| p.next_seq);
+        let ours = format!("this committer has seen {} entries with head {}", confirmed.next_seq, confirmed.head);
+        if size < confirmed.next_seq {
+            return Failure::unsound(format!(
+                "the database went back: it has {size} entries, {ours}. An old copy was put in its place"
+            ));
+        }
+        let leaf = self.parts.store.nodes(0, confirmed.next_seq - 1..confirmed.next_seq).await?;
+        if leaf != [confirmed.head] {
+            let found = leaf.first().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            return Failure::unsound(format!(
+                "the database has another chain: {ours}, its entry there has leaf hash {found}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn confirm(&mut self, chain: &Chain) {
+        self.confirmed = chain.position();
+        let keys = chain.state().keys();
+        self.keys.send_if_modified(|known| {
+            let changed = known.newest() != keys.newest();
+            if changed {
+                *known = Arc::new(keys.clone());
+            }
+            changed
+        });
+    }
+
+    /// Logs and shows a change between well and not.
+    fn report(&mut self, result: &Result<Vec<Outcome>, Failure>) {
+        match result {
+            Ok(_) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!("appending again");
+                }
+                self.parts.health.ready();
+            }
+            Err(failure) => {
+                let message = failure_message(failure);
+                metrics::counter!("streamseal_committer_append_failures_total").increment(1);
+                if self.trouble.as_ref() != Some(&message) {
+                    tracing::error!("not appending: {message}");
+                }
+                self.parts.health.not_ready(message.clone());
+                self.trouble = Some(message);
+            }
+        }
+    }
+}
+
+fn failure_message(failure: &Failure) -> String {
+    match failure {
+        Failure::Store(error) => error.to_string(),
+        Failure::Unsound(reason) => reason.clone(),
+    }
+}
+
+/// A request without its reply: statements, or `None` for a heads statement.
+type Work = Option<Vec<super::Candidate>>;
+
+impl Request {
+    fn len(&self) -> usize {
+        match self {
+            Self::Statements(statements, _) => statements.len(),
+            Self::Heads(_) => 1,
+        }
+    }
+
+    fn split(self) -> (Work, Reply) {
+        match self {
+            Self::Statements(statements, reply) => (Some(statements), reply),
+            Self::Heads(reply) => (None, reply),
+        }
+    }
+}
+
+fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> (Vec<Outcome>, Chain, Option<Append>) {
+    let outcomes = work.iter().map(|work| match (work, log_key) {
+        (Some(statements), _) => group.append_all(statements),
+        (None, Some(key)) => group.append_heads(key),
+        (None, None) => Outcome { accepted: Vec::new(), refused: None },
+    });
+    let outcomes = outcomes.collect();
+    let (chain, append) = group.finish();
+    (outcomes, chain, append)
+}
+
+/// A client that went away does not take its answer, which is fine: it will ask again.
+fn answer(replies: Vec<Reply>, outcomes: impl Iterator<Item = Result<Outcome, Undecided>>) {
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        let _ = reply.send(outcome);
+    }
+}

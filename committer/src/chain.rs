@@ -1,0 +1,184 @@
+//! The chain in memory: the state that decides, the tree's edge, and the names that streams have in the store.
+
+use std::collections::HashMap;
+
+use evidence::chain::{Keys, Position, Refusal, State};
+use evidence::statement::LedgerId;
+use evidence::tree::{CompactRange, Node};
+use evidence::{Entry, Hash, SignedStatement, Statement, StreamId};
+
+use crate::store::{EntryRow, Store, StoreError, StoredEntry, StreamRow};
+
+/// The levels of the tree whose complete subtrees are stored, as in C2SP tlog-tiles: every eighth.
+const TILE_HEIGHT: u8 = 8;
+
+/// The chain up to some entry.
+///
+/// The appender keeps one and lets it run ahead of the database within a transaction; the signer and `fsck` build one
+/// from the first entry on. All decisions are [`State::apply`]'s.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    state: State,
+    tree: CompactRange,
+    streams: HashMap<StreamId, Stored>,
+}
+
+/// What the store knows of a stream and the state does not.
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    number: u64,
+    last_summary: Option<u64>,
+}
+
+/// What an entry adds to the store.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// The entry's row.
+    pub(crate) row: EntryRow,
+    /// The subtrees that it completes, of the levels that are stored.
+    pub(crate) nodes: Vec<(Node, Hash)>,
+    /// The stream that it moves.
+    pub(crate) stream: Option<StreamId>,
+}
+
+impl Chain {
+    /// The chain without entries.
+    pub(crate) fn new(ledger: &LedgerId) -> Self {
+        Self {
+            state: State::new(&ledger.origin, ledger.genesis),
+            tree: CompactRange::starting_at(0),
+            streams: HashMap::new(),
+        }
+    }
+
+    /// The chain as the store's tables have it. The store must be locked, or what is read may not fit together.
+    pub(crate) async fn load(
+        store: &dyn Store,
+        ledger: &LedgerId,
+        position: Option<Position>,
+    ) -> Result<Self, StoreError> {
+        let Some(position) = position else { return Ok(Self::new(ledger)) };
+        let key_entries = store.key_entries().await?.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let streams = store.streams().await?;
+        let heads = match store.heads_entry(position.next_seq).await? {
+            None => None,
+            Some(stored) => match parse(&stored)?.statement.statement() {
+                Statement::Heads(heads) => Some(heads.clone()),
+                _ => return Err(StoreError::damaged(format!("entry {} is stored as heads and is not", stored.seq))),
+            },
+        };
+        let stored = |row: &StreamRow| Stored { number: row.number, last_summary: row.last_summary };
+        let numbers = streams.iter().map(|row| (row.head.id.clone(), stored(row))).collect();
+        let heads_of_streams = streams.into_iter().map(|row| row.head);
+        let state =
+            State::resume(&ledger.origin, ledger.genesis, &key_entries, heads_of_streams, heads, position)
+                .map_err(|refusal| StoreError::damaged(format!("the stored keys are no chain: {refusal}: run fsck")))?;
+        let tree = load_tree(store, position.next_seq).await?;
+        Ok(Self { state, tree, streams: numbers })
+    }
+
+    /// Makes a statement the next entry, at `now_ms` by the database's clock.
+    pub(crate) fn append(&mut self, statement: SignedStatement, now_ms: i64) -> Result<Applied, Refusal> {
+        let entry = self.state.draft(statement, now_ms);
+        self.apply(&entry)
+    }
+
+    /// Applies the next entry; one that is refused changes nothing.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<Applied, Refusal> {
+        self.state.apply(entry)?;
+        let statement = entry.statement.statement();
+        let stream = statement.stream().cloned();
+        let number = stream.as_ref().map(|id| self.note_stream(id, entry.seq, statement));
+        let row = EntryRow::new(entry, number);
+        let mut nodes = Vec::new();
+        self.tree.push_leaf_with(row.leaf, |node, hash| {
+            if node.level > 0 && node.level % TILE_HEIGHT == 0 {
+                nodes.push((node, hash));
+            }
+        });
+        Ok(Applied { row, nodes, stream })
+    }
+
+    /// The stream's number: the seq of its first entry.
+    fn note_stream(&mut self, id: &StreamId, seq: u64, statement: &Statement) -> u64 {
+        let new = Stored { number: seq, last_summary: None };
+        let stored = self.streams.entry(id.clone()).or_insert(new);
+        if matches!(statement, Statement::Summary(summary) if summary.events > 0) {
+            stored.last_summary = Some(seq);
+        }
+        stored.number
+    }
+
+    /// The row of a stream that has a statement.
+    pub(crate) fn stream_row(&self, id: &StreamId) -> Option<StreamRow> {
+        let (head, stored) = (self.state.stream(id)?, self.streams.get(id)?);
+        Some(StreamRow { number: stored.number, head: head.clone(), last_summary: stored.last_summary })
+    }
+
+    /// The rows of all streams.
+    pub(crate) fn stream_rows(&self) -> impl Iterator<Item = StreamRow> {
+        self.streams.keys().filter_map(|id| self.stream_row(id))
+    }
+
+    /// What decides.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How many entries it has.
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.end()
+    }
+
+    /// The root of the tree over its entries.
+    pub(crate) fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// Where it stands; `None` when it is empty.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let head = self.state.head()?;
+        Some(Position { next_seq: self.state.next_seq(), head, time: self.state.time() })
+    }
+}
+
+/// The edge of the tree over the first `size` entries, from the stored hashes of complete subtrees.
+pub(crate) async fn load_tree(store: &dyn Store, size: u64) -> Result<CompactRange, StoreError> {
+    let mut tree = CompactRange::starting_at(0);
+    for level in (0..=56).rev().step_by(TILE_HEIGHT.into()) {
+        // Those that no stored subtree above covers: fewer than 256.
+        let above = size.checked_shr(u32::from(level) + 8).unwrap_or(0);
+        let indices = above << TILE_HEIGHT..size >> level;
+        if indices.is_empty() {
+            continue;
+        }
+        let hashes = store.nodes(level, indices.clone()).await?;
+        if hashes.len() as u64 != indices.end - indices.start {
+            return Err(StoreError::damaged(format!(
+                "{} of the tree's subtrees {indices:?} of level {level} are stored: run fsck",
+                hashes.len()
+            )));
+        }
+        for (index, hash) in indices.zip(hashes) {
+            tree.push(Node { level, index }, hash)
+                .map_err(|e| StoreError::damaged(format!("the tree of {size} entries: {e}")))?;
+        }
+    }
+    Ok(tree)
+}
+
+/// A stored entry, read strictly. That its seq is its own is left to `apply`.
+pub(crate) fn parse(stored: &StoredEntry) -> Result<Entry, StoreError> {
+    let damaged = |problem: String| StoreError::damaged(format!("entry {}: {problem}: run fsck", stored.seq));
+    Entry::parse(&stored.bytes).map_err(|error| damaged(error.to_string()))
+}
+
+/// Verifies a statement's signatures by the keys that they name. The result is remembered with the statement, so that
+/// `apply`, which alone decides, has it at once.
+pub(crate) fn verify_ahead(keys: &Keys, statement: &SignedStatement) {
+    for signature in statement.note().signatures() {
+        if let Some(granted) = keys.by_signature(signature) {
+            let _ = statement.note().verify(&granted.key);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading the chain back from the store: every entry re-hashed and applied, everything beside it compared.
+//!
+//! The signer does this for all that it signs, `fsck` for the whole database.
+
+use std::num::NonZero;
+use std::sync::Arc;
+
+use evidence::chain::Keys;
+use evidence::statement::LedgerId;
+use evidence::tree::Node;
+use evidence::{Entry, Hash};
+
+use crate::chain::{Chain, verify_ahead};
+use crate::store::{EntryRow, Store, StoreError, StoreErrorKind};
+
+/// Entries read at a time.
+const CHUNK: u64 = 1_000;
+
+/// With fewer entries than this per thread, starting a thread costs more than it saves.
+const ENTRIES_PER_THREAD_MIN: usize = 32;
+
+/// The chain as far as it was read back.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    chain: Chain,
+    /// What must be stored beside the entries read, and was not yet found to be.
+    expected: Vec<Expected>,
+}
+
+/// Something that follows from the entries and is stored for lookups.
+#[derive(Debug)]
+enum Expected {
+    Row(EntryRow),
+    Node { node: Node, hash: Hash },
+}
+
+/// Why reading back stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(StoreError),
+    /// What is stored is not a valid chain.
+    #[error("entry {seq}: {problem}")]
+    Bad {
+        /// The first seq that is wrong.
+        seq: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Fault {
+    fn bad(seq: u64, problem: impl ToString) -> Self {
+        Self::Bad { seq, problem: problem.to_string() }
+    }
+}
+
+impl Replay {
+    /// Nothing read yet.
+    pub(crate) fn new(ledger: &LedgerId) -> Self {
+        Self { chain: Chain::new(ledger), expected: Vec::new() }
+    }
+
+    /// The chain as far as it was read.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Reads some of the entries before `end`, one at least unless there is none left. After a fault the same call
+    /// looks again at what was bad.
+    pub(crate) async fn advance(&mut self, store: &dyn Store, end: u64) -> Result<(), Fault> {
+        self.confirm(store).await?;
+        let begin = self.chain.size();
+        if begin >= end {
+            return Ok(());
+        }
+        let rows = store.rows(begin..end.min(begin + CHUNK)).await.map_err(|error| match error.kind {
+            // A row that cannot even be read is named in the message.
+            StoreErrorKind::Damaged => Fault::bad(begin, error.message),
+            _ => Fault::Store(error),
+        })?;
+        if rows.is_empty() {
+            return Err(Fault::bad(begin, "absent"));
+        }
+        let keys = Arc::new(self.chain.state().keys().clone());
+        // On a thread where it may take its time: a thousand signatures take some 50 ms.
+        let nothing = Chain::new(self.chain.state().ledger());
+        let chain = std::mem::replace(&mut self.chain, nothing);
+        let applied = tokio::task::spawn_blocking(move || apply(chain, &keys, rows));
+        let result;
+        (self.chain, self.expected, result) = applied.await.expect("applying does not panic");
+        // What was applied before a bad entry may have something wrong beside it: that is the earlier fault.
+        self.confirm(store).await?;
+        result
+    }
+
+    /// Compares what must be stored with what is; returns when all of it is there.
+    async fn confirm(&mut self, store: &dyn Store) -> Result<(), Fault> {
+        for expected in &self.expected {
+            match expected {
+                Expected::Row(row) => confirm_row(store, row).await?,
+                Expected::Node { node, hash } => confirm_node(store, *node, *hash).await?,
+            }
+        }
+        self.expected.clear();
+        Ok(())
+    }
+}
+
+async fn confirm_row(store: &dyn Store, expected: &EntryRow) -> Result<(), Fault> {
+    let found = store.rows(expected.seq..expected.seq + 1).await?;
+    match found.first() {
+        None => Err(Fault::bad(expected.seq, "absent")),
+        Some(row) => match row.difference(expected) {
+            None => Ok(()),
+            Some(column) => Err(Fault::bad(expected.seq, format!("its column {column} is not what the entry says"))),
+        },
+    }
+}
+
+async fn confirm_node(store: &dyn Store, node: Node, hash: Hash) -> Result<(), Fault> {
+    if store.nodes(node.level, node.index..node.index + 1).await? == [hash] {
+        return Ok(());
+    }
+    // The entry that completed the subtree is where the row was due.
+    let seq = node.range().end - 1;
+    Err(Fault::bad(seq, format!("the tree's subtree {} of level {} is not stored as it is", node.index, node.level)))
+}
+
+/// Applies rows in order, up to the first that cannot be.
+fn apply(mut chain: Chain, keys: &Keys, rows: Vec<EntryRow>) -> (Chain, Vec<Expected>, Result<(), Fault>) {
+    let mut expected = Vec::new();
+    for (row, entry) in rows.iter().zip(parse_all(keys, &rows)) {
+        let seq = chain.size();
+        if row.seq != seq {
+            return (chain, expected, Err(Fault::bad(seq, "absent")));
+        }
+        let applied = match entry {
+            Err(problem) => return (chain, expected, Err(Fault::bad(seq, problem))),
+            Ok(entry) => match chain.apply(&entry) {
+                Err(refusal) => {
+                    let problem = format!("{refusal} ({})", refusal.code());
+                    return (chain, expected, Err(Fault::bad(seq, problem)));
+                }
+                Ok(applied) => applied,
+            },
+        };
+        if applied.row != *row {
+            expected.push(Expected::Row(applied.row));
+        }
+        expected.extend(applied.nodes.into_iter().map(|(node, hash)| Expected::Node { node, hash }));
+    }
+    (chain, expected, Ok(()))
+}
+
+/// Parses entries and verifies their signatures by the keys known so far, on all processors.
+fn parse_all(keys: &Keys, rows: &[EntryRow]) -> Vec<Result<Entry, evidence::Error>> {
+    let parse = |row: &EntryRow| {
+        let entry = Entry::parse(&row.bytes)?;
+        verify_ahead(keys, &entry.statement);
+        Ok(entry)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = rows.len().div_ceil(threads).max(ENTRIES_PER_THREAD_MIN);
+    std::thread::scope(|scope| {
+        let shares: Vec<_> =
+            rows.chunks(share).map(|rows| scope.spawn(move || rows.iter().map(parse).collect::<Vec<_>>())).collect();
+        shares.into_iter().flat_map(|share| share.join().expect("parsing does not panic")).collect()
+    })
+}

@@ -1,0 +1,318 @@
+//! Signs heads: only of what was read back, re-hashed and applied, and never one that contradicts another.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use evidence::chain::Position;
+use evidence::statement::LedgerId;
+use evidence::{Checkpoint, SignedCheckpoint, SigningKey};
+use keystore::{Head, HighWater};
+use service::{Backoff, Component, Shutdown};
+use tokio::sync::watch;
+
+use crate::chain::load_tree;
+use crate::replay::{Fault, Replay};
+use crate::store::{Store, StoreError, StoreErrorKind, StoredCheckpoint};
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How often progress is told while a long chain is read back.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the last round may take when the service ends.
+const LAST_ROUND_MAX: Duration = Duration::from_secs(5);
+
+/// What the signer makes of the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not compared yet with what was signed.
+    Checking,
+    /// Nothing speaks against appending.
+    Sound,
+    /// It contradicts what was signed, or holds what is no chain. Nothing may be appended.
+    Unsound(String),
+}
+
+/// What the signer needs.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: LedgerId,
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) high_water: HighWater,
+    /// The shortest time between two checkpoints.
+    pub(crate) interval: Duration,
+    pub(crate) verdict: watch::Sender<Verdict>,
+    pub(crate) health: Component,
+}
+
+/// Reads the chain back as it grows, and signs its head.
+pub(crate) struct Signer {
+    store: Arc<dyn Store>,
+    ledger: LedgerId,
+    key: Arc<SigningKey>,
+    /// Shared only with the thread that syncs it.
+    high_water: Arc<Mutex<HighWater>>,
+    interval: Duration,
+    verdict: watch::Sender<Verdict>,
+    health: Component,
+    replay: Replay,
+    /// Heads that were signed before this start, which the chain must go through.
+    due: Vec<(Head, &'static str)>,
+    /// Size of the newest checkpoint in the store.
+    stored: u64,
+    trouble: Option<String>,
+}
+
+/// Why there is no new checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// Nothing is known to be wrong; the database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The database must not be signed for.
+    #[error("{0}")]
+    Unsound(String),
+    /// The high-water file could not be written: the service ends.
+    #[error(transparent)]
+    HighWater(#[from] keystore::Error),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Store(error) => Self::Store(error),
+            bad @ Fault::Bad { .. } => Self::Unsound(format!("the database does not hold a valid chain: {bad}: run fsck")),
+        }
+    }
+}
+
+impl Trouble {
+    /// Whether the service must end.
+    fn is_fatal(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error.kind, StoreErrorKind::Broken | StoreErrorKind::Refused),
+            Self::Unsound(_) => false,
+            Self::HighWater(_) => true,
+        }
+    }
+}
+
+/// Where the high-water file of a log key is: beside it.
+pub(crate) fn high_water_path(log_key: &Path) -> std::path::PathBuf {
+    let mut path = log_key.as_os_str().to_owned();
+    path.push(".high-water");
+    path.into()
+}
+
+impl Signer {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { store, ledger, key, high_water, interval, verdict, health } = parts;
+        Self {
+            replay: Replay::new(&ledger),
+            high_water: Arc::new(Mutex::new(high_water)),
+            due: Vec::new(),
+            stored: 0,
+            trouble: None,
+            store,
+            ledger,
+            key,
+            interval,
+            verdict,
+            health,
+        }
+    }
+
+    /// Signs until `stop`, and what is there then. Ends with an error when the service must.
+    pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> Result<(), Trouble> {
+        let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
+        while !stop.is_cancelled() {
+            changes.mark_unchanged();
+            let result = self.round(&stop).await;
+            self.report(&result);
+            match result {
+                Ok(()) => {
+                    backoff.reset();
+                    wait_for_more(&mut changes, self.interval, &stop).await;
+                }
+                Err(trouble) if trouble.is_fatal() => return Err(trouble),
+                Err(_) => {
+                    backoff.wait(&stop).await;
+                }
+            }
+        }
+        let last = tokio::time::timeout(LAST_ROUND_MAX, self.round(&Shutdown::new())).await;
+        if !matches!(last, Ok(Ok(()))) {
+            tracing::info!("the newest entries are signed after the next start");
+        }
+        Ok(())
+    }
+
+    /// Reads what is new and signs the head. Returns without having signed when told to `stop`.
+    async fn round(&mut self, stop: &Shutdown) -> Result<(), Trouble> {
+        if *self.verdict.borrow() == Verdict::Checking {
+            self.check_signed().await?;
+        }
+        let position = self.store.position().await?;
+        self.check_position(position)?;
+        let size = position.map_or(0, |p| p.next_seq);
+        metrics::gauge!("streamseal_committer_size").set(size as f64);
+        let mut told = Instant::now();
+        loop {
+            self.check_due()?;
+            if self.replay.chain().size() >= size {
+                break;
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let next_due = self.due.iter().map(|(head, _)| head.size).min().unwrap_or(size);
+            self.replay.advance(&*self.store, next_due.min(size)).await?;
+            if told.elapsed() >= PROGRESS_EVERY {
+                told = Instant::now();
+                tracing::info!("read back {} of {size} entries", self.replay.chain().size());
+            }
+        }
+        self.check_position(position)?;
+        // Also after a contradiction that is gone, because the right database is back.
+        self.verdict.send_if_modified(|verdict| std::mem::replace(verdict, Verdict::Sound) != Verdict::Sound);
+        self.sign().await
+    }
+
+    /// At the start: compares the database with what was signed before, by its stored hashes. Reading back makes sure.
+    async fn check_signed(&mut self) -> Result<(), Trouble> {
+        let size = self.store.position().await?.map_or(0, |p| p.next_seq);
+        let checkpoint = self.store.checkpoint().await?;
+        self.stored = checkpoint.as_ref().map_or(0, |c| c.head.size);
+        let signed = self.high_water().head().map(|head| (head, "the log key's high-water file"));
+        let stored = checkpoint.map(|checkpoint| (checkpoint.head, "the database's own checkpoint"));
+        let due: Vec<_> = signed.into_iter().chain(stored).collect();
+        for &(head, source) in &due {
+            if size < head.size {
+                return Err(Trouble::Unsound(format!(
+                    "the database is behind what was signed: it has {size} entries, {source} says {head}. It is an \
+                     old copy, or lost its newest entries: put the full one back"
+                )));
+            }
+            let root = load_tree(&*self.store, head.size).await?.root();
+            check_root(Head { size: head.size, root }, head, source)?;
+        }
+        self.due = due;
+        self.verdict.send_replace(Verdict::Sound);
+        Ok(())
+    }
+
+    /// The heads signed earlier, when reading back has come to their size.
+    fn check_due(&mut self) -> Result<(), Trouble> {
+        let chain = self.replay.chain();
+        for &(head, source) in self.due.iter().filter(|(head, _)| head.size == chain.size()) {
+            check_root(Head { size: head.size, root: chain.root() }, head, source)?;
+        }
+        let size = chain.size();
+        self.due.retain(|(head, _)| head.size > size);
+        Ok(())
+    }
+
+    /// The database must have all that was signed and read from it, and at the same size the same head.
+    fn check_position(&self, position: Option<Position>) -> Result<(), Trouble> {
+        let size = position.map_or(0, |p| p.next_seq);
+        if let Some(signed) = self.high_water().head()
+            && size < signed.size
+        {
+            return Err(Trouble::Unsound(format!(
+                "the database went back: it has {size} entries, signed is {signed}. An old copy was put in its place, or \
+                 a standby without its newest entries took over: put the full one back"
+            )));
+        }
+        let chain = self.replay.chain();
+        let head = |position: Option<Position>| position.map_or_else(|| "-".to_owned(), |p| p.head.to_string());
+        if size < chain.size() || (size == chain.size() && position != chain.position()) {
+            return Err(Trouble::Unsound(format!(
+                "the database has another chain: {size} entries with head {}, read back were {} with head {}",
+                head(position),
+                chain.size(),
+                head(chain.position())
+            )));
+        }
+        Ok(())
+    }
+
+    /// Signs the head of what was read back, unless that was done.
+    async fn sign(&mut self) -> Result<(), Trouble> {
+        let chain = self.replay.chain();
+        let head = Head { size: chain.size(), root: chain.root() };
+        if head.size <= self.stored {
+            return Ok(());
+        }
+        let high_water = Arc::clone(&self.high_water);
+        let advance = move || lock(&high_water).advance(head);
+        // First the disk, then the world: after a crash here the same head is signed again.
+        match tokio::task::spawn_blocking(advance).await.expect("writing a file does not panic") {
+            Ok(()) => {}
+            Err(error @ (keystore::Error::Backwards { .. } | keystore::Error::Sideways { .. })) => {
+                return Err(Trouble::Unsound(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let checkpoint = Checkpoint { origin: self.ledger.origin.clone(), size: head.size, root: head.root };
+        let note = SignedCheckpoint::sign(checkpoint, &self.key).to_bytes();
+        self.store.put_checkpoint(&StoredCheckpoint { head, note }).await?;
+        self.stored = head.size;
+        metrics::gauge!("streamseal_committer_checkpoint_size").set(head.size as f64);
+        Ok(())
+    }
+
+    fn high_water(&self) -> MutexGuard<'_, HighWater> {
+        lock(&self.high_water)
+    }
+
+    /// Logs and shows a change between well and not.
+    fn report(&mut self, result: &Result<(), Trouble>) {
+        let Err(trouble) = result else {
+            if self.trouble.take().is_some() {
+                tracing::info!("signing again");
+            }
+            self.health.ready();
+            return;
+        };
+        let message = trouble.to_string();
+        if self.trouble.as_ref() != Some(&message) {
+            tracing::error!("not signing: {message}");
+        }
+        if let Trouble::Unsound(_) = trouble {
+            self.verdict.send_replace(Verdict::Unsound(message.clone()));
+        }
+        self.health.not_ready(message.clone());
+        self.trouble = Some(message);
+    }
+}
+
+/// The file is only ever replaced whole, so a panic elsewhere cannot have left the value half changed.
+fn lock(high_water: &Mutex<HighWater>) -> MutexGuard<'_, HighWater> {
+    high_water.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn check_root(found: Head, signed: Head, source: &str) -> Result<(), Trouble> {
+    if found == signed {
+        return Ok(());
+    }
+    Err(Trouble::Unsound(format!(
+        "the database contradicts what was signed: it has {found}, {source} says {signed}: run fsck, and put the database \
+         back that was signed"
+    )))
+}
+
+/// Returns when something changed, not before `interval` has passed, or at `stop`.
+async fn wait_for_more(changes: &mut watch::Receiver<u64>, interval: Duration, stop: &Shutdown) {
+    let more = async {
+        tokio::time::sleep(interval).await;
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = more => {}
+    }
+}
