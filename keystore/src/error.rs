@@ -25,7 +25,7 @@ pub enum Error {
         mode: u32,
     },
     /// The file is there but is not what it should be.
-    #[error("{}: {problem}; restore the file from a copy, do not delete it", path.display())]
+    #[error("{}: {problem}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

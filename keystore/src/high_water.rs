@@ -74,7 +74,11 @@ impl HighWater {
         };
         match read_capped(path, FILE_BYTES_MAX) {
             Ok(bytes) => {
-                let (found, head, record) = decode(&bytes).map_err(|problem| Error::malformed(path, problem))?;
+                let (found, head, record) = decode(&bytes).map_err(|problem| {
+                    let advice =
+                        "do not delete the file or restore an older copy: it keeps the key from signing two histories";
+                    Error::malformed(path, format!("{problem}; {advice}"))
+                })?;
                 if found != origin {
                     return Err(Error::malformed(path, format!("belongs to the log {found:?}, not to {origin:?}")));
                 }
@@ -97,7 +101,8 @@ impl HighWater {
         &self.record
     }
 
-    /// Records a head and returns when it is on disk. Recording the current head again does nothing.
+    /// Records a head, without a record beside it, and returns when it is on disk. Recording the current head again does
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Backwards`] and [`Error::Sideways`] when a head was signed that this one contradicts; nothing changes

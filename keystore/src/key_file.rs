@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::synced::{read_open, sync_folder};
 
-/// A key file holds one line: the prefix, a name of at most 255 bytes, an id and 44 characters.
-const KEY_FILE_BYTES_MAX: usize = 512;
+/// A key file holds one line: the prefix, a name of at most 255 bytes, an id and 44 characters. Access tokens of Git
+/// servers can be longer.
+const SECRET_BYTES_MAX: usize = 4096;
 
 /// Makes a new key from the system's random source.
 ///
@@ -38,7 +39,7 @@ pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), Error> {
         .map_err(Error::io("create key file", path))?;
     let mut write = || -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        let mut line = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX));
+        let mut line = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX));
         line.push_str(&key.encode());
         line.push('\n');
         file.write_all(line.as_bytes())?;
@@ -58,15 +59,40 @@ pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), Error> {
 /// [`Error::Permissions`] when anyone but the owner may use the file; [`Error::Malformed`] when it is not a key, without
 /// repeating what it holds; [`Error::Io`].
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, Error> {
+    read_secret(path)?.parse().map_err(|e: evidence::Error| Error::malformed(path, e.to_string()))
+}
+
+/// Reads a file with one line of secret text, such as a password. Its last newline does not belong to it.
+///
+/// # Errors
+/// As [`read_signing_key`].
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let file = open_private(path)?;
+    let bytes = read_open(&file, path, SECRET_BYTES_MAX)?;
+    let text = str::from_utf8(&bytes).map_err(|_| Error::malformed(path, "not text"))?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    if line.is_empty() || line.contains('\n') {
+        return Err(Error::malformed(path, "expected one line of text"));
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Checks a private key file that another library reads.
+///
+/// # Errors
+/// [`Error::Permissions`] when anyone but the owner may use it; [`Error::Io`].
+pub fn check_private(path: &Path) -> Result<(), Error> {
+    open_private(path).map(drop)
+}
+
+fn open_private(path: &Path) -> Result<File, Error> {
     let file = File::open(path).map_err(Error::io("open key file", path))?;
     // Of the open file, not of the path: what was checked is what is read.
     let mode = file.metadata().map_err(Error::io("inspect key file", path))?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(Error::Permissions { path: path.to_owned(), mode });
     }
-    let bytes = read_open(&file, path, KEY_FILE_BYTES_MAX)?;
-    let text = str::from_utf8(&bytes).map_err(|_| Error::malformed(path, "not a key file: it is not text"))?;
-    text.strip_suffix('\n').unwrap_or(text).parse().map_err(|e: evidence::Error| Error::malformed(path, e.to_string()))
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -131,9 +157,26 @@ mod tests {
             assert!(matches!(error, Error::Malformed { .. }), "{length}: {error}");
             assert!(!error.to_string().contains(&text[text.len() - 44..text.len() - 34]), "{error}");
         }
-        for bad in [format!("{}\n\n", *text), format!(" {}", *text), format!("{}{}", *text, " ".repeat(1000))] {
+        for bad in [format!("{}\n\n", *text), format!(" {}", *text), format!("{}{}", *text, " ".repeat(5000))] {
             fs::write(&path, bad).expect("written");
             assert!(matches!(read_signing_key(&path), Err(Error::Malformed { .. })));
+        }
+    }
+
+    #[test]
+    fn a_secret_is_one_line_that_only_its_owner_reads() {
+        let folder = folder();
+        let path = folder.path().join("password");
+        fs::write(&path, "pass word\n").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+        assert!(matches!(read_secret(&path), Err(Error::Permissions { .. })));
+        assert!(matches!(check_private(&path), Err(Error::Permissions { .. })));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+        assert_eq!(**read_secret(&path).expect("read"), *"pass word");
+        check_private(&path).expect("private");
+        for bad in ["", "\n", "a\nb\n", "a\n\n"] {
+            fs::write(&path, bad).expect("written");
+            assert!(matches!(read_secret(&path), Err(Error::Malformed { .. })), "{bad:?}");
         }
     }
 

@@ -11,5 +11,5 @@ mod synced;
 
 pub use error::Error;
 pub use high_water::{Head, HighWater};
-pub use key_file::{generate, read_signing_key, write_signing_key};
+pub use key_file::{check_private, generate, read_secret, read_signing_key, write_signing_key};
 pub use synced::{read_capped, write_synced};
