@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use bundle::{ENTRIES_PER_RUN_MAX, Run};
 use committer_client::Client;
 use evidence::Checkpoint;
-use evidence::tile::{TILE_WIDTH, Tile, Tiles, decode_entries, needed_tiles};
+use evidence::tile::{TILE_WIDTH, Tile, Tiles, decode_entries};
 use evidence::tree::decompose;
 
 /// Runs whose proofs are made together: bounds the tiles that are in memory at once.
@@ -57,14 +57,9 @@ impl<'a> Log<'a> {
     }
 
     async fn tiles_around(&self, pieces: &[Range<u64>]) -> anyhow::Result<Tiles> {
-        let size = self.checkpoint.size;
-        let nodes = pieces.iter().flat_map(|p| [decompose(0..p.start), decompose(p.end..size)]).flatten();
-        let mut fetched = Vec::new();
-        for tile in needed_tiles(nodes, size) {
-            let bytes = self.client.tile(&tile.to_string()).await?;
-            fetched.push((tile, bytes.with_context(|| format!("{} has no {tile}", self.client.base()))?));
-        }
-        Ok(Tiles::authenticate(size, &self.checkpoint.root, fetched)?)
+        let Checkpoint { size, root, .. } = self.checkpoint;
+        let nodes = pieces.iter().flat_map(|p| [decompose(0..p.start), decompose(p.end..*size)]).flatten();
+        Ok(self.client.tiles(*size, root, nodes).await?)
     }
 
     async fn entries(&mut self, seqs: Range<u64>) -> anyhow::Result<Vec<Vec<u8>>> {
