@@ -100,7 +100,7 @@ impl Halt {
                     .to_owned()
             }
             Self::BadCursor { .. } => {
-                "check `ingest.committer_url` and `[ledger]`, and run `streamseal fsck` at the committer; sealing goes \
+                "check `ingest.committer` and `[ledger]`, and run `streamseal fsck` at the committer; sealing goes \
                  on by itself when the answer verifies"
                     .to_owned()
             }

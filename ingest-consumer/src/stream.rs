@@ -41,6 +41,9 @@ pub struct Limits {
     pub unacknowledged: usize,
 }
 
+/// So often a record is tried before it counts as one that cannot be read.
+const UNREADABLE_TIMES: u32 = 3;
+
 /// The sealing of one stream.
 #[derive(Debug)]
 pub struct Stream {
@@ -64,6 +67,8 @@ pub struct Stream {
     made: VecDeque<Made>,
     in_flight: usize,
     submit_at_ms: u64,
+    /// The record that could not be read, and how often.
+    unreadable: Option<(u64, u32)>,
 }
 
 #[derive(Debug)]
@@ -77,6 +82,8 @@ enum Phase {
     /// Nothing more is read; what was made is still submitted.
     Draining(AfterDrain),
     Halted(Halted),
+    /// Of no more use: a stream of a new client takes its place.
+    Renewing,
 }
 
 #[derive(Debug)]
@@ -161,6 +168,7 @@ impl Stream {
             made: VecDeque::new(),
             in_flight: 0,
             submit_at_ms: 0,
+            unreadable: None,
         }
     }
 
@@ -190,7 +198,9 @@ impl Stream {
         match &self.phase {
             Phase::Halted(halted) => Some(format!("halted: {}; {}", halted.halt, halted.halt.remedy(&self.partition))),
             _ if self.trouble.is_some() => self.trouble.clone(),
-            Phase::Waiting(_) | Phase::Inspecting => Some("asking the committer where to begin".to_owned()),
+            Phase::Waiting(_) | Phase::Inspecting | Phase::Renewing => {
+                Some("asking the committer where to begin".to_owned())
+            }
             Phase::Comparing(..) | Phase::Sealing(_) | Phase::Draining(_) => None,
         }
     }
@@ -202,7 +212,7 @@ impl Stream {
             Phase::Waiting(at) => Some(*at),
             Phase::Halted(halted) => halted.inspect_at_ms,
             Phase::Sealing(reading) => self.age_deadline_ms(reading),
-            Phase::Inspecting | Phase::Comparing(..) | Phase::Draining(_) => None,
+            Phase::Inspecting | Phase::Comparing(..) | Phase::Draining(_) | Phase::Renewing => None,
         };
         submit.into_iter().chain(phase).min()
     }
@@ -215,10 +225,7 @@ impl Stream {
             Input::Events(events) => self.events(now_ms, events, actions),
             Input::End(offset) => self.end(now_ms, offset, actions),
             Input::Unreadable(offset, problem) => self.unreadable(now_ms, offset, problem, actions),
-            Input::PositionLost => {
-                let at = now_ms + self.again.next_ms();
-                self.look_again(at);
-            }
+            Input::Stopped(problem) => self.stopped(now_ms, problem, actions),
             Input::Answered(answer) => self.answered(now_ms, answer, actions),
         }
         self.go_on(now_ms, actions);
@@ -320,16 +327,15 @@ impl Stream {
     }
 
     fn resume(&mut self, resume: Resume, actions: &mut Vec<Action>) {
-        let Resume { now, place, topic_id, leader_epoch, low, gap, from, below } = resume;
+        let Resume { now, place, topic_id, low, gap, from, below } = resume;
         let was_troubled = self.trouble.take().is_some();
         if was_troubled || matches!(self.phase, Phase::Halted(_)) {
             actions.push(Action::Cleared);
         }
-        // Another epoch may be of another topic, where the leaders' epochs begin anew.
-        if self.furthest.is_some_and(|before| before.epoch != now.epoch) {
-            self.leader_epoch = None;
+        if self.topic_id.is_some() && self.topic_id != topic_id {
+            self.phase = Phase::Renewing;
+            return actions.push(Action::NewClient);
         }
-        self.leader_epoch = self.leader_epoch.max(leader_epoch);
         self.furthest = Some(now);
         self.topic_id = topic_id;
         self.submit_at_ms = 0;
@@ -408,36 +414,62 @@ impl Stream {
     }
 
     fn unreadable(&mut self, now_ms: u64, offset: u64, problem: String, actions: &mut Vec<Action>) {
+        let (Phase::Comparing(reading, _) | Phase::Sealing(reading)) = &mut self.phase else { return };
+        // A batch of the producer that is damaged is told of by its first offset, which may lie behind us.
+        let offset = offset.max(reading.position);
+        let is_in_gap = match &self.phase {
+            Phase::Comparing(reading, below) => offset < reading.place.next && !below.concerns(offset),
+            _ => false,
+        };
+        if is_in_gap {
+            // What the operator left out need not be read.
+            self.end_comparison(actions);
+            if let Phase::Sealing(reading) = &self.phase {
+                actions.push(Action::Read(reading.position));
+            }
+            return;
+        }
+        let times = self.unreadable.filter(|(before, _)| *before == offset).map_or(1, |(_, times)| times + 1);
+        self.unreadable = Some((offset, times));
         let halt = Halt::Unreadable { offset, problem };
-        match &mut self.phase {
-            Phase::Comparing(reading, below) if offset < reading.place.next => {
-                // What lies in a gap need not be read.
-                if below.concerns(offset) {
-                    self.stop_for_good(now_ms, halt, actions);
-                }
+        if times < UNREADABLE_TIMES {
+            // The damage may have been done on the way.
+            let at = now_ms + self.again.next_ms();
+            return self.look_again(at);
+        }
+        self.unreadable = None;
+        if matches!(&self.phase, Phase::Comparing(reading, _) if offset < reading.place.next) {
+            return self.stop_for_good(now_ms, halt, actions);
+        }
+        self.end_comparison(actions);
+        if let Phase::Sealing(reading) = &mut self.phase {
+            // The operator's gap has to begin at the cursor, so what comes before is sealed first.
+            if offset > reading.place.next {
+                let made = reading.close(offset);
+                self.made.push_back(made);
             }
-            Phase::Comparing(..) | Phase::Sealing(_) => {
-                self.end_comparison(actions);
-                if let Phase::Sealing(reading) = &mut self.phase
-                    && offset >= reading.position
-                {
-                    // The operator's gap has to begin at the cursor, so what comes before is sealed first.
-                    if offset > reading.place.next {
-                        let made = reading.close(offset);
-                        self.made.push_back(made);
-                    }
-                    self.phase = Phase::Draining(AfterDrain::Halt(halt));
-                }
-            }
-            _ => {}
+            self.phase = Phase::Draining(AfterDrain::Halt(halt));
         }
     }
 
-    /// Gives up what is not closed yet, and inspects at `at_ms` when all that was made is acknowledged.
-    fn look_again(&mut self, at_ms: u64) {
+    /// Kafka gives nothing more until it is asked anew.
+    fn stopped(&mut self, now_ms: u64, problem: String, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Comparing(..) | Phase::Sealing(_)) {
-            self.phase = Phase::Draining(AfterDrain::Inspect(at_ms));
+            let at = now_ms + self.again.next_ms();
+            self.look_again(at);
+            self.be_troubled(problem, actions);
         }
+    }
+
+    /// Reads no further, and inspects at `at_ms` when all that was read is acknowledged. It is sealed although Kafka may
+    /// have lost it by now: that is when the evidence is needed.
+    fn look_again(&mut self, at_ms: u64) {
+        match &self.phase {
+            Phase::Sealing(reading) if reading.batch.events() > 0 => self.close_batch(),
+            Phase::Sealing(_) | Phase::Comparing(..) => {}
+            _ => return,
+        }
+        self.phase = Phase::Draining(AfterDrain::Inspect(at_ms));
     }
 
     fn submit(&mut self, actions: &mut Vec<Action>) {

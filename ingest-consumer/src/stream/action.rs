@@ -22,6 +22,9 @@ pub enum Action {
     },
     /// The committer has these in the chain.
     Sealed(Sealed),
+    /// The topic is another one of the same name, which librdkafka does not read rightly: make a new client, and a new
+    /// [`Stream`](super::Stream) for each partition.
+    NewClient,
     /// Offsets are gone before they were sealed; a gap is being signed.
     Gap(Box<Statement>),
     /// The newest event that was sealed is gone from Kafka, though its log reaches the cursor: compacted away.

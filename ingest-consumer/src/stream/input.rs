@@ -45,8 +45,6 @@ pub struct Log {
     pub low: u64,
     /// The high watermark: the offset after the last one that is replicated.
     pub high: u64,
-    /// The epoch of the partition's leader, where the broker tells.
-    pub leader_epoch: Option<u32>,
 }
 
 /// Whether the ledger lets our key seal the topic.
@@ -120,10 +118,12 @@ pub enum Input<'a> {
     /// There is no event left between those read after the newest [`Action::Read`] and this offset, and none behind
     /// it yet.
     End(u64),
-    /// All before this record was read, and the record cannot be read as an event; why.
+    /// All before this record was read, and the record cannot be read as an event; why. Nothing more comes before the
+    /// next [`Action::Read`].
     Unreadable(u64, String),
-    /// Kafka cannot read on from where we are: the offset is gone, or the leader's log is another one.
-    PositionLost,
+    /// Kafka gives nothing more before the next [`Action::Read`]; why: the offset is gone, the leader's log is another
+    /// one, a permission is lost.
+    Stopped(String),
     /// The answer to [`Action::Submit`].
     Answered(Answer),
 }

@@ -16,7 +16,6 @@ pub(super) struct Resume {
     /// Where the next statement goes, after the gap if there is one.
     pub(super) place: Place,
     pub(super) topic_id: Option<String>,
-    pub(super) leader_epoch: Option<u32>,
     pub(super) low: u64,
     /// The statement that offsets are gone, if they are.
     pub(super) gap: Option<Made>,
@@ -93,7 +92,7 @@ pub(super) fn decide(
     let below = cursor.below;
     let from = below.from().map_or(place.next, |from| from.max(low).min(place.next));
     let topic_id = log.topic_id;
-    Ok(Resume { now, place, topic_id, leader_epoch: log.leader_epoch, low, gap, from, below })
+    Ok(Resume { now, place, topic_id, low, gap, from, below })
 }
 
 fn went_back(before: &Furthest, now: &Furthest) -> bool {

@@ -46,7 +46,7 @@ impl Bench {
 
     fn with(ledger: Ledger) -> Self {
         let stream = Stream::new(ledger.id(), partition(), LIMITS);
-        let log = Log { topic_id: Some("T1".into()), low: 0, high: 100, leader_epoch: Some(5) };
+        let log = Log { topic_id: Some("T1".into()), low: 0, high: 100 };
         Self { ledger, stream, log, now_ms: 0, actions: Vec::new() }
     }
 
@@ -428,7 +428,9 @@ fn a_topic_recreated_while_its_events_wait_is_never_sealed() {
     let actions = bench.inspect();
     assert!(matches!(halted(&actions), Halt::Recreated { .. }));
     bench.ledger.begin_epoch(&partition(), Some("T2".into()), 0);
-    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(0)]);
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::NewClient]);
+    let mut bench = bench.restart();
+    assert_eq!(bench.inspect(), [Action::Read(0)]);
     bench.events(0..4);
     assert_eq!(bench.submit()[0].stream().map(|stream| stream.epoch), Some(1));
 }
@@ -441,25 +443,26 @@ fn a_new_leader_is_compared_before_anything_of_it_is_sealed() {
     let risen = HashedEvent { leader_epoch: Some(6), ..event(6) };
     assert_eq!(bench.step(Input::Events(&[risen, event(7)])), []);
     assert!(!bench.stream.wants_events());
-    // What was made before is acknowledged first.
+    // What was read before is acknowledged first.
     let answer = bench.decide(&first);
+    bench.step_keeping(Input::Answered(answer));
+    let second = bench.submission().expect("what was open");
+    assert_eq!(ranges(&second), [(4, 6)]);
+    let answer = bench.decide(&second);
     let actions = bench.step(Input::Answered(answer));
     assert_eq!(actions.last(), Some(&Action::Inspect));
     let inspection = bench.inspection();
-    assert_eq!(bench.step(Input::Inspected(inspection)), [Action::Read(3)]);
-    let again: Vec<_> = events(3..6).into_iter().chain([risen]).collect();
-    bench.step_keeping(Input::Events(&again));
+    assert_eq!(bench.step(Input::Inspected(inspection)), [Action::Read(5)]);
+    bench.step_keeping(Input::Events(&[event(5), risen]));
     bench.wait(1000);
-    assert_eq!(ranges(&bench.submit()), [(4, 7)], "without asking a second time");
+    assert_eq!(ranges(&bench.submit()), [(6, 7)], "without asking a second time");
 }
 
 #[test]
-fn a_leader_that_the_broker_told_of_is_no_news() {
-    let mut bench = Bench::new();
-    bench.log.leader_epoch = Some(9);
-    bench.inspect();
+fn older_leaders_and_unknown_ones_are_no_news() {
+    let mut bench = Bench::reading();
     let mut old = events(0..4);
-    for (event, epoch) in old.iter_mut().zip([None, Some(2), Some(5), Some(9)]) {
+    for (event, epoch) in old.iter_mut().zip([None, Some(5), None, Some(4)]) {
         event.leader_epoch = epoch;
     }
     bench.step_keeping(Input::Events(&old));
@@ -468,12 +471,14 @@ fn a_leader_that_the_broker_told_of_is_no_news() {
 
 #[test]
 fn a_lost_position_and_a_log_that_ends_early_are_looked_into() {
-    for input in [Input::PositionLost, Input::End(1)] {
+    for (input, trouble) in [(Input::Stopped("gone".into()), true), (Input::End(1), false)] {
         let mut bench = Bench::reading();
         bench.events(0..3);
-        assert_eq!(bench.step(input), []);
+        let actions = bench.step_keeping(input);
+        assert_eq!(actions.first() == Some(&Action::Trouble("gone".into())), trouble);
         assert!(!bench.stream.wants_events());
-        assert_eq!(bench.inspect(), [Action::Read(0)], "nothing was sealed yet");
+        assert_eq!(ranges(&bench.submit()), [(0, 3)], "what was read is sealed");
+        assert_eq!(bench.inspect(), [Action::Read(2)]);
     }
 }
 
@@ -556,18 +561,21 @@ fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
     let mut bench = Bench::reading();
     bench.events(0..2);
     bench.step_keeping(Input::Unreadable(2, "headers".into()));
-    assert!(!bench.stream.wants_events());
-    let statements = bench.submission().expect("what comes before is sealed first");
-    assert_eq!(ranges(&statements), [(0, 2)]);
-    let answer = bench.decide(&statements);
-    let actions = bench.step(Input::Answered(answer));
+    assert_eq!(ranges(&bench.submit()), [(0, 2)], "what comes before is sealed first");
+    let mut actions = Vec::new();
+    for _ in 0..2 {
+        assert_eq!((bench.inspect(), bench.stream.halt()), (vec![Action::Read(1)], None), "it is tried three times");
+        bench.events([1]);
+        actions = bench.step(Input::Unreadable(2, "headers".into()));
+        assert!(!bench.stream.wants_events());
+    }
     let halt = halted(&actions);
     assert!(halt.remedy(&partition()).ends_with("--partition 3 --to 3`"), "{halt}");
     assert_eq!(bench.inspect(), []);
     bench.ledger.skip_to(&partition(), None, 3);
     assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(1)]);
     bench.events([1]);
-    assert_eq!(bench.step(Input::Unreadable(2, "headers".into())), [], "in the gap");
+    assert_eq!(bench.step(Input::Unreadable(2, "headers".into())), [Action::Read(3)], "in the gap");
     bench.events(3..7);
     assert_eq!(ranges(&bench.submit()), [(3, 7)]);
 }
@@ -575,8 +583,11 @@ fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
 #[test]
 fn what_was_sealed_must_stay_readable() {
     let mut bench = Bench::sealed_to(4);
-    bench.inspect();
-    let actions = bench.step(Input::Unreadable(3, "headers".into()));
+    let mut actions = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(bench.inspect(), [Action::Read(3)]);
+        actions = bench.step(Input::Unreadable(3, "headers".into()));
+    }
     assert!(matches!(halted(&actions), Halt::Unreadable { offset: 3, .. }));
 }
 
@@ -588,7 +599,7 @@ fn a_cursor_that_goes_back_halts_until_it_is_back() {
     let old = bench.inspection();
     bench.events(4..8);
     bench.submit();
-    bench.step(Input::PositionLost);
+    bench.step(Input::Stopped("gone".into()));
     bench.now_ms += 100;
     assert_eq!(bench.step(Input::Tick), [Action::Inspect]);
     let actions = bench.step(Input::Inspected(old));
@@ -596,7 +607,7 @@ fn a_cursor_that_goes_back_halts_until_it_is_back() {
     assert!(halt.contains("before epoch 0 offset 8 ") && halt.contains("now epoch 0 offset 4 "), "{halt}");
     assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(7)]);
     // The same cursor under another statement is a fork.
-    bench.step(Input::PositionLost);
+    bench.step(Input::Stopped("gone".into()));
     bench.now_ms += 1000;
     bench.step(Input::Tick);
     let mut forked = bench.inspection().expect("a good one");
