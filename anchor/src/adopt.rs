@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use evidence::VerifierKey;
+use keystore::Head;
+
+use crate::anchored::head;
+use crate::config::Config;
+use crate::log::{Log, prove};
+use crate::publisher::Publisher;
+use crate::remote::Remote;
+use crate::run::blocking;
+
+/// Where an anchor goes on whose repository or state file was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The branch of the own repository, as it is.
+    Repository,
+    /// The branch of a remote, by the remote's name in the configuration. It must continue what the own repository
+    /// holds.
+    Remote(String),
+}
+
+/// Makes the branch at `source` the one that the anchor continues: the operator's answer when [`run`](crate::run)
+/// refuses. No anchor may run meanwhile. Returns the head that the branch holds, `None` when it has no anchor of this
+/// log.
+///
+/// What the key cosigned before is not forgotten: the log's present head must continue both that and the branch.
+///
+/// # Errors
+/// When the newest anchor of the branch is not signed by the log, when the log's present head does not
+/// continue it or what the key cosigned, and when anything cannot be reached; nothing is changed then.
+pub async fn adopt(config: &Config, log_key: VerifierKey, source: &Source) -> anyhow::Result<Option<Head>> {
+    config.check()?;
+    let remote = match source {
+        Source::Repository => None,
+        Source::Remote(name) => {
+            let found = config.remotes.iter().find(|remote| remote.name() == name);
+            let found = found.with_context(|| format!("no remote is named {name:?} in anchor.remotes"))?;
+            Some(Arc::new(Remote::new(found, &config.key)?))
+        }
+    };
+    let log = Log::new(&config.committer, log_key.clone()).context("anchor.committer")?;
+    let (mut publisher, tip, held) = {
+        let (config, remote) = (config.clone(), remote.clone());
+        blocking(move || {
+            let publisher = Publisher::open(&config, log_key)?;
+            let tip = match &remote {
+                Some(remote) => {
+                    let ours = publisher.repository();
+                    let tip = remote.tip(ours, &remote.seen(ours)?)?.context("the remote does not have the branch")?;
+                    remote.fetch(ours, tip)?;
+                    ensure!(ours.is_in_history(tip, tip)?, "the remote's branch moved while it was fetched");
+                    tip
+                }
+                None => publisher.repository().tip()?.context("the own repository does not have the branch")?,
+            };
+            let held = publisher.anchor_at(tip)?;
+            Ok((publisher, tip, held))
+        })
+        .await?
+    };
+    let branch = held.as_ref().map(|anchor| anchor.head());
+    let largest = prove_all(&log, branch, publisher.cosigned()).await?;
+    blocking(move || {
+        publisher.adopt(tip, held.as_ref(), largest)?;
+        if let Some(remote) = remote {
+            remote.seen(publisher.repository())?.set(tip)?;
+        }
+        Ok(branch)
+    })
+    .await
+}
+
+/// Proves that the log's present head continues the branch and what was cosigned, so that these do not contradict each
+/// other either; returns the larger of the two.
+async fn prove_all(log: &Log, branch: Option<Head>, cosigned: Option<Head>) -> anyhow::Result<Option<Head>> {
+    let known: Vec<Head> = branch.into_iter().chain(cosigned).collect();
+    let Some(largest) = known.iter().copied().max_by_key(|head| head.size) else {
+        return Ok(None);
+    };
+    let present = head(&log.checkpoint().await?);
+    ensure!(present.size >= largest.size, "the log went backwards: it offers {present}, but {largest} was anchored");
+    let sizes: Vec<u64> = known.iter().map(|head| head.size).collect();
+    let tiles = log.tiles(present, &sizes).await?;
+    for old in known {
+        prove(&tiles, old, present)?;
+    }
+    Ok(Some(largest))
+}

@@ -1,0 +1,80 @@
+use evidence::witness::AddCheckpoint;
+use evidence::{Hash, SignedCheckpoint, VerifierKey, sha256};
+use keystore::Head;
+
+use crate::decide::Anchored;
+
+/// Name of the file with the cosigned checkpoint.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// Name of the file with the proof from the anchor before, in tlog-witness request form.
+pub(crate) const CONSISTENCY: &str = "consistency";
+
+/// The folder of a log in the branch.
+pub(crate) fn folder(origin: &str) -> String {
+    let name: String = sha256(origin.as_bytes()).0.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("logs/{name}")
+}
+
+/// What one commit holds of a log: a cosigned checkpoint, and the proof that it continues the anchor before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Anchor {
+    request: AddCheckpoint,
+    time: Option<u64>,
+}
+
+impl Anchor {
+    /// `old` is the size of the anchor before this one, 0 in the first; `checkpoint` has all its signatures. `key` is that
+    /// of the anchor that asks.
+    pub(crate) fn new(
+        old: u64,
+        proof: Vec<Hash>,
+        checkpoint: SignedCheckpoint,
+        log: &VerifierKey,
+        key: &VerifierKey,
+    ) -> anyhow::Result<Self> {
+        Self::verified(AddCheckpoint { old_size: old, proof, checkpoint }, log, key)
+    }
+
+    /// Reads the file `consistency`. The other file follows from it.
+    pub(crate) fn parse(consistency: &[u8], log: &VerifierKey, key: &VerifierKey) -> anyhow::Result<Self> {
+        Self::verified(AddCheckpoint::parse(consistency)?, log, key)
+    }
+
+    fn verified(request: AddCheckpoint, log: &VerifierKey, key: &VerifierKey) -> anyhow::Result<Self> {
+        request.checkpoint.verify(log)?;
+        let note = request.checkpoint.note();
+        // The anchor before may have been made with another key, which this one took over from.
+        let time = if note.has_signature_by(key) { Some(note.verify_cosignature(key)?) } else { None };
+        Ok(Self { request, time })
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        head(&self.request.checkpoint)
+    }
+
+    pub(crate) fn anchored(&self) -> Anchored {
+        Anchored { head: self.head(), time: self.time }
+    }
+
+    /// The file `checkpoint`.
+    pub(crate) fn checkpoint(&self) -> Vec<u8> {
+        self.request.checkpoint.to_bytes()
+    }
+
+    /// The file `consistency`.
+    pub(crate) fn consistency(&self) -> Vec<u8> {
+        self.request.to_bytes()
+    }
+
+    /// The commit's message.
+    pub(crate) fn message(&self) -> String {
+        let checkpoint = self.request.checkpoint.checkpoint();
+        format!("{} {}\n\nroot {}\n", checkpoint.origin, checkpoint.size, checkpoint.root)
+    }
+}
+
+/// The head that a checkpoint names.
+pub(crate) fn head(checkpoint: &SignedCheckpoint) -> Head {
+    let checkpoint = checkpoint.checkpoint();
+    Head { size: checkpoint.size, root: checkpoint.root }
+}

@@ -1,0 +1,216 @@
+//! Remotes that are reached over SSH or HTTP.
+
+use std::cell::RefCell;
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use git2::{
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, FetchOptions, Oid, PushOptions,
+    RemoteCallbacks, RemoteRedirect,
+};
+
+use crate::address::Address;
+use crate::config;
+use crate::known_hosts;
+use crate::repository::Repository;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is fetched of a history that is not ours, so that it can be looked at. Anchors are small: this is more than a
+/// million of them.
+const FOREIGN_BYTES_MAX: usize = 1 << 30;
+
+/// A remote reached over the network, with the means to authenticate both sides.
+#[derive(Debug)]
+pub(crate) struct Network {
+    remote: config::Remote,
+    address: Address,
+}
+
+impl Network {
+    pub(crate) fn new(remote: config::Remote, address: Address) -> Self {
+        set_timeouts();
+        Self { remote, address }
+    }
+
+    /// The commit that the remote's branch is at.
+    pub(crate) fn tip(&self, ours: &Repository) -> anyhow::Result<Option<Oid>> {
+        let fault = RefCell::new(None);
+        let list = || {
+            let mut remote = ours.git().remote_anonymous(&self.remote.url)?;
+            let connection = remote.connect_auth(Direction::Fetch, Some(self.callbacks(&fault)), None)?;
+            let heads = connection.list()?;
+            Ok(heads.iter().find(|head| head.name() == ours.reference()).map(git2::RemoteHead::oid))
+        };
+        explain(list(), &fault).context("ask for the branch")
+    }
+
+    /// Fetches the remote's branch to look at it; it becomes `reference` of our repository.
+    pub(crate) fn fetch(&self, ours: &Repository, reference: &str) -> anyhow::Result<()> {
+        let fault = RefCell::new(None);
+        let fetch = || {
+            let mut callbacks = self.callbacks(&fault);
+            callbacks.transfer_progress(|progress| progress.received_bytes() <= FOREIGN_BYTES_MAX);
+            let mut options = FetchOptions::new();
+            options
+                .remote_callbacks(callbacks)
+                .follow_redirects(RemoteRedirect::None)
+                .download_tags(AutotagOption::None)
+                .update_fetchhead(false);
+            let refspec = format!("+{}:{reference}", ours.reference());
+            ours.git().remote_anonymous(&self.remote.url)?.fetch(&[refspec], Some(&mut options), None)
+        };
+        explain(fetch(), &fault).context("fetch the branch")
+    }
+
+    /// Moves the remote's branch from `theirs` to our newest commit, which must come after it.
+    pub(crate) fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {
+        let fault = RefCell::new(None);
+        let refused = RefCell::new(None);
+        let push = || {
+            let mut callbacks = self.callbacks(&fault);
+            callbacks.push_update_reference(|_, status| {
+                *refused.borrow_mut() = status.map(str::to_owned);
+                Ok(())
+            });
+            callbacks.push_negotiation(|updates| {
+                // It was looked at a moment ago; what was decided then holds for that commit only.
+                let moved = updates.iter().any(|update| update.src() != theirs.unwrap_or(Oid::ZERO_SHA1));
+                if moved { Err(git2::Error::from_str("the branch moved while it was pushed to")) } else { Ok(()) }
+            });
+            let mut options = PushOptions::new();
+            options.remote_callbacks(callbacks).follow_redirects(RemoteRedirect::None).packbuilder_parallelism(1);
+            // Without a plus sign: never forced.
+            let refspec = format!("{0}:{0}", ours.reference());
+            ours.git().remote_anonymous(&self.remote.url)?.push(&[refspec], Some(&mut options))
+        };
+        explain(push(), &fault).context("push")?;
+        match refused.into_inner() {
+            None => Ok(()),
+            Some(reason) => bail!("the remote refused the push: {reason}"),
+        }
+    }
+
+    /// `fault` takes the reason when a callback fails, because libgit2 does not hand it back.
+    fn callbacks<'a>(&'a self, fault: &'a RefCell<Option<String>>) -> RemoteCallbacks<'a> {
+        let fail = |error: anyhow::Error| {
+            let text = format!("{error:#}");
+            *fault.borrow_mut() = Some(text.clone());
+            git2::Error::from_str(&text)
+        };
+        let mut asked = CredentialType::empty();
+        let mut callbacks = RemoteCallbacks::new();
+        callbacks.credentials(move |url, _, allowed| {
+            // libgit2 asks again after a refusal, for ever.
+            let again = asked.intersects(allowed & !CredentialType::USERNAME);
+            asked |= allowed;
+            let credential =
+                if again { Err(anyhow!("the remote refused the credentials")) } else { self.credential(url, allowed) };
+            credential.map_err(fail)
+        });
+        callbacks.certificate_check(move |certificate, host| {
+            let Some(hostkey) = certificate.as_hostkey() else {
+                // A TLS certificate: OpenSSL has checked it.
+                return Ok(CertificateCheckStatus::CertificatePassthrough);
+            };
+            let kind = hostkey.hostkey_type().map_or("unknown", |kind| kind.name());
+            let check = hostkey
+                .hostkey()
+                .context("the server shows no host key")
+                .and_then(|key| self.check_host(host, kind, key));
+            check.map(|()| CertificateCheckStatus::CertificateOk).map_err(fail)
+        });
+        callbacks
+    }
+
+    fn credential(&self, url: &str, allowed: CredentialType) -> anyhow::Result<Cred> {
+        let remote = &self.remote;
+        match &self.address {
+            Address::Ssh { user, .. } => {
+                if allowed.contains(CredentialType::USERNAME) {
+                    return Ok(Cred::username(user)?);
+                }
+                ensure!(allowed.contains(CredentialType::SSH_KEY), "the server does not take keys");
+                let key = remote.ssh_key.as_deref().context("no ssh_key is configured")?;
+                keystore::check_private(key)?;
+                Ok(Cred::ssh_key(user, None, key, None)?)
+            }
+            _ => {
+                let file = remote.password_file.as_deref().context("the server wants a password: set password_file")?;
+                ensure!(allowed.contains(CredentialType::USER_PASS_PLAINTEXT), "the server does not take passwords");
+                // libgit2 follows a first redirection; the password goes to the configured server only.
+                ensure!(same_server(url, &remote.url), "the server redirects to {url}");
+                let password = keystore::read_secret(file)?;
+                Ok(Cred::userpass_plaintext(remote.user.as_deref().unwrap_or("git"), &password)?)
+            }
+        }
+    }
+
+    fn check_host(&self, host: &str, kind: &str, key: &[u8]) -> anyhow::Result<()> {
+        let Address::Ssh { port, .. } = self.address else {
+            bail!("a host key from a server that is not reached by SSH");
+        };
+        let path = self.remote.known_hosts.as_deref().context("no known_hosts is configured")?;
+        let file = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        known_hosts::check(&file, host, port, kind, key).map_err(|e| anyhow!("{e} ({})", path.display()))
+    }
+}
+
+/// Whether two addresses have the same scheme, host and port.
+fn same_server(a: &str, b: &str) -> bool {
+    let server = |url: &str| {
+        let (scheme, rest) = url.split_once("://")?;
+        let authority = rest.split('/').next()?;
+        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+        let default = if scheme == "https" { ":443" } else { ":80" };
+        Some((scheme.to_owned(), place.strip_suffix(default).unwrap_or(place).to_ascii_lowercase()))
+    };
+    server(a).is_some() && server(a) == server(b)
+}
+
+/// The result with the reason that a callback gave.
+fn explain<T>(result: Result<T, git2::Error>, fault: &RefCell<Option<String>>) -> anyhow::Result<T> {
+    result.map_err(|error| match fault.take() {
+        Some(reason) => anyhow!(reason),
+        None => anyhow!("{}", error.message()),
+    })
+}
+
+/// A server that stops answering must not hold a thread for ever.
+#[allow(unsafe_code)]
+fn set_timeouts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let connect = CONNECT_TIMEOUT.as_millis() as i32;
+        let answer = ANSWER_TIMEOUT.as_millis() as i32;
+        // SAFETY: both set a plain integer of libgit2 that is read when a connection is opened. This runs once, before
+        // this crate opens any, and no other part of the project talks to Git servers.
+        let set = unsafe {
+            git2::opts::set_server_connect_timeout_in_milliseconds(connect)
+                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(answer))
+        };
+        set.expect("libgit2 knows its own options");
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_stays_with_its_server() {
+        assert!(same_server("https://example.com/a.git", "https://me@example.com:443/b.git"));
+        assert!(same_server("http://127.0.0.1:3000/a", "http://127.0.0.1:3000/b"));
+        for (a, b) in [
+            ("https://example.com/a", "https://evil.example/a"),
+            ("https://example.com/a", "http://example.com/a"),
+            ("https://example.com/a", "https://example.com:444/a"),
+            ("https://example.com@evil.example/a", "https://example.com/a"),
+            ("x", "x"),
+        ] {
+            assert!(!same_server(a, b), "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use anyhow::Context;
+use evidence::{Hash, SignedCheckpoint, SigningKey, VerifierKey};
+use git2::Oid;
+use keystore::Head;
+
+use crate::anchored::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
+use crate::config::Config;
+use crate::decide::{Anchored, Branch, BranchFacts, BranchFault, about_branch, cosignature_time};
+use crate::pack;
+use crate::repository::Repository;
+use crate::state::{Record, State};
+use crate::witness::Cosignature;
+
+/// Makes anchors: cosigns heads and commits them to the anchor's own repository. All calls block.
+///
+/// An anchor is made in three steps, each durable before the next begins: it is written to the state file whole; it is
+/// committed; it is pushed (elsewhere). [`Publisher::recover`] does the second step again when it is missing.
+pub(crate) struct Publisher {
+    key: SigningKey,
+    log: VerifierKey,
+    state: State,
+    repository: Repository,
+}
+
+/// Why there is no anchor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Going on could make the key sign two histories, or continue a branch that is not ours. The process must end.
+    #[error("{0:#}")]
+    Fatal(anyhow::Error),
+    /// The repository cannot be written now; the same can be tried again.
+    #[error("{0:#}")]
+    Retry(anyhow::Error),
+}
+
+impl Publisher {
+    /// Opens key, state and repository. `log` is the key of the log, named like its origin.
+    pub(crate) fn open(config: &Config, log: VerifierKey) -> anyhow::Result<Self> {
+        let key = keystore::read_signing_key(&config.key).context("anchor.key")?;
+        anyhow::ensure!(
+            key.verifier_key().algorithm() == evidence::Algorithm::Cosignature,
+            "anchor.key: {} wants a cosigning key (`streamseal keygen --role anchor`)",
+            config.key.display()
+        );
+        let state = State::open(&config.key, log.name())?;
+        let repository =
+            Repository::open_or_init(&config.repository, &config.reference()).context("anchor.repository")?;
+        Ok(Self { key, log, state, repository })
+    }
+
+    /// The largest head ever cosigned.
+    pub(crate) fn cosigned(&self) -> Option<Head> {
+        self.state.cosigned()
+    }
+
+    /// The anchor that the branch holds.
+    pub(crate) fn anchored(&self) -> anyhow::Result<Option<Anchored>> {
+        let record = self.state.record()?;
+        record.map(|record| Ok(self.parse(&record.consistency)?.anchored())).transpose()
+    }
+
+    /// The anchor's own repository.
+    pub(crate) const fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Makes sure that the branch is where the key left it, and commits the last anchor if it is not there yet. Returns
+    /// the branch's newest commit.
+    pub(crate) fn recover(&self) -> Result<Option<Oid>, Error> {
+        let _lock = self.repository.lock().map_err(Error::Retry)?;
+        self.recover_locked()
+    }
+
+    fn recover_locked(&self) -> Result<Option<Oid>, Error> {
+        let record = self.state.record().map_err(Error::Fatal)?;
+        let tip = self.repository.tip().map_err(Error::Retry)?;
+        let facts = self.facts(record.as_ref(), tip).map_err(Error::Retry)?;
+        match (about_branch(facts), record) {
+            (Ok(Branch::Pending), Some(record)) => Ok(Some(self.commit(tip, &record)?)),
+            (Ok(_), _) => Ok(tip),
+            (Err(fault), _) => Err(Error::Fatal(self.explain(fault, tip))),
+        }
+    }
+
+    fn facts(&self, record: Option<&Record>, tip: Option<Oid>) -> anyhow::Result<BranchFacts> {
+        let held = self.held(tip)?;
+        let unchanged = match (record.and_then(|record| record.base), tip) {
+            (None, _) => held.is_none(),
+            (Some(_), None) => false,
+            (Some(base), Some(tip)) => self.repository.is_in_history(base, tip)? && self.held(Some(base))? == held,
+        };
+        Ok(BranchFacts {
+            recorded: record.is_some(),
+            present: held.is_some(),
+            same: record.is_some_and(|record| held.as_deref() == Some(&record.consistency)),
+            unchanged,
+        })
+    }
+
+    /// What a commit holds of this log.
+    fn held(&self, commit: Option<Oid>) -> anyhow::Result<Option<Vec<u8>>> {
+        let path = format!("{}/{CONSISTENCY}", folder(self.log.name()));
+        commit.map_or(Ok(None), |commit| self.repository.file_at(commit, &path))
+    }
+
+    fn explain(&self, fault: BranchFault, tip: Option<Oid>) -> anyhow::Error {
+        let holds = tip.map_or_else(|| "nothing".to_owned(), |tip| format!("commit {tip}"));
+        let cosigned = self.cosigned().map_or_else(|| "nothing".to_owned(), |head| head.to_string());
+        anyhow::anyhow!(
+            "{fault}. {} holds {holds}; the key has cosigned {cosigned}. Nothing is cosigned until you have looked into it \
+             and said from where to go on (`streamseal anchor --adopt`)",
+            self.repository.folder().display()
+        )
+    }
+
+    /// Cosigns a checkpoint and commits it. It must have been proven consistent with [`Publisher::cosigned`] and with
+    /// [`Publisher::anchored`], from which `proof` leads to it; `cosignatures` of witnesses must have been verified.
+    /// Returns the new commit.
+    pub(crate) fn publish(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        proof: Vec<Hash>,
+        cosignatures: Vec<Cosignature>,
+        now: u64,
+    ) -> Result<Oid, Error> {
+        let _lock = self.repository.lock().map_err(Error::Retry)?;
+        let tip = self.recover_locked()?;
+        let last = self.anchored().map_err(Error::Fatal)?;
+        let time = cosignature_time(now, last.and_then(|anchored| anchored.time));
+        let old = last.map_or(0, |anchored| anchored.head.size);
+        let anchor = self.cosign(old, proof, checkpoint, cosignatures, time).map_err(Error::Fatal)?;
+        let record = Record { base: tip, consistency: anchor.consistency() };
+        self.state.advance(head(checkpoint), Some(&record)).map_err(|e| Error::Fatal(e.into()))?;
+        self.commit(tip, &record)
+    }
+
+    fn cosign(
+        &self,
+        old: u64,
+        proof: Vec<Hash>,
+        checkpoint: &SignedCheckpoint,
+        cosignatures: Vec<Cosignature>,
+        time: u64,
+    ) -> anyhow::Result<Anchor> {
+        let mut checkpoint = checkpoint.clone();
+        checkpoint.cosign(&self.key, time);
+        for cosignature in cosignatures {
+            checkpoint.add_cosignature(&cosignature.key, cosignature.line)?;
+        }
+        Anchor::new(old, proof, checkpoint, &self.log, self.key.verifier_key())
+    }
+
+    fn commit(&self, tip: Option<Oid>, record: &Record) -> Result<Oid, Error> {
+        let anchor = self.parse(&record.consistency).map_err(Error::Fatal)?;
+        let (checkpoint, folder) = (anchor.checkpoint(), folder(self.log.name()));
+        let files = [(CHECKPOINT, checkpoint.as_slice()), (CONSISTENCY, &record.consistency)];
+        let time = anchor.anchored().time.unwrap_or_default();
+        let commit = self.repository.commit(tip, &folder, &files, time, &anchor.message()).map_err(Error::Retry)?;
+        if let Err(error) = pack::pack_if_due(&self.repository) {
+            // It only costs space; the next anchor tries again.
+            tracing::warn!("cannot pack the anchor's repository: {error:#}");
+        }
+        Ok(commit)
+    }
+
+    /// The anchor of this log in a commit, by whatever anchor's key.
+    pub(crate) fn anchor_at(&self, commit: Oid) -> anyhow::Result<Option<Anchor>> {
+        let held = self.held(Some(commit))?;
+        let parse = |bytes: Vec<u8>| Anchor::parse(&bytes, &self.log, self.key.verifier_key());
+        held.map(parse).transpose().with_context(|| format!("the anchor in commit {commit}"))
+    }
+
+    /// Goes on from `tip`, which must be in the repository and holds `anchor` of this log. `largest` is the largest head
+    /// ever cosigned or anchored; it must have been proven consistent with `anchor`.
+    pub(crate) fn adopt(&mut self, tip: Oid, anchor: Option<&Anchor>, largest: Option<Head>) -> anyhow::Result<()> {
+        let _lock = self.repository.lock()?;
+        let current = self.repository.tip()?;
+        if let Some(current) = current {
+            anyhow::ensure!(
+                self.repository.is_in_history(current, tip)?,
+                "{} holds commit {current}, which {tip} does not continue: move the repository away first",
+                self.repository.folder().display()
+            );
+        }
+        if let Some(largest) = largest {
+            let record = anchor.map(|anchor| Record { base: Some(tip), consistency: anchor.consistency() });
+            self.state.advance(largest, record.as_ref())?;
+        }
+        if current != Some(tip) {
+            self.repository.move_branch(current, tip)?;
+            pack::manage(&self.repository)?;
+        }
+        Ok(())
+    }
+
+    fn parse(&self, consistency: &[u8]) -> anyhow::Result<Anchor> {
+        Anchor::parse(consistency, &self.log, self.key.verifier_key()).context("the last anchor in the high-water file")
+    }
+}

@@ -1,0 +1,172 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use git2::Oid;
+
+use crate::address::Address;
+use crate::config;
+use crate::decide::{Incident, Push, RemoteFacts, about_remote};
+use crate::network::Network;
+use crate::path_remote::PathRemote;
+use crate::repository::Repository;
+use crate::seen::{Seen, short_name};
+
+/// A repository that anchors are pushed to. All calls block.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    name: String,
+    url: String,
+    transport: Transport,
+    /// Beside which the state file stands.
+    key: PathBuf,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Path(PathRemote),
+    Network(Network),
+}
+
+/// How a remote stands after it was looked at and, where needed, pushed to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// There is nothing to push yet.
+    Nothing,
+    /// It had our newest commit.
+    UpToDate,
+    /// It was pushed to and has our newest commit now.
+    Pushed,
+    /// It is not what it must be, and was left alone.
+    Incident(Report),
+}
+
+/// What was found where an incident happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) incident: Incident,
+    /// What the remote holds.
+    pub(crate) theirs: Option<Oid>,
+    /// What was last seen there.
+    pub(crate) seen: Option<Oid>,
+    /// Our newest commit.
+    pub(crate) ours: Oid,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commit = |id: Option<Oid>| id.map_or_else(|| "nothing".to_owned(), |id| id.to_string());
+        write!(
+            f,
+            "{}: it holds {}, {} was last seen there, ours is {}",
+            self.incident.what(),
+            commit(self.theirs),
+            commit(self.seen),
+            self.ours
+        )
+    }
+}
+
+impl Remote {
+    /// `key` is the anchor's key file.
+    pub(crate) fn new(config: &config::Remote, key: &Path) -> anyhow::Result<Self> {
+        let transport = match Address::parse(&config.url)? {
+            Address::Path(path) => Transport::Path(PathRemote::new(path)),
+            address => Transport::Network(Network::new(config.clone(), address)),
+        };
+        Ok(Self { name: config.name().to_owned(), url: config.url.clone(), transport, key: key.to_owned() })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was last seen there.
+    pub(crate) fn seen(&self, ours: &Repository) -> anyhow::Result<Seen> {
+        Seen::open(&self.key, &self.url, ours.reference())
+    }
+
+    /// The commit that its branch is at now.
+    pub(crate) fn tip(&self, ours: &Repository, seen: &Seen) -> anyhow::Result<Option<Oid>> {
+        match &self.transport {
+            Transport::Path(remote) => remote.tip(ours, seen.commit().is_some()),
+            Transport::Network(remote) => remote.tip(ours),
+        }
+    }
+
+    /// Fetches its branch into our repository, under a name of its own, and returns that name.
+    pub(crate) fn fetch(&self, ours: &Repository, tip: Oid) -> anyhow::Result<String> {
+        let reference = format!("refs/streamseal/fetched/{}/{tip}", short_name(&self.url));
+        match &self.transport {
+            Transport::Path(remote) => remote.fetch(ours, &reference),
+            Transport::Network(remote) => remote.fetch(ours, &reference),
+        }?;
+        Ok(reference)
+    }
+
+    /// Looks at the remote and pushes our branch to it if that is a fast-forward from where we left it.
+    ///
+    /// # Errors
+    /// When the remote could not be reached or refused the push: try again later.
+    pub(crate) fn sync(&self, ours: &Repository) -> anyhow::Result<Standing> {
+        let Some(tip) = ours.tip()? else {
+            return Ok(Standing::Nothing);
+        };
+        let mut seen = self.seen(ours)?;
+        let theirs = self.tip(ours, &seen)?;
+        let facts = self.facts(ours, tip, theirs, seen.commit())?;
+        let standing = match about_remote(facts) {
+            Ok(Push::UpToDate) => Standing::UpToDate,
+            Ok(Push::FastForward) => {
+                self.push(ours, theirs)?;
+                Standing::Pushed
+            }
+            Err(incident) => {
+                return Ok(Standing::Incident(Report { incident, theirs, seen: seen.commit(), ours: tip }));
+            }
+        };
+        seen.set(tip).context("remember what the remote holds")?;
+        Ok(standing)
+    }
+
+    fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {
+        match &self.transport {
+            Transport::Path(remote) => remote.push(ours, theirs),
+            Transport::Network(remote) => remote.push(ours, theirs),
+        }
+    }
+
+    fn facts(
+        &self,
+        ours: &Repository,
+        tip: Oid,
+        theirs: Option<Oid>,
+        seen: Option<Oid>,
+    ) -> anyhow::Result<RemoteFacts> {
+        let Some(theirs) = theirs else {
+            return Ok(RemoteFacts {
+                seen: seen.is_some(),
+                present: false,
+                same: false,
+                ours: false,
+                not_behind_seen: false,
+                ahead: false,
+            });
+        };
+        let is_ours = ours.is_in_history(theirs, tip)?;
+        if !is_ours && ours.git().find_commit(theirs).is_err() {
+            // To tell what happened, and to keep what it shows. Without it the incident is the same.
+            if let Err(error) = self.fetch(ours, theirs) {
+                tracing::warn!(remote = %self.name, "cannot fetch what the remote holds: {error:#}");
+            }
+        }
+        Ok(RemoteFacts {
+            seen: seen.is_some(),
+            present: true,
+            same: theirs == tip,
+            ours: is_ours,
+            not_behind_seen: seen.is_some_and(|seen| ours.is_in_history(seen, theirs).unwrap_or(false)),
+            ahead: !is_ours && ours.is_in_history(tip, theirs)?,
+        })
+    }
+}

@@ -1,0 +1,243 @@
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use git2::build::TreeUpdateBuilder;
+use git2::{ErrorCode, FileMode, Oid, RepositoryInitOptions, Signature, Time};
+
+use crate::pack;
+
+/// The branch that anchors are committed to, in a bare repository of this machine.
+///
+/// The branch is linear: each commit has the one before it as its only parent, and the first has none. A commit is a
+/// function of its parent, its files and its time, so that making it again after a crash gives the same commit.
+pub(crate) struct Repository {
+    git: git2::Repository,
+    reference: String,
+}
+
+/// Files of one commit, by their names within the folder of the log.
+pub(crate) type Files<'a> = [(&'a str, &'a [u8])];
+
+impl Repository {
+    /// Opens the repository at `path`, or makes one when there is nothing. `reference` is the full name of the branch.
+    pub(crate) fn open_or_init(path: &Path, reference: &str) -> anyhow::Result<Self> {
+        let absent = match fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error).with_context(|| format!("look into {}", path.display())),
+        };
+        if absent { Self::init(path, reference) } else { Self::open(path, reference) }
+    }
+
+    /// Opens an existing repository.
+    pub(crate) fn open(path: &Path, reference: &str) -> anyhow::Result<Self> {
+        let git =
+            git2::Repository::open_bare(path).with_context(|| format!("open the Git repository {}", path.display()))?;
+        ensure!(git.is_bare(), "{} has a working tree; a bare repository is wanted", path.display());
+        Ok(Self { git, reference: reference.to_owned() })
+    }
+
+    fn init(path: &Path, reference: &str) -> anyhow::Result<Self> {
+        let context = || format!("make a Git repository at {}", path.display());
+        let mut options = RepositoryInitOptions::new();
+        options.bare(true).external_template(false).initial_head(reference);
+        let git = git2::Repository::init_opts(path, &options).with_context(context)?;
+        // What was committed survives a power cut. Git reads the same setting.
+        git.config().and_then(|mut config| config.set_bool("core.fsyncObjectFiles", true)).with_context(context)?;
+        // Opened anew, so that the setting counts.
+        let this = Self::open(path, reference)?;
+        pack::manage(&this)?;
+        Ok(this)
+    }
+
+    /// Keeps other anchors of this machine from moving the branch until the value returned is dropped.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        let path = self.folder().join("anchor.lock");
+        let lock = || {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            file.lock()?;
+            Ok::<_, std::io::Error>(file)
+        };
+        lock().with_context(|| format!("lock {}", path.display()))
+    }
+
+    /// The newest commit of the branch; `None` before the first.
+    pub(crate) fn tip(&self) -> anyhow::Result<Option<Oid>> {
+        match self.git.find_reference(&self.reference) {
+            Ok(reference) => {
+                let tip = reference.target().with_context(|| format!("{} is not a plain branch", self.reference))?;
+                Ok(Some(tip))
+            }
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {} in {}", self.reference, self.folder().display())),
+        }
+    }
+
+    /// A file as it is in a commit, by its path; `None` when the commit or the file is not there.
+    pub(crate) fn file_at(&self, commit: Oid, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let read = || {
+            let entry = self.git.find_commit(commit)?.tree()?.get_path(Path::new(path))?;
+            Ok(self.git.find_blob(entry.id())?.content().to_vec())
+        };
+        found(read()).with_context(|| format!("read {path} in commit {commit} of {}", self.folder().display()))
+    }
+
+    /// Whether `ancestor` is `commit` or one of its ancestors. A commit that is not in the repository is nobody's.
+    pub(crate) fn is_in_history(&self, ancestor: Oid, commit: Oid) -> anyhow::Result<bool> {
+        if found(self.git.find_commit(ancestor))?.is_none() || found(self.git.find_commit(commit))?.is_none() {
+            return Ok(false);
+        }
+        if ancestor == commit {
+            return Ok(true);
+        }
+        self.git.graph_descendant_of(commit, ancestor).with_context(|| format!("compare {ancestor} and {commit}"))
+    }
+
+    /// Commits `files` into `folder` on top of `parent`, which must be the branch's newest commit, and moves the branch.
+    pub(crate) fn commit(
+        &self,
+        parent: Option<Oid>,
+        folder: &str,
+        files: &Files<'_>,
+        unix_seconds: u64,
+        message: &str,
+    ) -> anyhow::Result<Oid> {
+        let make = || {
+            let parent = parent.map(|id| self.git.find_commit(id)).transpose()?;
+            let before = match &parent {
+                Some(parent) => parent.tree()?,
+                None => self.git.find_tree(self.git.treebuilder(None)?.write()?)?,
+            };
+            let mut update = TreeUpdateBuilder::new();
+            for (name, bytes) in files {
+                update.upsert(format!("{folder}/{name}"), self.git.blob(bytes)?, FileMode::Blob);
+            }
+            let tree = self.git.find_tree(update.create_updated(&self.git, &before)?)?;
+            let time = Time::new(i64::try_from(unix_seconds).unwrap_or(i64::MAX), 0);
+            let author = Signature::new("streamseal anchor", "anchor@streamseal.invalid", &time)?;
+            self.git.commit(None, &author, &author, message, &tree, parent.as_ref().as_slice())
+        };
+        let commit = make().with_context(|| format!("commit to {}", self.folder().display()))?;
+        self.move_branch(parent, commit)?;
+        Ok(commit)
+    }
+
+    /// Moves the branch from `old` (`None`: it does not exist) to `new`; fails when it is elsewhere.
+    pub(crate) fn move_branch(&self, old: Option<Oid>, new: Oid) -> anyhow::Result<()> {
+        let moved = match old {
+            Some(old) => self.git.reference_matching(&self.reference, new, true, old, "anchor"),
+            None => self.git.reference(&self.reference, new, false, "anchor"),
+        };
+        moved.map(drop).with_context(|| format!("move {} in {} to {new}", self.reference, self.folder().display()))
+    }
+
+    /// The repository's folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.git.path().to_owned()
+    }
+
+    /// The repository itself.
+    pub(crate) const fn git(&self) -> &git2::Repository {
+        &self.git
+    }
+
+    /// The full name of the branch.
+    pub(crate) fn reference(&self) -> &str {
+        &self.reference
+    }
+}
+
+/// `None` for what is not there.
+fn found<T>(result: Result<T, git2::Error>) -> Result<Option<T>, git2::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BRANCH: &str = "refs/heads/anchors";
+
+    fn repository() -> (tempfile::TempDir, Repository) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let repository = Repository::open_or_init(&folder.path().join("a.git"), BRANCH).expect("made");
+        (folder, repository)
+    }
+
+    fn commit(repository: &Repository, folder: &str, content: &str) -> Oid {
+        let parent = repository.tip().expect("read");
+        repository.commit(parent, folder, &[("checkpoint", content.as_bytes())], 1000, "message").expect("committed")
+    }
+
+    #[test]
+    fn commits_are_linear_and_touch_their_own_folder_only() {
+        let (_folder, repository) = repository();
+        assert_eq!(repository.tip().expect("read"), None);
+        let first = commit(&repository, "logs/a", "a1");
+        let second = commit(&repository, "logs/b", "b1");
+        let third = commit(&repository, "logs/a", "a2");
+        assert_eq!(repository.tip().expect("read"), Some(third));
+        let file =
+            |commit, path| repository.file_at(commit, path).expect("read").map(|b| String::from_utf8(b).expect("text"));
+        assert_eq!(file(third, "logs/a/checkpoint").as_deref(), Some("a2"));
+        assert_eq!(file(third, "logs/b/checkpoint").as_deref(), Some("b1"));
+        assert_eq!(file(first, "logs/b/checkpoint"), None);
+        let parents: Vec<Oid> = repository.git.find_commit(third).expect("there").parent_ids().collect();
+        assert_eq!(parents, [second]);
+        assert_eq!(repository.git.find_commit(first).expect("there").parent_count(), 0);
+    }
+
+    #[test]
+    fn the_same_anchor_is_the_same_commit() {
+        let (_folders, repositories): (Vec<_>, Vec<_>) = [(); 2].map(|()| repository()).into_iter().unzip();
+        let [a, b] = [0, 1].map(|i| {
+            commit(&repositories[i], "logs/a", "1");
+            commit(&repositories[i], "logs/a", "2")
+        });
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn a_branch_that_moved_meanwhile_is_not_overwritten() {
+        let (_folder, repository) = repository();
+        let first = commit(&repository, "logs/a", "1");
+        let second = commit(&repository, "logs/a", "2");
+        for parent in [None, Some(first)] {
+            repository.commit(parent, "logs/a", &[("checkpoint", b"3")], 1000, "message").expect_err("moved");
+            assert_eq!(repository.tip().expect("read"), Some(second));
+        }
+    }
+
+    #[test]
+    fn history_is_asked_in_one_direction() {
+        let (_folder, repository) = repository();
+        let first = commit(&repository, "logs/a", "1");
+        let second = commit(&repository, "logs/a", "2");
+        let absent = Oid::from_str("1111111111111111111111111111111111111111").expect("an id");
+        for (ancestor, of, wanted) in [
+            (first, second, true),
+            (first, first, true),
+            (second, first, false),
+            (absent, second, false),
+            (first, absent, false),
+        ] {
+            assert_eq!(repository.is_in_history(ancestor, of).expect("compared"), wanted, "{ancestor} {of}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_bare_repository_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("file"), "x").expect("written");
+        let error = Repository::open_or_init(folder.path(), BRANCH).err().expect("not a repository");
+        assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
+        let working = folder.path().join("working");
+        git2::Repository::init(&working).expect("made");
+        Repository::open_or_init(&working, BRANCH).err().expect("has a working tree");
+    }
+}

@@ -1,0 +1,309 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use evidence::{Hash, SignedCheckpoint, VerifierKey};
+use git2::Oid;
+use service::{Backoff, Component, Health, Shutdown, admin};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::anchored::head;
+use crate::config::Config;
+use crate::decide::{self, Action};
+use crate::log::{Fault, Log, prove};
+use crate::publisher::{self, Publisher};
+use crate::push::keep_pushed;
+use crate::remote::Remote;
+use crate::unix_seconds;
+use crate::witness::{Cosignature, Witnesses};
+
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// How long pushes that are under way may take once the service is told to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the anchor until `shutdown`. `log` is the key of the log, named like its origin; `listener` takes requests for
+/// health and metrics.
+///
+/// # Errors
+/// When the configuration cannot be used, when the own repository is not the one that the key left (see
+/// [`adopt`](crate::adopt)), and when the state file cannot be written: nothing may be cosigned then.
+pub async fn run(config: Config, log: VerifierKey, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    config.check()?;
+    service::metrics::install()?;
+    let health = Health::new();
+    // Whatever ends this function ends its tasks.
+    let shutdown = shutdown.child_token();
+    let _end_tasks = shutdown.clone().drop_guard();
+    let admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
+
+    let mut maker = Maker::start(config, log, &health, &shutdown).await?;
+    let mut tasks = maker.start_pushing(&health, &shutdown);
+    let result = maker.watch(&shutdown).await;
+    shutdown.cancel();
+    let _ = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    result?;
+    admin.await.context("the health listener panicked")?
+}
+
+/// The part that makes anchors.
+struct Maker {
+    config: Config,
+    log: Log,
+    witnesses: Witnesses,
+    publisher: Arc<Mutex<Publisher>>,
+    remotes: Vec<Arc<Remote>>,
+    tip: watch::Sender<Option<Oid>>,
+    health: Component,
+    /// What the log was last found at fault with, so that it is logged once.
+    fault: Option<String>,
+}
+
+/// What ended one look at the log.
+enum Stop {
+    /// The process must end.
+    Fatal(anyhow::Error),
+    /// Nothing can be anchored now.
+    Later(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Later(fault)
+    }
+}
+
+impl From<publisher::Error> for Stop {
+    fn from(error: publisher::Error) -> Self {
+        match error {
+            publisher::Error::Fatal(error) => Self::Fatal(error),
+            publisher::Error::Retry(error) => Self::Later(Fault::Unavailable(format!("{error:#}"))),
+        }
+    }
+}
+
+impl Maker {
+    async fn start(config: Config, log_key: VerifierKey, health: &Health, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let remotes = config.remotes.iter().enumerate().map(|(i, remote)| {
+            let remote = Remote::new(remote, &config.key).with_context(|| format!("anchor.remotes[{i}]"))?;
+            Ok(Arc::new(remote))
+        });
+        let remotes = remotes.collect::<anyhow::Result<Vec<_>>>()?;
+        let log = Log::new(&config.committer, log_key.clone()).context("anchor.committer")?;
+        let (publisher, tip) = {
+            let config = config.clone();
+            blocking(move || {
+                let publisher = Publisher::open(&config, log_key)?;
+                let tip = publisher.recover()?;
+                Ok((publisher, tip))
+            })
+            .await?
+        };
+        let size = publisher.anchored()?.map_or(0, |anchored| anchored.head.size);
+        let witnesses = Witnesses::new(&config.witnesses, size)?;
+        let first = publisher.cosigned().is_none();
+        let maker = Self {
+            log,
+            witnesses,
+            publisher: Arc::new(Mutex::new(publisher)),
+            remotes,
+            tip: watch::Sender::new(tip),
+            health: health.component("log"),
+            fault: None,
+            config,
+        };
+        if first {
+            maker.ask_remotes(shutdown).await?;
+        }
+        Ok(maker)
+    }
+
+    /// Before the very first cosignature: no remote may hold a branch that is not known here. A key whose state was lost
+    /// together with its repository would otherwise cosign a second history.
+    async fn ask_remotes(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        for remote in &self.remotes {
+            let mut backoff = Backoff::new(RETRY_FIRST, self.interval());
+            loop {
+                let (remote, publisher) = (Arc::clone(remote), Arc::clone(&self.publisher));
+                let name = remote.name().to_owned();
+                let foreign = blocking(move || foreign_branch(&remote, &lock(&publisher))).await;
+                match foreign {
+                    Ok(None) => break,
+                    Ok(Some(tip)) => anyhow::bail!(
+                        "{name} holds the branch {:?} already, at {tip}, and nothing here knows of it: this key's state was \
+                         lost, or the remote belongs to another anchor. Say from where to go on (`streamseal anchor --adopt`)",
+                        self.config.branch
+                    ),
+                    Err(error) => {
+                        let problem = format!("{name} must be asked once before the first anchor: {error:#}");
+                        tracing::warn!("{problem}");
+                        self.health.not_ready(problem);
+                    }
+                }
+                if !backoff.wait(shutdown).await {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_pushing(&self, health: &Health, shutdown: &Shutdown) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for remote in &self.remotes {
+            tasks.spawn(keep_pushed(
+                Arc::clone(remote),
+                self.config.repository.clone(),
+                self.config.reference(),
+                self.tip.subscribe(),
+                health.component(format!("remote {}", remote.name())),
+                shutdown.clone(),
+            ));
+        }
+        tasks
+    }
+
+    /// Looks at the log again and again.
+    async fn watch(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let mut backoff = Backoff::new(RETRY_FIRST, self.interval());
+        while !shutdown.is_cancelled() {
+            let wait = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                looked = self.look() => match looked {
+                    Ok(()) => {
+                        self.report_good();
+                        backoff.reset();
+                        self.interval()
+                    }
+                    Err(Stop::Fatal(error)) => return Err(error),
+                    Err(Stop::Later(fault)) => {
+                        self.report_fault(&fault);
+                        backoff.next_delay()
+                    }
+                },
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the log once, and anchors its head if it is time.
+    async fn look(&mut self) -> Result<(), Stop> {
+        let (tip, cosigned, anchored) = self
+            .publisher(|publisher| {
+                let tip = publisher.recover()?;
+                let anchored = publisher.anchored().map_err(publisher::Error::Fatal)?;
+                Ok((tip, publisher.cosigned(), anchored))
+            })
+            .await?;
+        self.tip.send_if_modified(|known| std::mem::replace(known, tip) != tip);
+        let checkpoint = self.log.checkpoint().await?;
+        let offered = head(&checkpoint);
+        metrics::gauge!("streamseal_anchor_log_size").set(offered.size as f64);
+        metrics::gauge!("streamseal_anchor_lag_entries")
+            .set(offered.size.saturating_sub(anchored.map_or(0, |a| a.head.size)) as f64);
+        let now = unix_seconds();
+        let action = decide::about_head(cosigned, anchored, offered, now, self.config.heartbeat_s.into());
+        match action.map_err(|contradiction| Fault::Contradiction(contradiction.to_string()))? {
+            Action::Wait => return Ok(()),
+            Action::Anchor => {}
+        }
+        let before = anchored.map(|anchored| anchored.head);
+        let sizes: Vec<u64> = before.iter().chain(&cosigned).map(|head| head.size).collect();
+        let tiles = self.log.tiles(offered, &sizes).await?;
+        if let Some(cosigned) = cosigned {
+            prove(&tiles, cosigned, offered)?;
+        }
+        let proof = before.map_or(Ok(Vec::new()), |before| prove(&tiles, before, offered))?;
+        if let Some(last) = anchored.and_then(|anchored| anchored.time).filter(|last| *last > now) {
+            tracing::warn!("the clock is {} s behind the last cosignature, whose time is used again", last - now);
+        }
+        let cosignatures = self.witnesses.cosignatures(&checkpoint, &self.log).await;
+        self.publish(checkpoint, proof, cosignatures).await
+    }
+
+    async fn publish(
+        &self,
+        checkpoint: SignedCheckpoint,
+        proof: Vec<Hash>,
+        cosignatures: Vec<Cosignature>,
+    ) -> Result<(), Stop> {
+        let size = head(&checkpoint).size;
+        let now = unix_seconds();
+        let tip = self.publisher(move |publisher| publisher.publish(&checkpoint, proof, cosignatures, now)).await?;
+        self.tip.send_replace(Some(tip));
+        metrics::gauge!("streamseal_anchor_size").set(size as f64);
+        metrics::gauge!("streamseal_anchor_lag_entries").set(0.0);
+        metrics::gauge!("streamseal_anchor_last_time_seconds").set(now as f64);
+        metrics::counter!("streamseal_anchor_anchors_total").increment(1);
+        tracing::info!(size, commit = %tip, "anchored");
+        Ok(())
+    }
+
+    /// Calls the publisher on a thread that may block.
+    async fn publisher<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Publisher) -> Result<T, publisher::Error> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let publisher = Arc::clone(&self.publisher);
+        let called = tokio::task::spawn_blocking(move || call(&mut lock(&publisher))).await;
+        Ok(called.map_err(|panic| Stop::Fatal(anyhow::anyhow!("the publisher panicked: {panic}")))??)
+    }
+
+    fn report_good(&mut self) {
+        if self.fault.take().is_some() {
+            tracing::info!("the log can be anchored again");
+        }
+        self.health.ready();
+    }
+
+    fn report_fault(&mut self, fault: &Fault) {
+        let text = fault.to_string();
+        self.health.not_ready(text.clone());
+        if self.fault.as_ref() == Some(&text) {
+            return;
+        }
+        match fault {
+            Fault::Unavailable(_) => tracing::warn!("nothing is anchored for now: {text}"),
+            Fault::Untrusted(_) => {
+                metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "untrusted").increment(1);
+                tracing::error!("nothing is anchored: {text}");
+            }
+            Fault::Contradiction(_) => {
+                metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "contradiction").increment(1);
+                tracing::error!("INCIDENT: {text}. Nothing is cosigned that contradicts what was");
+            }
+        }
+        self.fault = Some(text);
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(self.config.interval_s.into())
+    }
+}
+
+/// The commit that a remote's branch is at, if it is not one of our branch.
+fn foreign_branch(remote: &Remote, publisher: &Publisher) -> anyhow::Result<Option<Oid>> {
+    let ours = publisher.repository();
+    let Some(theirs) = remote.tip(ours, &remote.seen(ours)?)? else {
+        return Ok(None);
+    };
+    let known = ours.tip()?.map_or(Ok(false), |tip| ours.is_in_history(theirs, tip))?;
+    Ok((!known).then_some(theirs))
+}
+
+fn lock(publisher: &Mutex<Publisher>) -> std::sync::MutexGuard<'_, Publisher> {
+    // What a panic left half done, recover() completes or refuses.
+    publisher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Calls what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(call).await.context("a blocking call panicked")?
+}
