@@ -12,6 +12,10 @@ use rdkafka::{ClientContext, Message as _};
 
 use crate::{Error, Properties, client};
 
+/// How long a full queue is left alone when no delivery says that there is room: librdkafka makes it a moment after the
+/// delivery is told.
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
+
 /// A record to be produced.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Record<'a> {
@@ -137,7 +141,7 @@ impl Producer {
                 return Ok(false);
             }
             let room = |state: &State| state.delivered != delivered || state.failure.is_some();
-            drop(self.deliveries().wait(left, room));
+            drop(self.deliveries().wait(left.min(ROOM_AGAIN), room));
         }
     }
 

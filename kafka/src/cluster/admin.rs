@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_char;
+use std::ptr;
 use std::slice;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ impl<'a> Admin<'a> {
         let failed = |reason: String| Error::client(doing(), reason);
         let c_name = c_name(name);
         let options = self.options(op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        self.send_to_any_broker(&options).map_err(failed)?;
         // SAFETY: one name is told and given, and copied; the collection is null or ours.
         let topics = unsafe {
             let names: *mut *const c_char = &mut c_name.as_ptr();
@@ -137,6 +139,39 @@ impl<'a> Admin<'a> {
         }
     }
 
+    /// Lets a broker that answers be asked. librdkafka would ask the controller, which the embedded broker does not
+    /// have, although any broker can answer what is asked here.
+    fn send_to_any_broker(&self, options: &Owned<sys::rd_kafka_AdminOptions_t>) -> Result<(), String> {
+        let mut metadata: *const sys::rd_kafka_metadata_t = ptr::null();
+        // SAFETY: the client is valid. No topic is asked for, only brokers; what is written to `metadata` is null or
+        // ours, and has as many brokers as it tells.
+        let broker = unsafe {
+            let client = self.client.client().native_ptr();
+            let timeout_ms = self.timeout_ms();
+            let error = sys::rd_kafka_metadata(client, 0, ptr::null_mut(), &mut metadata, timeout_ms);
+            if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(text(sys::rd_kafka_err2str(error)));
+            }
+            let metadata = Owned::new(metadata.cast_mut(), destroy_metadata);
+            metadata.and_then(|metadata| {
+                let metadata = &*metadata.as_ptr();
+                let first = (metadata.broker_cnt > 0).then(|| (*metadata.brokers).id);
+                first.filter(|_| !metadata.brokers.is_null())
+            })
+        };
+        let broker = broker.ok_or_else(|| "the cluster names no brokers".to_owned())?;
+        let mut reason: [c_char; 256] = [0; 256];
+        // SAFETY: the options are valid; `reason` is as long as told, and a C string after an error.
+        unsafe {
+            let (buffer, size) = (reason.as_mut_ptr(), reason.len());
+            let error = sys::rd_kafka_AdminOptions_set_broker(options.as_ptr(), broker, buffer, size);
+            match error {
+                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+                _ => Err(text(buffer)),
+            }
+        }
+    }
+
     fn timeout_ms(&self) -> i32 {
         i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX).clamp(1, 3_600_000)
     }
@@ -167,6 +202,13 @@ impl<'a> Admin<'a> {
         }
         Ok(event)
     }
+}
+
+/// # Safety
+/// `metadata` is valid and owned by the caller.
+unsafe extern "C" fn destroy_metadata(metadata: *mut sys::rd_kafka_metadata_t) {
+    // SAFETY: as promised.
+    unsafe { sys::rd_kafka_metadata_destroy(metadata) }
 }
 
 /// # Safety

@@ -179,8 +179,6 @@ pub enum FailureKind {
     /// The event is damaged or cannot be parsed, or cannot be fetched as it is. Starting there again fails again,
     /// unless the damage was on the way.
     Unreadable,
-    /// There is no such topic or partition any more. A topic created again under the same name needs a new consumer.
-    Missing,
     /// Anything else, such as a lost permission: start again after a while.
     Other,
 }
@@ -201,13 +199,6 @@ impl FailureKind {
             code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
         ]) {
             Self::Unreadable
-        } else if is(&[
-            code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-            code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
-            code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-            code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID,
-        ]) {
-            Self::Missing
         } else {
             Self::Other
         }

@@ -1,0 +1,257 @@
+//! How partitions are read, against the embedded broker. Rebalances of all protocols are tried on a real Kafka, in the
+//! `tests` package.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kafka::{Consumer, Error, FailureKind, Item, Polled, Rebalance, Subscription, TopicPartition};
+use support::{PATIENCE, alone, broker, produce, properties, read_to};
+
+fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = [u8; 4]> {
+    range.map(u32::to_be_bytes)
+}
+
+/// Polls until every partition was read to this offset; returns the offsets of the events, in the order read.
+fn read_each_to(consumer: &mut Consumer, ends: &[(&TopicPartition, i64)]) -> BTreeMap<TopicPartition, Vec<i64>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut read: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    while ends.iter().any(|(partition, end)| consumer.position(partition) != Some(*end)) {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {read:?}");
+        if let Polled::Batch(mut batch) = consumer.poll(PATIENCE).expect("the client works") {
+            let partition = batch.partition().clone();
+            while let Some(item) = batch.next_item() {
+                match item {
+                    Item::Event { event, .. } => {
+                        let offsets = read.entry(partition.clone()).or_default();
+                        offsets.push(event.offset);
+                    }
+                    Item::End { .. } => {}
+                    Item::Failed(failure) => panic!("{failure}"),
+                }
+            }
+        }
+    }
+    read
+}
+
+#[test]
+fn partitions_are_read_from_where_they_are_started() {
+    let broker = broker(&[("t", 3)]);
+    let bootstrap = broker.bootstrap_servers();
+    let partitions: Vec<_> = (0..3).map(|n| TopicPartition::new("t", n)).collect();
+    for n in 0..3 {
+        produce(bootstrap, "t", n, numbers(0..100));
+    }
+    let mut consumer = alone(bootstrap);
+    let starts = [(partitions[0].clone(), 0), (partitions[1].clone(), 97)];
+    consumer.start(starts).expect("it is in no group");
+    let read = read_each_to(&mut consumer, &[(&partitions[0], 100), (&partitions[1], 100)]);
+    let expected = BTreeMap::from([
+        (partitions[0].clone(), (0..100).collect::<Vec<_>>()),
+        (partitions[1].clone(), vec![97, 98, 99]),
+    ]);
+    assert_eq!(read, expected);
+
+    // One more, and one again from elsewhere: the third goes on as it was.
+    produce(bootstrap, "t", 1, numbers(0..1));
+    let starts = [(partitions[2].clone(), 99), (partitions[0].clone(), 98)];
+    consumer.start(starts).expect("it is in no group");
+    let ends = [(&partitions[0], 100), (&partitions[1], 101), (&partitions[2], 100)];
+    let read = read_each_to(&mut consumer, &ends);
+    let expected = BTreeMap::from([
+        (partitions[0].clone(), vec![98, 99]),
+        (partitions[1].clone(), vec![100]),
+        (partitions[2].clone(), vec![99]),
+    ]);
+    assert_eq!(read, expected);
+
+    // None of a partition that was stopped.
+    consumer.stop(&partitions[..1]).expect("librdkafka accepts it");
+    assert_eq!(consumer.position(&partitions[0]), None);
+    produce(bootstrap, "t", 0, numbers(0..1));
+    produce(bootstrap, "t", 1, numbers(0..1));
+    let read = read_each_to(&mut consumer, &[(&partitions[1], 102)]);
+    assert_eq!(read, BTreeMap::from([(partitions[1].clone(), vec![101])]));
+}
+
+#[test]
+fn what_is_left_of_a_batch_is_given_again() {
+    let broker = broker(&[("t", 1)]);
+    let bootstrap = broker.bootstrap_servers();
+    produce(bootstrap, "t", 0, numbers(0..2_500));
+    let partition = TopicPartition::new("t", 0);
+    let mut consumer = alone(bootstrap);
+    consumer.start([(partition.clone(), 0)]).expect("it is in no group");
+    let mut offsets = Vec::new();
+    while offsets.len() < 2_500 {
+        if let Polled::Batch(mut batch) = consumer.poll(PATIENCE).expect("the client works") {
+            // Seven of each, then drop it.
+            for _ in 0..7 {
+                if let Some(Item::Event { event, .. }) = batch.next_item() {
+                    offsets.push(event.offset);
+                }
+            }
+        }
+        assert_eq!(consumer.position(&partition), offsets.last().map(|last| last + 1).or(Some(0)));
+    }
+    assert_eq!(offsets, (0..2_500).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_held_partition_is_left_alone() {
+    let broker = broker(&[("t", 2)]);
+    let bootstrap = broker.bootstrap_servers();
+    let [held, other] = [0, 1].map(|n| TopicPartition::new("t", n));
+    let mut consumer = alone(bootstrap);
+    consumer.start([(held.clone(), 0), (other.clone(), 0)]).expect("it is in no group");
+    consumer.hold(&held);
+    for n in 0..2 {
+        produce(bootstrap, "t", n, numbers(0..50));
+    }
+    let read = read_each_to(&mut consumer, &[(&other, 50)]);
+    assert_eq!(read.keys().collect::<Vec<_>>(), [&other]);
+    // Started again it is still held.
+    consumer.start([(held.clone(), 10)]).expect("it is in no group");
+    produce(bootstrap, "t", 1, numbers(0..1));
+    let read = read_each_to(&mut consumer, &[(&other, 51)]);
+    assert_eq!(read.keys().collect::<Vec<_>>(), [&other]);
+    consumer.release(&held);
+    let read = read_each_to(&mut consumer, &[(&held, 50)]);
+    assert_eq!(read, BTreeMap::from([(held, (10..50).collect::<Vec<_>>())]));
+}
+
+#[test]
+fn an_offset_that_is_not_there_is_a_failure_and_can_be_started_after() {
+    let broker = broker(&[("t", 1)]);
+    let bootstrap = broker.bootstrap_servers();
+    produce(bootstrap, "t", 0, numbers(0..10));
+    let partition = TopicPartition::new("t", 0);
+    let mut consumer = alone(bootstrap);
+    consumer.start([(partition.clone(), 1_000)]).expect("it is in no group");
+    let failure = read_to(&mut consumer, 10).expect_err("there are ten events");
+    assert_eq!((failure.kind, failure.offset), (FailureKind::OutOfRange, Some(1_000)));
+    consumer.start([(partition, 8)]).expect("it is in no group");
+    let offsets: Vec<_> = read_to(&mut consumer, 10).expect("these are there").iter().map(|kept| kept.offset).collect();
+    assert_eq!(offsets, [8, 9]);
+}
+
+#[test]
+fn negative_offsets_and_foreign_partitions_cannot_be_started() {
+    let broker = broker(&[("t", 1)]);
+    let partition = TopicPartition::new("t", 0);
+    let mut consumer = alone(broker.bootstrap_servers());
+    // In librdkafka -2 is the beginning: events would be read that were not asked for.
+    let refused = consumer.start([(partition.clone(), -2)]);
+    assert!(matches!(&refused, Err(Error::Partition { partition: p, .. }) if *p == partition));
+    assert_eq!(consumer.position(&partition), None);
+
+    let mut consumer = subscribe(broker.bootstrap_servers(), &["t"], &[]);
+    let refused = consumer.start([(partition.clone(), 0)]);
+    assert!(matches!(&refused, Err(Error::Partition { partition: p, .. }) if *p == partition));
+}
+
+#[test]
+fn a_waker_ends_a_wait() {
+    let broker = broker(&[("t", 1)]);
+    let mut consumer = alone(broker.bootstrap_servers());
+    // A wake before the wait counts as well.
+    consumer.waker().wake();
+    let begun = Instant::now();
+    assert!(matches!(consumer.poll(PATIENCE), Ok(Polled::Idle)));
+    let waker = consumer.waker();
+    let other = thread::spawn(move || waker.wake());
+    assert!(matches!(consumer.poll(PATIENCE), Ok(Polled::Idle)));
+    assert!(begun.elapsed() < PATIENCE / 2);
+    other.join().expect("it does not panic");
+}
+
+fn subscribe(bootstrap: &str, topics: &[&str], more: &[(&str, &str)]) -> Consumer {
+    let subscription = Subscription {
+        group: "group".to_owned(),
+        topics: topics.iter().map(ToString::to_string).collect(),
+        exclude: vec!["commitments".to_owned()],
+    };
+    Consumer::subscribe(&properties(bootstrap, more), &subscription).expect("it is accepted")
+}
+
+/// Polls until the group gave partitions.
+fn assigned(consumer: &mut Consumer) -> Vec<TopicPartition> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match consumer.poll(PATIENCE).expect("the client works") {
+            Polled::Rebalance(Rebalance::Assigned(partitions)) => return partitions,
+            Polled::Batch(batch) => panic!("{batch:?} before anything was started"),
+            _ => {}
+        }
+    }
+    panic!("no partitions within {PATIENCE:?}");
+}
+
+#[test]
+fn a_pattern_never_gives_excluded_or_internal_topics() {
+    let topics = [("orders", 2), ("commitments", 1), ("__offsets", 1), ("commitments2", 1)];
+    let broker = broker(&topics);
+    let mut consumer = subscribe(broker.bootstrap_servers(), &["^.*"], &[]);
+    let mut partitions = assigned(&mut consumer);
+    partitions.sort();
+    let expected = [("commitments2", 0), ("orders", 0), ("orders", 1)];
+    assert_eq!(partitions, expected.map(|(topic, n)| TopicPartition::new(topic, n)));
+    let refused = consumer.start([(TopicPartition::new("commitments", 0), 0)]);
+    assert!(matches!(refused, Err(Error::Partition { .. })));
+}
+
+/// Starting partitions of a group one after the other, sooner or later, and again from elsewhere: in an eager group,
+/// where an assignment can only be replaced as a whole, the others must go on where they were.
+#[test]
+fn a_group_s_partitions_start_one_by_one() {
+    for strategy in ["range", "cooperative-sticky"] {
+        let broker = broker(&[("t", 3)]);
+        let bootstrap = broker.bootstrap_servers();
+        for n in 0..3 {
+            produce(bootstrap, "t", n, numbers(0..20));
+        }
+        let more = [("partition.assignment.strategy", strategy)];
+        let mut consumer = subscribe(bootstrap, &["t"], &more);
+        let mut partitions = assigned(&mut consumer);
+        partitions.sort();
+        let [a, b, c] = partitions.try_into().expect("three partitions");
+        consumer.start([(a.clone(), 5)]).expect("it was given");
+        let read = read_each_to(&mut consumer, &[(&a, 20)]);
+        assert_eq!(read, BTreeMap::from([(a.clone(), (5..20).collect())]), "{strategy}");
+        consumer.start([(b.clone(), 18), (c.clone(), 19)]).expect("they were given");
+        let read = read_each_to(&mut consumer, &[(&b, 20), (&c, 20)]);
+        assert_eq!(read[&b], [18, 19], "{strategy}");
+        assert_eq!(read[&c], [19], "{strategy}");
+        assert_eq!(read.get(&a).map_or(0, Vec::len), 0, "{strategy}");
+        consumer.start([(c.clone(), 17)]).expect("it was given");
+        let read = read_each_to(&mut consumer, &[(&c, 20)]);
+        assert_eq!(read[&c], [17, 18, 19], "{strategy}");
+        consumer.stop(std::slice::from_ref(&c)).expect("librdkafka accepts it");
+        for n in 0..3 {
+            produce(bootstrap, "t", n, numbers(0..1));
+        }
+        let read = read_each_to(&mut consumer, &[(&a, 21), (&b, 21)]);
+        let expected = BTreeMap::from([(a, vec![20]), (b, vec![20])]);
+        assert_eq!(read, expected, "{strategy}");
+        consumer.start([(c.clone(), 20)]).expect("it is still ours");
+        assert_eq!(read_each_to(&mut consumer, &[(&c, 21)])[&c], [20], "{strategy}");
+    }
+}
+
+/// Waiting must not cost anything while nothing happens.
+#[test]
+fn idle_polls_wait() {
+    let broker = broker(&[("t", 1)]);
+    let mut consumer = alone(broker.bootstrap_servers());
+    let partition = TopicPartition::new("t", 0);
+    consumer.start([(partition.clone(), 0)]).expect("it is in no group");
+    // The end of the empty partition is told once.
+    read_to(&mut consumer, 0).expect("it is there");
+    let nap = Duration::from_millis(1_500);
+    let begun = Instant::now();
+    assert!(matches!(consumer.poll(nap), Ok(Polled::Idle)));
+    assert!(begun.elapsed() >= nap);
+}

@@ -1,0 +1,124 @@
+//! Events as they are in Kafka, byte for byte, against the embedded broker.
+
+mod support;
+mod wire;
+
+use std::time::Duration;
+
+use evidence::TimestampType;
+use kafka::{Consumer, FailureKind, Polled, TopicPartition};
+use support::{Kept, alone, broker, read_all, read_to};
+use wire::Record;
+
+fn kept(offset: i64, timestamp_type: TimestampType, record: &Record) -> Kept {
+    let record = record.clone();
+    Kept {
+        offset,
+        timestamp: record.timestamp,
+        timestamp_type,
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    }
+}
+
+/// What is read of a partition that holds one batch of these records.
+fn round_trip(kind: TimestampType, records: &[Record]) -> Vec<Kept> {
+    let broker = broker(&[("t", 1)]);
+    let bootstrap = broker.bootstrap_servers();
+    wire::produce(bootstrap, "t", 0, &wire::batch(kind, records));
+    let end = i64::try_from(records.len()).expect("few");
+    read_all(bootstrap, "t", 0, end)
+}
+
+/// A consumer of a partition that holds these batches.
+fn consumer_of(batches: &[&[u8]]) -> (kafka::EmbeddedBroker, Consumer, TopicPartition) {
+    let broker = broker(&[("t", 1)]);
+    for batch in batches {
+        wire::produce(broker.bootstrap_servers(), "t", 0, batch);
+    }
+    let partition = TopicPartition::new("t", 0);
+    let mut consumer = alone(broker.bootstrap_servers());
+    let started = consumer.start([(partition.clone(), 0)]);
+    started.expect("it is in no group");
+    (broker, consumer, partition)
+}
+
+#[test]
+fn peculiar_records_arrive_as_they_are() {
+    let records = wire::peculiar_records();
+    let read = round_trip(TimestampType::Create, &records);
+    let expected: Vec<_> =
+        (0..).zip(&records).map(|(offset, record)| kept(offset, TimestampType::Create, record)).collect();
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn a_broker_s_timestamp_is_told_from_a_producer_s() {
+    let record = Record { timestamp: 1_700_000_000_000, ..Record::default() };
+    let read = round_trip(TimestampType::LogAppend, std::slice::from_ref(&record));
+    assert_eq!(read, [kept(0, TimestampType::LogAppend, &record)]);
+}
+
+/// librdkafka hands header names over as C strings. What is behind a NUL cannot be seen, so names that differ only
+/// there look the same.
+#[test]
+fn a_header_name_ends_at_a_nul() {
+    let value = Some(b"v\0w".to_vec());
+    let record = |name: &[u8]| Record { headers: vec![(name.to_vec(), value.clone())], ..Record::default() };
+    let records = [record(b"na\0me"), record(b"na\0other"), record(b"\0")];
+    let read = round_trip(TimestampType::Create, &records);
+    let headers: Vec<_> = read.iter().map(|kept| kept.headers[0].clone()).collect();
+    let cut = (b"na".to_vec(), value.clone());
+    assert_eq!(headers, [cut.clone(), cut, (Vec::new(), value)]);
+}
+
+#[test]
+fn a_hundred_thousand_headers_arrive() {
+    let header = |i: u32| {
+        let value = (i % 3 != 0).then(|| i.to_be_bytes().to_vec());
+        (i.to_string().into_bytes(), value)
+    };
+    let many = Record { headers: (0..100_000).map(header).collect(), ..Record::default() };
+    let one = Record { headers: vec![header(7)], ..Record::default() };
+    let records = [many, one, Record::default()];
+    let read = round_trip(TimestampType::Create, &records);
+    for (read, record) in read.iter().zip(&records) {
+        // Not assert_eq, which would print them.
+        assert!(read.headers == record.headers, "at {}", read.offset);
+    }
+    assert_eq!(read.len(), records.len());
+}
+
+#[test]
+fn headers_that_cannot_be_parsed_stop_the_partition() {
+    let plain = Record { value: Some(b"v".to_vec()), ..Record::default() };
+    let good = wire::batch(TimestampType::Create, std::slice::from_ref(&plain));
+    let bad = wire::batch_with_broken_headers(&plain);
+    let (_broker, mut consumer, partition) = consumer_of(&[&good, &bad, &good]);
+    let failure = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
+    let found = (failure.kind, failure.offset);
+    assert_eq!(found, (FailureKind::Unreadable, Some(1)), "{failure}");
+    // What follows is there, but not handed out, and the position stays before the event.
+    let polled = consumer.poll(Duration::from_millis(200));
+    assert!(matches!(polled, Ok(Polled::Idle)), "{polled:?}");
+    assert_eq!(consumer.position(&partition), Some(1));
+}
+
+#[test]
+fn damage_on_the_way_stops_the_partition() {
+    let record = Record { value: Some(b"value".to_vec()), ..Record::default() };
+    let good = wire::batch(TimestampType::Create, &[record]);
+    let mut damaged = good.clone();
+    // In the value: parsed, it would be an event like any other.
+    *damaged.iter_mut().rev().nth(2).expect("it is longer") ^= 1;
+    let (_broker, mut consumer, partition) = consumer_of(&[&good, &damaged, &good]);
+    for _ in 0..2 {
+        let failure = read_to(&mut consumer, 3).expect_err("offset 1 is damaged");
+        assert_eq!(failure.kind, FailureKind::Unreadable, "{failure}");
+        assert_eq!(consumer.position(&partition), Some(1));
+        // It is damaged where it lies, so a second time does not help.
+        let started = consumer.start([(partition.clone(), 1)]);
+        started.expect("it is in no group");
+    }
+}
