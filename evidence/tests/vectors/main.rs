@@ -6,8 +6,12 @@
 //! the way, so that a vector cannot silently record a mistake.
 
 mod batches;
+mod chain;
 mod events;
+mod fixture;
 mod form;
+mod notes;
+mod statements;
 mod trees;
 
 use std::path::Path;
@@ -49,4 +53,29 @@ fn trees() {
 #[test]
 fn tiles() {
     check("tiles.json", &trees::tile_vectors());
+}
+
+#[test]
+fn keys() {
+    check("keys.json", &notes::key_vectors());
+}
+
+#[test]
+fn notes() {
+    check("notes.json", &notes::note_vectors());
+}
+
+#[test]
+fn statements() {
+    check("statements.json", &statements::vectors());
+}
+
+#[test]
+fn entries() {
+    check("entries.json", &statements::entry_vectors());
+}
+
+#[test]
+fn chain() {
+    check("chain.json", &chain::vectors());
 }

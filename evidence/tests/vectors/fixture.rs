@@ -1,0 +1,88 @@
+//! The keys and the ledger that the vectors are made of. The seeds are of no secrecy at all.
+
+use evidence::statement::LedgerId;
+use evidence::{Algorithm, Hash, Note, Partition, SignedStatement, SigningKey, Statement, StreamId, sha256};
+
+/// The origin of the ledger of the vectors.
+pub(crate) const ORIGIN: &str = "example.com/audit";
+
+/// A key whose seed is 32 times the same byte.
+pub(crate) fn key(name: &str, algorithm: Algorithm, seed: u8) -> SigningKey {
+    SigningKey::from_seed(name, algorithm, &[seed; 32]).expect("a valid name")
+}
+
+/// All keys of the vectors.
+pub(crate) struct KeyRing {
+    pub(crate) operator: SigningKey,
+    pub(crate) log: SigningKey,
+    pub(crate) ingest_a: SigningKey,
+    pub(crate) ingest_b: SigningKey,
+    pub(crate) anchor: SigningKey,
+    pub(crate) operator_2: SigningKey,
+    pub(crate) witness_1: SigningKey,
+    pub(crate) witness_2: SigningKey,
+    pub(crate) witness_3: SigningKey,
+    pub(crate) stranger: SigningKey,
+}
+
+impl KeyRing {
+    pub(crate) fn new() -> Self {
+        let (plain, cosigning) = (Algorithm::Ed25519, Algorithm::Cosignature);
+        Self {
+            operator: key("operator", plain, 1),
+            log: key(ORIGIN, plain, 2),
+            ingest_a: key("ingest-a", plain, 3),
+            ingest_b: key("ingest-b", plain, 4),
+            anchor: key("anchor", cosigning, 5),
+            operator_2: key("operator-2", plain, 6),
+            witness_1: key("example.net/w1", cosigning, 7),
+            witness_2: key("example.net/w2", cosigning, 8),
+            witness_3: key("example.org/w3", cosigning, 9),
+            stranger: key("stranger", plain, 10),
+        }
+    }
+
+    /// Each key with its seed byte.
+    pub(crate) fn all(&self) -> [(&SigningKey, u8); 10] {
+        [
+            (&self.operator, 1),
+            (&self.log, 2),
+            (&self.ingest_a, 3),
+            (&self.ingest_b, 4),
+            (&self.anchor, 5),
+            (&self.operator_2, 6),
+            (&self.witness_1, 7),
+            (&self.witness_2, 8),
+            (&self.witness_3, 9),
+            (&self.stranger, 10),
+        ]
+    }
+}
+
+/// The ledger of the vectors, given the hash of its genesis.
+pub(crate) fn ledger(genesis: Hash) -> LedgerId {
+    LedgerId { origin: ORIGIN.into(), genesis }
+}
+
+pub(crate) fn stream(topic: &str, number: u32, epoch: u64) -> StreamId {
+    Partition { cluster: "lkc-7".into(), topic: topic.into(), number }.stream(epoch)
+}
+
+/// A text signed as it is, well formed or not.
+pub(crate) fn signed_text(text: &str, keys: &[&SigningKey]) -> Vec<u8> {
+    let mut note = Note::unsigned(text.to_owned()).expect("lines");
+    keys.iter().for_each(|key| note.sign(key));
+    note.sort_signatures();
+    note.to_bytes()
+}
+
+pub(crate) fn genesis(keys: &KeyRing) -> SignedStatement {
+    let genesis = evidence::statement::Genesis {
+        origin: ORIGIN.into(),
+        nonce: sha256(b"nonce"),
+        operator: keys.operator.verifier_key().clone(),
+        log: keys.log.verifier_key().clone(),
+        continues: None,
+    };
+    SignedStatement::sign(Statement::Genesis(genesis), &[&keys.operator, &keys.log])
+}
