@@ -8,18 +8,20 @@ use std::sync::Arc;
 use evidence::chain::{Keys, Refusal};
 use evidence::statement::LedgerId;
 use evidence::{Hash, SignedStatement, SigningKey};
-use service::Component;
+use service::{Component, Shutdown};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::Clock;
 use crate::chain::verify_ahead;
+use crate::changes::Changes;
+use crate::signer::Verdict;
 use crate::store::{Store, StoreError, StoredEntry};
-use crate::{Changes, Clock, Verdict};
 
 /// Requests that wait. With the limit on bodies being read (see `http`) this bounds the memory that a database that is
 /// away can cost.
 const QUEUE_REQUESTS_MAX: usize = 1024;
 
-/// Hands statements to the worker; clones share its queue. When the last is dropped, the worker ends after what waits.
+/// Hands statements to the worker; clones share its queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Appender {
     queue: mpsc::Sender<Request>,
@@ -75,6 +77,8 @@ pub(crate) struct Parts {
     /// What the signer makes of the database.
     pub(crate) verdict: watch::Receiver<Verdict>,
     pub(crate) health: Component,
+    /// Ends the worker, after what waits.
+    pub(crate) stop: Shutdown,
 }
 
 impl Appender {

@@ -70,9 +70,8 @@ impl Chain {
         let stored = |row: &StreamRow| Stored { number: row.number, last_summary: row.last_summary };
         let numbers = streams.iter().map(|row| (row.head.id.clone(), stored(row))).collect();
         let heads_of_streams = streams.into_iter().map(|row| row.head);
-        let state =
-            State::resume(&ledger.origin, ledger.genesis, &key_entries, heads_of_streams, heads, position)
-                .map_err(|refusal| StoreError::damaged(format!("the stored keys are no chain: {refusal}: run fsck")))?;
+        let state = State::resume(&ledger.origin, ledger.genesis, &key_entries, heads_of_streams, heads, position)
+            .map_err(|refusal| StoreError::damaged(format!("the stored keys are no chain: {refusal}: run fsck")))?;
         let tree = load_tree(store, position.next_seq).await?;
         Ok(Self { state, tree, streams: numbers })
     }

@@ -1,16 +1,37 @@
 //! Appends signed statements to the chain, signs checkpoints, serves and publishes the log.
+//!
+//! A statement's way: [`http`](self) reads it and verifies its signatures; the appender's queue takes it; the worker
+//! locks the ledger, lets `evidence::chain::State` decide, and commits what waits as one transaction of the [`store`].
+//! The signer reads the chain back and signs its head; the publisher sends every entry to Kafka. Committers that share
+//! a PostgreSQL know nothing of each other.
 
 mod appender;
 mod chain;
 mod changes;
+mod config;
+mod fsck;
+mod http;
+mod publisher;
 mod replay;
+mod run;
 mod signer;
 pub mod store;
+mod watcher;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use changes::Changes;
-use signer::Verdict;
+pub use config::{Config, DatabaseUrl, Ledger};
+pub use fsck::{Report, fsck};
+pub use run::{Surroundings, run};
 
 /// Milliseconds since 1970 by the clock of this machine.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The clock of the operating system.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    })
+}

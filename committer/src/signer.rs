@@ -83,7 +83,9 @@ impl From<Fault> for Trouble {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Store(error) => Self::Store(error),
-            bad @ Fault::Bad { .. } => Self::Unsound(format!("the database does not hold a valid chain: {bad}: run fsck")),
+            bad @ Fault::Bad { .. } => {
+                Self::Unsound(format!("the database does not hold a valid chain: {bad}: run fsck"))
+            }
         }
     }
 }

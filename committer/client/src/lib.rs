@@ -12,6 +12,6 @@ mod types;
 pub use client::{Client, Error};
 pub use tiles::TilesError;
 pub use types::{
-    Accepted, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys, Status, Stopped,
-    StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,
+    Accepted, Commitment, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys, Status,
+    Stopped, StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,
 };

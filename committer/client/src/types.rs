@@ -205,6 +205,46 @@ pub struct Status {
     pub published_size: Option<u64>,
 }
 
+/// The value of a record in the topic of commitments. Its key is `topic/partition`, or the kind where there is no
+/// stream. Fields that an entry does not have are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commitment {
+    /// The entry's number. Records may repeat; the first of each seq come in order.
+    #[serde(with = "decimal")]
+    pub seq: u64,
+    /// The ledger's origin.
+    pub ledger: String,
+    /// The statement's kind: genesis, key, summary, gap, epoch or heads.
+    pub kind: String,
+    /// Kafka cluster id, or `-`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Topic name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Partition number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// Epoch of the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
+    pub epoch: Option<u64>,
+    /// First offset covered.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
+    pub first: Option<u64>,
+    /// Offset after the last one covered.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
+    pub next: Option<u64>,
+    /// How many events a summary stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
+    pub events: Option<u64>,
+    /// Base64 RFC 6962 leaf hash of `entry`.
+    pub leaf_hash: String,
+    /// The entry's time in milliseconds since 1970, as a decimal string.
+    pub time: String,
+    /// The exact text of the entry.
+    pub entry: String,
+}
+
 /// The body of every answer that is not a 200.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorView {

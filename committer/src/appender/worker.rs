@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::group::Group;
 use super::{Outcome, Parts, Reply, Request, Undecided};
-use crate::Verdict;
 use crate::chain::{self, Chain};
+use crate::signer::Verdict;
 use crate::store::{Append, Begun, StoreError, StoreErrorKind, Transaction};
 
 /// Statements in one transaction, give or take a request: enough to spread the cost of an fsync thin, few enough that
@@ -64,7 +64,7 @@ impl Worker {
         Self { parts, requests, keys, chain: None, confirmed: None, trouble: None, clock_behind: false }
     }
 
-    /// Runs until no [`super::Appender`] is left and all that waited is answered.
+    /// Runs until told to stop and all that waited is answered.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Some(requests) = self.next_group().await {
             let (work, replies): (Vec<_>, Vec<_>) = requests.into_iter().map(Request::split).unzip();
@@ -92,7 +92,15 @@ impl Worker {
 
     /// Waits for a request and takes those that wait with it.
     async fn next_group(&mut self) -> Option<Vec<Request>> {
-        let mut group = vec![self.requests.recv().await?];
+        let first = tokio::select! {
+            biased;
+            first = self.requests.recv() => first,
+            () = self.parts.stop.cancelled() => {
+                self.requests.close();
+                self.requests.recv().await
+            }
+        };
+        let mut group = vec![first?];
         let mut statements = group[0].len();
         while statements < GROUP_STATEMENTS_MAX
             && let Ok(request) = self.requests.try_recv()
@@ -169,7 +177,11 @@ impl Worker {
     fn warn_of_clock(&mut self, now_ms: i64, newest_ms: i64) {
         let behind = now_ms < newest_ms;
         if behind && !self.clock_behind {
-            tracing::warn!(now_ms, newest_ms, "the database's clock went back: new entries get the newest entry's time");
+            tracing::warn!(
+                now_ms,
+                newest_ms,
+                "the database's clock went back: new entries get the newest entry's time"
+            );
         }
         self.clock_behind = behind;
     }

@@ -1,0 +1,76 @@
+//! Answers that are not a 200, and the content types of those that are.
+
+use axum::Json;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use committer_client::{ErrorView, code};
+
+use crate::appender::Undecided;
+use crate::store::StoreError;
+
+pub(super) const TEXT: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+pub(super) const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
+
+/// When clients are told to come back.
+const RETRY_AFTER_S: &str = "1";
+
+/// An answer that is not a 200.
+pub(crate) struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl ToString) -> Self {
+        Self { status, code, message: message.to_string() }
+    }
+
+    pub(super) fn bad_request(message: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code::BAD_REQUEST, message)
+    }
+
+    pub(super) fn too_large(message: impl ToString) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, code::TOO_LARGE, message)
+    }
+
+    pub(super) fn not_found(what: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code::NOT_FOUND, what)
+    }
+
+    pub(super) fn busy(message: impl ToString) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code::UNAVAILABLE, message)
+    }
+
+    pub(super) fn unavailable(message: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, message)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let view = Json(ErrorView { code: self.code.to_owned(), message: self.message });
+        match self.code {
+            code::UNAVAILABLE => (self.status, [(header::RETRY_AFTER, RETRY_AFTER_S)], view).into_response(),
+            _ => (self.status, view).into_response(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if !error.is_transient() {
+            tracing::error!("{error}");
+        }
+        Self::unavailable(error)
+    }
+}
+
+impl From<Undecided> for Failure {
+    fn from(undecided: Undecided) -> Self {
+        match undecided {
+            Undecided::Busy => Self::busy(undecided),
+            Undecided::Unavailable(_) => Self::unavailable(undecided),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `GET /v1/...`.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::rejection::QueryRejection;
+use axum::response::{IntoResponse, Response};
+use committer_client::{
+    CoveringQuery, Cursor, CursorQuery, EntryView, Heads, HeadsQuery, Keys, Status, StreamEntries, StreamEntriesQuery,
+    caps,
+};
+use evidence::statement::heads_root;
+use evidence::{Partition, Statement, StreamId, text as formats};
+
+use super::Opened;
+use super::answer::{Failure, TEXT};
+use crate::chain::parse;
+use crate::store::{Store, StoreError, StoredEntry};
+
+type Query<T> = Result<axum::extract::Query<T>, QueryRejection>;
+
+pub(super) async fn cursors(opened: Opened, query: Query<CursorQuery>) -> Result<Json<Cursor>, Failure> {
+    let CursorQuery { cluster, topic, partition } = fields(query)?;
+    cursor(&*opened.store, &Partition { cluster, topic, number: partition }).await.map(Json)
+}
+
+/// Where a partition stands, with the texts that say so.
+pub(super) async fn cursor(store: &dyn Store, partition: &Partition) -> Result<Cursor, Failure> {
+    let Some(stream) = store.open_stream(partition).await? else { return Ok(Cursor::default()) };
+    let head = stream.head;
+    let statement = statement_text(store, head.seq).await?;
+    let last_summary = match stream.last_summary {
+        Some(seq) if seq == head.seq => Some(statement.clone()),
+        Some(seq) => Some(statement_text(store, seq).await?),
+        None => None,
+    };
+    Ok(Cursor {
+        epoch: head.id.epoch,
+        start: head.start,
+        next: head.next,
+        topic_id: head.topic_id,
+        statement: Some(statement),
+        seq: Some(head.seq),
+        last_summary,
+    })
+}
+
+/// The note of the statement in an entry that a stream's row names.
+async fn statement_text(store: &dyn Store, seq: u64) -> Result<String, Failure> {
+    let entries = store.entries(seq..seq + 1).await?;
+    let stored =
+        entries.first().ok_or_else(|| StoreError::damaged(format!("entry {seq} is absent and a stream names it")))?;
+    text(parse(stored)?.statement.to_bytes())
+}
+
+pub(super) async fn keys(opened: Opened) -> Result<Json<Keys>, Failure> {
+    let entries = opened.store.key_entries().await?;
+    let entries = entries.into_iter().map(|stored| text(stored.bytes)).collect::<Result<_, _>>()?;
+    Ok(Json(Keys { entries }))
+}
+
+pub(super) async fn entry(opened: Opened, Path(seq): Path<String>) -> Result<Response, Failure> {
+    let seq = formats::parse_u63(&seq).ok_or_else(|| Failure::bad_request(format!("{seq:?} is not a seq")))?;
+    let entries = opened.store.entries(seq..seq.saturating_add(1).min(formats::U63_MAX)).await?;
+    one_entry(entries.into_iter().next(), || format!("there is no entry {seq} yet"))
+}
+
+pub(super) async fn covering_entry(opened: Opened, query: Query<CoveringQuery>) -> Result<Response, Failure> {
+    let CoveringQuery { cluster, topic, partition, epoch, offset } = fields(query)?;
+    let stream = stream(cluster, topic, partition, epoch)?;
+    let covering = opened.store.covering_entry(&stream, u63("offset", offset)?).await?;
+    one_entry(covering, || format!("{stream}: no entry covers offset {offset}"))
+}
+
+fn one_entry(entry: Option<StoredEntry>, absent: impl Fn() -> String) -> Result<Response, Failure> {
+    let entry = entry.ok_or_else(|| Failure::not_found(absent()))?;
+    Ok((TEXT, entry.bytes).into_response())
+}
+
+pub(super) async fn stream_entries(
+    opened: Opened,
+    query: Query<StreamEntriesQuery>,
+) -> Result<Json<StreamEntries>, Failure> {
+    let StreamEntriesQuery { cluster, topic, partition, epoch, from, limit } = fields(query)?;
+    if !(1..=caps::STREAM_ENTRIES).contains(&limit) {
+        return Err(Failure::bad_request(format!("`limit` is 1 to {}, not {limit}", caps::STREAM_ENTRIES)));
+    }
+    let stream = stream(cluster, topic, partition, epoch)?;
+    let entries = opened.store.stream_entries(&stream, u63("from", from)?, limit).await?;
+    let view = |stored: StoredEntry| Ok(EntryView { seq: stored.seq, entry: text(stored.bytes)? });
+    let entries = entries.into_iter().map(view).collect::<Result<_, Failure>>()?;
+    Ok(Json(StreamEntries { entries }))
+}
+
+pub(super) async fn heads(opened: Opened, query: Query<HeadsQuery>) -> Result<Json<Heads>, Failure> {
+    let size = fields(query)?.size.min(formats::U63_MAX);
+    let none = || Failure::not_found(format!("there is no heads entry among the first {size} entries"));
+    let stored = opened.store.heads_entry(size).await?.ok_or_else(none)?;
+    let lines = opened.store.heads_lines(stored.seq).await?;
+    // Whoever gets lines that do not belong to the root takes it for tampering: look here, where the reason is.
+    match parse(&stored)?.statement.statement() {
+        Statement::Heads(heads) if heads.root == heads_root(lines.iter().cloned()) => {}
+        _ => return Err(StoreError::damaged(format!("entry {}: its lines are not those stored", stored.seq)).into()),
+    }
+    let mut lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    lines.sort_unstable();
+    Ok(Json(Heads { seq: stored.seq, entry: text(stored.bytes)?, lines }))
+}
+
+pub(super) async fn status(opened: Opened) -> Result<Json<Status>, Failure> {
+    let position = opened.store.position().await?;
+    let checkpoint = opened.store.checkpoint().await?;
+    Ok(Json(Status {
+        origin: opened.ledger.origin,
+        genesis: opened.ledger.genesis.to_string(),
+        size: position.map_or(0, |p| p.next_seq),
+        checkpoint_size: checkpoint.map_or(0, |c| c.head.size),
+        published_size: opened.store.published().await?,
+    }))
+}
+
+/// Stored bytes as the text that they are.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|e| StoreError::damaged(format!("an entry is not text: {e}: run fsck")).into())
+}
+
+fn fields<T>(query: Query<T>) -> Result<T, Failure> {
+    query.map(|axum::extract::Query(fields)| fields).map_err(|rejection| Failure::bad_request(rejection.body_text()))
+}
+
+fn stream(cluster: String, topic: String, partition: u32, epoch: u64) -> Result<StreamId, Failure> {
+    Ok(StreamId { partition: Partition { cluster, topic, number: partition }, epoch: u63("epoch", epoch)? })
+}
+
+/// Numbers above it are in no chain.
+fn u63(name: &str, number: u64) -> Result<u64, Failure> {
+    if number > formats::U63_MAX {
+        return Err(Failure::bad_request(format!("`{name}` is {} at most, not {number}", formats::U63_MAX)));
+    }
+    Ok(number)
+}

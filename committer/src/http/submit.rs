@@ -1,0 +1,145 @@
+//! `POST /v1/statements`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use committer_client::{Accepted, Stopped, SubmitRequest, SubmitResponse, caps, code};
+use evidence::{Error, Partition, SignedStatement, StreamId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answer::Failure;
+use super::{Opened, reads};
+use crate::appender::{Appender, Candidate};
+
+/// Bytes of submissions being read or waiting, in KiB, all requests together.
+const BODIES_KIB_MAX: usize = 64 * 1024;
+
+/// How long a client may take to send its statements.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Room for bodies of submissions.
+#[derive(Clone)]
+pub(super) struct Bodies(Arc<Semaphore>);
+
+impl Bodies {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_KIB_MAX)))
+    }
+
+    /// Takes the room that a body needs by its announced length, or the most that one may take.
+    fn take_room(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Failure> {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length: usize = length.unwrap_or(caps::SUBMIT_BODY_BYTES);
+        if length > caps::SUBMIT_BODY_BYTES {
+            return Err(body_too_large());
+        }
+        let kib = u32::try_from(length / 1024 + 1).map_err(Failure::too_large)?;
+        Arc::clone(&self.0).try_acquire_many_owned(kib).map_err(|_| Failure::busy("too many submissions are waiting"))
+    }
+}
+
+/// What was read of a submission.
+struct Read {
+    candidates: Vec<Candidate>,
+    /// The streams of the candidates, in step with them.
+    streams: Vec<Option<StreamId>>,
+    /// The first statement that is none.
+    stopped: Option<Stopped>,
+}
+
+pub(super) async fn statements(
+    State(bodies): State<Bodies>,
+    opened: Opened,
+    request: Request,
+) -> Result<Json<SubmitResponse>, Failure> {
+    // Held until the answer, as the statements are in memory until then.
+    let _room = bodies.take_room(request.headers())?;
+    let body = read_body(request).await?;
+    let appender = opened.appender.clone();
+    // Some 50 microseconds a statement, mostly signatures: not on a thread that serves other requests.
+    let read = tokio::task::spawn_blocking(move || read(&appender, &body)).await;
+    let Read { candidates, streams, mut stopped } = read.expect("reading statements does not panic")?;
+
+    let mut accepted = Vec::new();
+    if !candidates.is_empty() {
+        let outcome = opened.appender.append(candidates).await?;
+        for entry in outcome.accepted {
+            accepted.push(Accepted { seq: entry.seq, entry: reads::text(entry.bytes)? });
+        }
+        if let Some(refusal) = outcome.refused {
+            let (code, message) = (refusal.code().to_owned(), refusal.to_string());
+            stopped = Some(Stopped { index: accepted.len(), code, message });
+        }
+    }
+    // Of the last statement that was looked at and is one.
+    let last = accepted.len().min(streams.len().saturating_sub(1));
+    let cursor = match streams.get(last) {
+        Some(Some(stream)) => Some(cursor(&opened, &stream.partition).await?),
+        _ => None,
+    };
+    Ok(Json(SubmitResponse { accepted, stopped, cursor }))
+}
+
+async fn cursor(opened: &Opened, partition: &Partition) -> Result<committer_client::Cursor, Failure> {
+    reads::cursor(&*opened.store, partition).await
+}
+
+async fn read_body(request: Request) -> Result<Bytes, Failure> {
+    let body = tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await;
+    let body = body.map_err(|_| {
+        let message = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
+        Failure::new(StatusCode::REQUEST_TIMEOUT, code::UNAVAILABLE, message)
+    })?;
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
+        _ => Failure::bad_request(rejection.body_text()),
+    })
+}
+
+fn body_too_large() -> Failure {
+    Failure::too_large(format!("a submission has {} bytes at most", caps::SUBMIT_BODY_BYTES))
+}
+
+/// Parses the statements, up to the first that is none, and verifies their signatures ahead.
+fn read(appender: &Appender, body: &[u8]) -> Result<Read, Failure> {
+    let request: SubmitRequest = serde_json::from_slice(body).map_err(Failure::bad_request)?;
+    match request.statements.len() {
+        0 => return Err(Failure::bad_request("there are no statements")),
+        n if n > caps::STATEMENTS => {
+            return Err(Failure::too_large(format!("{n} statements, the most is {}", caps::STATEMENTS)));
+        }
+        _ => {}
+    }
+    let mut read = Read { candidates: Vec::new(), streams: Vec::new(), stopped: None };
+    for (index, text) in request.statements.iter().enumerate() {
+        match parse(text) {
+            Ok(statement) => {
+                read.streams.push(statement.statement().stream().cloned());
+                read.candidates.push(appender.prepare(statement));
+            }
+            Err((code, message)) => {
+                read.stopped = Some(Stopped { index, code: code.to_owned(), message });
+                break;
+            }
+        }
+    }
+    Ok(read)
+}
+
+fn parse(text: &str) -> Result<SignedStatement, (&'static str, String)> {
+    if text.len() > caps::STATEMENT_BYTES {
+        let message = format!("{} bytes, a statement has {} at most", text.len(), caps::STATEMENT_BYTES);
+        return Err((code::TOO_LARGE, message));
+    }
+    SignedStatement::parse(text.as_bytes()).map_err(|error| {
+        let code = match error {
+            Error::Unsupported { .. } => code::UNSUPPORTED,
+            Error::Malformed { .. } => code::MALFORMED,
+        };
+        (code, error.to_string())
+    })
+}

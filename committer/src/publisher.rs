@@ -1,0 +1,212 @@
+//! Publishes every entry to the topic of commitments, in seq order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use committer_client::Commitment;
+use evidence::{Entry, Statement};
+use kafka::{Producer, Properties, Record};
+use service::{Backoff, Component, Shutdown};
+use tokio::sync::watch;
+
+use crate::chain::parse;
+use crate::store::{Lease, Store, StoreError};
+
+/// Entries between two recordings of how far publishing got: after a crash at most so many are repeated.
+const CHUNK: u64 = 500;
+
+/// How often a broker that does not answer is reported, and `stop` looked at while it does not.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a committer that is not the publisher looks whether it may become it.
+const LEASE_EVERY: Duration = Duration::from_secs(5);
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// What publishing needs.
+pub(crate) struct Publisher {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) properties: Properties,
+    pub(crate) topic: Arc<str>,
+    pub(crate) health: Component,
+}
+
+/// Why publishing stopped for now.
+#[derive(Debug, thiserror::Error)]
+enum Pause {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    #[error("another committer publishes now")]
+    LeaseLost,
+}
+
+/// A record to be: its key, and the value that is the same bytes however often it is published.
+struct Message {
+    key: String,
+    value: Vec<u8>,
+}
+
+impl Publisher {
+    /// Publishes until `stop`; whatever goes wrong is tried again.
+    ///
+    /// # Errors
+    /// When librdkafka does not accept the properties.
+    pub(crate) async fn run(self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> anyhow::Result<()> {
+        Producer::new(&self.properties).context("publishing to Kafka")?;
+        let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
+        let mut trouble = None;
+        while !stop.is_cancelled() {
+            let lease = match self.store.publisher_lease().await {
+                Ok(Some(lease)) => lease,
+                Ok(None) => {
+                    self.health.ready();
+                    pause(LEASE_EVERY, &stop).await;
+                    continue;
+                }
+                Err(error) => {
+                    self.report(&mut trouble, error.into());
+                    backoff.wait(&stop).await;
+                    continue;
+                }
+            };
+            if let Err(reason) = self.publish(lease, &mut changes, &stop, &mut backoff, &mut trouble).await {
+                self.report(&mut trouble, reason);
+                backoff.wait(&stop).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes as the one publisher, with a producer of its own. Returns at `stop`.
+    async fn publish(
+        &self,
+        mut lease: Box<dyn Lease>,
+        changes: &mut watch::Receiver<u64>,
+        stop: &Shutdown,
+        backoff: &mut Backoff,
+        trouble: &mut Option<String>,
+    ) -> Result<(), Pause> {
+        let producer = Arc::new(Producer::new(&self.properties)?);
+        let mut published = self.store.published().await?.unwrap_or(0);
+        while !stop.is_cancelled() {
+            changes.mark_unchanged();
+            if !lease.is_held().await {
+                return Err(Pause::LeaseLost);
+            }
+            let entries = self.store.entries(published..published + CHUNK).await?;
+            if entries.is_empty() {
+                wait_for_more(changes, stop).await;
+                continue;
+            }
+            let end = published + entries.len() as u64;
+            let messages = entries.iter().map(|stored| parse(stored).map(|entry| message(&entry)));
+            let messages = messages.collect::<Result<Vec<_>, _>>()?;
+            if !self.deliver(&producer, messages, stop).await? {
+                return Ok(());
+            }
+            self.store.set_published(end).await?;
+            published = end;
+            metrics::gauge!("streamseal_committer_published_size").set(published as f64);
+            backoff.reset();
+            if trouble.take().is_some() {
+                tracing::info!("publishing again");
+            }
+            self.health.ready();
+        }
+        Ok(())
+    }
+
+    /// Sends records and waits until all are acknowledged, however long that takes; `false` at `stop`.
+    async fn deliver(
+        &self,
+        producer: &Arc<Producer>,
+        messages: Vec<Message>,
+        stop: &Shutdown,
+    ) -> Result<bool, kafka::Error> {
+        let (producer, topic, stop) = (Arc::clone(producer), Arc::clone(&self.topic), stop.clone());
+        let health = self.health.clone();
+        let send = move || {
+            let keep_on = || {
+                health.not_ready("Kafka does not acknowledge the records for the topic of commitments");
+                !stop.is_cancelled()
+            };
+            for Message { key, value } in &messages {
+                let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
+                let record = Record { topic: &topic, key, value, ..Record::default() };
+                while !producer.send(&record, PATIENCE)? {
+                    if !keep_on() {
+                        return Ok(false);
+                    }
+                }
+            }
+            while !producer.flush(PATIENCE)? {
+                if !keep_on() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        tokio::task::spawn_blocking(send).await.expect("sending does not panic")
+    }
+
+    fn report(&self, trouble: &mut Option<String>, reason: Pause) {
+        let message = reason.to_string();
+        if trouble.as_ref() != Some(&message) {
+            tracing::warn!("not publishing: {message}");
+        }
+        self.health.not_ready(message.clone());
+        *trouble = Some(message);
+    }
+}
+
+/// The view of an entry that the topic carries.
+fn message(entry: &Entry) -> Message {
+    let statement = entry.statement.statement();
+    let stream = statement.stream();
+    let advance = statement.advance();
+    let commitment = Commitment {
+        seq: entry.seq,
+        ledger: match statement {
+            Statement::Genesis(genesis) => genesis.origin.clone(),
+            other => other.ledger().map(|ledger| ledger.origin.clone()).unwrap_or_default(),
+        },
+        kind: statement.kind().to_owned(),
+        cluster: stream.map(|s| s.partition.cluster.clone()),
+        topic: stream.map(|s| s.partition.topic.clone()),
+        partition: stream.map(|s| s.partition.number),
+        epoch: stream.map(|s| s.epoch),
+        first: advance.map(|a| a.first),
+        next: advance.map(|a| a.next),
+        events: match statement {
+            Statement::Summary(summary) => Some(summary.events),
+            _ => None,
+        },
+        leaf_hash: entry.leaf_hash().to_string(),
+        time: entry.time.to_string(),
+        entry: String::from_utf8(entry.to_bytes()).expect("an entry is text"),
+    };
+    let key = match stream {
+        Some(stream) => format!("{}/{}", stream.partition.topic, stream.partition.number),
+        None => statement.kind().to_owned(),
+    };
+    Message { key, value: serde_json::to_vec(&commitment).expect("strings and numbers are JSON") }
+}
+
+async fn pause(duration: Duration, stop: &Shutdown) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(duration) => {}
+    }
+}
+
+/// Returns when something changed, at `stop`, or when it is time to look at the lease.
+async fn wait_for_more(changes: &mut watch::Receiver<u64>, stop: &Shutdown) {
+    tokio::select! {
+        _ = changes.changed() => {}
+        () = pause(LEASE_EVERY, stop) => {}
+    }
+}
