@@ -1,11 +1,20 @@
-//! The configuration file: one section for each service, and what they share.
+//! The configuration file: a section for each service, and what they share.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use evidence::statement::Genesis;
+use evidence::{SignedStatement, Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// The configuration of a command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigFile {
+    /// The configuration file (docs/configuration.md)
+    #[arg(long = "config", value_name = "FILE", default_value = "streamseal.toml")]
+    pub path: PathBuf,
+}
 
 /// A configuration file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -14,14 +23,92 @@ pub struct Config {
     /// The ledger that everything here belongs to.
     pub ledger: Ledger,
     /// Properties of librdkafka, by their own names, in quotes: `"ssl.ca.location" = "/etc/ssl/ca.pem"`. Without
-    /// `"bootstrap.servers"`, `streamseal up` starts the in-process broker. Properties that the guarantees rest on
-    /// (such as `isolation.level`) cannot be changed.
+    /// `"bootstrap.servers"`, `streamseal up` starts the in-process broker. A property that the guarantees rest on, such
+    /// as `isolation.level`, cannot be changed.
     #[serde(default)]
     pub kafka: kafka::Properties,
-    /// The ingest-consumer: what is sealed, and how.
+    /// What is sealed, and how. For `streamseal ingest` and `streamseal up`.
     pub ingest: Option<ingest_consumer::Config>,
-    /// The committer: where the chain lives.
+    /// Where the chain lives. For `streamseal committer` and `streamseal up`.
     pub committer: Option<committer::Config>,
-    /// The anchor: where checkpoints are published.
+    /// Where checkpoints are published. For `streamseal anchor` and `streamseal up`.
     pub anchor: Option<anchor::Config>,
+}
+
+/// The ledger, and the statements that it begins with.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// The log's origin, as the genesis has it.
+    pub origin: String,
+    /// File with the signed genesis statement.
+    pub genesis: PathBuf,
+    /// Files with the first key statements, in their order. The committer appends genesis and grants to an empty
+    /// ledger; later keys come by `streamseal key grant`.
+    #[serde(default)]
+    pub grants: Vec<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Reads the file; paths in it become relative to its folder.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let mut config: Config = service::config::load(&self.path)?;
+        config.resolve(self.path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+}
+
+impl Config {
+    fn resolve(&mut self, folder: &Path) {
+        for path in std::iter::once(&mut self.ledger.genesis).chain(&mut self.ledger.grants) {
+            *path = folder.join(&*path);
+        }
+        if let Some(ingest) = &mut self.ingest {
+            ingest.resolve(folder);
+        }
+        if let Some(committer) = &mut self.committer {
+            committer.resolve(folder);
+        }
+        if let Some(anchor) = &mut self.anchor {
+            anchor.resolve(folder);
+        }
+    }
+
+    /// The address of the committer, as one of the services that talk to it has it.
+    pub fn committer_url(&self) -> anyhow::Result<String> {
+        let ingest = self.ingest.as_ref().map(|ingest| &ingest.committer);
+        let anchor = self.anchor.as_ref().map(|anchor| &anchor.committer);
+        ingest.or(anchor).cloned().context("ingest.committer or anchor.committer: wants the committer's address")
+    }
+
+    /// The repository and branch that anchors are read from: the one given, or the anchor's own.
+    pub fn anchors(&self, given: Option<&Path>) -> anyhow::Result<(PathBuf, String)> {
+        let anchor = self.anchor.as_ref();
+        let branch = anchor.map_or_else(|| "anchors".to_owned(), |anchor| anchor.branch.clone());
+        let repository = given.or(anchor.map(|anchor| anchor.repository.as_path()));
+        let repository = repository.context("--git: wants a repository, as the configuration has no [anchor]")?;
+        Ok((repository.to_owned(), branch))
+    }
+}
+
+impl Ledger {
+    /// The genesis statement.
+    pub fn read_genesis(&self) -> anyhow::Result<SignedStatement> {
+        let statement = read_statement(&self.genesis).context("ledger.genesis")?;
+        let Statement::Genesis(Genesis { origin, .. }) = statement.statement() else {
+            anyhow::bail!("ledger.genesis: {} holds another statement", self.genesis.display());
+        };
+        ensure!(*origin == self.origin, "ledger.origin: wants {origin:?}, as {} says", self.genesis.display());
+        Ok(statement)
+    }
+
+    /// The key statements that follow the genesis, in their order.
+    pub fn read_grants(&self) -> anyhow::Result<Vec<SignedStatement>> {
+        self.grants.iter().map(|path| read_statement(path).context("ledger.grants")).collect()
+    }
+}
+
+fn read_statement(path: &Path) -> anyhow::Result<SignedStatement> {
+    let bytes = keystore::read_capped(path, evidence::statement::STATEMENT_BYTES_MAX)?;
+    SignedStatement::parse(&bytes).with_context(|| path.display().to_string())
 }

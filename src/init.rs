@@ -1,11 +1,14 @@
 //! `streamseal init`: a new ledger with its keys, genesis, grants, trust file and configuration.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use evidence::statement::{Action, Genesis, KeyStatement, LedgerId, Role, TopicPattern};
 use evidence::{Algorithm, Hash, SignedStatement, SigningKey, Statement, VerifierKey, text};
+
+use crate::output;
 
 /// Makes a new ledger: keys, genesis, first grants, trust file and a configuration to start from
 #[derive(Debug, clap::Args)]
@@ -43,28 +46,77 @@ struct Keys {
     anchor: SigningKey,
 }
 
+/// What a new ledger is made of.
+pub struct Settings<'a> {
+    pub origin: &'a str,
+    pub topics: &'a [String],
+    pub scope: &'a [TopicPattern],
+    pub bootstrap_servers: Option<&'a str>,
+    pub database: &'a str,
+    pub remotes: &'a [String],
+    pub addresses: Addresses,
+}
+
+/// Where the services listen.
+#[derive(Clone, Copy)]
+pub struct Addresses {
+    pub committer: SocketAddr,
+    pub ingest: SocketAddr,
+    pub anchor: SocketAddr,
+}
+
 /// Writes the folder; nothing in an existing one is touched.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(text::is_name(&args.origin), "--origin {:?}: printable ASCII without space and +", args.origin);
     ensure!(args.port <= u16::MAX - 2, "--port {}: two ports above it are needed too", args.port);
-    let scope: Vec<TopicPattern> =
-        args.scope.iter().map(|s| s.parse()).collect::<Result<_, _>>().context("--scope")?;
-    let dir = &args.dir;
+    let scope: Vec<TopicPattern> = args.scope.iter().map(|s| s.parse()).collect::<Result<_, _>>().context("--scope")?;
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let settings = Settings {
+        origin: &args.origin,
+        topics: &args.topics,
+        scope: &scope,
+        bootstrap_servers: args.bootstrap_servers.as_deref(),
+        database: args.database.as_deref().unwrap_or("sqlite:chain.db"),
+        remotes: if args.remotes.is_empty() { &["anchors.git".to_owned()] } else { &args.remotes },
+        addresses: Addresses {
+            committer: local(args.port),
+            ingest: local(args.port + 1),
+            anchor: local(args.port + 2),
+        },
+    };
+    write_ledger(&args.dir, &settings)?;
+    let dir = args.dir.display();
+    for (path, what) in [
+        ("streamseal.toml", "the configuration: look through it"),
+        ("genesis.note", "the ledger's first statement; public"),
+        ("grants/", "the grants of the ingest and the anchor key; public"),
+        ("trust", "the trust file: give it to your auditors, by a way of their choice"),
+        ("keys/", "each key belongs to one service alone; keep operator.key offline"),
+    ] {
+        output::line(format_args!("{dir}/{path}: {what}"));
+    }
+    output::line(format_args!("\nNext: streamseal up --config {dir}/streamseal.toml"));
+    Ok(())
+}
+
+/// Makes keys, genesis and grants, and writes them with trust file and configuration.
+pub fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Result<()> {
+    let origin = settings.origin;
+    ensure!(text::is_name(origin), "the origin {origin:?} wants printable ASCII without space and +");
     if dir.exists() && dir.read_dir().with_context(|| dir.display().to_string())?.next().is_some() {
         bail!("{} is not empty: a ledger is never written over another", dir.display());
     }
-    for folder in [dir.clone(), dir.join("keys"), dir.join("grants")] {
+    for folder in [dir.to_owned(), dir.join("keys"), dir.join("grants")] {
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
-    let keys = Keys::generate(&args.origin)?;
+    let keys = Keys::generate(origin)?;
     keys.write(&dir.join("keys"))?;
 
-    let genesis = keys.genesis(&args.origin)?;
-    let ledger = LedgerId { origin: args.origin.clone(), genesis: genesis.hash() };
+    let genesis = keys.genesis(origin)?;
+    let ledger = LedgerId { origin: origin.to_owned(), genesis: genesis.hash() };
     write(&dir.join("genesis.note"), &genesis.to_bytes())?;
     let mut prev = genesis.hash();
     for (file, role, key, topics) in [
-        ("0001-ingest.note", Role::Ingest, keys.ingest.verifier_key(), scope),
+        ("0001-ingest.note", Role::Ingest, keys.ingest.verifier_key(), settings.scope.to_vec()),
         ("0002-anchor.note", Role::Anchor, keys.anchor.verifier_key(), Vec::new()),
     ] {
         let grant = keys.grant(&ledger, role, key.clone(), topics, prev);
@@ -72,8 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         write(&dir.join("grants").join(file), &grant.to_bytes())?;
     }
     write(&dir.join("trust"), trust_file(&ledger, &keys).as_bytes())?;
-    write(&dir.join("streamseal.toml"), configuration(args).as_bytes())?;
-    Ok(())
+    write(&dir.join("streamseal.toml"), configuration(settings).as_bytes())
 }
 
 impl Keys {
@@ -150,35 +201,46 @@ fn trust_file(ledger: &LedgerId, keys: &Keys) -> String {
 }
 
 /// A configuration with what must be set; everything else has a default (docs/configuration.md).
-fn configuration(args: &Args) -> String {
+fn configuration(settings: &Settings<'_>) -> String {
+    let Settings { origin, topics, bootstrap_servers, database, remotes, addresses, .. } = settings;
+    let Addresses { committer, ingest, anchor } = addresses;
     let quoted = |s: &str| toml::Value::String(s.to_owned()).to_string();
-    let list = |items: &[String]| format!("[{}]", items.iter().map(|s| quoted(s)).collect::<Vec<_>>().join(", "));
-    let mut out = String::from("# Every field is described in docs/configuration.md. Paths are relative to this file.\n\n");
-    let database = args.database.clone().unwrap_or_else(|| "sqlite:chain.db".to_owned());
-    let remotes = if args.remotes.is_empty() { vec!["anchors.git".to_owned()] } else { args.remotes.clone() };
-    let _ = write!(
-        out,
-        "[ledger]\norigin = {}\ngenesis = \"genesis.note\"\ngrants = [\"grants/0001-ingest.note\", \"grants/0002-anchor.note\"]\n\n",
-        quoted(&args.origin)
+    let topics = topics.iter().map(|topic| quoted(topic)).collect::<Vec<_>>().join(", ");
+    let bootstrap_servers = match bootstrap_servers {
+        Some(servers) => format!("[kafka]\n\"bootstrap.servers\" = {}", quoted(servers)),
+        None => "# Without \"bootstrap.servers\", `streamseal up` starts the in-process broker.\n[kafka]".to_owned(),
+    };
+    let mut out = format!(
+        r#"# docs/configuration.md describes every field. Relative paths are relative to this file.
+
+[ledger]
+origin = {}
+genesis = "genesis.note"
+grants = ["grants/0001-ingest.note", "grants/0002-anchor.note"]
+
+{bootstrap_servers}
+
+[ingest]
+topics = [{topics}]
+key = "keys/ingest.key"
+committer = "http://{committer}"
+listen = "{ingest}"
+
+[committer]
+database = {}
+log_key = "keys/log.key"
+listen = "{committer}"
+
+[anchor]
+key = "keys/anchor.key"
+committer = "http://{committer}"
+repository = "anchor.git"
+listen = "{anchor}"
+"#,
+        quoted(origin),
+        quoted(database),
     );
-    match &args.bootstrap_servers {
-        Some(servers) => {
-            let _ = write!(out, "[kafka]\n\"bootstrap.servers\" = {}\n\n", quoted(servers));
-        }
-        None => out.push_str("# Without \"bootstrap.servers\", `streamseal up` starts the in-process broker.\n[kafka]\n\n"),
-    }
-    let _ = write!(
-        out,
-        "[ingest]\ntopics = {}\nkey = \"keys/ingest.key\"\ncommitter = \"http://127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{}\"\n\n\
-         [committer]\ndatabase = {}\nlog_key = \"keys/log.key\"\nlisten = \"127.0.0.1:{port}\"\n\n\
-         [anchor]\nkey = \"keys/anchor.key\"\ncommitter = \"http://127.0.0.1:{port}\"\nrepository = \"anchor.git\"\nlisten = \"127.0.0.1:{}\"\n",
-        list(&args.topics),
-        args.port + 1,
-        quoted(&database),
-        args.port + 2,
-        port = args.port,
-    );
-    for remote in &remotes {
+    for remote in *remotes {
         let _ = write!(out, "\n[[anchor.remotes]]\nurl = {}\n", quoted(remote));
     }
     out

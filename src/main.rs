@@ -1,2 +1,93 @@
-//! The `streamseal` command.
-fn main() {}
+//! The `streamseal` command: every service, alone or all in one process, and the tools around them.
+
+mod config;
+mod config_reference;
+mod demo;
+mod export;
+mod init;
+mod key;
+mod keygen;
+mod ledger;
+mod operator;
+mod output;
+mod services;
+mod verify_batch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Makes Kafka topics tamper-evident: sealed in batches, chained, anchored in Git, verified offline
+#[derive(Debug, Parser)]
+#[command(name = "streamseal", version, max_term_width = 100)]
+struct Cli {
+    /// Without a command, the demo runs
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Init(init::Args),
+    Up(services::UpArgs),
+    Committer(services::CommitterArgs),
+    Ingest(services::IngestArgs),
+    Anchor(services::AnchorArgs),
+    Export(export::Args),
+    Verify(verifier::cli::Args),
+    VerifyBatch(verify_batch::Args),
+    Keygen(keygen::Args),
+    Key(key::Args),
+    Epoch(operator::EpochArgs),
+    Gap(operator::GapArgs),
+    /// Prints the reference of the configuration file as Markdown
+    ConfigReference,
+}
+
+/// The exit code of a command that could not do its work; verdicts have codes of their own.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    service::logging::init();
+    match run(cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()))) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("streamseal: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Init(args) => init::run(&args).map(|()| 0),
+        Command::Verify(args) => Ok(verifier::cli::run(&args)),
+        Command::Keygen(args) => keygen::run(&args).map(|()| 0),
+        Command::ConfigReference => {
+            config_reference::run();
+            Ok(0)
+        }
+        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run_async(command)),
+    }
+}
+
+async fn run_async(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Demo(args) => demo::run(&args).await?,
+        Command::Up(args) => services::up(&args).await?,
+        Command::Committer(args) => return services::committer(&args).await,
+        Command::Ingest(args) => services::ingest(&args).await?,
+        Command::Anchor(args) => services::anchor(&args).await?,
+        Command::Export(args) => export::run(&args).await?,
+        Command::VerifyBatch(args) => return verify_batch::run(&args).await,
+        Command::Key(args) => key::run(args).await?,
+        Command::Epoch(args) => operator::epoch(&args).await?,
+        Command::Gap(args) => operator::gap(&args).await?,
+        Command::Init(_) | Command::Verify(_) | Command::Keygen(_) | Command::ConfigReference => {
+            unreachable!("needs no runtime and was run without one")
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,237 @@
+//! `streamseal demo`: the whole line in one process, on parts that need nothing installed.
+
+mod feed;
+mod tamper;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Parser as _;
+use committer_client::Client;
+use evidence::statement::{HeadsLine, Statement};
+use evidence::{Entry, SignedCheckpoint};
+use kafka::EmbeddedBroker;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::config::{Config, ConfigFile};
+use crate::init::{self, Addresses, Settings};
+use crate::services::{Listeners, Running};
+use crate::{export, output};
+use feed::Events;
+
+const TOPIC: &str = "orders";
+
+/// How long sealing or anchoring may stand still before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the demo looks at how far things are.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Entries that are shown as they come; more would only scroll.
+const SHOWN_MAX: u64 = 20;
+
+/// Shows the whole line: events are sealed, chained, anchored, exported, verified, and tampering is caught
+///
+/// Needs nothing installed: it uses librdkafka's in-process broker, SQLite and a Git repository in a folder. The broker
+/// keeps events in memory only, and knows neither transactions nor topic ids; everything else is what a real
+/// installation runs.
+#[derive(Debug, Default, clap::Parser)]
+pub struct Args {
+    /// Seal the lines of this file, an event each, - for standard input, instead of made-up orders
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// How many made-up orders to seal
+    #[arg(long, value_name = "N", conflicts_with = "input")]
+    events: Option<u64>,
+    /// Folder to work in, which must not exist or be empty; a new one in the system's temporary folder by default
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Keep everything running afterwards, for kcat, curl and your own events
+    #[arg(long)]
+    stay: bool,
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// When something does not work, or a verdict is not the one that it must be.
+pub async fn run(args: &Args) -> anyhow::Result<()> {
+    let events = Events::read(args.input.as_deref(), args.events)?;
+    let dir = folder(args.dir.as_deref())?;
+    let broker = EmbeddedBroker::start()?;
+    broker.create_topic(TOPIC, events.partitions())?;
+    let (config, listeners) = prepare(&dir, &broker).await?;
+    let client = Client::new(&config.committer_url()?)?;
+    let mut running = Running::start(config.clone(), listeners)?;
+    let shown = tokio::select! {
+        shown = show(&config, &client, &events, &dir) => shown,
+        ended = running.failed() => ended.and_then(|()| bail!("a service ended by itself")),
+    };
+    if shown.is_ok() {
+        next_steps(&dir, &config, args.stay);
+        if args.stay {
+            return running.until_signal().await;
+        }
+    }
+    shown.and(running.stop().await)
+}
+
+fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match given {
+        Some(dir) => Ok(dir.to_owned()),
+        None => Ok(std::env::temp_dir().join(format!("streamseal-demo-{}", std::process::id()))),
+    }
+}
+
+/// A new ledger in the folder, and listeners on free ports for its services.
+async fn prepare(dir: &Path, broker: &EmbeddedBroker) -> anyhow::Result<(Config, Listeners)> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let listeners = Listeners { committer: bind().await?, ingest: bind().await?, anchor: bind().await? };
+    let settings = Settings {
+        origin: "example.com/demo",
+        topics: &[TOPIC.to_owned()],
+        scope: &["*".parse()?],
+        bootstrap_servers: Some(broker.bootstrap_servers()),
+        database: "sqlite:chain.db",
+        remotes: &["anchors.git".to_owned()],
+        addresses: Addresses {
+            committer: listeners.committer.local_addr()?,
+            ingest: listeners.ingest.local_addr()?,
+            anchor: listeners.anchor.local_addr()?,
+        },
+    };
+    init::write_ledger(dir, &settings)?;
+    let mut config = ConfigFile { path: dir.join("streamseal.toml") }.load()?;
+    // A demo is watched: heads and anchors come every second and not every minute.
+    if let (Some(committer), Some(anchor)) = (&mut config.committer, &mut config.anchor) {
+        committer.heads_s = std::num::NonZeroU32::MIN;
+        anchor.interval_s = 1;
+    }
+    Ok((config, listeners))
+}
+
+/// Everything that is shown, from the first event to the two verdicts.
+async fn show(config: &Config, client: &Client, events: &Events, dir: &Path) -> anyhow::Result<()> {
+    step(1, format_args!("a new ledger in {}", dir.display()));
+    step(2, format_args!("produce {} to topic {TOPIC}, {} partitions", events.describe(), events.partitions()));
+    let entries = tokio::spawn(show_entries(client.clone()));
+    let produced = events.produce(config, client, TOPIC).await?;
+    step(3, format_args!("sealed: {produced} events; waiting for the anchor"));
+    let anchored = wait_until_anchored(config, client, produced).await?;
+    entries.abort();
+    let head = anchored.checkpoint();
+    let anchors = dir.join("anchors.git");
+    step(4, format_args!("anchored in {}: {} entries, root {}", anchors.display(), head.size, head.root));
+
+    let bundle = dir.join("bundle");
+    let arguments = ["export".as_ref(), "--config".as_ref(), dir.join("streamseal.toml").as_os_str(), bundle.as_os_str()]
+        .map(ToOwned::to_owned);
+    let found = export::export(&export::Command::try_parse_from(arguments)?.args, config).await?;
+    step(5, format_args!("exported {} events of {} batches to {}", found.events, found.batches, bundle.display()));
+
+    step(6, format_args!("verify, with nothing but the bundle, the Git repository and the trust file:"));
+    let code = verify(dir, &bundle)?;
+    ensure!(code == 0, "the verdict must be proven (0), but is {code}");
+
+    let copy = dir.join("bundle-tampered");
+    let place = tamper::copy_with_one_byte_changed(&bundle, &copy)?;
+    step(7, format_args!("change one byte of a copy ({place}) and verify again:"));
+    let code = verify(dir, &copy)?;
+    ensure!(code == 1, "the verdict must be tampered (1), but is {code}");
+    Ok(())
+}
+
+fn verify(dir: &Path, bundle: &Path) -> anyhow::Result<u8> {
+    let (trust, anchors) = (dir.join("trust"), dir.join("anchors.git"));
+    let arguments = ["verify".as_ref(), "--trust".as_ref(), trust.as_os_str(), "--git".as_ref(), anchors.as_os_str()];
+    let arguments = arguments.into_iter().chain(["--bundle".as_ref(), bundle.as_os_str()]);
+    Ok(verifier::cli::run(&verifier::cli::Command::try_parse_from(arguments)?.args))
+}
+
+/// Prints entries as they are appended, until aborted.
+async fn show_entries(client: Client) {
+    let mut next = 0;
+    while next < SHOWN_MAX {
+        match client.entry(next).await {
+            Ok(Some(text)) => {
+                show_entry(&text);
+                next += 1;
+            }
+            Ok(None) | Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+    output::line("   ...");
+}
+
+fn show_entry(text: &str) {
+    let Ok(entry) = Entry::parse(text.as_bytes()) else { return };
+    let seq = entry.seq;
+    match entry.statement.statement() {
+        Statement::Summary(s) => output::line(format_args!(
+            "   entry {seq}: summary of {}, offsets {} to {}, {} events, root {}",
+            s.stream.partition.topic.clone() + "/" + &s.stream.partition.number.to_string(),
+            s.first,
+            s.next - 1,
+            s.events,
+            s.root
+        )),
+        Statement::Heads(heads) => output::line(format_args!("   entry {seq}: heads of {} streams", heads.streams)),
+        Statement::Key(key) => output::line(format_args!("   entry {seq}: grant of {} key {}", key.role, key.key.name())),
+        other => output::line(format_args!("   entry {seq}: {}", other.kind())),
+    }
+}
+
+/// Waits for an anchor of a head under which the heads statement accounts for everything produced.
+async fn wait_until_anchored(config: &Config, client: &Client, produced: u64) -> anyhow::Result<SignedCheckpoint> {
+    let (repository, branch) = config.anchors(None)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // The anchor makes its repository when it first has something to commit.
+        if let Ok(Some(note)) = anchor::newest_checkpoint(&repository, &branch, &config.ledger.origin) {
+            let checkpoint = SignedCheckpoint::parse(&note).context("the anchor's checkpoint")?;
+            if stated(client, checkpoint.checkpoint().size).await? == produced {
+                return Ok(checkpoint);
+            }
+        }
+        ensure!(Instant::now() < deadline, "nothing was anchored for {} s", PATIENCE.as_secs());
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How many offsets the newest heads statement below `size` accounts for.
+async fn stated(client: &Client, size: u64) -> anyhow::Result<u64> {
+    let Some(heads) = client.heads(size).await? else { return Ok(0) };
+    let mut offsets = 0;
+    for line in heads.lines {
+        offsets += line.parse::<HeadsLine>()?.next;
+    }
+    Ok(offsets)
+}
+
+fn step(number: u32, what: std::fmt::Arguments<'_>) {
+    output::line(format_args!("\n{number}. {what}"));
+}
+
+fn next_steps(dir: &Path, config: &Config, stay: bool) {
+    let dir = dir.display();
+    output::line("\nTry next:");
+    output::line(format_args!("  cat {dir}/genesis.note"));
+    output::line(format_args!("  git -C {dir}/anchors.git log --stat anchors"));
+    output::line(format_args!("  streamseal verify --trust {dir}/trust --git {dir}/anchors.git --bundle {dir}/bundle --json"));
+    if !stay {
+        output::line("  streamseal demo --stay               keeps everything running, for kcat and curl");
+        output::line("  streamseal demo --input FILE         seals your own lines");
+        output::line("  streamseal init --help               a ledger on your own Kafka and PostgreSQL");
+        return;
+    }
+    let servers = config.kafka.get(crate::services::BOOTSTRAP_SERVERS).unwrap_or_default();
+    let committer = config.committer_url().unwrap_or_default();
+    output::line(format_args!("  kcat -b {servers} -C -t commitments -e | head -1"));
+    output::line(format_args!("  echo hello | kcat -b {servers} -P -t {TOPIC}"));
+    output::line(format_args!("  curl {committer}/checkpoint"));
+    output::line(format_args!("  curl {committer}/v1/entries/3"));
+    output::line(format_args!("  streamseal verify-batch --config {dir}/streamseal.toml {TOPIC}/0@0"));
+    output::line("Ctrl-C ends it.");
+}

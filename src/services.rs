@@ -1,0 +1,245 @@
+//! The services: each alone, or all in one process.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use evidence::{Statement, VerifierKey};
+use indicatif::ProgressBar;
+use kafka::{EmbeddedBroker, Properties};
+use service::Shutdown;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, ConfigFile};
+use crate::output;
+
+/// The librdkafka property without which `up` starts the in-process broker.
+pub const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
+
+/// Runs ingest-consumer, committer and anchor in one process
+#[derive(Debug, clap::Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Runs the ingest-consumer: batches, hashes, signs and submits events
+#[derive(Debug, clap::Args)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Runs the committer: appends to the chain, signs checkpoints, serves and publishes the log
+#[derive(Debug, clap::Args)]
+pub struct CommitterArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(subcommand)]
+    command: Option<CommitterCommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum CommitterCommand {
+    /// Hashes and applies the whole database again and names the first entry that does not fit
+    Fsck,
+}
+
+/// Runs the anchor: cosigns checkpoints and publishes them in Git
+#[derive(Debug, clap::Args)]
+pub struct AnchorArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Listeners of all services.
+pub struct Listeners {
+    pub committer: TcpListener,
+    pub ingest: TcpListener,
+    pub anchor: TcpListener,
+}
+
+/// Services that run in this process; ends them when dropped.
+pub struct Running {
+    tasks: JoinSet<anyhow::Result<()>>,
+    shutdown: Shutdown,
+}
+
+/// `streamseal up`
+pub async fn up(args: &UpArgs) -> anyhow::Result<()> {
+    let mut config = args.config.load()?;
+    let broker = start_broker_if_none(&mut config)?;
+    if let Some(broker) = &broker {
+        output::line(format_args!(
+            "in-process broker at {}: keeps nothing over a restart, and 5 MiB of each partition",
+            broker.bootstrap_servers()
+        ));
+    }
+    let listeners = Listeners {
+        committer: listen(section(&config.committer, "committer")?.listen).await?,
+        ingest: listen(section(&config.ingest, "ingest")?.listen).await?,
+        anchor: listen(section(&config.anchor, "anchor")?.listen).await?,
+    };
+    let running = Running::start(config, listeners)?;
+    running.until_signal().await
+}
+
+/// `streamseal ingest`
+pub async fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let listener = listen(section(&config.ingest, "ingest")?.listen).await?;
+    let mut running = Running::new();
+    running.ingest(&config, listener)?;
+    running.until_signal().await
+}
+
+/// `streamseal committer`; the exit code of `fsck` is 1 when something does not fit.
+pub async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
+    let config = args.config.load()?;
+    if let Some(CommitterCommand::Fsck) = args.command {
+        return fsck(&config).await;
+    }
+    let listener = listen(section(&config.committer, "committer")?.listen).await?;
+    let mut running = Running::new();
+    running.committer(&config, listener)?;
+    running.until_signal().await.map(|()| 0)
+}
+
+/// `streamseal anchor`
+pub async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let listener = listen(section(&config.anchor, "anchor")?.listen).await?;
+    let mut running = Running::new();
+    running.anchor(&config, listener)?;
+    running.until_signal().await
+}
+
+/// Starts the in-process broker when the configuration names no other.
+pub fn start_broker_if_none(config: &mut Config) -> anyhow::Result<Option<EmbeddedBroker>> {
+    if config.kafka.get(BOOTSTRAP_SERVERS).is_some() {
+        return Ok(None);
+    }
+    let broker = EmbeddedBroker::start()?;
+    config.kafka = Properties::new([(BOOTSTRAP_SERVERS, broker.bootstrap_servers())])?;
+    Ok(Some(broker))
+}
+
+impl Running {
+    fn new() -> Self {
+        Self { tasks: JoinSet::new(), shutdown: Shutdown::new() }
+    }
+
+    /// Starts all services.
+    pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Self> {
+        let mut running = Self::new();
+        running.committer(&config, listeners.committer)?;
+        running.ingest(&config, listeners.ingest)?;
+        running.anchor(&config, listeners.anchor)?;
+        Ok(running)
+    }
+
+    /// Runs until the process is told to end, or a service cannot go on: then the others end too.
+    pub async fn until_signal(mut self) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            signal = signal() => signal,
+            ended = self.failed() => ended,
+        };
+        let stopped = self.stop().await;
+        ended.and(stopped)
+    }
+
+    /// Returns when a service ends, which none does by itself unless it cannot go on.
+    pub async fn failed(&mut self) -> anyhow::Result<()> {
+        match self.tasks.join_next().await {
+            Some(ended) => ended.context("a service panicked")?,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends all services and waits for them.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            result = result.and(ended.context("a service panicked").and_then(|ended| ended));
+        }
+        result
+    }
+
+    fn committer(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
+        let section = section(&config.committer, "committer")?.clone();
+        let surroundings = committer::Surroundings {
+            ledger: ledger(config)?,
+            kafka: config.kafka.get(BOOTSTRAP_SERVERS).map(|_| config.kafka.clone()),
+            clock: committer::system_clock(),
+            listener,
+            shutdown: self.shutdown.clone(),
+        };
+        self.tasks.spawn(async move { committer::run(section, surroundings).await.context("committer") });
+        Ok(())
+    }
+
+    fn ingest(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
+        let section = section(&config.ingest, "ingest")?.clone();
+        let genesis = config.ledger.read_genesis()?;
+        let (kafka, shutdown) = (config.kafka.clone(), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            ingest_consumer::run(section, genesis, kafka, listener, shutdown).await.context("ingest")
+        });
+        Ok(())
+    }
+
+    fn anchor(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
+        let section = section(&config.anchor, "anchor")?.clone();
+        let (log, shutdown) = (log_key(config)?, self.shutdown.clone());
+        self.tasks.spawn(async move { anchor::run(section, log, listener, shutdown).await.context("anchor") });
+        Ok(())
+    }
+}
+
+async fn fsck(config: &Config) -> anyhow::Result<u8> {
+    let ledger = ledger(config)?;
+    let database = &section(&config.committer, "committer")?.database;
+    let store = committer::store::open(&database.0, ledger.id()).await?;
+    let progress = ProgressBar::no_length();
+    let report = committer::fsck(&*store, ledger.id(), |checked, of| {
+        progress.set_length(of);
+        progress.set_position(checked);
+    })
+    .await?;
+    progress.finish_and_clear();
+    output::line(&report);
+    Ok(if report.is_sound() { 0 } else { 1 })
+}
+
+fn ledger(config: &Config) -> anyhow::Result<committer::Ledger> {
+    committer::Ledger::new(config.ledger.read_genesis()?, config.ledger.read_grants()?).context("ledger")
+}
+
+/// The log key that the genesis names.
+pub fn log_key(config: &Config) -> anyhow::Result<VerifierKey> {
+    match config.ledger.read_genesis()?.statement() {
+        Statement::Genesis(genesis) => Ok(genesis.log.clone()),
+        _ => bail!("ledger.genesis: {} holds another statement", config.ledger.genesis.display()),
+    }
+}
+
+fn section<'a, T>(section: &'a Option<T>, name: &str) -> anyhow::Result<&'a T> {
+    section.as_ref().with_context(|| format!("the configuration has no section [{name}]"))
+}
+
+/// Listens on an address of the configuration.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listen on {address}: choose another `listen`"))
+}
+
+/// SIGINT or SIGTERM.
+async fn signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
