@@ -31,11 +31,11 @@ deny:
 
 # Write the golden vectors anew; a test compares them
 vectors:
-    cargo run --locked --package evidence --example vectors
+    UPDATE_VECTORS=1 cargo test --locked --package evidence --test vectors
 
 # Write docs/configuration.md anew; a test compares it
 config-reference:
-    cargo run --locked --package streamseal --example config-reference
+    cargo run --locked -- config-reference > docs/configuration.md
 
 # All that is generated
 generate: vectors config-reference

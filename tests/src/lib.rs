@@ -9,6 +9,7 @@
 
 mod cache;
 mod git;
+mod http;
 mod kafka;
 mod kcat;
 mod network;
@@ -21,6 +22,7 @@ mod user;
 mod wait;
 
 pub use git::{BareRepository, GitHttp, GitSsh, git};
+pub use http::http_get;
 pub use kafka::Kafka;
 pub use kcat::Kcat;
 pub use network::without_network;
