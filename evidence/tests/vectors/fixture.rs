@@ -1,7 +1,13 @@
 //! The keys and the ledger that the vectors are made of. The seeds are of no secrecy at all.
 
+use std::ops::Range;
+
 use evidence::statement::LedgerId;
-use evidence::{Algorithm, Hash, Note, Partition, SignedStatement, SigningKey, Statement, StreamId, sha256};
+use evidence::tree::{self, CompactRange, Node};
+use evidence::{
+    Algorithm, Checkpoint, Hash, Note, Partition, SignedCheckpoint, SignedStatement, SigningKey, Statement, StreamId,
+    sha256,
+};
 
 /// The origin of the ledger of the vectors.
 pub(crate) const ORIGIN: &str = "example.com/audit";
@@ -85,4 +91,35 @@ pub(crate) fn genesis(keys: &KeyRing) -> SignedStatement {
         continues: None,
     };
     SignedStatement::sign(Statement::Genesis(genesis), &[&keys.operator, &keys.log])
+}
+
+/// The leaves that trees are tested with: entry `i` is `i` as eight big-endian bytes.
+pub(crate) fn entry_leaves(count: u64) -> Vec<Hash> {
+    (0..count).map(|i| tree::leaf_hash(&i.to_be_bytes())).collect()
+}
+
+/// The hash over the leaves of a subtree.
+pub(crate) fn root(leaves: &[Hash], range: Range<u64>) -> Hash {
+    let mut compact = CompactRange::starting_at(0);
+    for leaf in &leaves[range.start as usize..range.end as usize] {
+        compact.push_leaf(*leaf);
+    }
+    compact.root()
+}
+
+/// The hashes of a proof from the subtrees that fold into each.
+pub(crate) fn path(leaves: &[Hash], groups: Vec<Vec<Node>>) -> Vec<Hash> {
+    let range = |group: &[Node]| group[0].range().start..group[group.len() - 1].range().end;
+    groups.iter().map(|group| root(leaves, range(group))).collect()
+}
+
+/// The head of the tree of numbered entries at this size, as in trees.json.
+pub(crate) fn head(size: u64) -> Checkpoint {
+    Checkpoint { origin: ORIGIN.into(), size, root: root(&entry_leaves(size), 0..size) }
+}
+
+pub(crate) fn checkpoint(size: u64, ring: &KeyRing, cosigned: &[(&SigningKey, u64)]) -> SignedCheckpoint {
+    let mut signed = SignedCheckpoint::sign(head(size), &ring.log);
+    cosigned.iter().for_each(|(witness, time)| signed.cosign(witness, *time));
+    signed
 }

@@ -91,3 +91,8 @@ pub(crate) fn numbered_leaves(count: u64) -> Vec<Hash> {
 pub(crate) fn tree_sizes() -> impl Iterator<Item = u64> {
     (0..=130).chain((8..=12).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]))
 }
+
+/// The bytes of an object that is text.
+pub(crate) fn as_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("text")
+}

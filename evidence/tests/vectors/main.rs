@@ -7,10 +7,13 @@
 
 mod batches;
 mod chain;
+mod checkpoints;
 mod events;
 mod fixture;
 mod form;
 mod notes;
+mod policies;
+mod proofs;
 mod statements;
 mod trees;
 
@@ -78,4 +81,24 @@ fn entries() {
 #[test]
 fn chain() {
     check("chain.json", &chain::vectors());
+}
+
+#[test]
+fn checkpoints() {
+    check("checkpoints.json", &checkpoints::vectors());
+}
+
+#[test]
+fn policies() {
+    check("policies.json", &policies::vectors());
+}
+
+#[test]
+fn proofs() {
+    check("proofs.json", &proofs::proof_vectors());
+}
+
+#[test]
+fn witness() {
+    check("witness.json", &proofs::witness_vectors());
 }

@@ -1,13 +1,12 @@
 //! The SHA-256 tree: roots, inclusion and consistency proofs, tiles and entry bundles.
 
-use std::ops::Range;
-
 use evidence::tile::{Tile, decode_entries, encode_entries};
-use evidence::tree::{self, CompactRange, Node};
+use evidence::tree;
 use evidence::{Hash, sha256};
 use serde::Serialize;
 
 use crate::batches::{Claim, Inclusion, RefusedInclusion, Root, bad_claims, inclusion_cases, tree_code};
+use crate::fixture::{entry_leaves, path, root};
 use crate::form::{Hex, Refused, Text, code, texts, tree_sizes};
 
 #[derive(Serialize)]
@@ -77,26 +76,6 @@ pub(crate) fn vectors() -> Vectors {
         consistency: consistency.iter().map(Consistency::from).collect(),
         refused_consistency: refused_consistency(&leaves),
     }
-}
-
-/// The leaves that trees are tested with: entry `i` is `i` as eight big-endian bytes.
-fn entry_leaves(count: u64) -> Vec<Hash> {
-    (0..count).map(|i| tree::leaf_hash(&i.to_be_bytes())).collect()
-}
-
-/// The hash over the leaves of a subtree.
-fn root(leaves: &[Hash], range: Range<u64>) -> Hash {
-    let mut compact = CompactRange::starting_at(0);
-    for leaf in &leaves[range.start as usize..range.end as usize] {
-        compact.push_leaf(*leaf);
-    }
-    compact.root()
-}
-
-/// The hashes of a proof from the subtrees that fold into each.
-fn path(leaves: &[Hash], groups: Vec<Vec<Node>>) -> Vec<Hash> {
-    let range = |group: &[Node]| group[0].range().start..group[group.len() - 1].range().end;
-    groups.iter().map(|group| root(leaves, range(group))).collect()
 }
 
 fn claim(leaves: &[Hash], index: u64, size: u64) -> Claim {
