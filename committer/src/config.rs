@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use evidence::chain::State;
@@ -43,6 +43,31 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.split_once(':').map_or("...", |(scheme, _)| scheme))?;
         f.write_str(":...")
+    }
+}
+
+impl Config {
+    /// Makes relative paths relative to `folder`, that of the configuration file.
+    pub fn resolve(&mut self, folder: &Path) {
+        if let Some(path) = &mut self.log_key {
+            *path = folder.join(&*path);
+        }
+        self.database.resolve(folder);
+    }
+}
+
+impl DatabaseUrl {
+    /// The file of an SQLite URL (`sqlite:chain.db`, `sqlite://chain.db`), seen from `folder`.
+    fn resolve(&mut self, folder: &Path) {
+        let Some(rest) = self.0.strip_prefix("sqlite:") else { return };
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (file, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+        if Path::new(file).is_absolute() || file.starts_with(':') {
+            return;
+        }
+        // The file is percent-encoded, as it stands in a URL; the folder is not.
+        let folder = folder.join("").to_string_lossy().replace('%', "%25").replace('?', "%3F");
+        self.0 = format!("sqlite:{folder}{file}{query}");
     }
 }
 
@@ -96,5 +121,31 @@ impl Ledger {
     /// The genesis and the first key statements, in order.
     pub(crate) fn beginning(&self) -> &[SignedStatement] {
         &self.beginning
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_database_is_relative_to_the_configuration() {
+        for (url, resolved) in [
+            ("sqlite:chain.db", "sqlite:/etc/seal 100%25/chain.db"),
+            ("sqlite://data/chain.db?cache=private", "sqlite:/etc/seal 100%25/data/chain.db?cache=private"),
+            ("sqlite:/var/chain.db", "sqlite:/var/chain.db"),
+            ("sqlite:///var/chain.db", "sqlite:///var/chain.db"),
+            ("postgres://seal:secret@db/seal", "postgres://seal:secret@db/seal"),
+        ] {
+            let mut database = DatabaseUrl(url.to_owned());
+            database.resolve(Path::new("/etc/seal 100%"));
+            assert_eq!(database.0, resolved);
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let shown = format!("{:?}", DatabaseUrl("postgres://seal:secret@db/seal".to_owned()));
+        assert_eq!(shown, "postgres:...");
     }
 }

@@ -105,6 +105,9 @@ impl Check<'_> {
         if position != chain.position() {
             self.problems.push(format!("the position says {position:?}, the entries {:?}", chain.position()));
         }
+        if size == 0 {
+            self.problems.push("the chain is empty: not even its genesis is there".to_owned());
+        }
         let counts = self.store.counts().await?;
         if counts.entries != size {
             self.problems.push(format!("{} entries are stored, the chain has {size}", counts.entries));

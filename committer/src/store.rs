@@ -19,10 +19,11 @@ use evidence::tree::Node;
 use evidence::{Hash, Partition, StreamId};
 use keystore::Head;
 
+use postgres::PostgresStore;
+use sqlite::SqliteStore;
+
 pub use error::{StoreError, StoreErrorKind};
-pub use postgres::PostgresStore;
 pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
-pub use sqlite::SqliteStore;
 
 /// The chain of one ledger in a database.
 ///
@@ -164,9 +165,28 @@ pub trait Lease: Send {
 /// [`StoreErrorKind::Refused`] when the database must not be used: a URL that names none, a setting that voids
 /// durability, another genesis under the same origin, tables of a newer version.
 pub async fn open(url: &str, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
+    open_as(url, ledger, IfAbsent::Begin).await
+}
+
+/// As [`open`], for a ledger that is there.
+///
+/// # Errors
+/// As [`open`]; also [`StoreErrorKind::Refused`] when there is no such database or ledger in it.
+pub async fn open_existing(url: &str, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
+    open_as(url, ledger, IfAbsent::Refuse).await
+}
+
+/// What to do about a ledger that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfAbsent {
+    Begin,
+    Refuse,
+}
+
+async fn open_as(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':') {
-        Some(("sqlite", _)) => Ok(Arc::new(SqliteStore::open(url, ledger).await?)),
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, ledger).await?)),
+        Some(("sqlite", _)) => Ok(Arc::new(SqliteStore::open(url, ledger, if_absent).await?)),
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, ledger, if_absent).await?)),
         // The URL is not shown: what looks like none of these may still hold a password.
         _ => Err(StoreError::refused("`database` must begin with sqlite: or postgres:")),
     }

@@ -15,8 +15,8 @@ use sqlx::{Connection, Postgres};
 
 use super::sql::{self, column};
 use super::{
-    Append, Begun, Counts, EntryRow, Lease, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamRow, Transaction,
+    Append, Begun, Counts, EntryRow, IfAbsent, Lease, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint,
+    StoredEntry, StreamRow, Transaction,
 };
 
 const CONNECTIONS_MAX: u32 = 10;
@@ -32,14 +32,14 @@ const ADVISORY_CLASS: i32 = 0x7365_616c;
 
 /// A ledger in a PostgreSQL database.
 #[derive(Debug)]
-pub struct PostgresStore {
+pub(super) struct PostgresStore {
     pool: PgPool,
     ledger: i64,
 }
 
 impl PostgresStore {
     /// See [`super::open`].
-    pub async fn open(url: &str, ledger: &LedgerId) -> Result<Self, StoreError> {
+    pub(super) async fn open(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Self, StoreError> {
         // The error would repeat the URL, with its password.
         let options = PgConnectOptions::from_str(url).map_err(|_| {
             StoreError::refused("`database` is not a URL of the form postgres://user:password@host:port/name")
@@ -51,12 +51,14 @@ impl PostgresStore {
             .map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "no answer to the attempt to connect"))??;
         prepare(&mut connection).await?;
         super::migrations::postgres().run(&mut connection).await?;
-        sqlx::query(sql::NEW_LEDGER)
-            .bind(&ledger.origin)
-            .bind(ledger.genesis.as_bytes().as_slice())
-            .execute(&mut connection)
-            .await?;
-        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_one(&mut connection).await?;
+        if if_absent == IfAbsent::Begin {
+            sqlx::query(sql::NEW_LEDGER)
+                .bind(&ledger.origin)
+                .bind(ledger.genesis.as_bytes().as_slice())
+                .execute(&mut connection)
+                .await?;
+        }
+        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&mut connection).await?;
         let id = sql::ledger(found, ledger)?;
         connection.close().await?;
         let pool = PgPoolOptions::new()

@@ -87,7 +87,9 @@ pub(super) fn hash(column: &[u8]) -> Result<Hash, StoreError> {
 }
 
 /// The id of the ledger that was found, if it is the one that was meant.
-pub(super) fn ledger((id, genesis): (i64, Vec<u8>), meant: &LedgerId) -> Result<i64, StoreError> {
+pub(super) fn ledger(found: Option<(i64, Vec<u8>)>, meant: &LedgerId) -> Result<i64, StoreError> {
+    let absent = || StoreError::refused(format!("it holds no ledger of origin {}", meant.origin));
+    let (id, genesis) = found.ok_or_else(absent)?;
     let found = hash(&genesis)?;
     if found == meant.genesis {
         return Ok(id);

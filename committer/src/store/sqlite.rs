@@ -18,7 +18,7 @@ use sqlx::{Connection, Sqlite};
 
 use super::sql::{self, column};
 use super::{
-    Append, Begun, Counts, EntryRow, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    Append, Begun, Counts, EntryRow, IfAbsent, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
     StreamRow, Transaction,
 };
 
@@ -30,7 +30,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A ledger in an SQLite file.
 #[derive(Debug)]
-pub struct SqliteStore {
+pub(super) struct SqliteStore {
     /// One connection: SQLite has one writer at a time, and this way the tasks of this process wait in line for it.
     writer: SqlitePool,
     readers: SqlitePool,
@@ -40,26 +40,28 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// See [`super::open`]. A file that does not exist is made.
-    pub async fn open(url: &str, ledger: &LedgerId) -> Result<Self, StoreError> {
+    pub(super) async fn open(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Self, StoreError> {
         let refused = |problem: String| StoreError::refused(format!("`database` {url:?}: {problem}"));
         let options = SqliteConnectOptions::from_str(url).map_err(|e| refused(e.to_string()))?;
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(refused("a chain in memory would not outlive the process: name a file".to_owned()));
         }
         let options = options
-            .create_if_missing(true)
+            .create_if_missing(if_absent == IfAbsent::Begin)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let mut connection =
             SqliteConnection::connect_with(&options).await.map_err(|e| refused(format!("cannot be opened: {e}")))?;
         super::migrations::sqlite().run(&mut connection).await?;
-        sqlx::query(sql::NEW_LEDGER)
-            .bind(&ledger.origin)
-            .bind(ledger.genesis.as_bytes().as_slice())
-            .execute(&mut connection)
-            .await?;
-        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_one(&mut connection).await?;
+        if if_absent == IfAbsent::Begin {
+            sqlx::query(sql::NEW_LEDGER)
+                .bind(&ledger.origin)
+                .bind(ledger.genesis.as_bytes().as_slice())
+                .execute(&mut connection)
+                .await?;
+        }
+        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&mut connection).await?;
         let id = sql::ledger(found, ledger)?;
         connection.close().await?;
         let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
