@@ -26,15 +26,17 @@ impl Checkpoint {
         if origin.is_empty() {
             return Err(lines.error("empty origin"));
         }
-        if !is_name(&origin) {
-            return Err(Error::unsupported(OBJECT, format!("origin {origin:?} is not 1 to 255 printable ASCII")));
-        }
         let size = lines.line()?;
         let size = crate::text::parse_u63(size).ok_or_else(|| lines.error(format!("{size:?} is not a tree size")))?;
         let root = lines.line()?;
         let root = root.parse().map_err(|_| lines.error(format!("{root:?} is not a root hash")))?;
         if size == 0 && root != tree::empty_root() {
             return Err(lines.error("the root of size 0 is not that of the empty tree"));
+        }
+        // Only what is a checkpoint in all else can be one that is merely not supported.
+        if !is_name(&origin) {
+            let problem = format!("origin {origin:?} is not 1 to 255 printable ASCII characters without space and `+`");
+            return Err(Error::unsupported(OBJECT, problem));
         }
         if !lines.rest().is_empty() {
             return Err(match lines.line()? {
@@ -190,14 +192,16 @@ mod tests {
 
     #[test]
     fn only_the_log_of_the_origin_signs_it() {
-        let signed = SignedCheckpoint::sign(checkpoint(), &log());
         let mut note = Note::unsigned(checkpoint().encode()).expect("lines");
         let other = SigningKey::from_seed("example.com/other", Algorithm::Ed25519, &[3; 32]).expect("a name");
         note.sign(&other);
         let by_other = SignedCheckpoint::parse(&note.to_bytes()).expect("a checkpoint");
         assert_eq!(by_other.verify(other.verifier_key()), Err(NoteError::Absent("example.com/other".into())));
         let cosigner = SigningKey::from_seed("example.com/audit", Algorithm::Cosignature, &[1; 32]).expect("a name");
-        assert!(signed.verify(cosigner.verifier_key()).is_err());
+        let mut cosigned = SignedCheckpoint::sign(checkpoint(), &log());
+        cosigned.cosign(&cosigner, 1);
+        assert_eq!(cosigned.note().verify(cosigner.verifier_key()), Ok(()));
+        assert!(cosigned.verify(cosigner.verifier_key()).is_err(), "a cosignature is not the log's signature");
     }
 
     #[test]
@@ -212,6 +216,7 @@ mod tests {
         let malformed = |text: String| matches!(Checkpoint::parse(&text), Err(Error::Malformed { .. }));
         assert!(unsupported(format!("{good}extension\n")));
         assert!(unsupported(format!("an origin\n42\n{root}\n")));
+        assert!(malformed(format!("an origin\n042\n{root}\n")));
         assert!(malformed(format!("{good}\n")));
         assert!(malformed(format!("\n42\n{root}\n")));
         for size in ["", "-1", "+42", "042", " 42", "42 ", "0x2a", "9223372036854775808"] {

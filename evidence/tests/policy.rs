@@ -1,6 +1,6 @@
 //! Which signatures make a checkpoint count.
 
-use evidence::policy::{Policy, PolicyError, Verdict};
+use evidence::policy::{POLICY_BYTES_MAX, Policy, PolicyError, Verdict};
 use evidence::tree::leaf_hash;
 use evidence::{Algorithm, Checkpoint, Error, Note, NoteError, SignedCheckpoint, SigningKey};
 
@@ -209,9 +209,19 @@ fn what_the_format_does_not_allow_is_refused() {
         "quorum\u{b}none\n",
         "quorum\u{a0}none\n",
         "\0quorum none\n",
+        "# \u{7}\nquorum none\n",
+        "# \u{7f}\nquorum none\n",
     ] {
         assert!(malformed(lines), "{lines:?}");
     }
+}
+
+#[test]
+fn a_policy_has_64_kib_at_most() {
+    let padded = |bytes: usize| format!("{}quorum none\n", "#\n".repeat(bytes / 2));
+    let longest = POLICY_BYTES_MAX - policy("quorum none\n").encode().len();
+    assert!(parse(&padded(longest)).is_ok());
+    assert!(malformed(&padded(longest + 2)));
 }
 
 #[test]

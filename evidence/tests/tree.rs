@@ -296,6 +296,9 @@ fn a_subtree_is_pushed_only_at_the_end_of_the_range() {
         assert!(range.push(node, hash).is_err(), "{node:?}");
         assert_eq!(range.end(), 8);
     }
+    assert!(matches!(range.extend(7, &[]), Err(TreeError::OutOfRange { .. })), "backwards");
+    assert!(matches!(range.extend(u64::MAX, &[hash; 61]), Err(TreeError::OutOfRange { .. })), "beyond every tree");
+    assert_eq!(range.extend(8, &[]), Ok(()));
     range.push(Node { level: 3, index: 1 }, hash).expect("it follows");
     assert_eq!(range.nodes(), [(Node { level: 4, index: 0 }, node_hash(&hash, &hash))]);
 }

@@ -40,7 +40,6 @@ impl CompactRange {
     /// When there are not as many hashes as [`decompose`] has nodes for the range, or the range is not one of a tree
     /// of at most [`SIZE_MAX`] leaves.
     pub fn resume(range: Range<u64>, hashes: &[Hash]) -> Result<Self, TreeError> {
-        TreeError::check_size(range.end)?;
         let mut resumed = Self::starting_at(range.start);
         resumed.extend(range.end, hashes)?;
         Ok(resumed)
