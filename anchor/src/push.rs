@@ -32,8 +32,10 @@ pub(crate) async fn keep_pushed(
         if reporter.report(standing) {
             backoff.reset();
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                // What was committed is still pushed, once, when the end comes at the same time.
+                biased;
                 changed = tip.changed() => if changed.is_err() { return },
+                () = shutdown.cancelled() => return,
             }
         } else if !backoff.wait(&shutdown).await {
             return;

@@ -1,0 +1,444 @@
+//! A small log over HTTP that can be made to misbehave, and an anchor that looks at it.
+
+#![allow(dead_code)] // Each test program uses some of it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anchor::Config;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use evidence::tile::Tile;
+use evidence::tree::{CompactRange, leaf_hash};
+use evidence::witness::AddCheckpoint;
+use evidence::{Algorithm, Checkpoint, Hash, SignedCheckpoint, SigningKey, VerifierKey};
+use service::Shutdown;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub(crate) const ORIGIN: &str = "example.com/audit";
+
+/// The key of the log.
+pub(crate) fn log_key() -> SigningKey {
+    SigningKey::from_seed(ORIGIN, Algorithm::Ed25519, &[1; 32]).expect("a name")
+}
+
+/// The key of the anchor.
+pub(crate) fn anchor_key() -> SigningKey {
+    SigningKey::from_seed("anchor-a", Algorithm::Cosignature, &[2; 32]).expect("a name")
+}
+
+/// What the log serves. Set it as the test needs it.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) leaves: Vec<Hash>,
+    pub(crate) checkpoint: Option<Vec<u8>>,
+    /// Answered to every request for a tile, instead of it.
+    pub(crate) tile: Option<Vec<u8>>,
+}
+
+/// A log over HTTP.
+pub(crate) struct Log {
+    pub(crate) address: SocketAddr,
+    pub(crate) served: Arc<Mutex<Served>>,
+    server: JoinHandle<()>,
+}
+
+/// Leaves of a log; a history is a name, and histories differ from entry `from` on.
+pub(crate) fn leaves(size: u64, from: u64, history: &str) -> Vec<Hash> {
+    let entry = |i: u64| if i < from { format!("entry {i}") } else { format!("entry {i} of {history}") };
+    (0..size).map(|i| leaf_hash(entry(i).as_bytes())).collect()
+}
+
+pub(crate) fn root(leaves: &[Hash]) -> Hash {
+    let mut range = CompactRange::starting_at(0);
+    leaves.iter().for_each(|leaf| range.push_leaf(*leaf));
+    range.root()
+}
+
+pub(crate) fn checkpoint(leaves: &[Hash]) -> Checkpoint {
+    Checkpoint { origin: ORIGIN.into(), size: leaves.len() as u64, root: root(leaves) }
+}
+
+impl Log {
+    /// A log of `size` entries.
+    pub(crate) async fn start(size: u64) -> Self {
+        let served = Arc::new(Mutex::new(Served { leaves: Vec::new(), checkpoint: None, tile: None }));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&served));
+        let (address, server) = serve(router).await;
+        let log = Self { address, served, server };
+        log.set(leaves(size, u64::MAX, ""));
+        log
+    }
+
+    /// Serves these leaves, with a signed checkpoint over them.
+    pub(crate) fn set(&self, leaves: Vec<Hash>) {
+        let signed = SignedCheckpoint::sign(checkpoint(&leaves), &log_key());
+        self.update(|served| {
+            served.checkpoint = Some(signed.to_bytes());
+            served.leaves = leaves;
+            served.tile = None;
+        });
+    }
+
+    /// The honest log with this many entries.
+    pub(crate) fn grow(&self, size: u64) {
+        self.set(leaves(size, u64::MAX, ""));
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Served)) {
+        change(&mut self.served.lock().expect("not poisoned"));
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(served): State<Arc<Mutex<Served>>>, request: Request) -> Response {
+    let served = served.lock().expect("not poisoned").clone();
+    let path = request.uri().path().trim_start_matches('/');
+    let body = if path == "checkpoint" {
+        served.checkpoint
+    } else {
+        let tile = path.parse::<Tile>().ok();
+        served.tile.or_else(|| tile_bytes(tile?, &served.leaves))
+    };
+    match body {
+        Some(body) => body.into_response(),
+        None => (StatusCode::NOT_FOUND, r#"{"code":"not-found","message":"not found"}"#).into_response(),
+    }
+}
+
+fn tile_bytes(tile: Tile, leaves: &[Hash]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for node in tile.nodes() {
+        let range = node.range();
+        bytes.extend_from_slice(root(leaves.get(range.start as usize..range.end as usize)?).as_bytes());
+    }
+    Some(bytes)
+}
+
+/// A witness over HTTP that follows the protocol.
+pub(crate) struct Witness {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: SigningKey,
+    /// What it cosigned last.
+    pub(crate) seen: Arc<Mutex<Option<Checkpoint>>>,
+    /// When false, it answers with the signature of another key.
+    pub(crate) honest: Arc<Mutex<bool>>,
+    server: JoinHandle<()>,
+}
+
+impl Witness {
+    pub(crate) async fn start(name: &str) -> Self {
+        let key = SigningKey::from_seed(name, Algorithm::Cosignature, &[9; 32]).expect("a name");
+        let (seen, honest) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(true)));
+        let state = (key.clone(), Arc::clone(&seen), Arc::clone(&honest));
+        let handler = move |body: axum::body::Bytes| std::future::ready(add_checkpoint(&state, &body));
+        let router = Router::new().route("/w/add-checkpoint", axum::routing::post(handler));
+        let (address, server) = serve(router).await;
+        Self { address, key, seen, honest, server }
+    }
+
+    /// The section of the configuration.
+    pub(crate) fn config(&self) -> String {
+        format!("[[witnesses]]\nurl = 'http://{}/w'\nvkey = '{}'\n", self.address, self.key.verifier_key())
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+type WitnessState = (SigningKey, Arc<Mutex<Option<Checkpoint>>>, Arc<Mutex<bool>>);
+
+fn add_checkpoint((key, seen, honest): &WitnessState, body: &[u8]) -> Response {
+    let mut seen = seen.lock().expect("not poisoned");
+    let request = AddCheckpoint::parse(body).expect("a request in its only spelling");
+    request.checkpoint.verify(log_key().verifier_key()).expect("signed by the log");
+    let size = seen.as_ref().map_or(0, |seen| seen.size);
+    if request.old_size != size {
+        return (StatusCode::CONFLICT, format!("{size}\n")).into_response();
+    }
+    request.verify_step(seen.as_ref()).expect("consistent");
+    *seen = Some(request.checkpoint.checkpoint().clone());
+    let mut cosigned = request.checkpoint;
+    let other = SigningKey::from_seed(key.verifier_key().name(), Algorithm::Cosignature, &[8; 32]).expect("a name");
+    cosigned.cosign(if *honest.lock().expect("not poisoned") { key } else { &other }, 1_700_000_000);
+    let line = cosigned.note().signatures().last().expect("cosigned").to_line();
+    format!("{line}\n").into_response()
+}
+
+async fn serve(router: Router) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+    (address, server)
+}
+
+/// The folder of an anchor: key, state files, repository.
+pub(crate) struct Site {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) config: Config,
+}
+
+impl Site {
+    /// `more` is TOML that is added to the configuration.
+    pub(crate) fn new(log: &Log, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        keystore::write_signing_key(&folder.path().join("anchor.key"), &anchor_key()).expect("written");
+        let config = config(log, folder.path(), more);
+        Self { folder, config }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces what is added to the configuration.
+    pub(crate) fn reconfigure(&mut self, log: &Log, more: &str) {
+        self.config = config(log, self.folder.path(), more);
+    }
+
+    pub(crate) async fn start(&self) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = Shutdown::new();
+        let key = log_key().verifier_key().clone();
+        let task = tokio::spawn(anchor::run(self.config.clone(), key, listener, shutdown.clone()));
+        Running { address, shutdown, task }
+    }
+
+    /// Runs an anchor that must end by itself, and returns why.
+    pub(crate) async fn refusal(&self) -> String {
+        let running = self.start().await;
+        let ended = tokio::time::timeout(DEADLINE, running.task).await.expect("it ends by itself");
+        format!("{:#}", ended.expect("no panic").expect_err("it refuses"))
+    }
+
+    /// Runs an anchor until the branch has an anchor of this size and every remote of the configuration has it too.
+    pub(crate) async fn run_until(&self, size: u64) {
+        let running = self.start().await;
+        self.until_anchored(size).await;
+        for remote in &self.config.remotes {
+            until("the remote has it", || tip(Path::new(&remote.url)) == self.tip()).await;
+        }
+        running.until_ready().await;
+        running.stop().await;
+    }
+
+    pub(crate) async fn until_anchored(&self, size: u64) {
+        let repository = self.path("anchor.git");
+        until(&format!("an anchor of size {size}"), || {
+            newest(&repository).is_some_and(|a| a.checkpoint.checkpoint().size == size)
+        })
+        .await;
+    }
+
+    pub(crate) fn anchors(&self) -> Vec<AddCheckpoint> {
+        anchors(&self.path("anchor.git"))
+    }
+
+    pub(crate) fn tip(&self) -> Option<String> {
+        tip(&self.path("anchor.git"))
+    }
+
+    /// What `name` holds now, to be put back later; `None` when it is not there.
+    pub(crate) fn save(&self, name: &str) -> Saved {
+        let copy = tempfile::tempdir().expect("a folder");
+        let path = self.path(name);
+        let present = path.exists();
+        if present {
+            run(Command::new("cp").arg("-a").arg(&path).arg(copy.path().join("copy")));
+        }
+        Saved { path, copy, present }
+    }
+}
+
+fn config(log: &Log, folder: &Path, more: &str) -> Config {
+    let text = format!(
+        "key = 'anchor.key'\ncommitter = 'http://{}'\nrepository = 'anchor.git'\ninterval_s = 1\n{more}",
+        log.address
+    );
+    let mut config: Config = service::config::parse(&text, Path::new("test.toml")).expect("valid");
+    config.resolve(folder);
+    config
+}
+
+/// A copy of a file or folder.
+pub(crate) struct Saved {
+    path: PathBuf,
+    copy: tempfile::TempDir,
+    present: bool,
+}
+
+impl Saved {
+    pub(crate) fn restore(&self) {
+        if self.path.is_dir() {
+            fs::remove_dir_all(&self.path).expect("removed");
+        } else if self.path.exists() {
+            fs::remove_file(&self.path).expect("removed");
+        }
+        if self.present {
+            run(Command::new("cp").arg("-a").arg(self.copy.path().join("copy")).arg(&self.path));
+        }
+    }
+}
+
+/// An anchor that runs.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    shutdown: Shutdown,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(DEADLINE, self.task).await.expect("it ends");
+        ended.expect("no panic").expect("ends well");
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let response = reqwest::get(format!("http://{}{path}", self.address)).await.expect("answers");
+        (response.status().as_u16(), response.text().await.expect("text"))
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        self.until_readiness("readiness", |status, _| status == 200).await;
+    }
+
+    /// Waits until it says that it is not ready for this reason.
+    pub(crate) async fn until_not_ready(&self, reason: &str) {
+        self.until_readiness(reason, |status, text| status == 503 && text.contains(reason)).await;
+    }
+
+    async fn until_readiness(&self, what: &str, wanted: impl Fn(u16, &str) -> bool) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let (status, text) = self.get("/readyz").await;
+            if wanted(status, &text) {
+                return;
+            }
+            assert!(Instant::now() < end, "waited for {what:?}, last was {status} {text:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A metric's value, by its name with labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs a program that must succeed, and returns what it prints.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Git, in a repository.
+#[track_caller]
+pub(crate) fn git(repository: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    for role in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{role}_NAME"), "Mallory").env(format!("GIT_{role}_EMAIL"), "m@example.com");
+    }
+    run(command.arg("-C").arg(repository).args(arguments)).trim_end().to_owned()
+}
+
+/// The newest commit of the branch.
+pub(crate) fn tip(repository: &Path) -> Option<String> {
+    let git = git2::Repository::open_bare(repository).ok()?;
+    let reference = git.find_reference("refs/heads/anchors").ok()?;
+    Some(reference.target()?.to_string())
+}
+
+/// What the newest commit holds of the log.
+pub(crate) fn newest(repository: &Path) -> Option<AddCheckpoint> {
+    let git = git2::Repository::open_bare(repository).ok()?;
+    let commit = git.find_reference("refs/heads/anchors").ok()?.peel_to_commit().ok()?;
+    anchor_in(&git, &commit)
+}
+
+/// All anchors in a repository, oldest first, each verified to follow from the one before, from a branch that is linear
+/// and begins without a parent.
+pub(crate) fn anchors(repository: &Path) -> Vec<AddCheckpoint> {
+    let git = git2::Repository::open_bare(repository).expect("a repository");
+    let mut commit = git.find_reference("refs/heads/anchors").expect("there").peel_to_commit().expect("a commit");
+    let mut anchors = Vec::new();
+    loop {
+        anchors.push(anchor_in(&git, &commit).expect("every commit has an anchor"));
+        assert!(commit.parent_count() <= 1, "the branch is linear");
+        let Ok(parent) = commit.parent(0) else { break };
+        commit = parent;
+    }
+    anchors.reverse();
+    // Commits of other logs leave this log's files as they were.
+    anchors.dedup();
+    let (log, anchor) = (log_key(), anchor_key());
+    let mut before: Option<&Checkpoint> = None;
+    let mut last_time = 0;
+    for anchor_made in &anchors {
+        anchor_made.verify_step(before).expect("follows from the one before");
+        anchor_made.checkpoint.verify(log.verifier_key()).expect("signed by the log");
+        let time = verify_cosignature(&anchor_made.checkpoint, anchor.verifier_key());
+        assert!(time >= last_time, "times never decrease");
+        last_time = time;
+        before = Some(anchor_made.checkpoint.checkpoint());
+    }
+    anchors
+}
+
+pub(crate) fn verify_cosignature(checkpoint: &SignedCheckpoint, key: &VerifierKey) -> u64 {
+    checkpoint.note().verify_cosignature(key).expect("cosigned")
+}
+
+fn anchor_in(git: &git2::Repository, commit: &git2::Commit<'_>) -> Option<AddCheckpoint> {
+    let name: String = evidence::sha256(ORIGIN.as_bytes()).0.iter().map(|b| format!("{b:02x}")).collect();
+    let tree = commit.tree().ok()?;
+    let file = |file: &str| {
+        let entry = tree.get_path(&Path::new("logs").join(&name).join(file)).ok()?;
+        Some(git.find_blob(entry.id()).ok()?.content().to_vec())
+    };
+    let anchor = AddCheckpoint::parse(&file("consistency")?).expect("a request in its only spelling");
+    assert_eq!(file("checkpoint").expect("beside it"), anchor.checkpoint.to_bytes());
+    Some(anchor)
+}
+
+/// A bare repository made by Git itself.
+pub(crate) fn bare(path: &Path) {
+    run(Command::new("git").args(["init", "--quiet", "--bare"]).arg(path));
+}
+
+/// Remotes by path, as TOML.
+pub(crate) fn remotes(paths: &[&Path]) -> String {
+    paths.iter().map(|path| format!("[[remotes]]\nurl = '{}'\n", path.display())).collect()
+}

@@ -1,0 +1,271 @@
+//! Killed at any step, or with something lost: the same anchor, or none.
+
+mod common;
+
+use std::fs;
+
+use anchor::{Source, adopt};
+use common::*;
+
+const STATE: &str = "anchor.key.high-water";
+
+fn seen_file(site: &Site) -> String {
+    let names = fs::read_dir(site.folder.path()).expect("listed").map(|e| e.expect("listed").file_name());
+    let mut names = names.filter_map(|name| name.into_string().ok());
+    names.find(|name| name.starts_with("anchor.key.remote-")).expect("what was seen at the remote")
+}
+
+/// Two anchors, with copies of everything as it was after the first.
+struct TwoAnchors {
+    log: Log,
+    site: Site,
+    state: Saved,
+    repository: Saved,
+    remote: Saved,
+    seen: Saved,
+    second: Option<String>,
+}
+
+async fn two_anchors() -> TwoAnchors {
+    let log = Log::start(5).await;
+    let mut site = Site::new(&log, "");
+    let remote = site.path("remote.git");
+    site.reconfigure(&log, &remotes(&[&remote]));
+    site.run_until(5).await;
+    let (state, repository, remote) = (site.save(STATE), site.save("anchor.git"), site.save("remote.git"));
+    let seen = site.save(&seen_file(&site));
+    log.grow(9);
+    site.run_until(9).await;
+    let second = site.tip();
+    assert_eq!(tip(&site.path("remote.git")), second);
+    TwoAnchors { log, site, state, repository, remote, seen, second }
+}
+
+impl TwoAnchors {
+    /// After whatever happened, the second anchor is the one that it was, everywhere, and a third follows.
+    async fn goes_on(&self) {
+        self.site.run_until(9).await;
+        assert_eq!(self.site.tip(), self.second, "the same commit");
+        assert_eq!(tip(&self.site.path("remote.git")), self.second);
+        self.log.grow(12);
+        self.site.run_until(12).await;
+        assert_eq!(anchors(&self.site.path("remote.git")).len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn killed_before_the_state_was_written() {
+    let t = two_anchors().await;
+    t.state.restore();
+    t.repository.restore();
+    t.remote.restore();
+    t.seen.restore();
+    // Nothing of the second anchor is left: it is made anew, at another time.
+    t.site.run_until(9).await;
+    assert_eq!(t.site.anchors().len(), 2);
+    assert_eq!(tip(&t.site.path("remote.git")), t.site.tip());
+}
+
+#[tokio::test]
+async fn killed_between_state_and_commit() {
+    let t = two_anchors().await;
+    t.repository.restore();
+    t.remote.restore();
+    t.seen.restore();
+    t.goes_on().await;
+}
+
+#[tokio::test]
+async fn killed_between_state_and_commit_while_the_log_grew() {
+    let t = two_anchors().await;
+    t.repository.restore();
+    t.remote.restore();
+    t.seen.restore();
+    t.log.grow(20);
+    t.site.run_until(20).await;
+    let repository = t.site.path("anchor.git");
+    assert_eq!(Some(git(&repository, &["rev-parse", "anchors^"])), t.second, "the second anchor was made first");
+    assert_eq!(t.site.anchors().len(), 3);
+}
+
+#[tokio::test]
+async fn killed_between_commit_and_push() {
+    let t = two_anchors().await;
+    t.remote.restore();
+    t.seen.restore();
+    t.goes_on().await;
+}
+
+#[tokio::test]
+async fn killed_between_push_and_remembering_it() {
+    let t = two_anchors().await;
+    t.seen.restore();
+    t.goes_on().await;
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_of_the_very_first_anchor() {
+    let log = Log::start(5).await;
+    let site = Site::new(&log, "");
+    let repository = site.save("anchor.git");
+    site.run_until(5).await;
+    let first = site.tip();
+    repository.restore();
+    assert_eq!(site.tip(), None);
+    site.run_until(5).await;
+    assert_eq!(site.tip(), first, "the same commit");
+}
+
+#[tokio::test]
+async fn a_pending_anchor_of_a_forked_log_is_finished_and_nothing_more() {
+    let t = two_anchors().await;
+    t.repository.restore();
+    t.remote.restore();
+    t.seen.restore();
+    t.log.set(leaves(9, 6, "fork"));
+    let running = t.site.start().await;
+    running.until_not_ready("the log forked").await;
+    running.stop().await;
+    assert_eq!(t.site.tip(), t.second);
+}
+
+#[tokio::test]
+async fn a_lost_repository_is_refused_until_the_remote_is_adopted() {
+    let t = two_anchors().await;
+    fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
+    let refusal = t.site.refusal().await;
+    assert!(refusal.contains("does not hold the last anchor") && refusal.contains("--adopt"), "{refusal}");
+    let source = Source::Remote(t.site.config.remotes[0].url.clone());
+    let head = adopt(&t.site.config, log_key().verifier_key().clone(), &source).await.expect("adopted");
+    assert_eq!(head.expect("an anchor").size, 9);
+    t.goes_on().await;
+}
+
+#[tokio::test]
+async fn a_rolled_back_repository_is_refused() {
+    let t = two_anchors().await;
+    t.log.grow(12);
+    t.site.run_until(12).await;
+    t.repository.restore();
+    let refusal = t.site.refusal().await;
+    assert!(refusal.contains("rolled back"), "{refusal}");
+    assert!(refusal.contains("size 12"), "names what was cosigned: {refusal}");
+}
+
+#[tokio::test]
+async fn a_fresh_clone_of_a_rolled_back_remote_is_not_cosigned_on() {
+    let t = two_anchors().await;
+    t.log.grow(12);
+    t.site.run_until(12).await;
+    fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
+    t.remote.restore();
+    let clone = t.site.path("anchor.git");
+    run(std::process::Command::new("git")
+        .args(["clone", "--quiet", "--bare"])
+        .arg(t.site.path("remote.git"))
+        .arg(&clone));
+    let refusal = t.site.refusal().await;
+    assert!(refusal.contains("does not hold the last anchor"), "{refusal}");
+}
+
+#[tokio::test]
+async fn an_adopted_older_branch_does_not_lower_what_was_cosigned() {
+    let t = two_anchors().await;
+    fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
+    t.remote.restore();
+    t.seen.restore();
+    let source = Source::Remote(t.site.config.remotes[0].url.clone());
+    let key = log_key().verifier_key().clone();
+    // A log that forked after what the remote holds, before what was cosigned.
+    t.log.set(leaves(12, 7, "fork"));
+    let error = adopt(&t.site.config, key.clone(), &source).await.expect_err("forked");
+    assert!(error.to_string().contains("the log forked"), "{error:#}");
+    t.log.grow(8);
+    let error = adopt(&t.site.config, key.clone(), &source).await.expect_err("behind");
+    assert!(error.to_string().contains("the log went backwards"), "{error:#}");
+    t.log.grow(12);
+    adopt(&t.site.config, key, &source).await.expect("adopted");
+    t.log.set(leaves(12, 7, "fork"));
+    let running = t.site.start().await;
+    running.until_not_ready("the log forked").await;
+    running.stop().await;
+    t.log.grow(12);
+    t.site.run_until(12).await;
+    let sizes: Vec<(u64, u64)> =
+        t.site.anchors().iter().map(|a| (a.old_size, a.checkpoint.checkpoint().size)).collect();
+    assert_eq!(sizes, [(0, 5), (5, 12)]);
+}
+
+#[tokio::test]
+async fn a_lost_state_is_refused_until_the_repository_is_adopted() {
+    let t = two_anchors().await;
+    fs::remove_file(t.site.path(STATE)).expect("removed");
+    let refusal = t.site.refusal().await;
+    assert!(refusal.contains("state file was lost"), "{refusal}");
+    adopt(&t.site.config, log_key().verifier_key().clone(), &Source::Repository).await.expect("adopted");
+    t.goes_on().await;
+}
+
+#[tokio::test]
+async fn lost_state_and_repository_are_noticed_by_the_remote() {
+    let t = two_anchors().await;
+    fs::remove_file(t.site.path(STATE)).expect("removed");
+    fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
+    let refusal = t.site.refusal().await;
+    assert!(refusal.contains("holds the branch \"anchors\" already"), "{refusal}");
+    assert_eq!(t.site.tip(), None);
+}
+
+#[tokio::test]
+async fn a_damaged_state_file_is_refused() {
+    let t = two_anchors().await;
+    let mut bytes = fs::read(t.site.path(STATE)).expect("read");
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    fs::write(t.site.path(STATE), bytes).expect("written");
+    let refusal = t.site.refusal().await;
+    assert!(refusal.contains(STATE) && refusal.contains("damaged"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_second_anchor_with_the_same_key_is_refused() {
+    let log = Log::start(5).await;
+    let site = Site::new(&log, "");
+    let running = site.start().await;
+    site.until_anchored(5).await;
+    let refusal = site.refusal().await;
+    assert!(refusal.contains("in use by another process"), "{refusal}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_key_takes_over_after_an_adoption() {
+    let t = two_anchors().await;
+    let new = evidence::SigningKey::from_seed("anchor-b", evidence::Algorithm::Cosignature, &[5; 32]).expect("a name");
+    let mut config = t.site.config.clone();
+    config.key = t.site.path("anchor-b.key");
+    keystore::write_signing_key(&config.key, &new).expect("written");
+    let site = Site { folder: t.site.folder, config };
+    let refusal = site.refusal().await;
+    assert!(refusal.contains("--adopt"), "{refusal}");
+    adopt(&site.config, log_key().verifier_key().clone(), &Source::Repository).await.expect("adopted");
+    let running = site.start().await;
+    let repository = site.path("anchor.git");
+    until("an anchor by the new key", || {
+        newest(&repository).is_some_and(|a| a.checkpoint.note().verify_cosignature(new.verifier_key()).is_ok())
+    })
+    .await;
+    running.stop().await;
+    let newest = newest(&repository).expect("there");
+    assert_eq!((newest.old_size, newest.checkpoint.checkpoint().size), (9, 9));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_cosign_is_refused() {
+    let log = Log::start(5).await;
+    let site = Site::new(&log, "");
+    fs::remove_file(site.path("anchor.key")).expect("removed");
+    keystore::write_signing_key(&site.path("anchor.key"), &log_key()).expect("written");
+    let refusal = site.refusal().await;
+    assert!(refusal.contains("anchor.key") && refusal.contains("cosigning key"), "{refusal}");
+}

@@ -1,0 +1,188 @@
+//! Remotes that are away, full of something else, or went backwards or sideways: never forced, always said.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::*;
+
+/// Two anchors at two remotes: the first gets the trouble, the second shows that others are not affected.
+struct TwoRemotes {
+    log: Log,
+    site: Site,
+    troubled: PathBuf,
+    other: PathBuf,
+}
+
+async fn two_remotes() -> TwoRemotes {
+    let log = Log::start(5).await;
+    let mut site = Site::new(&log, "");
+    let (troubled, other) = (site.path("troubled.git"), site.path("other.git"));
+    bare(&troubled);
+    bare(&other);
+    site.reconfigure(&log, &remotes(&[&troubled, &other]));
+    site.run_until(5).await;
+    log.grow(6);
+    site.run_until(6).await;
+    assert_eq!(tip(&troubled), site.tip());
+    TwoRemotes { log, site, troubled, other }
+}
+
+impl TwoRemotes {
+    /// With the trouble there is an incident that names what is there and what is ours; the troubled remote stays as it
+    /// is and the other goes on. After `repair` the troubled one catches up.
+    async fn incident(self, what: &str, repair: impl FnOnce(&Path, &Path)) {
+        let incidents = format!("streamseal_anchor_incidents_total{{remote=\"{}\"}}", self.troubled.display());
+        let found = tip(&self.troubled);
+        let running = self.site.start().await;
+        running.until_not_ready(what).await;
+        self.log.grow(7);
+        self.site.until_anchored(7).await;
+        until("the other remote has all", || tip(&self.other) == self.site.tip()).await;
+        let (_, text) = running.get("/readyz").await;
+        for commit in [&found, &tip(&self.other)] {
+            let commit = commit.as_deref().unwrap_or("it holds nothing");
+            assert!(
+                text.contains(commit) || commit == self.site.tip().expect("there"),
+                "{commit} is not named: {text}"
+            );
+        }
+        assert!(running.metric(&incidents).await >= 1.0);
+        running.stop().await;
+        assert_eq!(tip(&self.troubled), found, "nothing was forced");
+        repair(&self.site.path("anchor.git"), &self.troubled);
+        self.site.run_until(7).await;
+        assert_eq!(tip(&self.troubled), self.site.tip());
+        assert_eq!(anchors(&self.troubled).len(), 3);
+    }
+}
+
+/// What an operator does by hand.
+fn push_by_force(repository: &Path, remote: &Path) {
+    git(repository, &["push", "--quiet", "--force", &remote.display().to_string(), "anchors"]);
+}
+
+#[tokio::test]
+async fn a_remote_that_was_rewound() {
+    let t = two_remotes().await;
+    git(&t.troubled, &["update-ref", "refs/heads/anchors", "anchors^"]);
+    t.incident("the branch was rewound", push_by_force).await;
+}
+
+#[tokio::test]
+async fn a_remote_whose_branch_was_deleted() {
+    let t = two_remotes().await;
+    git(&t.troubled, &["update-ref", "-d", "refs/heads/anchors"]);
+    t.incident("the branch was deleted", push_by_force).await;
+}
+
+#[tokio::test]
+async fn a_remote_that_was_rewritten() {
+    let t = two_remotes().await;
+    let rewritten = git(&t.troubled, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
+    git(&t.troubled, &["update-ref", "refs/heads/anchors", &rewritten]);
+    t.incident("another history", push_by_force).await;
+}
+
+#[tokio::test]
+async fn a_remote_with_a_commit_that_is_not_ours() {
+    let t = two_remotes().await;
+    let added = git(&t.troubled, &["commit-tree", "-m", "added", "-p", "anchors", "anchors^{tree}"]);
+    git(&t.troubled, &["update-ref", "refs/heads/anchors", &added]);
+    t.incident("commits that this anchor did not make", push_by_force).await;
+}
+
+#[tokio::test]
+async fn what_a_foreign_history_shows_is_kept() {
+    let t = two_remotes().await;
+    let rewritten = git(&t.troubled, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
+    git(&t.troubled, &["update-ref", "refs/heads/anchors", &rewritten]);
+    let running = t.site.start().await;
+    running.until_not_ready("another history").await;
+    running.stop().await;
+    assert_eq!(git(&t.site.path("anchor.git"), &["show", "-s", "--format=%s", &rewritten]), "rewritten");
+}
+
+#[tokio::test]
+async fn a_new_remote_with_a_history_of_its_own_is_left_alone() {
+    let mut t = two_remotes().await;
+    let foreign = t.site.path("foreign.git");
+    bare(&foreign);
+    let tree = git(&foreign, &["mktree"]);
+    let commit = git(&foreign, &["commit-tree", "-m", "somebody else's", &tree]);
+    git(&foreign, &["update-ref", "refs/heads/anchors", &commit]);
+    t.site.reconfigure(&t.log, &remotes(&[&foreign, &t.other]));
+    let running = t.site.start().await;
+    running.until_not_ready("another history").await;
+    running.stop().await;
+    assert_eq!(tip(&foreign), Some(commit));
+}
+
+#[tokio::test]
+async fn a_new_remote_gets_the_whole_history() {
+    let mut t = two_remotes().await;
+    // More than are copied as loose objects.
+    t.site.reconfigure(&t.log, "heartbeat_s = 1\n");
+    for size in 7..80 {
+        t.log.grow(size);
+        let running = t.site.start().await;
+        t.site.until_anchored(size).await;
+        running.stop().await;
+    }
+    let new = t.site.path("new.git");
+    t.site.reconfigure(&t.log, &remotes(&[&new]));
+    t.site.run_until(79).await;
+    assert_eq!(anchors(&new).len(), t.site.anchors().len());
+    git(&new, &["fsck", "--full", "--strict"]);
+}
+
+#[tokio::test]
+async fn a_remote_that_was_away_gets_all_anchors_in_order() {
+    let t = two_remotes().await;
+    let away = t.site.path("away");
+    fs::rename(&t.troubled, &away).expect("moved");
+    let running = t.site.start().await;
+    running.until_not_ready("there is no repository").await;
+    for size in [7, 8] {
+        t.log.grow(size);
+        t.site.until_anchored(size).await;
+    }
+    until("the other remote has all", || tip(&t.other) == t.site.tip()).await;
+    assert!(!t.troubled.exists(), "no empty repository in its place");
+    fs::rename(&away, &t.troubled).expect("moved back");
+    until("it catches up", || tip(&t.troubled) == t.site.tip()).await;
+    running.until_ready().await;
+    running.stop().await;
+    assert_eq!(anchors(&t.troubled).len(), 4);
+}
+
+#[tokio::test]
+async fn a_remote_that_cannot_be_reached_at_first_is_waited_for() {
+    let log = Log::start(5).await;
+    let mut site = Site::new(&log, "");
+    let remote = site.path("remote.git");
+    fs::create_dir(&remote).expect("made");
+    fs::write(remote.join("in the way"), "x").expect("written");
+    site.reconfigure(&log, &remotes(&[&remote]));
+    let running = site.start().await;
+    running.until_not_ready("must be asked once before the first anchor").await;
+    assert_eq!(site.tip(), None);
+    fs::remove_file(remote.join("in the way")).expect("removed");
+    site.until_anchored(5).await;
+    running.until_ready().await;
+    running.stop().await;
+    assert_eq!(tip(&remote), site.tip());
+}
+
+#[tokio::test]
+async fn commits_with_replacements_are_not_fooled() {
+    let t = two_remotes().await;
+    // The remote shows another history under the name of a commit that it was given.
+    let rewritten = git(&t.troubled, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
+    git(&t.troubled, &["replace", "-f", "anchors", &rewritten]);
+    t.log.grow(7);
+    t.site.run_until(7).await;
+    assert_eq!(tip(&t.troubled), t.site.tip());
+    assert_eq!(anchors(&t.troubled).len(), 3);
+}
