@@ -49,7 +49,7 @@ pub async fn adopt(config: &Config, log_key: VerifierKey, source: &Source) -> an
                 Some(remote) => {
                     let ours = publisher.repository();
                     let tip = remote.tip(ours, &remote.seen(ours)?)?.context("the remote does not have the branch")?;
-                    remote.fetch(ours, tip)?;
+                    remote.fetch(ours, tip, usize::MAX)?;
                     ensure!(ours.is_in_history(tip, tip)?, "the remote's branch moved while it was fetched");
                     tip
                 }

@@ -12,6 +12,7 @@ mod decide;
 mod known_hosts;
 mod log;
 mod network;
+mod newest;
 mod pack;
 mod path_remote;
 mod publisher;
@@ -27,6 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use adopt::{Source, adopt};
 pub use config::{Config, Remote, Witness};
+pub use newest::newest_checkpoint;
 pub use run::run;
 
 /// The system clock, in seconds since 1970.

@@ -18,10 +18,6 @@ use crate::repository::Repository;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is fetched of a history that is not ours, so that it can be looked at. Anchors are small: this is more than a
-/// million of them.
-const FOREIGN_BYTES_MAX: usize = 1 << 30;
-
 /// A remote reached over the network, with the means to authenticate both sides.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -47,12 +43,12 @@ impl Network {
         explain(list(), &fault).context("ask for the branch")
     }
 
-    /// Fetches the remote's branch to look at it; it becomes `reference` of our repository.
-    pub(crate) fn fetch(&self, ours: &Repository, reference: &str) -> anyhow::Result<()> {
+    /// Fetches the remote's branch; it becomes `reference` of our repository. Gives up after `bytes_max`.
+    pub(crate) fn fetch(&self, ours: &Repository, reference: &str, bytes_max: usize) -> anyhow::Result<()> {
         let fault = RefCell::new(None);
         let fetch = || {
             let mut callbacks = self.callbacks(&fault);
-            callbacks.transfer_progress(|progress| progress.received_bytes() <= FOREIGN_BYTES_MAX);
+            callbacks.transfer_progress(|progress| progress.received_bytes() <= bytes_max);
             let mut options = FetchOptions::new();
             options
                 .remote_callbacks(callbacks)

@@ -33,9 +33,12 @@ pub(crate) fn manage(repository: &Repository) -> anyhow::Result<()> {
     List::default().write(repository)
 }
 
-/// Packs what is due, after commits were added to the branch.
-pub(crate) fn pack_if_due(repository: &Repository) -> anyhow::Result<()> {
-    pack_every(repository, COMMITS_PER_PACK, PACKS_PER_MERGE)
+/// Packs what is due, after commits were added to the branch. A failure is logged: it costs only space, and the next
+/// call tries again.
+pub(crate) fn pack_if_due(repository: &Repository) {
+    if let Err(error) = pack_every(repository, COMMITS_PER_PACK, PACKS_PER_MERGE) {
+        tracing::warn!("not packed: {error:#}");
+    }
 }
 
 fn pack_every(repository: &Repository, commits_per_pack: usize, packs_per_merge: usize) -> anyhow::Result<()> {

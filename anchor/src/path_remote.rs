@@ -35,7 +35,7 @@ impl PathRemote {
         Repository::open_or_init(&self.path, ours.reference())?.tip()
     }
 
-    /// Fetches the branch to look at it; it becomes `reference` of our repository.
+    /// Fetches the branch; it becomes `reference` of our repository.
     pub(crate) fn fetch(&self, ours: &Repository, reference: &str) -> anyhow::Result<()> {
         let path = self.path.to_str().context("the path is not UTF-8")?;
         let refspec = format!("+{}:{reference}", ours.reference());
@@ -48,7 +48,8 @@ impl PathRemote {
         let remote = Repository::open_or_init(&self.path, ours.reference())?;
         copy(ours, &remote, tip, theirs)?;
         remote.move_branch(theirs, tip)?;
-        pack::pack_if_due(&remote)
+        pack::pack_if_due(&remote);
+        Ok(())
     }
 }
 

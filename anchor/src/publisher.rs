@@ -156,10 +156,7 @@ impl Publisher {
         let files = [(CHECKPOINT, checkpoint.as_slice()), (CONSISTENCY, &record.consistency)];
         let time = anchor.anchored().time.unwrap_or_default();
         let commit = self.repository.commit(tip, &folder, &files, time, &anchor.message()).map_err(Error::Retry)?;
-        if let Err(error) = pack::pack_if_due(&self.repository) {
-            // It only costs space; the next anchor tries again.
-            tracing::warn!("cannot pack the anchor's repository: {error:#}");
-        }
+        pack::pack_if_due(&self.repository);
         Ok(commit)
     }
 

@@ -66,12 +66,13 @@ impl Reporter {
                 return false;
             }
             Ok(Standing::Pushed) => {
-                metrics::counter!("streamseal_anchor_pushes_total", "remote" => remote.clone()).increment(1);
-                metrics::gauge!("streamseal_anchor_last_push_time_seconds", "remote" => remote)
-                    .set(crate::unix_seconds() as f64);
+                metrics::counter!("streamseal_anchor_pushes_total", "remote" => remote).increment(1);
             }
             Ok(Standing::UpToDate | Standing::Nothing) => {}
         }
+        // When the remote was last known to hold all anchors.
+        metrics::gauge!("streamseal_anchor_remote_time_seconds", "remote" => self.remote.clone())
+            .set(crate::unix_seconds() as f64);
         if self.last.take().is_some() {
             tracing::info!(remote = self.remote, "the remote holds our branch again");
         }

@@ -12,6 +12,9 @@ use crate::path_remote::PathRemote;
 use crate::repository::Repository;
 use crate::seen::{Seen, short_name};
 
+/// The most that is fetched of a history that is not ours, to look at it.
+const FOREIGN_BYTES_MAX: usize = 64 << 20;
+
 /// A repository that anchors are pushed to. All calls block.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -94,14 +97,14 @@ impl Remote {
         }
     }
 
-    /// Fetches its branch into our repository, under a name of its own, and returns that name.
-    pub(crate) fn fetch(&self, ours: &Repository, tip: Oid) -> anyhow::Result<String> {
+    /// Fetches its branch, which is at `tip`, into our repository under a name of its own. At most `bytes_max` come over
+    /// the network.
+    pub(crate) fn fetch(&self, ours: &Repository, tip: Oid, bytes_max: usize) -> anyhow::Result<()> {
         let reference = format!("refs/streamseal/fetched/{}/{tip}", short_name(&self.url));
         match &self.transport {
             Transport::Path(remote) => remote.fetch(ours, &reference),
-            Transport::Network(remote) => remote.fetch(ours, &reference),
-        }?;
-        Ok(reference)
+            Transport::Network(remote) => remote.fetch(ours, &reference, bytes_max),
+        }
     }
 
     /// Looks at the remote and pushes our branch to it if that is a fast-forward from where we left it.
@@ -109,11 +112,12 @@ impl Remote {
     /// # Errors
     /// When the remote could not be reached or refused the push: try again later.
     pub(crate) fn sync(&self, ours: &Repository) -> anyhow::Result<Standing> {
+        let mut seen = self.seen(ours)?;
+        let theirs = self.tip(ours, &seen)?;
+        // Ours after theirs: another anchor of this repository may commit and push at any time.
         let Some(tip) = ours.tip()? else {
             return Ok(Standing::Nothing);
         };
-        let mut seen = self.seen(ours)?;
-        let theirs = self.tip(ours, &seen)?;
         let facts = self.facts(ours, tip, theirs, seen.commit())?;
         let standing = match about_remote(facts) {
             Ok(Push::UpToDate) => Standing::UpToDate,
@@ -156,7 +160,7 @@ impl Remote {
         let is_ours = ours.is_in_history(theirs, tip)?;
         if !is_ours && ours.git().find_commit(theirs).is_err() {
             // To tell what happened, and to keep what it shows. Without it the incident is the same.
-            if let Err(error) = self.fetch(ours, theirs) {
+            if let Err(error) = self.fetch(ours, theirs, FOREIGN_BYTES_MAX) {
                 tracing::warn!(remote = %self.name, "cannot fetch what the remote holds: {error:#}");
             }
         }

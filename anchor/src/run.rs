@@ -36,15 +36,18 @@ pub async fn run(config: Config, log: VerifierKey, listener: TcpListener, shutdo
     // Whatever ends this function ends its tasks.
     let shutdown = shutdown.child_token();
     let _end_tasks = shutdown.clone().drop_guard();
-    let admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
+    let mut admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
 
     let mut maker = Maker::start(config, log, &health, &shutdown).await?;
-    let mut tasks = maker.start_pushing(&health, &shutdown);
-    let result = maker.watch(&shutdown).await;
+    let mut pushing = maker.start_pushing(&health, &shutdown);
+    tokio::select! {
+        watched = maker.watch(&shutdown) => watched?,
+        served = &mut admin => served.context("the health listener panicked")??,
+    }
     shutdown.cancel();
-    let _ = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-    result?;
-    admin.await.context("the health listener panicked")?
+    // What was committed and is not pushed in time is pushed after the next start.
+    let _ = tokio::time::timeout(DRAIN, async { while pushing.join_next().await.is_some() {} }).await;
+    Ok(())
 }
 
 /// The part that makes anchors.
@@ -201,6 +204,9 @@ impl Maker {
             })
             .await?;
         self.tip.send_if_modified(|known| std::mem::replace(known, tip) != tip);
+        if let Some(anchored) = anchored {
+            show_anchored(anchored.head.size, anchored.time.unwrap_or_default());
+        }
         let checkpoint = self.log.checkpoint().await?;
         let offered = head(&checkpoint);
         metrics::gauge!("streamseal_anchor_log_size").set(offered.size as f64);
@@ -236,9 +242,8 @@ impl Maker {
         let now = unix_seconds();
         let tip = self.publisher(move |publisher| publisher.publish(&checkpoint, proof, cosignatures, now)).await?;
         self.tip.send_replace(Some(tip));
-        metrics::gauge!("streamseal_anchor_size").set(size as f64);
+        show_anchored(size, now);
         metrics::gauge!("streamseal_anchor_lag_entries").set(0.0);
-        metrics::gauge!("streamseal_anchor_last_time_seconds").set(now as f64);
         metrics::counter!("streamseal_anchor_anchors_total").increment(1);
         tracing::info!(size, commit = %tip, "anchored");
         Ok(())
@@ -284,6 +289,11 @@ impl Maker {
     fn interval(&self) -> Duration {
         Duration::from_secs(self.config.interval_s.into())
     }
+}
+
+fn show_anchored(size: u64, time: u64) {
+    metrics::gauge!("streamseal_anchor_size").set(size as f64);
+    metrics::gauge!("streamseal_anchor_time_seconds").set(time as f64);
 }
 
 /// The commit that a remote's branch is at, if it is not one of our branch.

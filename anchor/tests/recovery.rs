@@ -66,6 +66,59 @@ async fn killed_before_the_state_was_written() {
     assert_eq!(tip(&t.site.path("remote.git")), t.site.tip());
 }
 
+/// The cosignature must be in the state file before anything else can have it.
+#[tokio::test]
+async fn the_state_is_written_before_the_commit_is_made() {
+    let log = Log::start(5).await;
+    let site = Site::new(&log, "");
+    site.run_until(5).await;
+    let first = site.tip();
+    let state = fs::read(site.path(STATE)).expect("read");
+    // Git's own lock on the branch: it cannot be moved.
+    let branch_lock = site.path("anchor.git/refs/heads/anchors.lock");
+    fs::write(&branch_lock, "").expect("written");
+    log.grow(9);
+    let running = site.start().await;
+    running.until_not_ready("anchors").await;
+    running.stop().await;
+    assert_eq!(site.tip(), first);
+    let written = fs::read(site.path(STATE)).expect("read");
+    assert_ne!(written, state);
+    fs::remove_file(&branch_lock).expect("removed");
+    site.run_until(9).await;
+    assert_eq!(
+        fs::read(site.path(STATE)).expect("read"),
+        written,
+        "the anchor that was written is the one that was made"
+    );
+    assert_eq!(site.anchors().len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_behind_the_last_cosignature_does_not_lower_its_time() {
+    const FUTURE: u64 = 10_000_000_000;
+    let log = Log::start(5).await;
+    let site = Site::new(&log, "");
+    site.run_until(5).await;
+    // The same anchor as a clock of the far future would have made it.
+    let mut anchor = site.anchors().remove(0);
+    anchor.checkpoint.cosign(&anchor_key(), FUTURE);
+    let name: String = evidence::sha256(ORIGIN.as_bytes()).0.iter().map(|b| format!("{b:02x}")).collect();
+    let clone = site.path("clone");
+    run(std::process::Command::new("git").args(["clone", "--quiet"]).arg(site.path("anchor.git")).arg(&clone));
+    fs::write(clone.join("logs").join(&name).join("consistency"), anchor.to_bytes()).expect("written");
+    fs::write(clone.join("logs").join(&name).join("checkpoint"), anchor.checkpoint.to_bytes()).expect("written");
+    git(&clone, &["commit", "--quiet", "--amend", "-a", "-m", "the future"]);
+    git(&clone, &["push", "--quiet", "--force", "origin", "anchors"]);
+    fs::remove_file(site.path(STATE)).expect("removed");
+    adopt(&site.config, log_key().verifier_key().clone(), &Source::Repository).await.expect("adopted");
+    log.grow(9);
+    site.run_until(9).await;
+    let times: Vec<u64> =
+        site.anchors().iter().map(|a| verify_cosignature(&a.checkpoint, anchor_key().verifier_key())).collect();
+    assert_eq!(times, [FUTURE, FUTURE]);
+}
+
 #[tokio::test]
 async fn killed_between_state_and_commit() {
     let t = two_anchors().await;
