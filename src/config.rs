@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The configuration of a command.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct ConfigFile {
     /// The configuration file (docs/configuration.md)
     #[arg(long = "config", value_name = "FILE", default_value = "streamseal.toml")]
@@ -54,6 +54,7 @@ impl ConfigFile {
     pub fn load(&self) -> anyhow::Result<Config> {
         let mut config: Config = service::config::load(&self.path)?;
         config.resolve(self.path.parent().unwrap_or(Path::new("")));
+        config.exclude_commitments();
         Ok(config)
     }
 }
@@ -74,6 +75,13 @@ impl Config {
         }
     }
 
+    /// The topic that the committer publishes to is never sealed.
+    fn exclude_commitments(&mut self) {
+        if let (Some(ingest), Some(committer)) = (&mut self.ingest, &self.committer) {
+            ingest.exclude.push(committer.commitments_topic.clone());
+        }
+    }
+
     /// The address of the committer, as one of the services that talk to it has it.
     pub fn committer_url(&self) -> anyhow::Result<String> {
         let ingest = self.ingest.as_ref().map(|ingest| &ingest.committer);
@@ -86,7 +94,7 @@ impl Config {
         let anchor = self.anchor.as_ref();
         let branch = anchor.map_or_else(|| "anchors".to_owned(), |anchor| anchor.branch.clone());
         let repository = given.or(anchor.map(|anchor| anchor.repository.as_path()));
-        let repository = repository.context("--git: wants a repository, as the configuration has no [anchor]")?;
+        let repository = repository.context("--repository: wants a repository, as the configuration has no [anchor]")?;
         Ok((repository.to_owned(), branch))
     }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::Parser as _;
 use committer_client::Client;
 use evidence::statement::{HeadsLine, Statement};
 use evidence::{Entry, SignedCheckpoint};
@@ -37,7 +36,7 @@ const SHOWN_MAX: u64 = 20;
 /// Needs nothing installed: it uses librdkafka's in-process broker, SQLite and a Git repository in a folder. The broker
 /// keeps events in memory only, and knows neither transactions nor topic ids; everything else is what a real
 /// installation runs.
-#[derive(Debug, Default, clap::Parser)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Seal the lines of this file, an event each, - for standard input, instead of made-up orders
     #[arg(long, value_name = "FILE")]
@@ -126,28 +125,34 @@ async fn show(config: &Config, client: &Client, events: &Events, dir: &Path) -> 
     step(4, format_args!("anchored in {}: {} entries, root {}", anchors.display(), head.size, head.root));
 
     let bundle = dir.join("bundle");
-    let arguments = ["export".as_ref(), "--config".as_ref(), dir.join("streamseal.toml").as_os_str(), bundle.as_os_str()]
-        .map(ToOwned::to_owned);
-    let found = export::export(&export::Command::try_parse_from(arguments)?.args, config).await?;
+    let selection = export::Args::everything(&bundle);
+    let found = export::export(&selection, config).await?;
     step(5, format_args!("exported {} events of {} batches to {}", found.events, found.batches, bundle.display()));
 
     step(6, format_args!("verify, with nothing but the bundle, the Git repository and the trust file:"));
-    let code = verify(dir, &bundle)?;
+    let code = verify(dir, &bundle);
     ensure!(code == 0, "the verdict must be proven (0), but is {code}");
 
     let copy = dir.join("bundle-tampered");
     let place = tamper::copy_with_one_byte_changed(&bundle, &copy)?;
     step(7, format_args!("change one byte of a copy ({place}) and verify again:"));
-    let code = verify(dir, &copy)?;
+    let code = verify(dir, &copy);
     ensure!(code == 1, "the verdict must be tampered (1), but is {code}");
     Ok(())
 }
 
-fn verify(dir: &Path, bundle: &Path) -> anyhow::Result<u8> {
-    let (trust, anchors) = (dir.join("trust"), dir.join("anchors.git"));
-    let arguments = ["verify".as_ref(), "--trust".as_ref(), trust.as_os_str(), "--git".as_ref(), anchors.as_os_str()];
-    let arguments = arguments.into_iter().chain(["--bundle".as_ref(), bundle.as_os_str()]);
-    Ok(verifier::cli::run(&verifier::cli::Command::try_parse_from(arguments)?.args))
+fn verify(dir: &Path, bundle: &Path) -> u8 {
+    let args = verifier::cli::Args {
+        bundle: bundle.to_owned(),
+        trust: dir.join("trust"),
+        clones: vec![dir.join("anchors.git")],
+        expect: Vec::new(),
+        accept_gap: Vec::new(),
+        pin: None,
+        branch: "anchors".to_owned(),
+        json: false,
+    };
+    verifier::cli::run(args, &mut std::io::stdout())
 }
 
 /// Prints entries as they are appended, until aborted.
@@ -219,7 +224,7 @@ fn next_steps(dir: &Path, config: &Config, stay: bool) {
     output::line("\nTry next:");
     output::line(format_args!("  cat {dir}/genesis.note"));
     output::line(format_args!("  git -C {dir}/anchors.git log --stat anchors"));
-    output::line(format_args!("  streamseal verify --trust {dir}/trust --git {dir}/anchors.git --bundle {dir}/bundle --json"));
+    output::line(format_args!("  streamseal verify --trust {dir}/trust --clone {dir}/anchors.git {dir}/bundle --json"));
     if !stay {
         output::line("  streamseal demo --stay               keeps everything running, for kcat and curl");
         output::line("  streamseal demo --input FILE         seals your own lines");

@@ -5,7 +5,7 @@ mod log;
 mod seqs;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -51,10 +51,25 @@ pub struct Args {
     pub until: Option<i64>,
     /// Git repository with the anchors, bare or a clone; without it, the anchor's own of the configuration
     #[arg(long, value_name = "DIR")]
-    pub git: Option<PathBuf>,
+    pub repository: Option<PathBuf>,
     /// Go up to the committer's newest checkpoint, although it is not anchored yet: it cannot be proven before it is
     #[arg(long)]
     pub unanchored: bool,
+}
+
+impl Args {
+    /// All streams, up to the newest anchored checkpoint.
+    pub fn everything(bundle: &Path) -> Self {
+        Self {
+            config: ConfigFile::default(),
+            bundle: bundle.to_owned(),
+            streams: Vec::new(),
+            since: None,
+            until: None,
+            repository: None,
+            unanchored: false,
+        }
+    }
 }
 
 /// One stream of an export.
@@ -79,7 +94,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     }
     ensure!(
         different == 0,
-        "{different} batches: Kafka's events are not those that were sealed; `streamseal verify --bundle {}` says where",
+        "{different} batches: Kafka's events are not those that were sealed; `streamseal verify` says where in {}",
         args.bundle.display()
     );
     Ok(())
@@ -128,7 +143,7 @@ async fn checkpoint(args: &Args, config: &Config, client: &Client) -> anyhow::Re
     let bytes = if args.unanchored {
         client.checkpoint().await?.context("the committer has signed no checkpoint yet")?
     } else {
-        let (repository, branch) = config.anchors(args.git.as_deref())?;
+        let (repository, branch) = config.anchors(args.repository.as_deref())?;
         let newest = anchor::newest_checkpoint(&repository, &branch, &config.ledger.origin)?;
         newest.with_context(|| format!("{} holds no anchor yet: wait, or take --unanchored", repository.display()))?
     };

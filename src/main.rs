@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Init(args) => init::run(&args).map(|()| 0),
-        Command::Verify(args) => Ok(verifier::cli::run(&args)),
+        Command::Verify(args) => Ok(verifier::cli::run(args, &mut std::io::stdout())),
         Command::Keygen(args) => keygen::run(&args).map(|()| 0),
         Command::ConfigReference => {
             config_reference::run();

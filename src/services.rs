@@ -200,7 +200,7 @@ impl Running {
 async fn fsck(config: &Config) -> anyhow::Result<u8> {
     let ledger = ledger(config)?;
     let database = &section(&config.committer, "committer")?.database;
-    let store = committer::store::open(&database.0, ledger.id()).await?;
+    let store = committer::store::open_existing(&database.0, ledger.id()).await?;
     let progress = ProgressBar::no_length();
     let report = committer::fsck(&*store, ledger.id(), |checked, of| {
         progress.set_length(of);
