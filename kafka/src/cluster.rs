@@ -65,13 +65,24 @@ impl Cluster {
         })
     }
 
-    /// What there is to know about a topic, `None` when it does not exist.
+    /// What there is to know about a topic, `None` when it does not exist. Asking does not create it.
     ///
     /// # Errors
     /// [`Error::Client`] when the cluster does not answer or does not allow to ask.
     pub fn topic(&self, name: &str) -> Result<Option<Topic>, Error> {
+        Ok(self.topics([name])?.remove(name))
+    }
+
+    /// Those of the topics that exist, by their names; one question for all of them.
+    ///
+    /// # Errors
+    /// As for [`topic`](Self::topic).
+    pub fn topics<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<BTreeMap<String, Topic>, Error> {
         self.serve();
-        Admin::new(&self.client, self.timeout).describe_topic(name)
+        let names: BTreeSet<_> = names.into_iter().collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let answer = Admin::new(&self.client, self.timeout).describe_topics(&names);
+        answer.map_err(|reason| Error::client(format!("asking about topics {}", names.join(", ")), reason))
     }
 
     /// Where partitions begin and end. The three marks are asked for one after the other, `low` first: each is at

@@ -79,7 +79,7 @@ const ALIASES: &[(&str, &str)] = &[
 /// "security.protocol" = "ssl"
 /// "ssl.ca.location" = "/etc/ssl/kafka-ca.pem"
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Scalar>", into = "BTreeMap<String, String>")]
 #[schemars(with = "BTreeMap<String, Scalar>")]
 pub struct Properties(BTreeMap<String, String>);

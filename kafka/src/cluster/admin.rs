@@ -1,6 +1,7 @@
 //! Questions to the cluster that rust-rdkafka does not put: topic ids, and offsets at an isolation level.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::ptr;
 use std::slice;
@@ -12,7 +13,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as op;
 
-use crate::Error;
 use crate::client::Logging;
 use crate::native::{self, Owned, c_name, text};
 
@@ -51,39 +51,33 @@ impl<'a> Admin<'a> {
         Self { client, timeout }
     }
 
-    /// `None` for a topic that does not exist. Asking creates none.
-    pub(super) fn describe_topic(&self, name: &str) -> Result<Option<Topic>, Error> {
-        let doing = || format!("asking about topic {name}");
-        let failed = |reason: String| Error::client(doing(), reason);
-        let c_name = c_name(name);
+    /// Those of the topics that exist. Asking creates none.
+    pub(super) fn describe_topics(&self, names: &[&str]) -> Result<BTreeMap<String, Topic>, String> {
         let options = self.options(op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        self.send_to_any_broker(&options).map_err(failed)?;
-        // SAFETY: one name is told and given, and copied; the collection is null or ours.
+        self.send_to_any_broker(&options)?;
+        let names: Vec<_> = names.iter().map(|name| c_name(name)).collect();
+        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        // SAFETY: as many names are given as told, and copied; the collection is null or ours.
         let topics = unsafe {
-            let names: *mut *const c_char = &mut c_name.as_ptr();
-            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names, 1);
+            let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
             Owned::new(topics, sys::rd_kafka_TopicCollection_destroy)
         };
-        let topics = topics.ok_or_else(|| failed("no such name is possible".to_owned()))?;
+        let topics = topics.expect("librdkafka aborts when it is out of memory");
         let event = self.ask(|client, queue| {
             // SAFETY: all arguments are valid; librdkafka copies what it keeps of them.
             unsafe {
                 sys::rd_kafka_DescribeTopics(client, topics.as_ptr(), options.as_ptr(), queue);
             }
-        });
-        let event = event.map_err(failed)?;
+        })?;
         // SAFETY: the event is valid; its result and what that leads to live as long as the event.
         unsafe {
             let result = sys::rd_kafka_event_DescribeTopics_result(event.as_ptr());
             if result.is_null() {
-                return Err(failed("the answer is of another kind".to_owned()));
+                return Err("the answer is of another kind".to_owned());
             }
             let mut count = 0;
             let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-            match array(topics, count).first() {
-                Some(&topic) => described(topic).map_err(failed),
-                None => Ok(None),
-            }
+            array(topics, count).iter().filter_map(|&topic| described(topic).transpose()).collect()
         }
     }
 
@@ -213,24 +207,26 @@ unsafe extern "C" fn destroy_metadata(metadata: *mut sys::rd_kafka_metadata_t) {
 
 /// # Safety
 /// `topic` is valid.
-unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Option<Topic>, String> {
-    // SAFETY: as promised; the error, the id and their texts live with the topic.
+unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Option<(String, Topic)>, String> {
+    // SAFETY: as promised; the name, the error, the id and their texts live with the topic.
     unsafe {
+        let name = text(sys::rd_kafka_TopicDescription_name(topic));
         let error = sys::rd_kafka_TopicDescription_error(topic);
         // By name: the code may be one that this version's enum does not have.
         match text(sys::rd_kafka_error_name(error)).as_str() {
-            "NO_ERROR" | "" => {}
+            "" | "NO_ERROR" => {}
             "UNKNOWN_TOPIC_OR_PART" => return Ok(None),
-            _ => return Err(text(sys::rd_kafka_error_string(error))),
+            _ => return Err(format!("topic {name}: {}", text(sys::rd_kafka_error_string(error)))),
         }
         let mut partitions = 0;
         sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
         let id = sys::rd_kafka_TopicDescription_topic_id(topic);
         let halves = [sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id)];
-        Ok(Some(Topic {
+        let topic = Topic {
             id: (halves != [0, 0]).then(|| printed(halves)),
             partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
-        }))
+        };
+        Ok(Some((name, topic)))
     }
 }
 
@@ -267,4 +263,22 @@ unsafe fn array<'a, T>(items: *mut *const T, count: usize) -> &'a [*const T] {
     }
     // SAFETY: as promised.
     unsafe { slice::from_raw_parts(items, count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_ids_are_printed_as_kafka_prints_them() {
+        assert_eq!(printed([0, 1]), "AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(printed([-1, -1]), "_____________________w");
+        assert_eq!(printed([i64::from_be_bytes([0xfb; 8]), 0]), "-_v7-_v7-_sAAAAAAAAAAA");
+    }
+
+    #[test]
+    fn error_codes_have_reasons() {
+        assert!(native::reason(3).contains("Unknown topic or partition"), "{}", native::reason(3));
+        assert!(native::reason(32_000).contains("32000"));
+    }
 }

@@ -1,0 +1,11 @@
+//! The crate `kafka` on a real Apache Kafka: what librdkafka's in-process broker does not have.
+
+#[path = "../../../kafka/tests/support/mod.rs"]
+mod support;
+#[path = "../../../kafka/tests/wire/mod.rs"]
+mod wire;
+
+mod events;
+mod rebalance;
+mod topics;
+mod transactions;
