@@ -1,8 +1,9 @@
 //! A short valid chain with the state after each entry, and what has no place in it.
 
+mod partial;
 mod refused;
 
-use evidence::chain::{GrantedKey, Refusal, State, StreamHead};
+use evidence::chain::{GrantedKey, State, StreamHead};
 use evidence::statement::{
     Action, Epoch, Gap, Heads, HeadsLine, KeyStatement, LastEvent, Reason, Role, Summary, heads_root,
 };
@@ -342,59 +343,7 @@ fn grown() -> Chain {
 pub(crate) fn vectors() -> Vectors {
     let chain = grown();
     let refused = refused::refused(&chain);
-    let partial = partial(&chain);
+    let partial = partial::partial(&chain);
     let genesis = chain.state.ledger().genesis.into();
     Vectors { origin: ORIGIN, genesis, entries: chain.applied, refused, partial }
-}
-
-/// Partial evidence: what it still shows, and what contradicts it.
-fn partial(chain: &Chain) -> Vec<Partial> {
-    let case = |name: &'static str, applied: &[u64], last: Option<&Entry>, code: Option<&'static str>| {
-        let mut state = State::new(ORIGIN, chain.state.ledger().genesis);
-        let entries = applied.iter().map(|seq| &chain.entries[*seq as usize]).chain(last);
-        let results: Vec<Result<(), Refusal>> = entries
-            .map(|entry| {
-                state.skip_to(entry.seq);
-                state.apply(entry)
-            })
-            .collect();
-        let (last_result, before) = results.split_last().expect("some entries");
-        assert!(before.iter().all(Result::is_ok), "{name}: {results:?}");
-        assert_eq!(last_result.as_ref().err().map(Refusal::code), code, "{name}: {last_result:?}");
-        Partial { name, applied: texts(applied), last: last.map(text), code }
-    };
-    let key_entries = [0, 1, 2, 7, 8, 10, 11];
-    let with = |seqs: &[u64]| {
-        let mut all: Vec<u64> = key_entries.iter().chain(seqs).copied().collect();
-        all.sort_unstable();
-        all
-    };
-    let forged = |seq: usize, change: &dyn Fn(&mut Summary)| {
-        let Entry { statement, .. } = &chain.entries[seq];
-        let Statement::Summary(mut summary) = statement.statement().clone() else { unreachable!("a summary") };
-        change(&mut summary);
-        Entry { statement: sign(Statement::Summary(summary), &[&chain.ring.ingest_b]), ..chain.entries[seq].clone() }
-    };
-    let backwards = forged(18, &|summary| summary.first = 149);
-    let from_nowhere = forged(18, &|summary| summary.prev = None);
-    let stale = forged(18, &|summary| summary.first = 150);
-    vec![
-        case("one stream with all key entries", &with(&[3, 9, 12, 14, 15, 16, 17]), None, None),
-        case("the middle of a stream", &with(&[12]), None, None),
-        case("key entries, the newest heads and nothing else", &with(&[19]), None, None),
-        case("heads that cannot be compared", &with(&[6, 19]), None, None),
-        case("a new epoch without its epoch entry", &with(&[12, 17]), None, None),
-        case("without the genesis", &[1], None, Some("wrong-keys")),
-        case("without a key entry", &[0, 1, 3], None, Some("wrong-keys")),
-        case("without the newest key entry", &[0, 1, 2, 7, 8, 10, 12], None, Some("wrong-keys")),
-        case(
-            "an entry out of order",
-            &with(&[12])[..8].iter().copied().chain([3]).collect::<Vec<_>>(),
-            None,
-            Some("wrong-seq"),
-        ),
-        case("a range before the cursor", &with(&[5]), Some(&backwards), Some("wrong-cursor")),
-        case("a later range without prev", &key_entries, Some(&from_nowhere), Some("wrong-prev")),
-        case("a range at the cursor with another prev", &with(&[5]), Some(&stale), Some("wrong-prev")),
-    ]
 }
