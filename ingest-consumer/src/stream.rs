@@ -177,6 +177,11 @@ impl Stream {
         &self.partition
     }
 
+    /// The stream's cursor as the committer told it last, `None` before it did.
+    pub fn sealed_next(&self) -> Option<u64> {
+        self.furthest.map(|furthest| furthest.next)
+    }
+
     /// Whether events are of use now. Otherwise the partition is not to be read: this bounds the memory.
     pub fn wants_events(&self) -> bool {
         match self.phase {
@@ -341,9 +346,11 @@ impl Stream {
         self.submit_at_ms = 0;
         let is_below = from < place.next;
         let reading = Box::new(Reading { place, position: from, batch: OpenBatch::default(), low });
-        if let Some(gap) = gap {
-            actions.push(Action::Gap(Box::new(gap.statement.clone())));
-            self.made.push_back(gap);
+        if let Some(made) = gap {
+            if let Statement::Gap(gap) = &made.statement {
+                actions.push(Action::Gap(Box::new(gap.clone())));
+            }
+            self.made.push_back(made);
         }
         actions.push(Action::Read(from));
         self.phase = if is_below { Phase::Comparing(reading, below) } else { Phase::Sealing(reading) };

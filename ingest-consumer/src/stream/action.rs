@@ -1,6 +1,7 @@
 //! What a stream wants done.
 
 use evidence::Statement;
+use evidence::statement::Gap;
 
 use crate::halt::Halt;
 
@@ -26,7 +27,7 @@ pub enum Action {
     /// [`Stream`](super::Stream) for each partition.
     NewClient,
     /// Offsets are gone before they were sealed; a gap is being signed.
-    Gap(Box<Statement>),
+    Gap(Box<Gap>),
     /// The newest event that was sealed is gone from Kafka, though its log reaches the cursor: compacted away.
     LastGone(u64),
     /// The stream halted.

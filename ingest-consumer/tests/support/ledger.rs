@@ -57,10 +57,6 @@ impl Ledger {
         &self.entries
     }
 
-    pub(crate) fn state(&self) -> &State {
-        &self.state
-    }
-
     pub(crate) fn grant(&mut self, key: &SigningKey, topics: &[&str]) {
         self.change_key(Action::Grant, key, topics);
     }

@@ -1,0 +1,210 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use kafka::{Subscription, TopicPartition};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::stream::Limits;
+
+/// The ingest-consumer: reads events from Kafka, and has a signed summary of every batch committed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Topics to seal: names, and patterns that begin with `^` (regular expressions). The partitions are shared among
+    /// all ingest-consumers of the group. Kafka's internal topics are never sealed.
+    #[serde(default)]
+    pub topics: Vec<String>,
+    /// Partitions to seal, as `topic/partition`, instead of `topics`: this process alone then seals them, and the group
+    /// only shows how far it is.
+    #[serde(default)]
+    pub partitions: Vec<String>,
+    /// Topics that are never sealed, whatever `topics` says. The topic that the committer publishes to must be among
+    /// them: every commitment would be sealed by the next one.
+    #[serde(default = "default_exclude")]
+    pub exclude: Vec<String>,
+    /// The consumer group. Its offsets are for lag tools; sealing goes on from the committer's cursor.
+    #[serde(default = "default_group")]
+    pub group: String,
+    /// Address of the committer, such as `http://127.0.0.1:7380`.
+    pub committer: String,
+    /// The ingest key, a file of mode 0600.
+    pub key: PathBuf,
+    /// A batch of so many events is closed.
+    #[serde(default = "default_batch_events")]
+    pub batch_events: u32,
+    /// A batch whose events have so many bytes (keys, values, headers and their lengths) is closed.
+    #[serde(default = "default_batch_bytes")]
+    pub batch_bytes: u64,
+    /// A batch is closed so many milliseconds after its first event was read. Shorter means fresher commitments and
+    /// more entries: a partition that is never idle makes 86,400,000 / `batch_age_ms` of them a day.
+    #[serde(default = "default_batch_age_ms")]
+    pub batch_age_ms: u32,
+    /// Address for health and metrics.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+}
+
+/// The most statements in one request. More would not be faster, as a request waits for one commit either way.
+const REQUEST_STATEMENTS: usize = 16;
+
+/// A stream is not read while so many statements wait: enough to fill the next requests while one is under way.
+const UNACKNOWLEDGED: usize = 64;
+
+fn default_exclude() -> Vec<String> {
+    vec!["commitments".to_owned()]
+}
+
+fn default_group() -> String {
+    "streamseal-ingest".to_owned()
+}
+
+const fn default_batch_events() -> u32 {
+    4096
+}
+
+const fn default_batch_bytes() -> u64 {
+    4 * 1024 * 1024
+}
+
+const fn default_batch_age_ms() -> u32 {
+    1000
+}
+
+fn default_listen() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 7381).into()
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// What the group gives.
+    Group(Subscription),
+    /// These partitions; the group of this name is shown how far they are.
+    Partitions(String, Vec<TopicPartition>),
+}
+
+impl Config {
+    /// Makes relative paths relative to `folder`, that of the configuration file.
+    pub fn resolve(&mut self, folder: &Path) {
+        self.key = folder.join(&self.key);
+    }
+
+    /// Checks what the types do not say, and names the field.
+    pub(crate) fn check(&self) -> anyhow::Result<Source> {
+        for (field, value) in [
+            ("batch_events", u64::from(self.batch_events)),
+            ("batch_bytes", self.batch_bytes),
+            ("batch_age_ms", u64::from(self.batch_age_ms)),
+        ] {
+            ensure!(value > 0, "ingest.{field}: wants at least 1");
+        }
+        ensure!(!self.group.is_empty(), "ingest.group: wants the name of a consumer group");
+        match (self.topics.is_empty(), self.partitions.is_empty()) {
+            (true, true) => bail!("ingest.topics: name the topics to seal, or give ingest.partitions"),
+            (false, false) => bail!("ingest.partitions: cannot be given together with ingest.topics"),
+            (false, true) => self.subscription().map(Source::Group),
+            (true, false) => Ok(Source::Partitions(self.group.clone(), self.assigned()?)),
+        }
+    }
+
+    fn subscription(&self) -> anyhow::Result<Subscription> {
+        for (i, topic) in self.topics.iter().enumerate() {
+            ensure!(!topic.is_empty(), "ingest.topics[{i}]: is empty");
+            self.check_topic(topic).with_context(|| format!("ingest.topics[{i}]"))?;
+        }
+        Ok(Subscription { group: self.group.clone(), topics: self.topics.clone(), exclude: self.exclude.clone() })
+    }
+
+    fn assigned(&self) -> anyhow::Result<Vec<TopicPartition>> {
+        let mut assigned: Vec<TopicPartition> = Vec::new();
+        for (i, text) in self.partitions.iter().enumerate() {
+            let field = || format!("ingest.partitions[{i}]: {text:?}");
+            let (topic, number) = text
+                .split_once('/')
+                .filter(|(topic, _)| !topic.is_empty())
+                .with_context(|| format!("{} wants topic/partition, such as orders/3", field()))?;
+            let number: u32 = number.parse().ok().filter(|number| *number <= i32::MAX as u32).with_context(|| {
+                format!("{} wants a partition number from 0 to 2147483647 after the slash", field())
+            })?;
+            self.check_topic(topic).with_context(field)?;
+            let partition = TopicPartition::new(topic, number);
+            ensure!(!assigned.contains(&partition), "{} is there twice", field());
+            assigned.push(partition);
+        }
+        Ok(assigned)
+    }
+
+    fn check_topic(&self, topic: &str) -> anyhow::Result<()> {
+        ensure!(!topic.starts_with("__"), "Kafka's internal topics cannot be sealed");
+        ensure!(!self.exclude.iter().any(|excluded| excluded == topic), "the topic is in ingest.exclude");
+        Ok(())
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            batch_events: u64::from(self.batch_events),
+            batch_bytes: self.batch_bytes,
+            batch_age_ms: u64::from(self.batch_age_ms),
+            request_statements: REQUEST_STATEMENTS,
+            unacknowledged: UNACKNOWLEDGED,
+        }
+    }
+
+    /// The most entries that a partition makes in a day by the age of its batches.
+    pub(crate) fn entries_per_day(&self) -> u64 {
+        86_400_000 / u64::from(self.batch_age_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(fields: &str) -> anyhow::Result<Source> {
+        let text = format!("committer = 'http://127.0.0.1:1'\nkey = 'k'\n{fields}");
+        service::config::parse::<Config>(&text, Path::new("x.toml"))?.check()
+    }
+
+    #[test]
+    fn names_and_patterns_are_subscribed_to_without_the_excluded() {
+        let Source::Group(subscription) = parse("topics = ['orders', '^pay.*']").expect("good") else {
+            panic!("not a group")
+        };
+        assert_eq!((subscription.group.as_str(), subscription.exclude), ("streamseal-ingest", default_exclude()));
+        assert_eq!(subscription.topics, ["orders", "^pay.*"]);
+    }
+
+    #[test]
+    fn partitions_are_read() {
+        let Source::Partitions(group, partitions) = parse("partitions = ['orders/0', 'a.b/12']").expect("good") else {
+            panic!("not partitions")
+        };
+        assert_eq!(group, "streamseal-ingest");
+        assert_eq!(partitions, [TopicPartition::new("orders", 0), TopicPartition::new("a.b", 12)]);
+    }
+
+    #[test]
+    fn problems_name_the_field_and_what_it_wants() {
+        for (fields, wanted) in [
+            ("", "ingest.topics: name the topics"),
+            ("topics = ['a']\npartitions = ['a/0']", "ingest.partitions: cannot"),
+            ("topics = ['a', '']", "ingest.topics[1]: is empty"),
+            ("topics = ['commitments']", "ingest.topics[0]: the topic is in ingest.exclude"),
+            ("topics = ['__consumer_offsets']", "ingest.topics[0]: Kafka's internal"),
+            ("topics = ['a']\nbatch_events = 0", "ingest.batch_events: wants at least 1"),
+            ("topics = ['a']\nbatch_age_ms = 0", "ingest.batch_age_ms: wants at least 1"),
+            ("topics = ['a']\ngroup = ''", "ingest.group: wants"),
+            ("topics = ['a']\nbatch_age_s = 1", "batch_age_s"),
+            ("partitions = ['orders']", "ingest.partitions[0]: \"orders\" wants topic/partition"),
+            ("partitions = ['orders/-1']", "wants a partition number"),
+            ("partitions = ['orders/2147483648']", "wants a partition number"),
+            ("partitions = ['a/0', 'a/0']", "ingest.partitions[1]: \"a/0\" is there twice"),
+            ("partitions = ['commitments/0']", "ingest.partitions[0]: \"commitments/0\": the topic is in"),
+        ] {
+            let problem = format!("{:#}", parse(fields).expect_err(fields));
+            assert!(problem.contains(wanted), "{fields:?}: {problem:?} should contain {wanted:?}");
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The thread that reads: one Kafka client, the hashing, and the streams' steps. It never waits for the committer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use evidence::statement::Statement;
+use evidence::{Hash, LeafHasher};
+use kafka::{Batch, Consumer, Failure, FailureKind, Item, Polled, Rebalance, TopicPartition, Waker};
+use service::{Health, Shutdown};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::config::Source;
+use crate::lag::Cursors;
+use crate::outside::Outside;
+use crate::seat::Seat;
+use crate::stream::{Action, Answer, HashedEvent, Input, InspectError, Inspection, Limits, Stream};
+
+/// How often the group's offsets are committed, which are a display only.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The longest wait for events, when nothing else is due.
+const POLL_MAX: Duration = Duration::from_secs(10);
+
+/// What the thread works with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) properties: kafka::Properties,
+    pub(crate) source: Source,
+    pub(crate) limits: Limits,
+    pub(crate) outside: Arc<Outside>,
+    pub(crate) health: Health,
+    pub(crate) cursors: Cursors,
+    pub(crate) runtime: Handle,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Why reading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was told to.
+    Shutdown,
+    /// This Kafka client cannot read a topic that was created again: another one has to be made.
+    NewClient,
+}
+
+/// An answer on its way from a task to the thread.
+struct Reply {
+    partition: TopicPartition,
+    /// The seat that asked; the partition may have been taken away and given back since.
+    seat: u64,
+    content: Content,
+}
+
+enum Content {
+    Inspected(Result<Inspection, InspectError>),
+    Answered(Answer),
+}
+
+/// Reads until shutdown.
+///
+/// # Errors
+/// When the Kafka client cannot be made or cannot go on. What was read and not sealed is read again by the next one.
+pub(crate) fn consume(setup: Setup) -> Result<Ended, kafka::Error> {
+    let mut consumption = Consumption::new(setup)?;
+    let ended = consumption.run();
+    consumption.leave();
+    ended
+}
+
+struct Consumption {
+    setup: Setup,
+    consumer: Consumer,
+    seats: HashMap<TopicPartition, Seat>,
+    /// Partitions to read from these offsets, collected because starting one may interrupt others.
+    starts: HashMap<TopicPartition, i64>,
+    /// Halted partitions, not to be fetched any more.
+    stops: Vec<TopicPartition>,
+    commits: HashMap<TopicPartition, i64>,
+    committed: Instant,
+    replies: mpsc::Receiver<Reply>,
+    replier: mpsc::Sender<Reply>,
+    waker: Waker,
+    wake_at_shutdown: AbortHandle,
+    hasher: LeafHasher,
+    events: Vec<HashedEvent>,
+    actions: Vec<Action>,
+    begun: Instant,
+    /// No stream's tick is due before this time.
+    due_ms: u64,
+    seats_made: u64,
+    renew: bool,
+}
+
+impl Consumption {
+    fn new(setup: Setup) -> Result<Self, kafka::Error> {
+        let (consumer, assigned) = match &setup.source {
+            Source::Group(subscription) => (Consumer::subscribe(&setup.properties, subscription)?, Vec::new()),
+            Source::Partitions(group, assigned) => (Consumer::alone(&setup.properties, group)?, assigned.clone()),
+        };
+        let waker = consumer.waker();
+        let wake_at_shutdown = setup.runtime.spawn({
+            let (shutdown, waker) = (setup.shutdown.clone(), waker.clone());
+            async move {
+                shutdown.cancelled().await;
+                waker.wake();
+            }
+        });
+        let (replier, replies) = mpsc::channel();
+        let mut consumption = Self {
+            setup,
+            consumer,
+            seats: HashMap::new(),
+            starts: HashMap::new(),
+            stops: Vec::new(),
+            commits: HashMap::new(),
+            committed: Instant::now(),
+            replies,
+            replier,
+            waker,
+            wake_at_shutdown: wake_at_shutdown.abort_handle(),
+            hasher: LeafHasher::new(),
+            events: Vec::new(),
+            actions: Vec::new(),
+            begun: Instant::now(),
+            due_ms: 0,
+            seats_made: 0,
+            renew: false,
+        };
+        consumption.take_seats(assigned);
+        Ok(consumption)
+    }
+
+    fn run(&mut self) -> Result<Ended, kafka::Error> {
+        while !self.setup.shutdown.is_cancelled() {
+            self.take_replies();
+            self.tick();
+            if self.renew {
+                return Ok(Ended::NewClient);
+            }
+            self.stop()?;
+            self.start()?;
+            self.commit();
+            let wait = Duration::from_millis(self.due_ms.saturating_sub(self.now_ms())).min(POLL_MAX);
+            let rebalance = match self.consumer.poll(wait)? {
+                Polled::Batch(batch) => {
+                    let now_ms = millis(self.begun);
+                    let partition = batch.partition().clone();
+                    let Some(seat) = self.seats.get_mut(&partition) else {
+                        // Taken away, and the news of it follow.
+                        self.consumer.hold(&partition);
+                        continue;
+                    };
+                    read(seat, batch, &mut self.hasher, &mut self.events, now_ms, &mut self.actions);
+                    self.act(&partition);
+                    continue;
+                }
+                Polled::Rebalance(rebalance) => rebalance,
+                Polled::Trouble(trouble) => {
+                    tracing::warn!("Kafka: {trouble}");
+                    continue;
+                }
+                Polled::Idle => continue,
+            };
+            match rebalance {
+                Rebalance::Assigned(partitions) => self.take_seats(partitions),
+                Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => self.leave_seats(&partitions),
+            }
+        }
+        Ok(Ended::Shutdown)
+    }
+
+    fn now_ms(&self) -> u64 {
+        millis(self.begun)
+    }
+
+    fn take_seats(&mut self, partitions: Vec<TopicPartition>) {
+        for partition in partitions {
+            tracing::info!("{partition}: assigned");
+            let outside = &self.setup.outside;
+            let stream = Stream::new(outside.ledger().clone(), outside.partition(&partition), self.setup.limits);
+            self.seats_made += 1;
+            let seat = Seat::new(self.seats_made, &partition, stream, &self.setup.health);
+            self.seats.insert(partition, seat);
+            self.due_ms = 0;
+        }
+    }
+
+    fn leave_seats(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            tracing::info!("{partition}: no longer assigned");
+            self.starts.remove(partition);
+            self.commits.remove(partition);
+            self.setup.cursors.remove(partition);
+            if let Some(seat) = self.seats.remove(partition) {
+                seat.leave();
+            }
+        }
+    }
+
+    fn leave(mut self) {
+        self.wake_at_shutdown.abort();
+        self.commit_now();
+        for (partition, seat) in self.seats.drain() {
+            self.setup.cursors.remove(&partition);
+            seat.leave();
+        }
+    }
+
+    fn take_replies(&mut self) {
+        while let Ok(reply) = self.replies.try_recv() {
+            let Some(seat) = self.seats.get_mut(&reply.partition).filter(|seat| seat.id == reply.seat) else {
+                continue;
+            };
+            let input = match reply.content {
+                Content::Inspected(result) => Input::Inspected(result),
+                Content::Answered(answer) => Input::Answered(answer),
+            };
+            seat.stream.step(millis(self.begun), input, &mut self.actions);
+            self.act(&reply.partition);
+        }
+    }
+
+    /// Lets time pass for the streams that wait for it.
+    fn tick(&mut self) {
+        let now_ms = self.now_ms();
+        if now_ms < self.due_ms {
+            return;
+        }
+        self.due_ms = u64::MAX;
+        let is_due = |seat: &Seat| seat.stream.deadline_ms().is_some_and(|deadline| now_ms >= deadline);
+        let due = self.seats.iter().filter(|(_, seat)| is_due(seat)).map(|(partition, _)| partition.clone());
+        for partition in due.collect::<Vec<_>>() {
+            if let Some(seat) = self.seats.get_mut(&partition) {
+                seat.stream.step(now_ms, Input::Tick, &mut self.actions);
+                self.act(&partition);
+            }
+        }
+        let deadlines = self.seats.values().filter_map(|seat| seat.stream.deadline_ms());
+        self.due_ms = deadlines.min().unwrap_or(u64::MAX);
+    }
+
+    /// Does what a stream wants done after a step.
+    fn act(&mut self, partition: &TopicPartition) {
+        let Some(seat) = self.seats.get_mut(partition) else { return };
+        for action in self.actions.drain(..) {
+            seat.note(partition, &action);
+            match action {
+                Action::Inspect => {
+                    let outside = Arc::clone(&self.setup.outside);
+                    let asked = partition.clone();
+                    let reply = async move { Content::Inspected(outside.inspect(&asked).await) };
+                    spawn(&self.setup, &self.replier, &self.waker, partition, seat.id, reply);
+                }
+                Action::Submit { topic_id, statements } => {
+                    let submission = submit(Arc::clone(&self.setup.outside), partition, seat, topic_id, statements);
+                    spawn(&self.setup, &self.replier, &self.waker, partition, seat.id, submission);
+                }
+                Action::Read(offset) => {
+                    let offset = i64::try_from(offset).expect("Kafka's offsets and the chain's end at 2^63 - 1");
+                    self.starts.insert(partition.clone(), offset);
+                }
+                Action::Sealed(sealed) => {
+                    self.commits.insert(partition.clone(), i64::try_from(sealed.next).unwrap_or(i64::MAX));
+                }
+                Action::NewClient => self.renew = true,
+                Action::Halted(_) => self.stops.push(partition.clone()),
+                Action::Gap(_) | Action::LastGone(_) | Action::Cleared | Action::Trouble(_) => {}
+            }
+        }
+        if let Some(next) = seat.show() {
+            self.setup.cursors.set(partition, next);
+        }
+        if seat.hold_changed() {
+            if seat.held { self.consumer.hold(partition) } else { self.consumer.release(partition) }
+        }
+        self.due_ms = self.due_ms.min(seat.stream.deadline_ms().unwrap_or(u64::MAX));
+    }
+
+    /// Stops fetching what halted, and frees what was fetched of it.
+    fn stop(&mut self) -> Result<(), kafka::Error> {
+        let consumer = &self.consumer;
+        self.stops.retain(|partition| consumer.position(partition).is_some());
+        if self.stops.is_empty() {
+            return Ok(());
+        }
+        self.consumer.stop(&std::mem::take(&mut self.stops))
+    }
+
+    /// Starts what is to be read. A partition that was taken away meanwhile is left out; the news of it follow.
+    fn start(&mut self) -> Result<(), kafka::Error> {
+        while !self.starts.is_empty() {
+            match self.consumer.start(self.starts.clone()) {
+                Ok(()) => {
+                    for partition in self.starts.drain().map(|(partition, _)| partition) {
+                        // Only what is started can be held.
+                        if self.seats.get(&partition).is_some_and(|seat| seat.held) {
+                            self.consumer.hold(&partition);
+                        }
+                    }
+                }
+                Err(kafka::Error::Partition { partition, reason }) => {
+                    tracing::debug!("{partition}: {reason}");
+                    self.starts.remove(&partition);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        if self.committed.elapsed() >= COMMIT_INTERVAL {
+            self.commit_now();
+        }
+    }
+
+    fn commit_now(&mut self) {
+        self.committed = Instant::now();
+        if self.commits.is_empty() {
+            return;
+        }
+        let offsets: Vec<_> = self.commits.drain().collect();
+        if let Err(error) = self.consumer.commit(&offsets) {
+            tracing::debug!("the group's offsets, a display only, were not committed: {error}");
+        }
+    }
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Has something asked, and the answer brought back to the thread.
+fn spawn(
+    setup: &Setup,
+    replier: &mpsc::Sender<Reply>,
+    waker: &Waker,
+    partition: &TopicPartition,
+    seat: u64,
+    asked: impl Future<Output = Content> + Send + 'static,
+) {
+    let (replier, waker, partition) = (replier.clone(), waker.clone(), partition.clone());
+    let shutdown = setup.shutdown.clone();
+    setup.runtime.spawn(async move {
+        if let Some(content) = shutdown.run_until_cancelled_owned(asked).await {
+            // The thread may have ended; then nobody waits for the answer.
+            let _ = replier.send(Reply { partition, seat, content });
+            waker.wake();
+        }
+    });
+}
+
+fn submit(
+    outside: Arc<Outside>,
+    partition: &TopicPartition,
+    seat: &Seat,
+    topic_id: Option<String>,
+    statements: Vec<Statement>,
+) -> impl Future<Output = Content> + Send + 'static {
+    let topic = Arc::clone(&partition.topic);
+    let seconds = seat.metrics.submit_seconds.clone();
+    async move {
+        let begun = Instant::now();
+        let answer = outside.submit(&topic, topic_id, statements).await;
+        seconds.record(begun.elapsed());
+        Content::Answered(answer)
+    }
+}
+
+/// Hashes what a partition gives and hands it to its stream.
+fn read(
+    seat: &mut Seat,
+    mut batch: Batch<'_>,
+    hasher: &mut LeafHasher,
+    events: &mut Vec<HashedEvent>,
+    now_ms: u64,
+    actions: &mut Vec<Action>,
+) {
+    events.clear();
+    let mut rest = None;
+    while let Some(item) = batch.next_item() {
+        match item {
+            Item::Event { event, leader_epoch } => {
+                hasher.push(&event);
+                events.push(HashedEvent {
+                    offset: offset(event.offset),
+                    timestamp: event.timestamp,
+                    content_bytes: event.content_len() as u64,
+                    leader_epoch: leader_epoch.and_then(|epoch| u32::try_from(epoch).ok()),
+                    leaf: Hash([0; Hash::LEN]),
+                });
+            }
+            Item::End { next } => rest = Some(Input::End(offset(next))),
+            Item::Failed(failure) => rest = Some(failed(failure)),
+        }
+        if rest.is_some() {
+            break;
+        }
+    }
+    for (event, leaf) in events.iter_mut().zip(hasher.drain().leaves) {
+        event.leaf = *leaf;
+    }
+    if !events.is_empty() {
+        seat.stream.step(now_ms, Input::Events(events), actions);
+    }
+    if let Some(input) = rest {
+        seat.stream.step(now_ms, input, actions);
+    }
+}
+
+fn failed(failure: Failure) -> Input<'static> {
+    match failure {
+        Failure { kind: FailureKind::Unreadable, offset: Some(at), reason } => Input::Unreadable(offset(at), reason),
+        other => Input::Stopped(format!("Kafka gives nothing more: {other}")),
+    }
+}
+
+fn offset(offset: i64) -> u64 {
+    u64::try_from(offset).expect("what librdkafka hands out has an offset from 0 on")
+}

@@ -1,0 +1,175 @@
+//! What the pure step does not know: the committer, the ledger's keys, the signing key and the cluster.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use committer_client::{Client, CursorQuery, Error, SubmitResponse};
+use evidence::chain::Keys;
+use evidence::statement::LedgerId;
+use evidence::{Partition, SignedStatement, SigningKey, Statement};
+use kafka::{Cluster, TopicPartition, Watermarks};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::cursor::{self, Doubtful};
+use crate::stream::{Answer, Cursor, InspectError, Inspection, Log, Refused, Standing};
+
+/// Keys that were read so long ago are read again.
+const KEYS_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// So many questions to the cluster wait for their answers at once, each on a thread.
+const QUESTIONS: usize = 8;
+
+pub(crate) struct Outside {
+    ledger: LedgerId,
+    /// The cluster's id, as statements name it.
+    cluster_id: String,
+    committer: Client,
+    cluster: Arc<Cluster>,
+    questions: Semaphore,
+    key: SigningKey,
+    keys: Mutex<Option<(Instant, Arc<Keys>)>>,
+}
+
+impl Outside {
+    pub(crate) fn new(
+        ledger: LedgerId,
+        cluster_id: String,
+        committer: Client,
+        cluster: Arc<Cluster>,
+        key: SigningKey,
+    ) -> Self {
+        let questions = Semaphore::new(QUESTIONS);
+        Self { ledger, cluster_id, committer, cluster, questions, key, keys: Mutex::new(None) }
+    }
+
+    pub(crate) fn ledger(&self) -> &LedgerId {
+        &self.ledger
+    }
+
+    /// The partition as statements name it.
+    pub(crate) fn partition(&self, partition: &TopicPartition) -> Partition {
+        Partition { cluster: self.cluster_id.clone(), topic: partition.topic.to_string(), number: partition.partition }
+    }
+
+    /// Asks the committer where a stream stands, then Kafka what there is of it.
+    pub(crate) async fn inspect(&self, partition: &TopicPartition) -> Result<Inspection, InspectError> {
+        let (cursor, standing) = self.cursor(partition).await?;
+        let log = self.log(partition).await.map_err(InspectError::Unavailable)?;
+        Ok(Inspection { cursor, log, standing })
+    }
+
+    async fn cursor(&self, partition: &TopicPartition) -> Result<(Cursor, Standing), InspectError> {
+        let named = self.partition(partition);
+        let query = CursorQuery { cluster: named.cluster.clone(), topic: named.topic.clone(), partition: named.number };
+        let answer = self.committer.cursor(&query).await.map_err(unavailable)?;
+        let mut keys = self.keys(KEYS_AGE_MAX).await?;
+        let mut verified = cursor::verify(&self.ledger, &keys, &named, &answer);
+        if matches!(verified, Err(Doubtful::UnknownKey(_))) {
+            keys = self.keys(Duration::ZERO).await?;
+            verified = cursor::verify(&self.ledger, &keys, &named, &answer);
+        }
+        let cursor = verified.map_err(|doubtful| InspectError::Invalid(doubtful.to_string()))?;
+        let standing = cursor::standing(&self.ledger, &keys, self.key.verifier_key(), &named.topic);
+        Ok((cursor, standing))
+    }
+
+    /// The ledger's keys, as they were at most `age_max` ago.
+    async fn keys(&self, age_max: Duration) -> Result<Arc<Keys>, InspectError> {
+        let asked = Instant::now();
+        let mut kept = self.keys.lock().await;
+        // Others may have read them while this one waited for its turn.
+        if let Some((read, keys)) = &*kept
+            && *read + age_max >= asked
+        {
+            return Ok(Arc::clone(keys));
+        }
+        let read = Instant::now();
+        let answer = self.committer.keys().await.map_err(unavailable)?;
+        let keys = cursor::keys(&self.ledger, &answer.entries).map_err(InspectError::Invalid)?;
+        let keys = Arc::new(keys);
+        *kept = Some((read, Arc::clone(&keys)));
+        Ok(keys)
+    }
+
+    async fn log(&self, partition: &TopicPartition) -> Result<Log, String> {
+        let topic_id = self
+            .topic_id(&partition.topic)
+            .await?
+            .ok_or_else(|| format!("there is no topic {} in the cluster", partition.topic))?;
+        let asked = partition.clone();
+        let marks = self.ask(move |cluster| cluster.watermarks(&[asked])).await?;
+        let offset =
+            |offset: i64| u64::try_from(offset).map_err(|_| format!("{partition}: Kafka told a watermark of {offset}"));
+        match marks.get(partition) {
+            Some(Watermarks { low, high, .. }) => Ok(Log { topic_id, low: offset(*low)?, high: offset(*high)? }),
+            None => Err(format!("{partition}: Kafka told no watermarks")),
+        }
+    }
+
+    /// `None` when there is no such topic, `Some(None)` when the cluster has no topic ids.
+    async fn topic_id(&self, topic: &Arc<str>) -> Result<Option<Option<String>>, String> {
+        let topic = Arc::clone(topic);
+        let found = self.ask(move |cluster| cluster.topic(&topic)).await?;
+        Ok(found.map(|topic| topic.id))
+    }
+
+    /// Puts a question to the cluster, which waits for its answer.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Cluster) -> Result<T, kafka::Error> + Send + 'static,
+    ) -> Result<T, String> {
+        let _turn = self.questions.acquire().await.map_err(|closed| closed.to_string())?;
+        let cluster = Arc::clone(&self.cluster);
+        let asked = tokio::task::spawn_blocking(move || question(&cluster)).await;
+        asked.map_err(|failed| format!("asking the cluster: {failed}"))?.map_err(|error| error.to_string())
+    }
+
+    /// Signs and submits statements about events of a topic, if Kafka still shows this id for it. That what was read
+    /// came from that topic is certain only when it is asked after the reading: ids are never used twice.
+    pub(crate) async fn submit(
+        &self,
+        topic: &Arc<str>,
+        topic_id: Option<String>,
+        statements: Vec<Statement>,
+    ) -> Answer {
+        match self.topic_id(topic).await {
+            Err(problem) => return Answer::Unknown { problem, retry_after_ms: None },
+            Ok(found) if found.as_ref() != Some(&topic_id) => return Answer::OtherTopic,
+            Ok(_) => {}
+        }
+        let signed: Vec<SignedStatement> =
+            statements.into_iter().map(|statement| SignedStatement::sign(statement, &[&self.key])).collect();
+        let texts = signed
+            .iter()
+            .map(|signed| String::from_utf8(signed.to_bytes()).expect("a note is made of text and base64"));
+        match self.committer.submit(texts.collect()).await {
+            Ok(answer) => decided(&signed, answer),
+            Err(Error::Refused { code, message, .. }) => {
+                Answer::Decided { accepted: 0, refused: Some(Refused { code, message }) }
+            }
+            Err(error @ Error::Unavailable { retry_after, .. }) => Answer::Unknown {
+                problem: error.to_string(),
+                retry_after_ms: retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            },
+            Err(error @ Error::Malformed { .. }) => {
+                Answer::Unknown { problem: error.to_string(), retry_after_ms: None }
+            }
+        }
+    }
+}
+
+/// An acknowledgement counts when it shows the statement in its entry.
+fn decided(signed: &[SignedStatement], answer: SubmitResponse) -> Answer {
+    for (signed, accepted) in signed.iter().zip(&answer.accepted) {
+        if !cursor::acknowledges(&accepted.entry, signed.hash()) {
+            let problem = format!("the committer acknowledged entry {}, which holds another statement", accepted.seq);
+            return Answer::Unknown { problem, retry_after_ms: None };
+        }
+    }
+    let refused = answer.stopped.map(|stopped| Refused { code: stopped.code, message: stopped.message });
+    Answer::Decided { accepted: answer.accepted.len(), refused }
+}
+
+fn unavailable(error: Error) -> InspectError {
+    InspectError::Unavailable(error.to_string())
+}

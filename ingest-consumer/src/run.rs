@@ -1,0 +1,126 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use evidence::statement::LedgerId;
+use kafka::{Cluster, Properties};
+use service::{Backoff, Component, Health, Shutdown, admin};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::Config;
+use crate::consume::{Ended, Setup, consume};
+use crate::lag::{self, Cursors};
+use crate::outside::Outside;
+
+/// How long the cluster may take to answer a question.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Runs the ingest-consumer until `shutdown`. `ledger` is the one to seal in, `kafka` the properties of the Kafka
+/// clients; `listener` takes requests for health and metrics.
+///
+/// # Errors
+/// When the configuration cannot be used. A Kafka or committer that cannot be reached is waited for.
+pub async fn run(
+    config: Config,
+    ledger: LedgerId,
+    kafka: Properties,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let source = config.check()?;
+    let key = keystore::read_signing_key(&config.key).context("ingest.key")?;
+    let committer = committer_client::Client::new(&config.committer).context("ingest.committer")?;
+    let cluster = Arc::new(Cluster::new(&kafka, QUESTION_TIMEOUT)?);
+    service::metrics::install()?;
+    let health = Health::new();
+    // Whatever ends this function ends its tasks.
+    let shutdown = shutdown.child_token();
+    let _end_tasks = shutdown.clone().drop_guard();
+    let admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
+
+    let component = health.component("kafka");
+    tracing::info!(
+        "sealing in ledger {ledger} with key {}, batches of {} events, {} bytes or {} ms: up to {} entries a day for \
+         each partition that is never idle",
+        key.verifier_key().name(),
+        config.batch_events,
+        config.batch_bytes,
+        config.batch_age_ms,
+        config.entries_per_day()
+    );
+    if let Some(cluster_id) = cluster_id(&cluster, &component, &shutdown).await? {
+        let outside = Arc::new(Outside::new(ledger, cluster_id, committer, cluster, key));
+        let cursors = Cursors::default();
+        tokio::spawn(lag::watch(Arc::clone(&outside), cursors.clone(), component, shutdown.clone()));
+        keep_consuming(Setup {
+            properties: kafka,
+            source,
+            limits: config.limits(),
+            outside,
+            health,
+            cursors,
+            runtime: Handle::current(),
+            shutdown: shutdown.clone(),
+        })
+        .await?;
+    }
+    shutdown.cancel();
+    admin.await.context("the health listener panicked")?
+}
+
+/// Waits for a cluster that tells its id; `None` at shutdown.
+async fn cluster_id(
+    cluster: &Arc<Cluster>,
+    component: &Component,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<String>> {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+    loop {
+        let asked = Arc::clone(cluster);
+        let answer = tokio::task::spawn_blocking(move || asked.id());
+        let Some(answer) = shutdown.run_until_cancelled(answer).await else { return Ok(None) };
+        match answer.context("asking for the cluster id")? {
+            Ok(id) => {
+                component.ready();
+                return Ok(Some(id));
+            }
+            Err(error) => {
+                tracing::warn!("{error}; trying again");
+                component.not_ready(error.to_string());
+            }
+        }
+        if !backoff.wait(shutdown).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Reads on a thread of its own, with a new Kafka client whenever the old one cannot go on.
+async fn keep_consuming(setup: Setup) -> anyhow::Result<()> {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+    loop {
+        let (done, ended) = oneshot::channel();
+        let thread_setup = setup.clone();
+        std::thread::Builder::new()
+            .name("ingest".to_owned())
+            .spawn(move || {
+                // The receiver is only gone when the whole service is.
+                let _ = done.send(consume(thread_setup));
+            })
+            .context("start the reading thread")?;
+        match ended.await.context("the reading thread panicked")? {
+            Ok(Ended::Shutdown) => return Ok(()),
+            Ok(Ended::NewClient) => backoff.reset(),
+            Err(error @ (kafka::Error::Property { .. } | kafka::Error::Partition { .. })) => return Err(error.into()),
+            Err(error) => tracing::warn!("{error}; making a new Kafka client"),
+        }
+        if !backoff.wait(&setup.shutdown).await {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The service as a whole, on librdkafka's in-process broker and a committer in memory. What takes a real Kafka
+//! (transactions, retention, recreated topics) is tested with one, in the workspace's tests.
+
+mod support;
+
+use evidence::statement::{LastEvent, Reason, Summary};
+use evidence::{SignedStatement, Statement, batch, sha256};
+use kafka::{Cluster, TopicPartition};
+use rdkafka::consumer::Consumer as _;
+
+use support::ledger::{Ledger, ingest_key};
+use support::{Line, PATIENCE, Trouble, eventually};
+
+fn values(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+    range.map(|n| format!("value {n}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_of_a_group_is_sealed_once() {
+    let line = Line::new(Ledger::new()).await;
+    for topic in ["orders", "payments", "commitments"] {
+        line.broker.create_topic(topic, 2).expect("created");
+    }
+    let ingest = line.ingest("topics = ['^.*']\nbatch_events = 1000").await;
+    line.produce("orders", 0, values(0..10_000));
+    line.produce("orders", 1, values(0..3));
+    line.produce("commitments", 0, values(0..10));
+    line.produce("payments", 1, values(0..2_000));
+    let (orders_0, orders_1) = (line.named("orders", 0), line.named("orders", 1));
+    let payments = line.named("payments", 1);
+    line.sealed(&orders_0, 10_000).await;
+    line.sealed(&orders_1, 3).await;
+    line.sealed(&payments, 2_000).await;
+    ingest.ready().await;
+    for partition in [&orders_0, &orders_1, &payments] {
+        line.assert_true(partition);
+    }
+    assert!(line.summaries(&orders_0).iter().all(|summary| summary.events <= 1000));
+    assert_eq!(line.summaries(&line.named("commitments", 0)), [], "its events are made of ours");
+
+    let metrics = ingest.metrics().await;
+    for shown in [
+        "streamseal_ingest_sealed_offset{topic=\"orders\",partition=\"0\"} 10000",
+        "streamseal_ingest_events_total{topic=\"payments\",partition=\"1\"} 2000",
+        "streamseal_ingest_halted{topic=\"orders\",partition=\"1\"} 0",
+        "streamseal_ingest_gaps_total{topic=\"orders\",partition=\"1\"} 0",
+    ] {
+        assert!(metrics.contains(shown), "{shown} in {metrics}");
+    }
+    assert!(metrics.contains("streamseal_ingest_submit_seconds_count{topic=\"orders\",partition=\"0\"}"), "{metrics}");
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_where_the_ledger_stands() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 2).expect("created");
+    line.produce("orders", 1, values(0..500));
+    let orders = line.named("orders", 1);
+    let fields = "partitions = ['orders/1']\nbatch_events = 100";
+    let ingest = line.ingest(fields).await;
+    line.sealed(&orders, 500).await;
+    ingest.stop().await;
+    line.produce("orders", 1, values(500..750));
+    let ingest = line.ingest(fields).await;
+    line.sealed(&orders, 750).await;
+    line.assert_true(&orders);
+    assert_eq!(line.summaries(&line.named("orders", 0)), [], "it was not assigned");
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_committer_delays_and_loses_nothing() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 1).expect("created");
+    let orders = line.named("orders", 0);
+    line.committer.trouble(Trouble::Away);
+    let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
+    ingest.waits_for("the database is away").await;
+    line.committer.trouble(Trouble::None);
+    ingest.ready().await;
+    // Away again, for longer than the statements that may wait.
+    line.committer.trouble(Trouble::Away);
+    line.produce("orders", 0, values(0..5_000));
+    ingest.waits_for("orders/0: ").await;
+    assert_eq!(line.committer.ledger().cursor(&orders).next, 0);
+    line.committer.trouble(Trouble::None);
+    line.sealed(&orders, 5_000).await;
+    line.assert_true(&orders);
+    ingest.ready().await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_makes_no_second_entry() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 1).expect("created");
+    let orders = line.named("orders", 0);
+    let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
+    ingest.ready().await;
+    line.committer.trouble(Trouble::LosesAnswers);
+    line.produce("orders", 0, values(0..10));
+    line.sealed(&orders, 10).await;
+    ingest.waits_for("orders/0: ").await;
+    line.committer.trouble(Trouble::None);
+    ingest.ready().await;
+    line.produce("orders", 0, values(10..20));
+    line.sealed(&orders, 20).await;
+    assert_eq!(line.summaries(&orders).len(), 2);
+    line.assert_true(&orders);
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_members_share_the_partitions_and_take_over_from_each_other() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 4).expect("created");
+    let partitions: Vec<_> = (0..4).map(|number| line.named("orders", number)).collect();
+    let fields = "topics = ['orders']\nbatch_events = 50";
+    let first = line.ingest(fields).await;
+    let second = line.ingest(fields).await;
+    for round in 0..3 {
+        for partition in &partitions {
+            line.produce("orders", partition.number, values(round * 300..(round + 1) * 300));
+        }
+        if round == 1 {
+            for partition in &partitions {
+                line.sealed(partition, 600).await;
+            }
+        }
+    }
+    first.stop().await;
+    for partition in &partitions {
+        line.sealed(partition, 900).await;
+        line.assert_true(partition);
+    }
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_gone_before_the_start_is_a_gap() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 1).expect("created");
+    let orders = line.named("orders", 0);
+    // More than the in-process broker keeps.
+    line.produce("orders", 0, (0..150).map(|n| format!("{n} {}", "x".repeat(50_000))));
+    let place = TopicPartition::new("orders", 0);
+    let cluster = Cluster::new(&line.properties(), PATIENCE).expect("a client");
+    let low = cluster.watermarks(std::slice::from_ref(&place)).expect("watermarks")[&place].low;
+    assert!(low > 0, "something is gone");
+    let ingest = line.ingest("topics = ['orders']").await;
+    line.sealed(&orders, 150).await;
+    let first = line.committer.ledger().entries()[2].statement.statement().clone();
+    let Statement::Gap(gap) = first else { panic!("{first:?}") };
+    assert_eq!((gap.first, gap.next, gap.reason), (0, low as u64, Reason::Start));
+    line.assert_true(&orders);
+    let counted = "streamseal_ingest_gaps_total{topic=\"orders\",partition=\"0\"} 1";
+    assert!(ingest.metrics().await.contains(counted));
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 2).expect("created");
+    for number in [0, 1] {
+        line.produce("orders", number, values(0..10));
+    }
+    let (bad, good) = (line.named("orders", 0), line.named("orders", 1));
+    let cluster = Cluster::new(&line.properties(), PATIENCE).expect("a client");
+    let topic_id = cluster.topic("orders").expect("told").expect("there").id;
+    // As if another event had been at offset 4 when it was sealed.
+    let leaf = sha256(b"another event");
+    let summary = Summary {
+        ledger: line.committer.ledger().id(),
+        stream: bad.stream(0),
+        topic_id: topic_id.clone(),
+        first: 0,
+        next: 5,
+        events: 1,
+        bytes: 12,
+        time: Some((0, 0)),
+        root: batch::root(&[leaf]),
+        last: Some(LastEvent { offset: 4, leaf }),
+        prev: None,
+    };
+    let signed = SignedStatement::sign(Statement::Summary(summary), &[&ingest_key()]);
+    let text = String::from_utf8(signed.to_bytes()).expect("text");
+    assert_eq!(line.committer.ledger().submit(&[text]).stopped, None);
+
+    let ingest = line.ingest("topics = ['orders']").await;
+    let reasons = ingest.waits_for("the event at offset 4 is another one").await;
+    for shown in [leaf.to_string(), "--topic orders --partition 0 --start 0".to_owned()] {
+        assert!(reasons.contains(&shown), "{shown} in {reasons}");
+    }
+    line.sealed(&good, 10).await;
+    assert_eq!(line.committer.ledger().cursor(&bad).next, 5);
+    let halted = "streamseal_ingest_halted{topic=\"orders\",partition=\"0\"}";
+    assert!(ingest.metrics().await.contains(&format!("{halted} 1")));
+
+    line.committer.ledger().begin_epoch(&bad, topic_id, 0);
+    line.sealed(&bad, 10).await;
+    ingest.ready().await;
+    assert!(ingest.metrics().await.contains(&format!("{halted} 0")));
+    assert_eq!(line.summaries(&bad).last().map(|summary| summary.stream.epoch), Some(1));
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_a_grant_waits_for_it() {
+    let line = Line::new(Ledger::without_grants()).await;
+    line.broker.create_topic("orders", 1).expect("created");
+    line.produce("orders", 0, values(0..10));
+    let orders = line.named("orders", 0);
+    let ingest = line.ingest("topics = ['orders']").await;
+    ingest.waits_for("is not granted in ledger example.com/audit").await;
+    line.committer.ledger().grant(&ingest_key(), &["orders"]);
+    line.sealed(&orders, 10).await;
+    ingest.ready().await;
+    line.committer.ledger().revoke(&ingest_key(), &["orders"]);
+    line.produce("orders", 0, values(10..20));
+    ingest.waits_for("was revoked in entry").await;
+    assert_eq!(line.committer.ledger().cursor(&orders).next, 10);
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_of_the_operator_is_taken_over_while_running() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 1).expect("created");
+    let orders = line.named("orders", 0);
+    line.produce("orders", 0, values(0..10));
+    let ingest = line.ingest("topics = ['orders']").await;
+    line.sealed(&orders, 10).await;
+    line.committer.ledger().skip_to(&orders, None, 15);
+    line.produce("orders", 0, values(10..20));
+    line.sealed(&orders, 20).await;
+    let ranges: Vec<_> = line.summaries(&orders).iter().map(|summary| (summary.first, summary.next)).collect();
+    assert_eq!(ranges.last(), Some(&(15, 20)));
+    line.assert_true(&orders);
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_groups_offsets_follow_for_lag_tools() {
+    let line = Line::new(Ledger::new()).await;
+    line.broker.create_topic("orders", 1).expect("created");
+    line.produce("orders", 0, values(0..25));
+    let ingest = line.ingest("topics = ['orders']\ngroup = 'sealers'").await;
+    line.sealed(&line.named("orders", 0), 25).await;
+    ingest.stop().await;
+    let client: rdkafka::consumer::BaseConsumer = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", line.broker.bootstrap_servers())
+        .set("group.id", "sealers")
+        .create()
+        .expect("a client");
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition("orders", 0);
+    eventually("committed", async || {
+        let committed = client.committed_offsets(list.clone(), PATIENCE).expect("told");
+        let offset = committed.elements()[0].offset();
+        if offset == rdkafka::Offset::Offset(25) { Ok(()) } else { Err(format!("{offset:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_answer_is_waited_for() {
+    let line = Line::new(Ledger::new()).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
+    let properties = kafka::Properties::new([
+        ("bootstrap.servers".to_owned(), nobody.to_string()),
+        ("socket.timeout.ms".to_owned(), "1000".to_owned()),
+    ]);
+    let ingest = line.ingest_at(properties.expect("good"), "topics = ['orders']").await;
+    ingest.waits_for("kafka: kafka: asking for the cluster id").await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_refused_by_name() {
+    let line = Line::new(Ledger::new()).await;
+    for (fields, wanted) in [("", "ingest.topics"), ("topics = ['orders']\nbatch_events = 0", "ingest.batch_events")] {
+        let error = line.ingest(fields).await.failed().await;
+        assert!(error.contains(wanted), "{error}");
+    }
+    let properties = line.properties_with(&[("no.such.property", "1")]);
+    let error = line.ingest_at(properties, "topics = ['orders']").await.failed().await;
+    assert!(error.contains("\"no.such.property\""), "{error}");
+}

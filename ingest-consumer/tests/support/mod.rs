@@ -1,0 +1,257 @@
+//! An ingest-consumer with an embedded broker and a committer made of a ledger in memory.
+
+pub(crate) mod ledger;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use committer_client::{CursorQuery, ErrorView, SubmitRequest};
+use evidence::statement::Summary;
+use evidence::{Hash, LeafHasher, Partition, Statement, batch};
+use ingest_consumer::Config;
+use kafka::{EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
+use service::Shutdown;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use ledger::{Ledger, ingest_key};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a committer does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    /// Answers nothing useful, decides nothing.
+    Away,
+    /// Decides, and says that it did not.
+    LosesAnswers,
+}
+
+pub(crate) struct Committer {
+    pub(crate) address: SocketAddr,
+    shared: Arc<(Mutex<Ledger>, Mutex<Trouble>)>,
+}
+
+impl Committer {
+    pub(crate) async fn start(ledger: Ledger) -> Self {
+        let shared = Arc::new((Mutex::new(ledger), Mutex::new(Trouble::None)));
+        let routes = Router::new()
+            .route("/v1/statements", post(submit))
+            .route("/v1/cursors", get(cursor))
+            .route("/v1/keys", get(keys))
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { address, shared }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.shared.0.lock().expect("nobody panicked")
+    }
+
+    pub(crate) fn trouble(&self, trouble: Trouble) {
+        *self.shared.1.lock().expect("nobody panicked") = trouble;
+    }
+}
+
+type Shared = State<Arc<(Mutex<Ledger>, Mutex<Trouble>)>>;
+
+fn away() -> Response {
+    let view = ErrorView { code: "unavailable".into(), message: "the database is away".into() };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(view)).into_response()
+}
+
+async fn submit(State(shared): Shared, Json(request): Json<SubmitRequest>) -> Response {
+    let trouble = *shared.1.lock().expect("nobody panicked");
+    if trouble == Trouble::Away {
+        return away();
+    }
+    let answer = shared.0.lock().expect("nobody panicked").submit(&request.statements);
+    if trouble == Trouble::LosesAnswers { away() } else { Json(answer).into_response() }
+}
+
+async fn cursor(State(shared): Shared, Query(query): Query<CursorQuery>) -> Response {
+    if *shared.1.lock().expect("nobody panicked") == Trouble::Away {
+        return away();
+    }
+    let partition = Partition { cluster: query.cluster, topic: query.topic, number: query.partition };
+    Json(shared.0.lock().expect("nobody panicked").cursor(&partition)).into_response()
+}
+
+async fn keys(State(shared): Shared) -> Response {
+    Json(shared.0.lock().expect("nobody panicked").keys()).into_response()
+}
+
+/// A broker, a committer and the folder of the ingest key.
+pub(crate) struct Line {
+    pub(crate) broker: EmbeddedBroker,
+    pub(crate) committer: Committer,
+    folder: tempfile::TempDir,
+}
+
+/// A running ingest-consumer.
+pub(crate) struct Ingest {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Line {
+    pub(crate) async fn new(ledger: Ledger) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        keystore::write_signing_key(&folder.path().join("ingest.key"), &ingest_key()).expect("written");
+        let broker = EmbeddedBroker::start().expect("a broker");
+        Self { broker, committer: Committer::start(ledger).await, folder }
+    }
+
+    pub(crate) fn properties(&self) -> Properties {
+        self.properties_with(&[])
+    }
+
+    pub(crate) fn properties_with(&self, more: &[(&str, &str)]) -> Properties {
+        let servers = ("bootstrap.servers", self.broker.bootstrap_servers());
+        Properties::new(more.iter().copied().chain([servers])).expect("good properties")
+    }
+
+    /// `fields` are those of `[ingest]` besides the committer and the key, in TOML.
+    pub(crate) async fn ingest(&self, fields: &str) -> Ingest {
+        self.ingest_at(self.properties(), fields).await
+    }
+
+    pub(crate) async fn ingest_at(&self, properties: Properties, fields: &str) -> Ingest {
+        let key = self.folder.path().join("ingest.key");
+        let text = format!(
+            "committer = 'http://{}'\nkey = '{}'\nbatch_age_ms = 200\n{fields}",
+            self.committer.address,
+            key.display()
+        );
+        let config: Config = service::config::parse(&text, "test.toml".as_ref()).expect("a good configuration");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = Shutdown::new();
+        let ledger = self.committer.ledger().id();
+        let run = ingest_consumer::run(config, ledger, properties, listener, shutdown.clone());
+        Ingest { address, shutdown, running: tokio::spawn(run) }
+    }
+
+    /// Produces events with these values to a partition.
+    pub(crate) fn produce(&self, topic: &str, partition: u32, values: impl IntoIterator<Item = String>) {
+        let producer = Producer::new(&self.properties()).expect("a producer");
+        for value in values {
+            let record = Record {
+                topic,
+                partition: Some(partition),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[("name", Some(b"value")), ("null", None)],
+            };
+            assert!(producer.send(&record, PATIENCE).expect("taken"));
+        }
+        assert!(producer.flush(PATIENCE).expect("produced"));
+    }
+
+    /// The partition as statements name it.
+    pub(crate) fn named(&self, topic: &str, number: u32) -> Partition {
+        let cluster = kafka::Cluster::new(&self.properties(), PATIENCE).expect("a client").id().expect("an id");
+        Partition { cluster, topic: topic.to_owned(), number }
+    }
+
+    /// Waits until a partition is sealed up to an offset.
+    pub(crate) async fn sealed(&self, partition: &Partition, next: u64) {
+        eventually(&format!("{partition} sealed to {next}"), async || {
+            let cursor = self.committer.ledger().cursor(partition);
+            (cursor.next == next).then_some(()).ok_or_else(|| format!("it is sealed to {}", cursor.next))
+        })
+        .await;
+    }
+
+    /// All summaries of a partition.
+    pub(crate) fn summaries(&self, partition: &Partition) -> Vec<Summary> {
+        let ledger = self.committer.ledger();
+        let statements = ledger.entries().iter().map(|entry| entry.statement.statement());
+        let summaries = statements.filter_map(|statement| match statement {
+            Statement::Summary(summary) if summary.stream.partition == *partition => Some(summary.clone()),
+            _ => None,
+        });
+        summaries.collect()
+    }
+
+    /// Compares what was sealed of a partition with what Kafka has.
+    pub(crate) fn assert_true(&self, partition: &Partition) {
+        let mut read = Reader::new(&self.properties(), PATIENCE).expect("a reader");
+        let place = TopicPartition::new(partition.topic.as_str(), partition.number);
+        for summary in self.summaries(partition) {
+            let mut hasher = LeafHasher::new();
+            let range = summary.first as i64..summary.next as i64;
+            read.read(&place, range, |event| {
+                hasher.push(event);
+                Ok::<(), kafka::Error>(())
+            })
+            .expect("read");
+            let leaves: Vec<Hash> = hasher.drain().leaves.to_vec();
+            assert_eq!((summary.events, summary.root), (leaves.len() as u64, batch::root(&leaves)), "{summary:?}");
+        }
+    }
+}
+
+impl Ingest {
+    /// Whether it is ready, and its reasons if not.
+    pub(crate) async fn readiness(&self) -> (bool, String) {
+        let answer = reqwest::get(format!("http://{}/readyz", self.address)).await.expect("an answer");
+        (answer.status().is_success(), answer.text().await.expect("text"))
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = reqwest::get(format!("http://{}/metrics", self.address)).await.expect("an answer");
+        answer.text().await.expect("text")
+    }
+
+    /// Waits until it is not ready for a reason that contains `text`; returns all reasons.
+    pub(crate) async fn waits_for(&self, text: &str) -> String {
+        eventually(&format!("not ready: {text}"), async || {
+            let (_, reasons) = self.readiness().await;
+            if reasons.contains(text) { Ok(reasons) } else { Err(reasons) }
+        })
+        .await
+    }
+
+    pub(crate) async fn ready(&self) {
+        eventually("ready", async || match self.readiness().await {
+            (true, _) => Ok(()),
+            (false, reasons) => Err(reasons),
+        })
+        .await;
+    }
+
+    /// Waits until it ends by itself, and says why.
+    pub(crate) async fn failed(self) -> String {
+        let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("ends in time");
+        format!("{:#}", ended.expect("no panic").expect_err("cannot run"))
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("ends in time");
+        ended.expect("no panic").expect("ends well");
+    }
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    loop {
+        match condition().await {
+            Ok(value) => return value,
+            Err(state) if begun.elapsed() > PATIENCE => panic!("not {what} within {PATIENCE:?}: {state}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
