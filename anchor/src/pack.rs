@@ -33,6 +33,11 @@ pub(crate) fn manage(repository: &Repository) -> anyhow::Result<()> {
     List::default().write(repository)
 }
 
+/// Whether it is packed here.
+pub(crate) fn is_managed(repository: &Repository) -> bool {
+    list_file(repository).exists()
+}
+
 /// Packs what is due, after commits were added to the branch. A failure is logged: it costs only space, and the next
 /// call tries again.
 pub(crate) fn pack_if_due(repository: &Repository) {
@@ -139,10 +144,10 @@ impl List {
     }
 
     fn read(repository: &Repository) -> anyhow::Result<Option<Self>> {
-        let path = list_file(repository);
-        if !path.exists() {
+        if !is_managed(repository) {
             return Ok(None);
         }
+        let path = list_file(repository);
         let bytes = keystore::read_capped(&path, LIST_BYTES_MAX)?;
         let list = str::from_utf8(&bytes).ok().and_then(Self::parse);
         list.map(Some).with_context(|| format!("{} is damaged; delete it to stop packing", path.display()))

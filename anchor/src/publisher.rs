@@ -43,8 +43,7 @@ impl Publisher {
             config.key.display()
         );
         let state = State::open(&config.key, log.name())?;
-        let repository =
-            Repository::open_or_init(&config.repository, &config.reference()).context("anchor.repository")?;
+        let repository = Repository::open_own(&config.repository, &config.reference()).context("anchor.repository")?;
         Ok(Self { key, log, state, repository })
     }
 

@@ -38,17 +38,32 @@ impl Repository {
         Ok(Self { git, reference: reference.to_owned() })
     }
 
+    /// Opens the anchor's own repository, or makes it; it is written durably and packed here, whoever made it.
+    pub(crate) fn open_own(path: &Path, reference: &str) -> anyhow::Result<Self> {
+        Self::open_or_init(path, reference)?.make_own(path)
+    }
+
     fn init(path: &Path, reference: &str) -> anyhow::Result<Self> {
-        let context = || format!("make a Git repository at {}", path.display());
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false).initial_head(reference);
+        let context = || format!("make a Git repository at {}", path.display());
         let git = git2::Repository::init_opts(path, &options).with_context(context)?;
-        // What was committed survives a power cut. Git reads the same setting.
-        git.config().and_then(|mut config| config.set_bool("core.fsyncObjectFiles", true)).with_context(context)?;
+        Self { git, reference: reference.to_owned() }.make_own(path)
+    }
+
+    fn make_own(self, path: &Path) -> anyhow::Result<Self> {
+        if !pack::is_managed(&self) {
+            pack::manage(&self)?;
+        }
+        // What was committed survives a power cut. Git has the same setting.
+        const DURABLE: &str = "core.fsyncObjectFiles";
+        let mut config = self.git.config()?;
+        if config.get_bool(DURABLE).unwrap_or(false) {
+            return Ok(self);
+        }
+        config.set_bool(DURABLE, true).with_context(|| format!("configure {}", path.display()))?;
         // Opened anew, so that the setting counts.
-        let this = Self::open(path, reference)?;
-        pack::manage(&this)?;
-        Ok(this)
+        Self::open(path, &self.reference)
     }
 
     /// Keeps other anchors of this machine from moving the branch until the value returned is dropped.
@@ -211,6 +226,17 @@ mod tests {
             repository.commit(parent, "logs/a", &[("checkpoint", b"3")], 1000, "message").expect_err("moved");
             assert_eq!(repository.tip().expect("read"), Some(second));
         }
+    }
+
+    #[test]
+    fn an_own_repository_is_durable_and_packed_whoever_made_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.git");
+        git2::Repository::init_bare(&path).expect("made");
+        assert!(!pack::is_managed(&Repository::open_or_init(&path, BRANCH).expect("opened")));
+        let own = Repository::open_own(&path, BRANCH).expect("opened");
+        assert!(pack::is_managed(&own));
+        assert_eq!(own.git.config().and_then(|config| config.get_bool("core.fsyncObjectFiles")), Ok(true));
     }
 
     #[test]

@@ -21,6 +21,11 @@ async fn each_head_is_cosigned_and_follows_from_the_one_before() {
     let sizes: Vec<(u64, u64)> = site.anchors().iter().map(|a| (a.old_size, a.checkpoint.checkpoint().size)).collect();
     assert_eq!(sizes, [(0, 3), (3, 4), (4, 300), (300, 70_000)]);
     until("the remote has all", || tip(&remote.path().join("a.git")) == site.tip()).await;
+    let newest = anchor::newest_checkpoint(&site.path("anchor.git"), "anchors", ORIGIN).expect("read");
+    assert_eq!(newest, site.anchors().last().map(|anchor| anchor.checkpoint.to_bytes()));
+    for (branch, origin) in [("anchors", "example.com/other"), ("other", ORIGIN)] {
+        assert_eq!(anchor::newest_checkpoint(&site.path("anchor.git"), branch, origin).expect("read"), None);
+    }
     assert_eq!(anchors(&remote.path().join("a.git")), site.anchors());
     assert_eq!(running.metric("streamseal_anchor_lag_entries").await, 0.0);
     running.stop().await;
