@@ -221,6 +221,7 @@ fn not_verified(ring: &KeyRing) -> Vec<NotVerified> {
         case("a signature of 63 bytes", with_bytes(&signature[..63]), by, "invalid"),
         case("a signature of 65 bytes", with_bytes(&[&signature[..], b"\0"].concat()), by, "invalid"),
         case("a scalar at or above the order of the group", with_bytes(&malleable), by, "invalid"),
+        case("an R of small order, which lax verification accepts", with_bytes(&SMALL_ORDER_R), by, "invalid"),
         case(
             "a cosignature read as a plain signature",
             note_text(&note(TEXT, |n| n.cosign(&ring.witness_1, 7))),
@@ -237,6 +238,14 @@ fn by_operator_signature(note: &Note) -> Vec<u8> {
     let encoded = line.rsplit(' ').next().expect("a field");
     Base64::decode_vec(encoded).expect("own line")[4..].to_vec()
 }
+
+/// A signature of [`TEXT`] by the operator's key with the identity as R, and S = SHA-512(R || A || text) times the secret
+/// scalar: the equation holds.
+const SMALL_ORDER_R: [u8; 64] = [
+    1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x05, 0x6e, 0x93,
+    0x82, 0xf1, 0xfb, 0x70, 0x94, 0xf8, 0xe2, 0x44, 0x0e, 0x7e, 0x76, 0xde, 0x66, 0x54, 0x63, 0xc0, 0xc0, 0x82, 0x8f,
+    0xad, 0xf0, 0x20, 0x97, 0x1a, 0xb2, 0xdd, 0x13, 0xa8, 0x0b,
+];
 
 /// Adds the order of Ed25519's group to a little-endian scalar: another spelling of the same signature.
 fn add_group_order(scalar: &mut [u8]) {
