@@ -109,6 +109,9 @@ impl Check<'_> {
             self.problems.push("the chain is empty: not even its genesis is there".to_owned());
         }
         let counts = self.store.counts().await?;
+        if let Some(seq) = counts.newest.filter(|&seq| seq >= size) {
+            return Err(Fault::Bad { seq, problem: format!("stored, but the chain has {size} entries") });
+        }
         if counts.entries != size {
             self.problems.push(format!("{} entries are stored, the chain has {size}", counts.entries));
         }

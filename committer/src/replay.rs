@@ -81,11 +81,7 @@ impl Replay {
         if begin >= end {
             return Ok(());
         }
-        let rows = store.rows(begin..end.min(begin + CHUNK)).await.map_err(|error| match error.kind {
-            // A row that cannot even be read is named in the message.
-            StoreErrorKind::Damaged => Fault::bad(begin, error.message),
-            _ => Fault::Store(error),
-        })?;
+        let rows = read(store, begin, end.min(begin + CHUNK)).await?;
         if rows.is_empty() {
             return Err(Fault::bad(begin, "absent"));
         }
@@ -112,6 +108,19 @@ impl Replay {
         self.expected.clear();
         Ok(())
     }
+}
+
+/// Rows from `begin` on; one only, where one of those behind it cannot be read.
+async fn read(store: &dyn Store, begin: u64, end: u64) -> Result<Vec<EntryRow>, Fault> {
+    match store.rows(begin..end).await {
+        Err(error) if error.kind != StoreErrorKind::Damaged => return Err(error.into()),
+        Err(_) => {}
+        Ok(rows) => return Ok(rows),
+    }
+    store.rows(begin..begin + 1).await.map_err(|error| match error.kind {
+        StoreErrorKind::Damaged => Fault::bad(begin, error.message),
+        _ => Fault::Store(error),
+    })
 }
 
 async fn confirm_row(store: &dyn Store, expected: &EntryRow) -> Result<(), Fault> {

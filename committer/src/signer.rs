@@ -58,6 +58,8 @@ pub(crate) struct Signer {
     verdict: watch::Sender<Verdict>,
     health: Component,
     replay: Replay,
+    /// Whether the database was compared with what was signed before this start, and was found to have it.
+    checked: bool,
     /// Heads that were signed before this start, which the chain must go through.
     due: Vec<(Head, &'static str)>,
     /// Size of the newest checkpoint in the store.
@@ -114,6 +116,7 @@ impl Signer {
         Self {
             replay: Replay::new(&ledger),
             high_water: Arc::new(Mutex::new(high_water)),
+            checked: false,
             due: Vec::new(),
             stored: 0,
             trouble: None,
@@ -153,7 +156,7 @@ impl Signer {
 
     /// Reads what is new and signs the head. Returns without having signed when told to `stop`.
     async fn round(&mut self, stop: &Shutdown) -> Result<(), Trouble> {
-        if *self.verdict.borrow() == Verdict::Checking {
+        if !self.checked {
             self.check_signed().await?;
         }
         let position = self.store.position().await?;
@@ -201,6 +204,7 @@ impl Signer {
             check_root(Head { size: head.size, root }, head, source)?;
         }
         self.due = due;
+        self.checked = true;
         self.verdict.send_replace(Verdict::Sound);
         Ok(())
     }

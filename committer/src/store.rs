@@ -83,7 +83,7 @@ pub trait Store: Send + Sync {
     /// in order; fewer when some are absent.
     async fn nodes(&self, level: u8, indices: Range<u64>) -> Result<Vec<Hash>, StoreError>;
 
-    /// How many entries and tree nodes there are, those included that the position does not count. Slow: for `fsck`.
+    /// Which entries and tree nodes there are, those included that the position does not count. Slow: for `fsck`.
     async fn counts(&self) -> Result<Counts, StoreError>;
 
     /// The newest signed checkpoint.
@@ -148,6 +148,8 @@ pub struct StoredCheckpoint {
 pub struct Counts {
     /// Rows of entries.
     pub entries: u64,
+    /// The highest seq among them.
+    pub newest: Option<u64>,
     /// Rows of tree nodes.
     pub nodes: u64,
 }

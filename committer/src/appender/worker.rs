@@ -1,7 +1,7 @@
 //! The task that appends: one transaction for all that waits, then the next.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evidence::SigningKey;
 use evidence::chain::{Keys, Position};
@@ -19,6 +19,9 @@ const GROUP_STATEMENTS_MAX: usize = 2048;
 
 /// Local and database clock may differ by so much.
 const CLOCK_DIFFERENCE_MS_MAX: u64 = 5_000;
+
+/// How long a request waits at the start for the signer to have looked at the database.
+const CHECKING_MAX: Duration = Duration::from_secs(5);
 
 /// Attempts at a transaction that others keep getting in the way of.
 const CONFLICTS_MAX: u32 = 10;
@@ -129,11 +132,7 @@ impl Worker {
     }
 
     async fn attempt(&mut self, work: &Arc<Vec<Work>>) -> Result<Vec<Outcome>, Failure> {
-        match &*self.parts.verdict.borrow() {
-            Verdict::Sound => {}
-            Verdict::Checking => return Failure::unsound("the signer is still checking the database".to_owned()),
-            Verdict::Unsound(reason) => return Failure::unsound(reason.clone()),
-        }
+        self.check_verdict().await?;
         let hashes: Vec<_> = work.iter().flatten().flatten().map(|candidate| candidate.hash).collect();
         let begun = self.parts.store.begin(&hashes).await?;
         let Begun { position, now_ms, known, transaction } = begun;
@@ -160,6 +159,20 @@ impl Worker {
         }
         self.parts.changes.announce();
         Ok(())
+    }
+
+    /// Nothing is appended to a database that the signer will not sign for. It needs a moment to know.
+    async fn check_verdict(&mut self) -> Result<(), Failure> {
+        let known = self.parts.verdict.wait_for(|verdict| *verdict != Verdict::Checking);
+        // Out of time, it is looked at as it is.
+        let _ = tokio::time::timeout(CHECKING_MAX, known).await;
+        match &*self.parts.verdict.borrow() {
+            Verdict::Sound => Ok(()),
+            Verdict::Checking => {
+                Failure::unsound("the signer has not compared the database with what was signed yet".to_owned())
+            }
+            Verdict::Unsound(reason) => Failure::unsound(reason.clone()),
+        }
     }
 
     fn check_clock(&self, now_ms: i64) -> Result<(), Failure> {

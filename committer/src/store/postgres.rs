@@ -50,16 +50,6 @@ impl PostgresStore {
             .await
             .map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "no answer to the attempt to connect"))??;
         prepare(&mut connection).await?;
-        super::migrations::postgres().run(&mut connection).await?;
-        if if_absent == IfAbsent::Begin {
-            sqlx::query(sql::NEW_LEDGER)
-                .bind(&ledger.origin)
-                .bind(ledger.genesis.as_bytes().as_slice())
-                .execute(&mut connection)
-                .await?;
-        }
-        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&mut connection).await?;
-        let id = sql::ledger(found, ledger)?;
         connection.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
@@ -73,7 +63,13 @@ impl PostgresStore {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, ledger: id })
+        super::migrations::postgres().run(&pool).await?;
+        if if_absent == IfAbsent::Begin {
+            let query = sqlx::query(sql::NEW_LEDGER).bind(&ledger.origin);
+            query.bind(ledger.genesis.as_bytes().as_slice()).execute(&pool).await?;
+        }
+        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&pool).await?;
+        Ok(Self { ledger: sql::ledger(found, ledger)?, pool })
     }
 }
 

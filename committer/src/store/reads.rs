@@ -95,8 +95,7 @@ macro_rules! impl_store {
             }
 
             async fn counts(&self) -> Result<Counts, StoreError> {
-                let (entries, nodes) = sqlx::query_as(sql::COUNTS).bind(self.ledger).fetch_one(&self.$read).await?;
-                Ok(Counts { entries: sql::number(entries)?, nodes: sql::number(nodes)? })
+                sql::counts(sqlx::query_as(sql::COUNTS).bind(self.ledger).fetch_one(&self.$read).await?)
             }
 
             async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError> {

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use evidence::chain::Position;
 use evidence::statement::{HeadsLine, LedgerId};
 use evidence::{Hash, Partition, StreamId};
+use sqlx::Sqlite;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Sqlite};
 
 use super::sql::{self, column};
 use super::{
@@ -51,26 +51,18 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
-        let mut connection =
-            SqliteConnection::connect_with(&options).await.map_err(|e| refused(format!("cannot be opened: {e}")))?;
-        super::migrations::sqlite().run(&mut connection).await?;
-        if if_absent == IfAbsent::Begin {
-            sqlx::query(sql::NEW_LEDGER)
-                .bind(&ledger.origin)
-                .bind(ledger.genesis.as_bytes().as_slice())
-                .execute(&mut connection)
-                .await?;
-        }
-        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&mut connection).await?;
-        let id = sql::ledger(found, ledger)?;
-        connection.close().await?;
         let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
-        Ok(Self {
-            file: options.get_filename().to_owned(),
-            writer: pool().max_connections(1).connect_lazy_with(options.clone()),
-            readers: pool().max_connections(READERS).connect_lazy_with(options.read_only(true)),
-            ledger: id,
-        })
+        let file = options.get_filename().to_owned();
+        let writer = pool().max_connections(1).connect_lazy_with(options.clone());
+        writer.acquire().await.map_err(|e| refused(format!("cannot be opened: {e}")))?;
+        super::migrations::sqlite().run(&writer).await?;
+        if if_absent == IfAbsent::Begin {
+            let query = sqlx::query(sql::NEW_LEDGER).bind(&ledger.origin);
+            query.bind(ledger.genesis.as_bytes().as_slice()).execute(&writer).await?;
+        }
+        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&writer).await?;
+        let readers = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
+        Ok(Self { ledger: sql::ledger(found, ledger)?, writer, readers, file })
     }
 }
 

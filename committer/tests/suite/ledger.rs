@@ -5,29 +5,29 @@ use evidence::statement::{
 };
 use evidence::{Algorithm, Hash, Partition, SignedStatement, SigningKey, Statement, StreamId, sha256};
 
-pub const ORIGIN: &str = "example.com/audit";
+pub(crate) const ORIGIN: &str = "example.com/audit";
 
-pub struct TestLedger {
-    pub operator: SigningKey,
-    pub log: SigningKey,
-    pub ingest: SigningKey,
-    pub genesis: SignedStatement,
+pub(crate) struct TestLedger {
+    pub(crate) operator: SigningKey,
+    pub(crate) log: SigningKey,
+    pub(crate) ingest: SigningKey,
+    pub(crate) genesis: SignedStatement,
     /// Grants `ingest` all topics that begin with `t`.
-    pub grants: Vec<SignedStatement>,
+    pub(crate) grants: Vec<SignedStatement>,
 }
 
 /// A key that is the same in every run.
-pub fn key(name: &str, algorithm: Algorithm, seed: &str) -> SigningKey {
+pub(crate) fn key(name: &str, algorithm: Algorithm, seed: &str) -> SigningKey {
     SigningKey::from_seed(name, algorithm, &sha256(seed.as_bytes()).0).expect("a name")
 }
 
-pub fn stream(topic: &str, partition: u32) -> StreamId {
+pub(crate) fn stream(topic: &str, partition: u32) -> StreamId {
     Partition { cluster: "-".to_owned(), topic: topic.to_owned(), number: partition }.stream(0)
 }
 
 impl TestLedger {
     /// Ledgers of different `seed`s have the same origin and key names, and nothing else in common.
-    pub fn new(seed: &str) -> Self {
+    pub(crate) fn new(seed: &str) -> Self {
         let operator = key("operator", Algorithm::Ed25519, &format!("{seed} operator"));
         let log = key(ORIGIN, Algorithm::Ed25519, &format!("{seed} log"));
         let ingest = key("ingest-a", Algorithm::Ed25519, &format!("{seed} ingest"));
@@ -45,16 +45,16 @@ impl TestLedger {
         ledger
     }
 
-    pub fn id(&self) -> LedgerId {
+    pub(crate) fn id(&self) -> LedgerId {
         LedgerId { origin: ORIGIN.to_owned(), genesis: self.genesis.hash() }
     }
 
     /// An ingest key gets the topics that begin with `t`.
-    pub fn grant(&self, prev: Hash, role: Role, granted: &SigningKey) -> SignedStatement {
+    pub(crate) fn grant(&self, prev: Hash, role: Role, granted: &SigningKey) -> SignedStatement {
         self.sign_key(self.key_statement(prev, Action::Grant, role, granted))
     }
 
-    pub fn revoke(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
+    pub(crate) fn revoke(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
         self.sign_key(self.key_statement(prev, Action::Revoke, role, revoked))
     }
 
@@ -76,11 +76,11 @@ impl TestLedger {
     }
 
     /// A summary of offsets `first` to `next`, an event at each.
-    pub fn summary(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
+    pub(crate) fn summary(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
         self.sign_summary(self.summary_of(stream, first, next, prev), &self.ingest)
     }
 
-    pub fn summary_of(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> Summary {
+    pub(crate) fn summary_of(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> Summary {
         Summary {
             ledger: self.id(),
             stream: stream.clone(),
@@ -96,11 +96,11 @@ impl TestLedger {
         }
     }
 
-    pub fn sign_summary(&self, summary: Summary, key: &SigningKey) -> SignedStatement {
+    pub(crate) fn sign_summary(&self, summary: Summary, key: &SigningKey) -> SignedStatement {
         SignedStatement::sign(Statement::Summary(summary), &[key])
     }
 
-    pub fn gap(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
+    pub(crate) fn gap(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
         let gap = Gap {
             ledger: self.id(),
             stream: stream.clone(),
@@ -116,7 +116,7 @@ impl TestLedger {
     }
 
     /// `n` summaries in order, of `width` offsets each, that continue a stream from `first`.
-    pub fn summaries(
+    pub(crate) fn summaries(
         &self,
         stream: &StreamId,
         first: u64,
@@ -136,6 +136,6 @@ impl TestLedger {
 }
 
 /// The text that is submitted.
-pub fn text(statement: &SignedStatement) -> String {
+pub(crate) fn text(statement: &SignedStatement) -> String {
     String::from_utf8(statement.to_bytes()).expect("a statement is text")
 }

@@ -1,0 +1,12 @@
+//! The suite on SQLite.
+
+mod suite;
+
+use suite::Database;
+
+fn new_database() -> Database {
+    let folder = tempfile::tempdir().expect("a folder");
+    Database { url: format!("sqlite:{}", folder.path().join("chain.db").display()), _folder: Some(folder) }
+}
+
+suite::whole_suite!(new_database());

@@ -1,0 +1,208 @@
+//! A committer whose database is not what it was, and several that share one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use committer::store::open_existing;
+use committer_client::Error;
+use evidence::{Entry, SignedStatement};
+
+use super::Database;
+use super::ledger::{stream, text};
+use super::running::{Options, Place, Running, clock_off_by};
+use super::service::read_log;
+
+/// Submits until the outcome is not known, and says why not.
+async fn unavailable(running: &Running, statement: &SignedStatement) -> String {
+    match running.try_submit(std::slice::from_ref(statement)).await {
+        Err(Error::Unavailable { message, retry_after, .. }) => {
+            assert!(retry_after.is_some(), "it should say when to come back");
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) async fn an_old_copy_of_the_database_is_not_signed_for(database: Database) {
+    let place = Place::new();
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
+    let running = place.start(&database).await;
+    running.append(&statements[..5]).await;
+    running.signed().await;
+    running.stop().await;
+    database.back_up("old").await;
+    let running = place.start(&database).await;
+    running.append(&statements[5..10]).await;
+    let signed = running.signed().await;
+    running.stop().await;
+    database.back_up("new").await;
+    database.restore("old").await;
+
+    // Genesis, grant, 5 summaries and a heads entry; then 5 summaries and another.
+    let running = place.start(&database).await;
+    let reasons =
+        running.until_not_ready(&["signing: the database is behind what was signed", "8 entries", "size 14"]).await;
+    assert!(signed.size == 13 && reasons.contains("root"), "{reasons}");
+    assert!(unavailable(&running, &statements[5]).await.contains("behind what was signed"));
+    assert_eq!(running.client.status().await.expect("answered").size, 8);
+    running.stop().await;
+
+    // A committer elsewhere, without the log key, makes the old copy as long as what was signed: still another chain.
+    let keyless = place.start_with(&database, Options { signs: false, ..Options::default() }).await;
+    let fork: Vec<_> = place.ledger.summaries(&stream("t", 1), 0, 10, 10, None);
+    keyless.append(&fork).await;
+    keyless.stop().await;
+    let running = place.start(&database).await;
+    let reasons = running.until_not_ready(&["signing: the database contradicts what was signed", "size 14"]).await;
+    assert_eq!(reasons.matches("root").count(), 2, "both heads should be named: {reasons}");
+    running.stop().await;
+
+    database.restore("new").await;
+    let running = place.start(&database).await;
+    running.append(&statements[10..]).await;
+    running.signed().await;
+    read_log(&running, &place.ledger).await;
+    running.until_ready().await;
+    running.stop().await;
+}
+
+pub(crate) async fn a_database_that_goes_back_while_in_use_is_not_appended_to(database: Database) {
+    for signs in [true, false] {
+        let (place, name) = (Place::new(), if signs { "signing" } else { "keyless" });
+        let running = place.start_with(&database, Options { signs, ..Options::default() }).await;
+        let t = stream(&format!("t-{name}"), 0);
+        let statements = place.ledger.summaries(&t, 0, 10, 20, None);
+        running.append(&statements[..5]).await;
+        database.back_up(&format!("{name}_old")).await;
+        running.append(&statements[5..10]).await;
+        if signs {
+            running.signed().await;
+        }
+        database.back_up(&format!("{name}_new")).await;
+        let size = running.client.status().await.expect("answered").size;
+        database.restore(&format!("{name}_old")).await;
+
+        let reason = unavailable(&running, &statements[5]).await;
+        assert!(reason.contains("the database went back"), "{reason}");
+        running.until_not_ready(&["went back"]).await;
+        assert_eq!(running.client.status().await.expect("answered").size, size - 5, "nothing was appended");
+
+        // The right one is back: it goes on where it was.
+        database.restore(&format!("{name}_new")).await;
+        running.until_ready_after(async || running.try_submit(&statements[10..11]).await.is_ok()).await;
+        running.append(&statements[10..]).await;
+        assert_eq!(running.cursor(&t.partition).await.next, 200);
+        if signs {
+            running.signed().await;
+            read_log(&running, &place.ledger).await;
+        }
+        running.stop().await;
+    }
+}
+
+pub(crate) async fn a_changed_entry_is_not_signed_over(database: Database) {
+    let place = Place::new();
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
+    let running = place.start(&database).await;
+    running.append(&statements[..10]).await;
+    let entry = running.client.entry(5).await.expect("answered").expect("there");
+    running.stop().await;
+    let changed = entry.replace("bytes 1000", "bytes 1001");
+    assert_ne!(changed, entry);
+    database.execute(&format!("UPDATE entries SET entry = {} WHERE seq = 5", database.blob(changed.as_bytes()))).await;
+    let before = {
+        let store = open_existing(&database.url, &place.ledger.id()).await.expect("opens");
+        store.checkpoint().await.expect("reads").expect("signed")
+    };
+
+    let running = place.start(&database).await;
+    running.until_not_ready(&["signing: the database does not hold a valid chain: entry 5", "bad-signature"]).await;
+    assert!(unavailable(&running, &statements[10]).await.contains("entry 5"));
+    assert_eq!(running.client.checkpoint().await.expect("answered"), Some(before.note));
+    database.execute(&format!("UPDATE entries SET entry = {} WHERE seq = 5", database.blob(entry.as_bytes()))).await;
+    running.until_ready_after(async || running.try_submit(&statements[10..11]).await.is_ok()).await;
+    running.signed().await;
+    read_log(&running, &place.ledger).await;
+    running.stop().await;
+}
+
+pub(crate) async fn clocks_that_differ_stop_appending(database: Database) {
+    let place = Place::new();
+    let running = place.start(&database).await;
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 2, None);
+    running.append(&statements[..1]).await;
+    running.stop().await;
+    for off_by in [-6_000, 6_000] {
+        let running = place.start_with(&database, Options { clock: clock_off_by(off_by), ..Options::default() }).await;
+        assert!(unavailable(&running, &statements[1]).await.contains("clock"));
+        running.until_not_ready(&["appending: the clock here"]).await;
+        running.stop().await;
+    }
+    let running = place.start_with(&database, Options { clock: clock_off_by(3_000), ..Options::default() }).await;
+    running.append(&statements).await;
+    running.stop().await;
+}
+
+/// Two committers, each with several clients that all want to continue the same streams.
+pub(crate) async fn two_committers_cover_every_offset_once(database: Database) {
+    let place = Arc::new(Place::new());
+    let first = Arc::new(place.start(&database).await);
+    let second = Arc::new(place.start_with(&database, Options { signs: false, ..Options::default() }).await);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..6_u64 {
+        let running = Arc::clone(if client % 2 == 0 { &first } else { &second });
+        let place = Arc::clone(&place);
+        clients.spawn(async move {
+            for partition in 0..3 {
+                seal_up_to(&running, &place, partition, 300, 1 + client).await;
+            }
+        });
+    }
+    clients.join_all().await;
+
+    let size = first.signed().await.size;
+    let entries = read_log(&first, &place.ledger).await;
+    let statements: HashSet<_> = entries.iter().map(|entry| entry.statement.hash()).collect();
+    assert_eq!(statements.len() as u64, size, "no statement twice");
+    for partition in 0..3 {
+        let id = stream("t", partition);
+        let mut next = 0;
+        for entry in &entries {
+            if let Some(advance) = entry.statement.statement().advance().filter(|advance| *advance.stream == id) {
+                assert_eq!(advance.first, next, "entry {}", entry.seq);
+                next = advance.next;
+            }
+        }
+        assert!(next >= 300);
+        assert_eq!(second.cursor(&id.partition).await.next, next);
+    }
+    for running in [first, second] {
+        Arc::into_inner(running).expect("all clients ended").stop().await;
+    }
+}
+
+/// Continues a stream from wherever it stands, in batches of `width`, until it has come to `end`.
+pub(crate) async fn seal_up_to(running: &Running, place: &Place, partition: u32, end: u64, width: u64) {
+    let id = stream("t", partition);
+    let mut cursor = running.cursor(&id.partition).await;
+    while cursor.next < end {
+        let prev = cursor.statement.map(|note| SignedStatement::parse(note.as_bytes()).expect("a statement").hash());
+        let statements = place.ledger.summaries(&id, cursor.next, width, 3, prev);
+        let answer = loop {
+            // As ingest does: whatever is not known is asked again.
+            match running.client.submit(statements.iter().map(text).collect()).await {
+                Ok(answer) => break answer,
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        for (statement, accepted) in statements.iter().zip(&answer.accepted) {
+            let entry = Entry::parse(accepted.entry.as_bytes()).expect("an entry");
+            assert_eq!((entry.seq, &entry.statement), (accepted.seq, statement));
+        }
+        if let Some(stopped) = &answer.stopped {
+            assert!(["wrong-cursor", "wrong-prev"].contains(&stopped.code.as_str()), "{stopped:?}");
+        }
+        cursor = answer.cursor.expect("of the stream");
+    }
+}
