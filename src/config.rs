@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 /// The configuration of a command.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// The configuration file (docs/configuration.md)
     #[arg(long = "config", value_name = "FILE", default_value = "streamseal.toml")]
     pub path: PathBuf,
@@ -19,7 +19,7 @@ pub struct ConfigFile {
 /// A configuration file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// The ledger that everything here belongs to.
     pub ledger: Ledger,
     /// Properties of librdkafka, by their own names, in quotes: `"ssl.ca.location" = "/etc/ssl/ca.pem"`. Without
@@ -38,7 +38,7 @@ pub struct Config {
 /// The ledger, and the statements that it begins with.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// The log's origin, as the genesis has it.
     pub origin: String,
     /// File with the signed genesis statement.
@@ -51,7 +51,7 @@ pub struct Ledger {
 
 impl ConfigFile {
     /// Reads the file; paths in it become relative to its folder.
-    pub fn load(&self) -> anyhow::Result<Config> {
+    pub(crate) fn load(&self) -> anyhow::Result<Config> {
         let mut config: Config = service::config::load(&self.path)?;
         config.resolve(self.path.parent().unwrap_or(Path::new("")));
         config.exclude_commitments();
@@ -83,25 +83,26 @@ impl Config {
     }
 
     /// The address of the committer, as one of the services that talk to it has it.
-    pub fn committer_url(&self) -> anyhow::Result<String> {
+    pub(crate) fn committer_url(&self) -> anyhow::Result<String> {
         let ingest = self.ingest.as_ref().map(|ingest| &ingest.committer);
         let anchor = self.anchor.as_ref().map(|anchor| &anchor.committer);
         ingest.or(anchor).cloned().context("ingest.committer or anchor.committer: wants the committer's address")
     }
 
     /// The repository and branch that anchors are read from: the one given, or the anchor's own.
-    pub fn anchors(&self, given: Option<&Path>) -> anyhow::Result<(PathBuf, String)> {
+    pub(crate) fn anchors(&self, given: Option<&Path>) -> anyhow::Result<(PathBuf, String)> {
         let anchor = self.anchor.as_ref();
         let branch = anchor.map_or_else(|| "anchors".to_owned(), |anchor| anchor.branch.clone());
         let repository = given.or(anchor.map(|anchor| anchor.repository.as_path()));
-        let repository = repository.context("--repository: wants a repository, as the configuration has no [anchor]")?;
+        let repository =
+            repository.context("--repository: wants a repository, as the configuration has no [anchor]")?;
         Ok((repository.to_owned(), branch))
     }
 }
 
 impl Ledger {
     /// The genesis statement.
-    pub fn read_genesis(&self) -> anyhow::Result<SignedStatement> {
+    pub(crate) fn read_genesis(&self) -> anyhow::Result<SignedStatement> {
         let statement = read_statement(&self.genesis).context("ledger.genesis")?;
         let Statement::Genesis(Genesis { origin, .. }) = statement.statement() else {
             anyhow::bail!("ledger.genesis: {} holds another statement", self.genesis.display());
@@ -111,7 +112,7 @@ impl Ledger {
     }
 
     /// The key statements that follow the genesis, in their order.
-    pub fn read_grants(&self) -> anyhow::Result<Vec<SignedStatement>> {
+    pub(crate) fn read_grants(&self) -> anyhow::Result<Vec<SignedStatement>> {
         self.grants.iter().map(|path| read_statement(path).context("ledger.grants")).collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::output;
 
 /// Prints the reference of the configuration file as Markdown.
-pub fn run() {
+pub(crate) fn run() {
     output::line(markdown().trim_end());
 }
 

@@ -37,7 +37,7 @@ const SHOWN_MAX: u64 = 20;
 /// keeps events in memory only, and knows neither transactions nor topic ids; everything else is what a real
 /// installation runs.
 #[derive(Debug, Default, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Seal the lines of this file, an event each, - for standard input, instead of made-up orders
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When something does not work, or a verdict is not the one that it must be.
-pub async fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let events = Events::read(args.input.as_deref(), args.events)?;
     let dir = folder(args.dir.as_deref())?;
     let broker = EmbeddedBroker::start()?;
@@ -130,18 +130,22 @@ async fn show(config: &Config, client: &Client, events: &Events, dir: &Path) -> 
     step(5, format_args!("exported {} events of {} batches to {}", found.events, found.batches, bundle.display()));
 
     step(6, format_args!("verify, with nothing but the bundle, the Git repository and the trust file:"));
-    let code = verify(dir, &bundle);
+    let (code, report) = verify(dir, &bundle);
+    output::line(report.trim_end());
     ensure!(code == 0, "the verdict must be proven (0), but is {code}");
 
     let copy = dir.join("bundle-tampered");
     let place = tamper::copy_with_one_byte_changed(&bundle, &copy)?;
     step(7, format_args!("change one byte of a copy ({place}) and verify again:"));
-    let code = verify(dir, &copy);
+    let (code, report) = verify(dir, &copy);
+    // What follows says again what the first report said of everything else.
+    output::line(report.split("\n\n").next().unwrap_or_default());
     ensure!(code == 1, "the verdict must be tampered (1), but is {code}");
     Ok(())
 }
 
-fn verify(dir: &Path, bundle: &Path) -> u8 {
+/// The exit code, and the report as it is printed.
+fn verify(dir: &Path, bundle: &Path) -> (u8, String) {
     let args = verifier::cli::Args {
         bundle: bundle.to_owned(),
         trust: dir.join("trust"),
@@ -152,7 +156,9 @@ fn verify(dir: &Path, bundle: &Path) -> u8 {
         branch: "anchors".to_owned(),
         json: false,
     };
-    verifier::cli::run(args, &mut std::io::stdout())
+    let mut report = Vec::new();
+    let code = verifier::cli::run(args, &mut report);
+    (code, String::from_utf8_lossy(&report).into_owned())
 }
 
 /// Prints entries as they are appended, until aborted.
@@ -183,7 +189,9 @@ fn show_entry(text: &str) {
             s.root
         )),
         Statement::Heads(heads) => output::line(format_args!("   entry {seq}: heads of {} streams", heads.streams)),
-        Statement::Key(key) => output::line(format_args!("   entry {seq}: grant of {} key {}", key.role, key.key.name())),
+        Statement::Key(key) => {
+            output::line(format_args!("   entry {seq}: grant of {} key {}", key.role, key.key.name()))
+        }
         other => output::line(format_args!("   entry {seq}: {}", other.kind())),
     }
 }

@@ -24,7 +24,7 @@ use events::{Exporter, Found};
 use log::Log;
 use seqs::Seqs;
 
-pub use events::root_now;
+pub(crate) use events::root_now;
 
 /// How long Kafka may say nothing before the export gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ const PAGE: u32 = 200;
 
 /// Writes a bundle: events with everything that is needed to verify them offline
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     pub config: ConfigFile,
     /// The folder to write; there must be nothing yet
@@ -59,7 +59,7 @@ pub struct Args {
 
 impl Args {
     /// All streams, up to the newest anchored checkpoint.
-    pub fn everything(bundle: &Path) -> Self {
+    pub(crate) fn everything(bundle: &Path) -> Self {
         Self {
             config: ConfigFile::default(),
             bundle: bundle.to_owned(),
@@ -84,13 +84,15 @@ struct Selected {
 ///
 /// # Errors
 /// Also when Kafka no longer has what was sealed; the bundle is written all the same, as evidence of it.
-pub async fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let found = export(args, &config).await?;
     let Found { batches, events, incomplete, different } = found;
     output::line(format_args!("{}: {events} events of {batches} batches", args.bundle.display()));
     if incomplete > 0 {
-        output::line(format_args!("{incomplete} batches: Kafka no longer has every event (retention, compaction, erasure)"));
+        output::line(format_args!(
+            "{incomplete} batches: Kafka no longer has every event (retention, compaction, erasure)"
+        ));
     }
     ensure!(
         different == 0,
@@ -101,7 +103,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Writes the bundle.
-pub async fn export(args: &Args, config: &Config) -> anyhow::Result<Found> {
+pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found> {
     let ledger = Ledger::open(config).await?;
     let client = &ledger.client;
     let checkpoint = checkpoint(args, config, client).await?;
@@ -157,12 +159,7 @@ fn lines(heads: &Heads) -> anyhow::Result<Vec<HeadsLine>> {
 }
 
 /// The streams and offsets asked for, ascending as a bundle wants them.
-async fn select(
-    args: &Args,
-    config: &Config,
-    client: &Client,
-    lines: &[HeadsLine],
-) -> anyhow::Result<Vec<Selected>> {
+async fn select(args: &Args, config: &Config, client: &Client, lines: &[HeadsLine]) -> anyhow::Result<Vec<Selected>> {
     let cluster = Cluster::new(&config.kafka, PATIENCE)?;
     let mut selected = Vec::new();
     for line in lines {

@@ -12,7 +12,7 @@ use crate::output;
 
 /// Makes a new ledger: keys, genesis, first grants, trust file and a configuration to start from
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Folder to write; it must not exist or be empty
     pub dir: PathBuf,
     /// The log's origin, a URL without scheme under your control
@@ -47,7 +47,7 @@ struct Keys {
 }
 
 /// What a new ledger is made of.
-pub struct Settings<'a> {
+pub(crate) struct Settings<'a> {
     pub origin: &'a str,
     pub topics: &'a [String],
     pub scope: &'a [TopicPattern],
@@ -59,14 +59,14 @@ pub struct Settings<'a> {
 
 /// Where the services listen.
 #[derive(Clone, Copy)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     pub committer: SocketAddr,
     pub ingest: SocketAddr,
     pub anchor: SocketAddr,
 }
 
 /// Writes the folder; nothing in an existing one is touched.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.port <= u16::MAX - 2, "--port {}: two ports above it are needed too", args.port);
     let scope: Vec<TopicPattern> = args.scope.iter().map(|s| s.parse()).collect::<Result<_, _>>().context("--scope")?;
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Makes keys, genesis and grants, and writes them with trust file and configuration.
-pub fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Result<()> {
+pub(crate) fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Result<()> {
     let origin = settings.origin;
     ensure!(text::is_name(origin), "the origin {origin:?} wants printable ASCII without space and +");
     if dir.exists() && dir.read_dir().with_context(|| dir.display().to_string())?.next().is_some() {

@@ -12,7 +12,7 @@ use crate::output;
 
 /// Grants, revokes and lists keys
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
     #[command(subcommand)]
@@ -53,14 +53,14 @@ enum Command {
 
 /// The key that signs for the operator.
 #[derive(Debug, clap::Args)]
-pub struct OperatorKey {
+pub(crate) struct OperatorKey {
     /// The operator's key file
     #[arg(long, value_name = "FILE")]
     pub operator_key: PathBuf,
 }
 
 /// Signs and submits a key statement, or lists the keys.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let ledger = Ledger::open(&args.config.load()?).await?;
     match args.command {
         Command::Grant { key, role, scope, new_operator_key, operator } => {
@@ -113,10 +113,14 @@ fn list(ledger: &Ledger) {
         let end = match granted.revoked {
             None => String::new(),
             Some(end) => {
-                let distrust = end.distrust_from.map_or_else(String::new, |seq| format!(", distrusted from entry {seq}"));
+                let distrust =
+                    end.distrust_from.map_or_else(String::new, |seq| format!(", distrusted from entry {seq}"));
                 format!(", revoked in entry {}{distrust}", end.seq)
             }
         };
-        output::line(format_args!("{} {}{topics}: granted in entry {}{end}", granted.role, granted.key, granted.granted));
+        output::line(format_args!(
+            "{} {}{topics}: granted in entry {}{end}",
+            granted.role, granted.key, granted.granted
+        ));
     }
 }

@@ -9,7 +9,7 @@ use crate::output;
 
 /// Makes a signing key for a role, writes it to a file of mode 0600 and prints its public side
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// File to write; an existing one is never overwritten
     pub file: PathBuf,
     /// The key's name, unique over the ledger's life, such as ingest-b
@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 /// Writes the key and prints the vkey, which `streamseal key grant` takes.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let key = keystore::generate(&args.name, args.role.algorithm()).context("--name")?;
     keystore::write_signing_key(&args.file, &key)?;
     output::line(key.verifier_key());

@@ -9,7 +9,7 @@ use evidence::{Entry, SignedStatement, SigningKey, Statement};
 use crate::config::Config;
 
 /// A ledger behind a committer.
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// The committer.
     pub client: Client,
     /// The chain as far as its key entries say: keys are complete, streams unknown.
@@ -18,7 +18,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Fetches the key entries and verifies them from the configured genesis on.
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
         let genesis = config.ledger.read_genesis()?;
         let client = Client::new(&config.committer_url()?)?;
         let mut state = State::new(&config.ledger.origin, genesis.hash());
@@ -32,7 +32,7 @@ impl Ledger {
     }
 
     /// Signs a statement and submits it; the answer is the seq of its entry.
-    pub async fn submit(&self, statement: Statement, keys: &[&SigningKey]) -> anyhow::Result<u64> {
+    pub(crate) async fn submit(&self, statement: Statement, keys: &[&SigningKey]) -> anyhow::Result<u64> {
         let signed = SignedStatement::sign(statement, keys);
         let text = String::from_utf8(signed.to_bytes()).expect("a statement is text");
         let answer = self.client.submit(vec![text]).await?;

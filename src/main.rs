@@ -16,6 +16,7 @@ mod verify_batch;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use service::logging::LevelFilter;
 
 /// Makes Kafka topics tamper-evident: sealed in batches, chained, anchored in Git, verified offline
 #[derive(Debug, Parser)]
@@ -50,8 +51,11 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    service::logging::init();
-    match run(cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()))) {
+    let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
+    // The demo tells its own story; its services only speak up when something is wrong.
+    let level = if matches!(command, Command::Demo(_)) { LevelFilter::ERROR } else { LevelFilter::INFO };
+    service::logging::init(level);
+    match run(command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("streamseal: {error:#}");

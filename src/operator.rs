@@ -17,7 +17,7 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Begins a new stream after a topic was recreated or truncated: sealing goes on in the next epoch
 #[derive(Debug, clap::Args)]
-pub struct EpochArgs {
+pub(crate) struct EpochArgs {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct EpochArgs {
 
 /// Leaves offsets out: states that a stream is not sealed from its cursor up to an offset
 #[derive(Debug, clap::Args)]
-pub struct GapArgs {
+pub(crate) struct GapArgs {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
@@ -67,7 +67,7 @@ struct Now {
 }
 
 /// Signs and submits an epoch statement for each partition meant.
-pub async fn epoch(args: &EpochArgs) -> anyhow::Result<()> {
+pub(crate) async fn epoch(args: &EpochArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let ledger = Ledger::open(&config).await?;
     let operator = keystore::read_signing_key(&args.operator.operator_key)?;
@@ -105,7 +105,7 @@ pub async fn epoch(args: &EpochArgs) -> anyhow::Result<()> {
 }
 
 /// Signs and submits a gap statement for each partition meant.
-pub async fn gap(args: &GapArgs) -> anyhow::Result<()> {
+pub(crate) async fn gap(args: &GapArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let ledger = Ledger::open(&config).await?;
     let operator = keystore::read_signing_key(&args.operator.operator_key)?;

@@ -4,6 +4,6 @@ use std::fmt::Display;
 use std::io::Write as _;
 
 /// Prints a line. A reader that went away, as in `streamseal ... | head`, is no error.
-pub fn line(text: impl Display) {
+pub(crate) fn line(text: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

@@ -14,25 +14,25 @@ use crate::config::{Config, ConfigFile};
 use crate::output;
 
 /// The librdkafka property without which `up` starts the in-process broker.
-pub const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
+pub(crate) const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 
 /// Runs ingest-consumer, committer and anchor in one process
 #[derive(Debug, clap::Args)]
-pub struct UpArgs {
+pub(crate) struct UpArgs {
     #[command(flatten)]
     config: ConfigFile,
 }
 
 /// Runs the ingest-consumer: batches, hashes, signs and submits events
 #[derive(Debug, clap::Args)]
-pub struct IngestArgs {
+pub(crate) struct IngestArgs {
     #[command(flatten)]
     config: ConfigFile,
 }
 
 /// Runs the committer: appends to the chain, signs checkpoints, serves and publishes the log
 #[derive(Debug, clap::Args)]
-pub struct CommitterArgs {
+pub(crate) struct CommitterArgs {
     #[command(flatten)]
     config: ConfigFile,
     #[command(subcommand)]
@@ -47,26 +47,26 @@ enum CommitterCommand {
 
 /// Runs the anchor: cosigns checkpoints and publishes them in Git
 #[derive(Debug, clap::Args)]
-pub struct AnchorArgs {
+pub(crate) struct AnchorArgs {
     #[command(flatten)]
     config: ConfigFile,
 }
 
 /// Listeners of all services.
-pub struct Listeners {
+pub(crate) struct Listeners {
     pub committer: TcpListener,
     pub ingest: TcpListener,
     pub anchor: TcpListener,
 }
 
 /// Services that run in this process; ends them when dropped.
-pub struct Running {
+pub(crate) struct Running {
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: Shutdown,
 }
 
 /// `streamseal up`
-pub async fn up(args: &UpArgs) -> anyhow::Result<()> {
+pub(crate) async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let mut config = args.config.load()?;
     let broker = start_broker_if_none(&mut config)?;
     if let Some(broker) = &broker {
@@ -85,7 +85,7 @@ pub async fn up(args: &UpArgs) -> anyhow::Result<()> {
 }
 
 /// `streamseal ingest`
-pub async fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
+pub(crate) async fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let listener = listen(section(&config.ingest, "ingest")?.listen).await?;
     let mut running = Running::new();
@@ -94,7 +94,7 @@ pub async fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
 }
 
 /// `streamseal committer`; the exit code of `fsck` is 1 when something does not fit.
-pub async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
+pub(crate) async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
     let config = args.config.load()?;
     if let Some(CommitterCommand::Fsck) = args.command {
         return fsck(&config).await;
@@ -106,7 +106,7 @@ pub async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
 }
 
 /// `streamseal anchor`
-pub async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
+pub(crate) async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let listener = listen(section(&config.anchor, "anchor")?.listen).await?;
     let mut running = Running::new();
@@ -115,7 +115,7 @@ pub async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
 }
 
 /// Starts the in-process broker when the configuration names no other.
-pub fn start_broker_if_none(config: &mut Config) -> anyhow::Result<Option<EmbeddedBroker>> {
+pub(crate) fn start_broker_if_none(config: &mut Config) -> anyhow::Result<Option<EmbeddedBroker>> {
     if config.kafka.get(BOOTSTRAP_SERVERS).is_some() {
         return Ok(None);
     }
@@ -130,7 +130,7 @@ impl Running {
     }
 
     /// Starts all services.
-    pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Self> {
+    pub(crate) fn start(config: Config, listeners: Listeners) -> anyhow::Result<Self> {
         let mut running = Self::new();
         running.committer(&config, listeners.committer)?;
         running.ingest(&config, listeners.ingest)?;
@@ -139,7 +139,7 @@ impl Running {
     }
 
     /// Runs until the process is told to end, or a service cannot go on: then the others end too.
-    pub async fn until_signal(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn until_signal(mut self) -> anyhow::Result<()> {
         let ended = tokio::select! {
             signal = signal() => signal,
             ended = self.failed() => ended,
@@ -149,7 +149,7 @@ impl Running {
     }
 
     /// Returns when a service ends, which none does by itself unless it cannot go on.
-    pub async fn failed(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn failed(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
             Some(ended) => ended.context("a service panicked")?,
             None => std::future::pending().await,
@@ -157,7 +157,7 @@ impl Running {
     }
 
     /// Ends all services and waits for them.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.cancel();
         let mut result = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
@@ -181,10 +181,10 @@ impl Running {
 
     fn ingest(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
         let section = section(&config.ingest, "ingest")?.clone();
-        let genesis = config.ledger.read_genesis()?;
+        let ledger = ledger(config)?.id().clone();
         let (kafka, shutdown) = (config.kafka.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
-            ingest_consumer::run(section, genesis, kafka, listener, shutdown).await.context("ingest")
+            ingest_consumer::run(section, ledger, kafka, listener, shutdown).await.context("ingest")
         });
         Ok(())
     }
@@ -217,7 +217,7 @@ fn ledger(config: &Config) -> anyhow::Result<committer::Ledger> {
 }
 
 /// The log key that the genesis names.
-pub fn log_key(config: &Config) -> anyhow::Result<VerifierKey> {
+pub(crate) fn log_key(config: &Config) -> anyhow::Result<VerifierKey> {
     match config.ledger.read_genesis()?.statement() {
         Statement::Genesis(genesis) => Ok(genesis.log.clone()),
         _ => bail!("ledger.genesis: {} holds another statement", config.ledger.genesis.display()),
@@ -229,7 +229,7 @@ fn section<'a, T>(section: &'a Option<T>, name: &str) -> anyhow::Result<&'a T> {
 }
 
 /// Listens on an address of the configuration.
-pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("listen on {address}: choose another `listen`"))
 }
 

@@ -22,7 +22,7 @@ const COMMITMENT_BYTES_MAX: u64 = 1 << 20;
 
 /// Verifies one batch, read live from Kafka, against its commitment
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
     /// An offset in the batch: TOPIC/PARTITION@OFFSET
@@ -58,7 +58,7 @@ impl std::str::FromStr for EventPlace {
 }
 
 /// Verdicts as the exit codes of `streamseal verify`: 0 the batch is as sealed, 1 it differs, 3 events are gone.
-pub async fn run(args: &Args) -> anyhow::Result<u8> {
+pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     let config = args.config.load()?;
     let client = Client::new(&config.committer_url()?)?;
     let entry = entry(args, &config, &client).await?;
@@ -72,7 +72,9 @@ pub async fn run(args: &Args) -> anyhow::Result<u8> {
     output::line(format_args!("{}: offsets {first} to {last}, {} events", summary.stream, summary.events));
     output::line(format_args!("entry {}: signed by a granted key, in the log's checkpoint of size {size}", entry.seq));
     let verdict = compare(&config, &summary.stream, summary)?;
-    output::line("not checked: anchors, coverage before and after; `streamseal export` and `streamseal verify` do that");
+    output::line(
+        "not checked: anchors, coverage before and after; `streamseal export` and `streamseal verify` do that",
+    );
     Ok(verdict)
 }
 
@@ -87,7 +89,8 @@ async fn entry(args: &Args, config: &Config, client: &Client) -> anyhow::Result<
     let epoch = match args.epoch {
         Some(epoch) => epoch,
         None => {
-            let query = committer_client::CursorQuery { cluster: cluster.clone(), topic: topic.clone(), partition: number };
+            let query =
+                committer_client::CursorQuery { cluster: cluster.clone(), topic: topic.clone(), partition: number };
             client.cursor(&query).await?.epoch
         }
     };

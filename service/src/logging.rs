@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+pub use tracing_subscriber::filter::LevelFilter;
 
-/// Writes logs to standard error: what the environment variable RUST_LOG asks for, otherwise `info` and above. Standard
+/// Writes logs to standard error: what the environment variable RUST_LOG asks for, otherwise `level` and above. Standard
 /// output stays free for results. Later calls do nothing.
-pub fn init() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+pub fn init(level: LevelFilter) {
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -31,7 +31,7 @@ const CHUNK_BYTES: u64 = 4 << 20;
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The events to produce.
-pub struct Events {
+pub(crate) struct Events {
     values: Vec<Vec<u8>>,
     what: &'static str,
     partitions: u32,
@@ -39,7 +39,7 @@ pub struct Events {
 
 impl Events {
     /// The lines of a file or of standard input, or made-up orders.
-    pub fn read(input: Option<&Path>, count: Option<u64>) -> anyhow::Result<Self> {
+    pub(crate) fn read(input: Option<&Path>, count: Option<u64>) -> anyhow::Result<Self> {
         let (values, what) = match input {
             None => ((0..count.unwrap_or(EVENTS_DEFAULT)).map(order).collect(), "made-up orders"),
             Some(path) if path == Path::new("-") => (lines(std::io::stdin().lock())?, "lines"),
@@ -57,16 +57,16 @@ impl Events {
         Ok(Self { values, what, partitions: partitions.max(PARTITIONS_MIN) })
     }
 
-    pub fn partitions(&self) -> u32 {
+    pub(crate) fn partitions(&self) -> u32 {
         self.partitions
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!("{} {}", self.values.len(), self.what)
     }
 
     /// Produces everything, no faster than it is sealed, and returns how many events that were.
-    pub async fn produce(&self, config: &Config, client: &Client, topic: &str) -> anyhow::Result<u64> {
+    pub(crate) async fn produce(&self, config: &Config, client: &Client, topic: &str) -> anyhow::Result<u64> {
         let producer = Producer::new(&config.kafka)?;
         let cluster = Cluster::new(&config.kafka, PATIENCE)?;
         let cluster = tokio::task::block_in_place(|| cluster.id())?;
@@ -74,8 +74,7 @@ impl Events {
         let mut bytes = 0;
         for (i, value) in self.values.iter().enumerate() {
             let partition = i % counts.len();
-            let record =
-                Record { topic, partition: Some(partition as u32), value: Some(value), ..Record::default() };
+            let record = Record { topic, partition: Some(partition as u32), value: Some(value), ..Record::default() };
             let sent = tokio::task::block_in_place(|| producer.send(&record, SEND_TIMEOUT))?;
             ensure!(sent, "the in-process broker does not take events");
             counts[partition] += 1;
@@ -101,8 +100,7 @@ async fn wait_until_sealed(
     ensure!(delivered, "the in-process broker did not acknowledge all events");
     let deadline = Instant::now() + PATIENCE;
     for (partition, &count) in counts.iter().enumerate() {
-        let query =
-            CursorQuery { cluster: cluster.to_owned(), topic: topic.to_owned(), partition: partition as u32 };
+        let query = CursorQuery { cluster: cluster.to_owned(), topic: topic.to_owned(), partition: partition as u32 };
         while client.cursor(&query).await.map_or(0, |cursor| cursor.next) < count {
             ensure!(Instant::now() < deadline, "{topic}/{partition}: not sealed after {} s", PATIENCE.as_secs());
             tokio::time::sleep(LOOK).await;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Copies a bundle and flips one bit in the last byte of the last event of its first stream. Returns the place.
-pub fn copy_with_one_byte_changed(bundle: &Path, copy: &Path) -> anyhow::Result<String> {
+pub(crate) fn copy_with_one_byte_changed(bundle: &Path, copy: &Path) -> anyhow::Result<String> {
     copy_folder(bundle, copy).with_context(|| format!("copy {} to {}", bundle.display(), copy.display()))?;
     let folder = copy.join("streams/000000");
     let file = last_events_file(&folder)?.with_context(|| format!("{}: no events", folder.display()))?;

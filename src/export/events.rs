@@ -11,7 +11,7 @@ use kafka::{Reader, TopicPartition};
 
 /// What was found of a stream's batches in Kafka.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Found {
+pub(crate) struct Found {
     /// Batches that are in the bundle.
     pub batches: u64,
     /// Events that are in the bundle.
@@ -23,7 +23,7 @@ pub struct Found {
 }
 
 /// Writes the batches of one stream to a bundle.
-pub struct Exporter<'a> {
+pub(crate) struct Exporter<'a> {
     writer: &'a mut Writer,
     /// The stream's index in the bundle.
     index: usize,
@@ -51,7 +51,7 @@ struct CollectedEvent {
 }
 
 impl<'a> Exporter<'a> {
-    pub fn new(
+    pub(crate) fn new(
         writer: &'a mut Writer,
         index: usize,
         stream: &'a StreamId,
@@ -63,7 +63,7 @@ impl<'a> Exporter<'a> {
     }
 
     /// Reads neighbouring batches, each with the seq of its entry, and writes them.
-    pub fn read(&mut self, reader: &mut Reader, batches: &[(u64, Summary)]) -> anyhow::Result<()> {
+    pub(crate) fn read(&mut self, reader: &mut Reader, batches: &[(u64, Summary)]) -> anyhow::Result<()> {
         let (Some((_, first)), Some((_, last))) = (batches.first(), batches.last()) else { return Ok(()) };
         let partition = &self.stream.partition;
         let partition = TopicPartition::new(partition.topic.as_str(), partition.number);
@@ -85,11 +85,11 @@ impl<'a> Exporter<'a> {
     }
 
     /// Writes batches of which nothing can be read, as their topic is no longer there.
-    pub fn absent(&mut self, batches: &[(u64, Summary)]) -> anyhow::Result<()> {
+    pub(crate) fn absent(&mut self, batches: &[(u64, Summary)]) -> anyhow::Result<()> {
         batches.iter().try_for_each(|(seq, summary)| self.write(*seq, summary))
     }
 
-    pub fn found(&self) -> Found {
+    pub(crate) fn found(&self) -> Found {
         self.found
     }
 
@@ -108,9 +108,9 @@ impl<'a> Exporter<'a> {
             false => Vec::new(),
         };
         let events: Vec<Event<'_>> = self.batch.events.iter().map(|e| e.view(&self.batch.contents)).collect();
-        self.writer.batch(self.index, seq, &index, &events).with_context(|| {
-            format!("{}, offsets {} to {}", self.stream, summary.first, summary.next - 1)
-        })?;
+        self.writer
+            .batch(self.index, seq, &index, &events)
+            .with_context(|| format!("{}, offsets {} to {}", self.stream, summary.first, summary.next - 1))?;
         self.found.batches += 1;
         self.found.events += events.len() as u64;
         self.progress.inc(summary.next - summary.first);
@@ -150,7 +150,7 @@ impl CollectedEvent {
 }
 
 /// The root that Kafka's events of a batch have now.
-pub fn root_now(reader: &mut Reader, stream: &StreamId, summary: &Summary) -> anyhow::Result<(u64, Hash)> {
+pub(crate) fn root_now(reader: &mut Reader, stream: &StreamId, summary: &Summary) -> anyhow::Result<(u64, Hash)> {
     let partition = TopicPartition::new(stream.partition.topic.as_str(), stream.partition.number);
     let mut hasher = LeafHasher::new();
     reader.read(&partition, offset(summary.first)?..offset(summary.next)?, |event| {

@@ -13,7 +13,7 @@ use evidence::tree::decompose;
 const RUNS_AT_ONCE: usize = 64;
 
 /// A log and the tree head that everything read from it is checked against.
-pub struct Log<'a> {
+pub(crate) struct Log<'a> {
     client: &'a Client,
     checkpoint: &'a Checkpoint,
     /// The entry bundle read last; neighbouring runs share it.
@@ -21,12 +21,12 @@ pub struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    pub fn new(client: &'a Client, checkpoint: &'a Checkpoint) -> Self {
+    pub(crate) fn new(client: &'a Client, checkpoint: &'a Checkpoint) -> Self {
         Self { client, checkpoint, cached: None }
     }
 
     /// Reads the entries of these ascending, disjoint ranges of seqs as runs with their proofs, and hands each on.
-    pub async fn runs(
+    pub(crate) async fn runs(
         &mut self,
         ranges: &[Range<u64>],
         mut each: impl FnMut(&Run) -> anyhow::Result<()>,

@@ -2,17 +2,17 @@ use std::ops::Range;
 
 /// A set of seqs as disjoint ranges: most of what is exported lies side by side.
 #[derive(Debug, Default)]
-pub struct Seqs {
+pub(crate) struct Seqs {
     seqs: Vec<u64>,
 }
 
 impl Seqs {
-    pub fn insert(&mut self, seq: u64) {
+    pub(crate) fn insert(&mut self, seq: u64) {
         self.seqs.push(seq);
     }
 
     /// Ascending, disjoint, and no two adjacent.
-    pub fn into_ranges(mut self) -> Vec<Range<u64>> {
+    pub(crate) fn into_ranges(mut self) -> Vec<Range<u64>> {
         self.seqs.sort_unstable();
         self.seqs.dedup();
         let mut ranges: Vec<Range<u64>> = Vec::new();
