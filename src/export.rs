@@ -70,6 +70,10 @@ impl Args {
             unanchored: false,
         }
     }
+
+    fn is_everything(&self) -> bool {
+        self.streams.is_empty() && self.since.is_none() && self.until.is_none()
+    }
 }
 
 /// One stream of an export.
@@ -115,26 +119,18 @@ pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found
     let selected = select(args, config, client, &lines).await?;
     ensure!(!selected.is_empty(), "no sealed stream matches; `streamseal export` without --stream takes all");
 
-    let mut seqs = Seqs::default();
-    for text in client.keys().await?.entries {
-        let entry = Entry::parse(text.as_bytes()).context("a key entry of the committer")?;
-        if entry.seq < size {
-            seqs.insert(entry.seq);
-        }
-    }
-    seqs.insert(heads.seq);
-    seqs.insert(size - 1);
-    for selected in &selected {
-        collect_seqs(client, selected, size, &mut seqs).await?;
-    }
-
+    let seqs = match args.is_everything() {
+        // The verifier can then apply the chain without a hole.
+        true => vec![0..size],
+        false => needed_entries(client, &selected, heads.seq, size).await?,
+    };
     let genesis = ledger.state.ledger().genesis;
     let streams = selected.iter().map(|s| (s.stream.clone(), s.offsets.clone())).collect();
     let mut writer =
         Writer::create(&args.bundle, &config.ledger.origin, genesis, &checkpoint.note().to_bytes(), streams)?;
     writer.heads(lines)?;
     let mut log = Log::new(client, checkpoint.checkpoint());
-    log.runs(&seqs.into_ranges(), |run| Ok(writer.run(run)?)).await?;
+    log.runs(&seqs, |run| Ok(writer.run(run)?)).await?;
     let found = write_events(client, config, &selected, size, &mut writer).await?;
     writer.finish()?;
     Ok(found)
@@ -254,6 +250,28 @@ async fn pages(
         each(entries)?;
     }
     Ok(())
+}
+
+/// The entries that prove the selected offsets: all key entries, those of the streams, the heads and the last one.
+async fn needed_entries(
+    client: &Client,
+    selected: &[Selected],
+    heads: u64,
+    size: u64,
+) -> anyhow::Result<Vec<Range<u64>>> {
+    let mut seqs = Seqs::default();
+    for text in client.keys().await?.entries {
+        let entry = Entry::parse(text.as_bytes()).context("a key entry of the committer")?;
+        if entry.seq < size {
+            seqs.insert(entry.seq);
+        }
+    }
+    seqs.insert(heads);
+    seqs.insert(size - 1);
+    for selected in selected {
+        collect_seqs(client, selected, size, &mut seqs).await?;
+    }
+    Ok(seqs.into_ranges())
 }
 
 async fn collect_seqs(client: &Client, selected: &Selected, size: u64, seqs: &mut Seqs) -> anyhow::Result<()> {
