@@ -9,6 +9,10 @@ use rdkafka::error::KafkaError;
 const TARGET: &str = "librdkafka";
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    if facility == "CONFWARN" && line.contains("enable.gapless.guarantee is experimental") {
+        // Said at every start, of a property that is set here and not by the user.
+        return tracing::debug!(target: TARGET, "{facility}: {line}");
+    }
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
             tracing::error!(target: TARGET, "{facility}: {line}")
