@@ -1,6 +1,8 @@
 //! The one way into the chain: a bounded queue, and a task that commits what waits in it as one transaction.
 
 mod group;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::Arc;

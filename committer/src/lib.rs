@@ -1,6 +1,6 @@
 //! Appends signed statements to the chain, signs checkpoints, serves and publishes the log.
 //!
-//! A statement's way: [`http`](self) reads it and verifies its signatures; the appender's queue takes it; the worker
+//! A statement's way: the HTTP interface reads it and verifies its signatures; the appender's queue takes it; the worker
 //! locks the ledger, lets `evidence::chain::State` decide, and commits what waits as one transaction of the [`store`].
 //! The signer reads the chain back and signs its head; the publisher sends every entry to Kafka. Committers that share
 //! a PostgreSQL know nothing of each other.
@@ -16,6 +16,10 @@ mod replay;
 mod run;
 mod signer;
 pub mod store;
+#[cfg(test)]
+#[path = "../tests/suite/ledger.rs"]
+#[allow(dead_code, reason = "the suites use more of it")]
+mod test_ledger;
 mod watcher;
 
 use std::sync::Arc;

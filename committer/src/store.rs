@@ -1,6 +1,8 @@
 //! Where the chain is kept: one contract, two databases.
 
 mod error;
+#[cfg(test)]
+mod faulty;
 mod migrations;
 mod postgres;
 mod reads;
@@ -23,6 +25,8 @@ use postgres::PostgresStore;
 use sqlite::SqliteStore;
 
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(test)]
+pub(crate) use faulty::{Fault, FaultyStore};
 pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
 
 /// The chain of one ledger in a database.

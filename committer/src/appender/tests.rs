@@ -1,0 +1,219 @@
+//! The appender on a database that fails: not written, written all the same, or in the way of another.
+
+use std::sync::Arc;
+
+use evidence::SignedStatement;
+use service::{Health, Shutdown};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Appender, Candidate, Outcome, Parts, QUEUE_REQUESTS_MAX, Undecided};
+use crate::changes::Changes;
+use crate::signer::Verdict;
+use crate::store::{self, Fault, FaultyStore, Store, StoreError, StoreErrorKind};
+use crate::test_ledger::{TestLedger, stream};
+use crate::{fsck, system_clock};
+
+/// A database with the beginning of a chain.
+struct Database {
+    ledger: TestLedger,
+    store: Arc<dyn Store>,
+    _folder: tempfile::TempDir,
+}
+
+/// A committer's appender on it.
+struct Committer {
+    store: Arc<FaultyStore>,
+    appender: Appender,
+    worker: JoinHandle<Result<(), StoreError>>,
+    stop: Shutdown,
+    verdict: watch::Sender<Verdict>,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = TestLedger::new("appender");
+        let url = format!("sqlite:{}", folder.path().join("chain.db").display());
+        let store = store::open(&url, &ledger.id()).await.expect("opens");
+        let database = Self { ledger, store, _folder: folder };
+        let committer = database.committer();
+        let beginning = [vec![database.ledger.genesis.clone()], database.ledger.grants.clone()].concat();
+        assert_eq!(committer.seqs(&beginning).await, Ok(vec![0, 1]));
+        committer.stop().await.expect("ends well");
+        database
+    }
+
+    fn committer(&self) -> Committer {
+        let store = Arc::new(FaultyStore::new(Arc::clone(&self.store)));
+        let stop = Shutdown::new();
+        let (verdict, verdict_seen) = watch::channel(Verdict::Sound);
+        let (appender, worker) = Appender::new(Parts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            ledger: self.ledger.id(),
+            clock: system_clock(),
+            log_key: None,
+            changes: Changes::new(),
+            verdict: verdict_seen,
+            health: Health::new().component("appending"),
+            stop: stop.clone(),
+        });
+        Committer { store, appender, worker: tokio::spawn(worker), stop, verdict }
+    }
+
+    async fn size(&self) -> u64 {
+        self.store.position().await.expect("reads").map_or(0, |p| p.next_seq)
+    }
+
+    async fn assert_sound(&self) {
+        let report = fsck(&*self.store, &self.ledger.id(), |_, _| ()).await.expect("reads");
+        assert!(report.is_sound(), "{report}");
+    }
+}
+
+impl Committer {
+    fn candidates(&self, statements: &[SignedStatement]) -> Vec<Candidate> {
+        statements.iter().map(|statement| self.appender.prepare(statement.clone())).collect()
+    }
+
+    async fn append(&self, statements: &[SignedStatement]) -> Result<Outcome, Undecided> {
+        self.appender.append(self.candidates(statements)).await
+    }
+
+    /// The seqs that statements got, all of which must be accepted.
+    async fn seqs(&self, statements: &[SignedStatement]) -> Result<Vec<u64>, String> {
+        let outcome = self.append(statements).await.map_err(|undecided| undecided.to_string())?;
+        assert_eq!(outcome.refused, None);
+        Ok(outcome.accepted.iter().map(|entry| entry.seq).collect())
+    }
+
+    async fn stop(self) -> Result<(), StoreError> {
+        self.stop.cancel();
+        self.worker.await.expect("no panic")
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_in_the_way_of_another_is_tried_again() {
+    let database = Database::new().await;
+    let committer = database.committer();
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
+    let conflict = StoreErrorKind::Conflict;
+    for (i, fault) in [Fault::Begin(conflict), Fault::Lost(conflict)].into_iter().enumerate() {
+        committer.store.plan([fault, fault, fault]);
+        assert_eq!(committer.seqs(&statements[i..=i]).await, Ok(vec![2 + i as u64]));
+    }
+    // Not for ever.
+    committer.store.plan([Fault::Lost(conflict); 11]);
+    assert!(committer.seqs(&statements[2..]).await.is_err());
+    assert_eq!(committer.seqs(&statements[2..]).await, Ok(vec![4]));
+    database.assert_sound().await;
+}
+
+#[tokio::test]
+async fn whatever_fails_asking_again_tells_and_appends_once() {
+    use StoreErrorKind::{Damaged, Unavailable, Unknown};
+    let database = Database::new().await;
+    let committer = database.committer();
+    let faults = [
+        Fault::Begin(Unavailable),
+        Fault::Lost(Unavailable),
+        Fault::Lost(Unknown),
+        Fault::Written(Unknown),
+        Fault::Lost(Damaged),
+    ];
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3 * faults.len(), None);
+    for (i, (fault, statements)) in faults.into_iter().zip(statements.chunks(3)).enumerate() {
+        let first = 2 + 3 * i as u64;
+        committer.store.plan([fault]);
+        let undecided = committer.seqs(&statements[..2]).await;
+        assert!(undecided.as_ref().is_err_and(|e| e.contains("planned")), "{fault:?}: {undecided:?}");
+        assert_eq!(committer.seqs(&statements[..2]).await, Ok(vec![first, first + 1]), "{fault:?}");
+        assert_eq!(committer.seqs(&statements[1..]).await, Ok(vec![first + 1, first + 2]), "{fault:?}");
+    }
+    assert_eq!(database.size().await, 2 + statements.len() as u64);
+    database.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_failed_ends_the_worker() {
+    let database = Database::new().await;
+    let committer = database.committer();
+    committer.store.plan([Fault::Lost(StoreErrorKind::Broken)]);
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
+    assert!(committer.seqs(&statements).await.is_err());
+    let error = committer.worker.await.expect("no panic").expect_err("it ends");
+    assert_eq!(error.kind, StoreErrorKind::Broken);
+    assert!(matches!(committer.appender.append_heads().await, Err(Undecided::Unavailable(_))));
+    assert_eq!(database.size().await, 2);
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_what_waits_is_answered_at_the_end() {
+    let database = Database::new().await;
+    let committer = database.committer();
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
+    // Nothing is decided while the signer has not spoken.
+    committer.verdict.send_replace(Verdict::Checking);
+    let append = || {
+        let (appender, candidates) = (committer.appender.clone(), committer.candidates(&statements));
+        tokio::spawn(async move { appender.append(candidates).await })
+    };
+    // The worker takes what comes first and waits; then the queue fills.
+    let mut waiting = Vec::new();
+    while committer.appender.queue.capacity() > 0 {
+        waiting.push(append());
+        tokio::task::yield_now().await;
+    }
+    assert!(waiting.len() > QUEUE_REQUESTS_MAX);
+    assert!(matches!(committer.append(&statements).await, Err(Undecided::Busy)));
+    committer.stop.cancel();
+    committer.verdict.send_replace(Verdict::Sound);
+    for answer in waiting {
+        let outcome = answer.await.expect("no panic").expect("decided");
+        assert_eq!(outcome.accepted.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2]);
+    }
+    assert!(matches!(committer.append(&statements).await, Err(Undecided::Unavailable(_))));
+    committer.worker.await.expect("no panic").expect("ends well");
+}
+
+/// Two committers on one database, whose transactions fail in every way at random; each client asks until it is told.
+#[tokio::test]
+async fn every_offset_is_covered_once_whatever_fails() {
+    use StoreErrorKind::{Conflict, Unavailable, Unknown};
+    for seed in 0..8_u64 {
+        let database = Database::new().await;
+        let committers = [database.committer(), database.committer()];
+        let mut random = seed;
+        let mut faults = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            match random >> 60 {
+                0 => Fault::Begin(Unavailable),
+                1 => Fault::Lost(Unavailable),
+                2 | 3 => Fault::Lost(Unknown),
+                4 | 5 => Fault::Written(Unknown),
+                6 => Fault::Begin(Conflict),
+                7 => Fault::Lost(Conflict),
+                _ => Fault::None,
+            }
+        };
+        let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 60, None);
+        for committer in &committers {
+            committer.store.plan((0..200).map(|_| faults()));
+        }
+        for (i, pair) in statements.chunks(2).enumerate() {
+            let (a, b) = (&committers[i % 2], &committers[(i + 1) % 2]);
+            // The same statements by both ways in, as after a failover.
+            let ask = async |committer: &Committer| loop {
+                if let Ok(seqs) = committer.seqs(pair).await {
+                    break seqs;
+                }
+            };
+            let (first, second) = tokio::join!(ask(a), ask(b));
+            let expected = vec![2 + 2 * i as u64, 3 + 2 * i as u64];
+            assert_eq!((&first, &second), (&expected, &expected), "seed {seed}");
+        }
+        assert_eq!(database.size().await, 62, "seed {seed}");
+        database.assert_sound().await;
+    }
+}
