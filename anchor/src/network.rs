@@ -193,7 +193,86 @@ fn set_timeouts() {
 
 #[cfg(test)]
 mod tests {
+    use ::tests::{BareRepository, GitHttp, Scratch};
+
     use super::*;
+
+    /// Our repository with two commits, and a server with the first of them and a foreign one.
+    struct Fixture {
+        ours: Repository,
+        first: Oid,
+        foreign: Oid,
+        network: Network,
+        theirs: BareRepository,
+        _server: GitHttp,
+        _folder: Scratch,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = Scratch::new("network");
+        let theirs = BareRepository::new(folder.join("theirs.git"));
+        theirs.git(&["config", "http.receivepack", "true"]);
+        let server = GitHttp::start(folder.path());
+        let remote = config::Remote {
+            url: server.url("theirs.git"),
+            name: None,
+            ssh_key: None,
+            known_hosts: None,
+            user: None,
+            password_file: None,
+        };
+        let network = Network::new(remote, Address::Http { secure: false, loopback: true });
+        let ours = Repository::open_or_init(&folder.join("ours.git"), "refs/heads/anchors").expect("made");
+        let commit =
+            |parent, text: &[u8]| ours.commit(parent, "logs/a", &[("checkpoint", text)], 1, "m").expect("made");
+        let first = commit(None, b"1");
+        network.push(&ours, None).expect("pushed");
+        commit(Some(first), b"2");
+        let tree = theirs.git(&["rev-parse", "anchors^{tree}"]);
+        let foreign = theirs.git(&["commit-tree", "-m", "foreign", &tree]).parse().expect("an id");
+        Fixture { ours, first, foreign, network, theirs, _server: server, _folder: folder }
+    }
+
+    impl Fixture {
+        fn set(&self, commit: Oid) {
+            self.theirs.git(&["update-ref", "refs/heads/anchors", &commit.to_string()]);
+        }
+
+        fn tip(&self) -> Option<Oid> {
+            self.network.tip(&self.ours).expect("answers")
+        }
+    }
+
+    #[test]
+    fn a_branch_that_moved_since_it_was_looked_at_is_not_pushed_to() {
+        let f = fixture();
+        let second = f.ours.tip().expect("read").expect("there");
+        for seen in [None, Some(f.foreign), Some(second)] {
+            let error = f.network.push(&f.ours, seen).expect_err("it is elsewhere");
+            assert!(format!("{error:#}").contains("moved"), "{error:#}");
+            assert_eq!(f.tip(), Some(f.first));
+        }
+        f.network.push(&f.ours, Some(f.first)).expect("it is there");
+        assert_eq!(f.tip(), Some(second));
+    }
+
+    #[test]
+    fn nothing_is_ever_forced() {
+        let f = fixture();
+        f.set(f.foreign);
+        f.network.push(&f.ours, Some(f.foreign)).expect_err("unknown here");
+        f.network.fetch(&f.ours, "refs/streamseal/fetched/x", usize::MAX).expect("fetched");
+        f.network.push(&f.ours, Some(f.foreign)).expect_err("another history");
+        assert_eq!(f.tip(), Some(f.foreign));
+    }
+
+    #[test]
+    fn a_fetch_ends_at_its_limit() {
+        let f = fixture();
+        f.set(f.foreign);
+        f.network.fetch(&f.ours, "refs/streamseal/fetched/x", 0).expect_err("too much");
+        assert!(f.ours.git().find_reference("refs/streamseal/fetched/x").is_err());
+    }
 
     #[test]
     fn a_password_stays_with_its_server() {

@@ -106,7 +106,7 @@ async fn witnesses_cosign_what_is_published() {
     site.run_until(3).await;
     log.grow(8);
     site.run_until(8).await;
-    // One that does not answer, or answers with another key's line, is left out and holds up nothing.
+    // One that does not answer, or whose line is not valid for this checkpoint, is left out and holds up nothing.
     *witness.honest.lock().expect("not poisoned") = false;
     log.grow(9);
     site.run_until(9).await;

@@ -126,7 +126,8 @@ async fn a_new_remote_gets_the_whole_history() {
     // More commits, as those of another log, than are copied as loose objects.
     let mut commit = t.site.tip().expect("there");
     for _ in 0..70 {
-        commit = git(&t.site.path("anchor.git"), &["commit-tree", "-m", "another log", "-p", &commit, "anchors^{tree}"]);
+        commit =
+            git(&t.site.path("anchor.git"), &["commit-tree", "-m", "another log", "-p", &commit, "anchors^{tree}"]);
     }
     git(&t.site.path("anchor.git"), &["update-ref", "refs/heads/anchors", &commit]);
     t.site.reconfigure(&t.log, &remotes(&[&new]));

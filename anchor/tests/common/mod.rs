@@ -133,7 +133,7 @@ pub(crate) struct Witness {
     pub(crate) key: SigningKey,
     /// What it cosigned last.
     pub(crate) seen: Arc<Mutex<Option<Checkpoint>>>,
-    /// When false, it answers with the signature of another key.
+    /// When false, it answers with a cosignature of another checkpoint.
     pub(crate) honest: Arc<Mutex<bool>>,
     server: JoinHandle<()>,
 }
@@ -174,8 +174,11 @@ fn add_checkpoint((key, seen, honest): &WitnessState, body: &[u8]) -> Response {
     request.verify_step(seen.as_ref()).expect("consistent");
     *seen = Some(request.checkpoint.checkpoint().clone());
     let mut cosigned = request.checkpoint;
-    let other = SigningKey::from_seed(key.verifier_key().name(), Algorithm::Cosignature, &[8; 32]).expect("a name");
-    cosigned.cosign(if *honest.lock().expect("not poisoned") { key } else { &other }, 1_700_000_000);
+    if !*honest.lock().expect("not poisoned") {
+        let other = Checkpoint { size: size + 1_000, ..cosigned.checkpoint().clone() };
+        cosigned = SignedCheckpoint::sign(other, &log_key());
+    }
+    cosigned.cosign(key, 1_700_000_000);
     let line = cosigned.note().signatures().last().expect("cosigned").to_line();
     format!("{line}\n").into_response()
 }
