@@ -1,0 +1,332 @@
+//! Follows the entries of the bundle through the chain's own rules, and hands each stream's statements to its check.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use bundle::{Reader, Run};
+use evidence::chain::{Refusal, State};
+use evidence::statement::Statement;
+use evidence::tree::{TreeError, leaf_hash};
+use evidence::{Checkpoint, Entry, StreamId};
+
+use crate::batch::BatchChecker;
+use crate::finding::{Findings, Place, Verdict};
+use crate::heads::{Plan, are_committed};
+use crate::scan::Scan;
+use crate::stream::{StreamCheck, StreamResult};
+
+/// How many entries may wait for a thread that checks batches.
+const QUEUE: usize = 256;
+
+/// How many streams a thread reads from at once.
+const OPEN_STREAMS_MAX: usize = 32;
+
+/// How many runs are remembered for comparison with anchors; of more, the newest.
+const RUNS_MAX: usize = 1 << 20;
+
+/// Entries of a run are parsed by several threads when there are at least so many for each.
+const ENTRIES_PER_THREAD_MIN: usize = 32;
+
+/// What following the entries has shown.
+pub(crate) struct Chain {
+    /// The state after the last entry that was followed.
+    pub(crate) state: State,
+    /// One for each stream of the manifest.
+    pub(crate) streams: Vec<StreamResult>,
+    /// The newest heads entry: its seq, its time in milliseconds since 1970, its number of streams.
+    pub(crate) heads: Option<(u64, i64, u64)>,
+    /// How many entries were followed.
+    pub(crate) entries: u64,
+    /// Where runs are whose place in the tree was proven.
+    pub(crate) runs: VecDeque<Range<u64>>,
+}
+
+/// Reading entries ended early; the reason was added to the findings.
+struct Stopped;
+
+struct Follower<'a> {
+    reader: &'a Reader,
+    checkpoint: &'a Checkpoint,
+    plan: &'a Plan,
+    scan: &'a Scan,
+    findings: &'a mut Findings,
+    index: HashMap<&'a StreamId, usize>,
+    queues: Vec<SyncSender<Job>>,
+    /// Every entry from here to the next was given.
+    unbroken_from: u64,
+    chain: Chain,
+}
+
+/// A statement for a stream's check.
+struct Job {
+    /// The stream's place among those of the thread.
+    slot: usize,
+    entry: Entry,
+    distrusted: Option<String>,
+}
+
+/// Follows all entries. `checks` are the streams of the manifest, in order.
+pub(crate) fn follow(
+    reader: &Reader,
+    state: State,
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    scan: &Scan,
+    checks: Vec<StreamCheck>,
+    findings: &mut Findings,
+) -> Chain {
+    let threads = threads().min(checks.len()).max(1);
+    let mut shares: Vec<Vec<StreamCheck>> = (0..threads).map(|_| Vec::new()).collect();
+    let count = checks.len();
+    for (i, check) in checks.into_iter().enumerate() {
+        shares[i % threads].push(check);
+    }
+    thread::scope(|scope| {
+        let (queues, workers): (Vec<_>, Vec<_>) = shares
+            .into_iter()
+            .enumerate()
+            .map(|(worker, share)| {
+                let (queue, jobs) = sync_channel(QUEUE);
+                (queue, scope.spawn(move || check_streams(reader, share, &jobs, worker, threads)))
+            })
+            .unzip();
+        let chain = Chain { state, streams: Vec::new(), heads: None, entries: 0, runs: VecDeque::new() };
+        let index = reader.manifest().streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
+        let mut follower =
+            Follower { reader, checkpoint, plan, scan, findings, index, queues, unbroken_from: 0, chain };
+        let all_read = follower.run().is_ok();
+        let Follower { mut chain, queues, .. } = follower;
+        drop(queues);
+        let shares: Vec<Vec<StreamCheck>> = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
+        for i in 0..count {
+            let check = shares[i % threads].next().expect("every thread returns the checks it was given");
+            chain.streams.push(check.finish(reader, i, all_read));
+        }
+        chain
+    })
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Checks the batches of some streams as their statements come.
+fn check_streams(
+    reader: &Reader,
+    mut checks: Vec<StreamCheck>,
+    jobs: &Receiver<Job>,
+    worker: usize,
+    workers: usize,
+) -> Vec<StreamCheck> {
+    let mut checker = BatchChecker::default();
+    let mut open: VecDeque<usize> = VecDeque::new();
+    for Job { slot, entry, distrusted } in jobs {
+        if !open.contains(&slot) {
+            if open.len() == OPEN_STREAMS_MAX
+                && let Some(oldest) = open.pop_front()
+            {
+                checks[oldest].suspend();
+            }
+            open.push_back(slot);
+        }
+        let index = worker + slot * workers;
+        checks[slot].statement(reader, index, &mut checker, &entry, distrusted.as_deref());
+    }
+    checks
+}
+
+impl Follower<'_> {
+    fn run(&mut self) -> Result<(), Stopped> {
+        let mut runs = self.reader.runs().map_err(|error| self.unreadable(&error))?;
+        while let Some(run) = runs.next_run().map_err(|error| self.unreadable(&error))? {
+            self.prove(&run)?;
+            if run.first > self.chain.state.next_seq() {
+                self.unbroken_from = run.first;
+            }
+            self.chain.state.skip_to(run.first);
+            for (seq, entry) in (run.first..).zip(self.parse(&run)) {
+                self.entry(seq, entry)?;
+            }
+        }
+        self.end()
+    }
+
+    /// Requires that the run is in the tree before anything in it is parsed.
+    fn prove(&mut self, run: &Run) -> Result<(), Stopped> {
+        let Checkpoint { size, root, .. } = *self.checkpoint;
+        let span = format!("entries {} to {}", run.first, run.end() - 1);
+        let problem = match run.root(size) {
+            Ok(found) if found == root => {
+                if self.chain.runs.len() == RUNS_MAX {
+                    self.chain.runs.pop_front();
+                }
+                match self.chain.runs.back_mut() {
+                    Some(last) if last.end == run.first => last.end = run.end(),
+                    _ => self.chain.runs.push_back(run.first..run.end()),
+                }
+                return Ok(());
+            }
+            Ok(found) => format!("{span} lead to the root {found}; the checkpoint has {root}"),
+            Err(TreeError::WrongLength { expected, found }) => {
+                let problem = format!("{span} come with {found} hashes where {expected} belong");
+                return Err(self.stop(Verdict::Unusable, "malformed", Place::file("entries"), problem));
+            }
+            Err(error) => {
+                return Err(self.stop(Verdict::Unusable, "malformed", Place::file("entries"), error.to_string()));
+            }
+        };
+        match self.first_fault(run) {
+            Some((seq, fault)) => {
+                let problem = format!("the entry is not the one in the tree: {fault}");
+                Err(self.stop(Verdict::Tampered, "altered-entry", Place::entry(seq), problem))
+            }
+            None => Err(self.stop(Verdict::Tampered, "altered-entry", Place::entry(run.first), problem)),
+        }
+    }
+
+    /// Looks for the entry that keeps a run from being in the tree. What it finds is a hint and no proof.
+    fn first_fault(&self, run: &Run) -> Option<(u64, String)> {
+        let mut previous: Option<&Vec<u8>> = None;
+        for (seq, bytes) in (run.first..).zip(&run.entries) {
+            let entry = match Entry::parse(bytes) {
+                Ok(entry) => entry,
+                Err(error) => return Some((seq, error.to_string())),
+            };
+            if entry.seq != seq {
+                return Some((seq, format!("it says that it is entry {}", entry.seq)));
+            }
+            for signature in entry.statement.note().signatures() {
+                let granted = self.chain.state.keys().by_signature(signature);
+                if let Some(Err(error)) = granted.map(|granted| entry.statement.note().verify(&granted.key)) {
+                    return Some((seq, error.to_string()));
+                }
+            }
+            if previous.is_some_and(|previous| entry.prev != Some(leaf_hash(previous))) {
+                return Some((seq - 1, format!("entry {seq} follows on another one")));
+            }
+            previous = Some(bytes);
+        }
+        (run.entries.len() == 1).then(|| (run.first, "its hash does not lead to the checkpoint's root".to_owned()))
+    }
+
+    /// Parses the entries of a run and verifies their signatures ahead, several at a time; applying them in order
+    /// finds the signatures verified.
+    fn parse(&self, run: &Run) -> Vec<Result<Entry, evidence::Error>> {
+        let keys = self.chain.state.keys();
+        let parse = |bytes: &Vec<u8>| {
+            let entry = Entry::parse(bytes)?;
+            for signature in entry.statement.note().signatures() {
+                if let Some(granted) = keys.by_signature(signature) {
+                    // Only remembered when it is valid; otherwise `apply` finds out again and says so.
+                    let _ = entry.statement.note().verify(&granted.key);
+                }
+            }
+            Ok(entry)
+        };
+        let share = run.entries.len().div_ceil(threads()).max(ENTRIES_PER_THREAD_MIN);
+        thread::scope(|scope| {
+            let mut shares = run.entries.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> =
+                shares.map(|share| scope.spawn(|| share.iter().map(parse).collect::<Vec<_>>())).collect();
+            let mut entries: Vec<_> = own.iter().map(parse).collect();
+            for other in others {
+                entries.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            entries
+        })
+    }
+
+    fn entry(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Stopped> {
+        let place = Place::entry(seq);
+        let entry = entry.map_err(|error| {
+            let (verdict, code) = match error {
+                // The tree's own leaf: the log took in what is no entry.
+                evidence::Error::Malformed { .. } => (Verdict::Tampered, "malformed-entry"),
+                evidence::Error::Unsupported { .. } => (Verdict::Unusable, "unsupported"),
+            };
+            self.stop(verdict, code, place.clone(), error.to_string())
+        })?;
+        if let Err(refusal) = self.chain.state.apply(&entry) {
+            return Err(self.refused(&entry, &refusal));
+        }
+        self.chain.entries += 1;
+        let distrusted = self.scan.distrust.of(&entry, self.chain.state.keys()).map(str::to_owned);
+        match entry.statement.statement() {
+            Statement::Heads(heads) if self.scan.newest_heads == Some(seq) => {
+                self.chain.heads = Some((seq, entry.time, heads.streams));
+                if let Some(reason) = distrusted {
+                    let problem = format!("the heads statement is signed by a key that is not to be trusted: {reason}");
+                    self.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+                }
+                if self.plan.committed.is_some() && !are_committed(self.plan, heads) {
+                    let problem = "the bundle's heads lines are not those that the heads statement commits to";
+                    self.findings.add(Verdict::Tampered, "altered-heads", place_in("heads", seq), problem);
+                }
+            }
+            statement => {
+                let index = statement.stream().and_then(|stream| self.index.get(stream));
+                if let Some(index) = index {
+                    let (queue, slot) = (index % self.queues.len(), index / self.queues.len());
+                    // A thread only goes away by a panic, which joining it passes on.
+                    let _ = self.queues[queue].send(Job { slot, entry, distrusted });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, entry: &Entry, refusal: &Refusal) -> Stopped {
+        if let (Refusal::WrongKeys { .. }, Some((needed, _))) = (refusal, entry.keys) {
+            let newest = self.chain.state.keys().newest().map(|(seq, _)| seq);
+            let was_given = (self.unbroken_from..entry.seq).contains(&needed);
+            if !was_given && newest.is_none_or(|newest| needed > newest) {
+                let missing = newest.map_or(0, |_| needed);
+                let problem = format!("the bundle does not hold this key entry, which entry {} goes by", entry.seq);
+                return self.stop(Verdict::Incomplete, "absent-entry", Place::entry(missing), problem);
+            }
+        }
+        let place = Place { stream: entry.statement.statement().stream().cloned(), ..Place::entry(entry.seq) };
+        self.stop(Verdict::Tampered, refusal.code(), place, format!("the chain is not valid here: {refusal}"))
+    }
+
+    /// After the last run.
+    fn end(&mut self) -> Result<(), Stopped> {
+        let (next, size) = (self.chain.state.next_seq(), self.checkpoint.size);
+        if next < size {
+            let problem = "the bundle does not hold the last entry before the checkpoint, which would show that no \
+                           key entry is missing";
+            self.findings.add(Verdict::Incomplete, "absent-entry", Place::entry(size - 1), problem);
+        }
+        let heads_seen = self.chain.heads.map(|(seq, ..)| seq);
+        if heads_seen != self.scan.newest_heads || !self.scan.distrust.agrees_with(self.chain.state.keys()) {
+            let problem = "its entries changed while they were read";
+            return Err(self.stop(Verdict::Unusable, "unreadable", Place::file("entries"), problem.into()));
+        }
+        if heads_seen.is_none() && self.plan.committed.is_some() {
+            let problem = "the bundle has heads lines but no heads entry that commits to them";
+            self.findings.add(Verdict::Incomplete, "no-heads", Place::file("heads"), problem);
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, error: &bundle::Error) -> Stopped {
+        self.findings.unreadable(error);
+        Stopped
+    }
+
+    fn stop(&mut self, verdict: Verdict, code: &'static str, place: Place, problem: String) -> Stopped {
+        self.findings.add(verdict, code, place, problem);
+        Stopped
+    }
+}
+
+fn place_in(file: &str, seq: u64) -> Place {
+    Place::file(file).at_entry(seq)
+}

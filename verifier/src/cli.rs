@@ -1,0 +1,79 @@
+//! The command line, shared by `streamseal verify` and the stand-alone `streamseal-verify`.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use evidence::statement::Reason;
+
+use crate::{Expectation, Inputs, verify};
+
+/// Verifies a bundle offline against what you trust and expect.
+///
+/// Exit codes: 0 proven; 1 tampered; 2 usage; 3 incomplete; 4 not anchored; 5 unusable or unsupported input. When
+/// several apply: 1, then 5, 3, 4.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The bundle: a folder that `streamseal export` wrote
+    pub bundle: PathBuf,
+    /// What you trust: origin, genesis and whose signatures count. It must not come with the bundle
+    #[arg(long, value_name = "FILE")]
+    pub trust: PathBuf,
+    /// A clone of the repository that anchors are published in, bare or not; may be repeated
+    #[arg(long = "clone", value_name = "REPOSITORY")]
+    pub clones: Vec<PathBuf>,
+    /// What must be there: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO], such as 'orders/*' or 'orders/3@0..100'; may be
+    /// repeated. Without it: all streams of the newest heads statement, from their beginning to where it says they end
+    #[arg(long, value_name = "STREAMS")]
+    pub expect: Vec<Expectation>,
+    /// Take signed gaps with this reason for complete: start, retention, truncated, operator or all; may be repeated
+    #[arg(long, value_name = "REASON")]
+    pub accept_gap: Vec<GapReasons>,
+    /// Remember the largest head in this file, and refuse evidence that ends before it or contradicts it
+    #[arg(long, value_name = "FILE")]
+    pub pin: Option<PathBuf>,
+    /// The branch that anchors are on
+    #[arg(long, value_name = "NAME", default_value = "anchors")]
+    pub branch: String,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One reason for a gap, or all.
+#[derive(Debug, Clone)]
+pub struct GapReasons(Vec<Reason>);
+
+impl FromStr for GapReasons {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        if s == "all" {
+            return Ok(Self(Reason::ALL.to_vec()));
+        }
+        s.parse().map(|reason| Self(vec![reason])).map_err(|_| "start, retention, truncated, operator or all".into())
+    }
+}
+
+/// Verifies, prints the report to `out` and returns the exit code.
+pub fn run(args: Args, out: &mut impl Write) -> u8 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let inputs = Inputs {
+        bundle: args.bundle,
+        trust: args.trust,
+        clones: args.clones,
+        branch: args.branch,
+        expectations: args.expect,
+        accepted_gaps: args.accept_gap.into_iter().flat_map(|GapReasons(reasons)| reasons).collect::<BTreeSet<_>>(),
+        pin: args.pin,
+        // A clock before 1970 makes every anchor one of the future, which is reported.
+        now_s: since_1970.map_or(0, |time| time.as_secs()),
+    };
+    let report = verify(&inputs);
+    // Whoever closed the output still gets the verdict by the exit code.
+    let _ = if args.json { writeln!(out, "{:#}", report.to_json()) } else { write!(out, "{report}") };
+    let _ = out.flush();
+    report.verdict.exit_code()
+}

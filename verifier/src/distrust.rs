@@ -1,0 +1,85 @@
+//! Which keys the operator says were in other hands, and since when.
+
+use std::collections::HashMap;
+
+use evidence::chain::Keys;
+use evidence::statement::{Action, Statement};
+use evidence::{Entry, NoteSignature};
+
+type PublicKey = [u8; 32];
+
+/// For each key that is not to be trusted: from which seq on, and why.
+///
+/// A revocation says this of entries before it, so it is collected before the entries are followed. What it is
+/// collected from was not verified then: [`Distrust::agrees_with`] compares it with the keys as the chain has them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Distrust {
+    keys: HashMap<PublicKey, (u64, String)>,
+}
+
+impl Distrust {
+    /// From all key entries, in order.
+    pub(crate) fn collect(key_entries: &[Entry]) -> Self {
+        let mut distrust = Self::default();
+        for (seq, key) in key_entries.iter().filter_map(|entry| match entry.statement.statement() {
+            Statement::Key(key) => Some((entry.seq, key)),
+            _ => None,
+        }) {
+            if let Some(from) = key.distrust_from {
+                let reason =
+                    format!("{} was revoked in entry {seq} and distrusted from entry {from} on", key.key.name());
+                distrust.keys.insert(*key.key.public_key(), (from, reason));
+            }
+        }
+        distrust.pass_on(key_entries);
+        distrust
+    }
+
+    /// A key that was granted by nobody to be trusted is not to be trusted either.
+    fn pass_on(&mut self, key_entries: &[Entry]) {
+        let mut names: HashMap<(String, [u8; 4]), PublicKey> = HashMap::new();
+        for entry in key_entries {
+            let granted = match entry.statement.statement() {
+                Statement::Genesis(genesis) => vec![&genesis.operator, &genesis.log],
+                Statement::Key(key) if key.action == Action::Grant => vec![&key.key],
+                _ => continue,
+            };
+            if let (Statement::Key(_), [key]) = (entry.statement.statement(), &granted[..]) {
+                let is_own = |s: &&NoteSignature| s.name() == key.name() && s.id() == key.id();
+                let mut signers = entry.statement.note().signatures().filter(|s| !is_own(s));
+                let known = |s: &NoteSignature| names.get(&(s.name().to_owned(), s.id()));
+                if signers.all(|s| known(s).is_some_and(|key| self.since(key, entry.seq).is_some())) {
+                    let reason = format!("{} was granted in entry {} by a key that is not", key.name(), entry.seq);
+                    self.keys.insert(*key.public_key(), (0, reason));
+                }
+            }
+            for key in granted {
+                names.insert((key.name().to_owned(), key.id()), *key.public_key());
+            }
+        }
+    }
+
+    fn since(&self, key: &PublicKey, seq: u64) -> Option<&str> {
+        self.keys.get(key).filter(|(from, _)| seq >= *from).map(|(_, reason)| reason.as_str())
+    }
+
+    /// Why an entry's statement is not to be trusted: no signer of it is. `keys` are those of the chain.
+    pub(crate) fn of(&self, entry: &Entry, keys: &Keys) -> Option<&str> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let reason = |s| keys.by_signature(s).and_then(|granted| self.since(granted.key.public_key(), entry.seq));
+        let mut reasons = entry.statement.note().signatures().map(reason);
+        let first = reasons.next()??;
+        reasons.all(|reason| reason.is_some()).then_some(first)
+    }
+
+    /// Whether the chain revoked the keys in the same way.
+    pub(crate) fn agrees_with(&self, keys: &Keys) -> bool {
+        keys.granted().iter().all(|granted| {
+            let from = granted.revoked.and_then(|revoked| revoked.distrust_from);
+            let collected = self.keys.get(granted.key.public_key()).map(|(collected, _)| *collected);
+            from.is_none_or(|from| collected.is_some_and(|collected| collected <= from))
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! What the auditor says must be there.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use evidence::StreamId;
+use evidence::statement::TopicPattern;
+use evidence::text::parse_u63;
+
+/// Streams and offsets that the evidence must cover: `[CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]`.
+///
+/// TOPIC is a name, or a prefix and `*`. PARTITION is a number or `*`. Without EPOCH all epochs are meant; of an epoch
+/// that is closed, offsets count only as far as it went. FROM is where the stream begins when left out, and TO (the
+/// offset after the last) is where the newest heads statement says that the stream ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    cluster: Option<String>,
+    topic: TopicPattern,
+    partition: Option<u32>,
+    epoch: Option<u64>,
+    from: Option<u64>,
+    to: Option<u64>,
+    text: String,
+}
+
+/// The text is not an expectation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?}: {problem}; expected [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO], such as orders/* or orders/3@0..100"
+)]
+pub struct ParseExpectationError {
+    text: String,
+    problem: &'static str,
+}
+
+impl Expectation {
+    /// Whether the stream is meant.
+    pub fn matches(&self, stream: &StreamId) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| *cluster == stream.partition.cluster)
+            && self.topic.matches(&stream.partition.topic)
+            && self.partition.is_none_or(|partition| partition == stream.partition.number)
+            && self.epoch.is_none_or(|epoch| epoch == stream.epoch)
+    }
+
+    /// Whether it takes a heads statement to know what is meant.
+    pub(crate) fn is_open(&self) -> bool {
+        let one_stream = !self.topic.to_string().ends_with('*') && self.partition.is_some() && self.epoch.is_some();
+        !one_stream || self.to.is_none()
+    }
+
+    /// The offsets that are meant of a stream that it matches and that ends at `next` by the heads statement; `closed`
+    /// when a later epoch of the partition has begun. `None` when it is not known where the stream ends and the
+    /// expectation does not say it either.
+    pub fn offsets(&self, next: Option<u64>, closed: bool) -> Option<Range<u64>> {
+        let from = self.from.unwrap_or(0);
+        let to = match (self.to, next) {
+            (Some(to), Some(next)) if closed && self.epoch.is_none() => to.min(next),
+            (Some(to), _) => to,
+            (None, next) => next?,
+        };
+        Some(from..to.max(from))
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Expectation {
+    type Err = ParseExpectationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = |problem| ParseExpectationError { text: text.to_owned(), problem };
+        let number = |s: &str| parse_u63(s).ok_or_else(|| bad("not a number from 0 to 2^63-1"));
+        let (streams, offsets) = text.split_once('@').map_or((text, None), |(s, o)| (s, Some(o)));
+        let (from, to) = match offsets {
+            None => (None, None),
+            Some(offsets) => {
+                let (from, to) = offsets.split_once("..").ok_or_else(|| bad("no `..` between the offsets"))?;
+                let bound = |s: &str| if s.is_empty() { Ok(None) } else { number(s).map(Some) };
+                (bound(from)?, bound(to)?)
+            }
+        };
+        if matches!((from, to), (Some(from), Some(to)) if from >= to) {
+            return Err(bad("the range holds no offset"));
+        }
+        let (streams, epoch) = match streams.split_once('#') {
+            None => (streams, None),
+            Some((streams, epoch)) => (streams, Some(number(epoch)?)),
+        };
+        let (topics, partition) = streams.rsplit_once('/').ok_or_else(|| bad("no partition"))?;
+        let partition = match partition {
+            "*" => None,
+            n => Some(u32::try_from(number(n)?).map_err(|_| bad("not a partition number"))?),
+        };
+        let (cluster, topic) = match topics.split_once(':') {
+            None => (None, topics),
+            Some((cluster, _)) if cluster.is_empty() => return Err(bad("an empty cluster")),
+            Some((cluster, topic)) => (Some(cluster.to_owned()), topic),
+        };
+        let topic = topic.parse().map_err(|_| bad("not a topic, or a prefix and `*`"))?;
+        Ok(Self { cluster, topic, partition, epoch, from, to, text: text.to_owned() })
+    }
+}
+
+/// Ranges of offsets, ascending, without overlap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ranges(Vec<Range<u64>>);
+
+impl Ranges {
+    /// Adds a range, joining what touches it.
+    pub(crate) fn add(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let mut joined = range;
+        self.0.retain(|other| {
+            let apart = other.end < joined.start || joined.end < other.start;
+            if !apart {
+                joined = joined.start.min(other.start)..joined.end.max(other.end);
+            }
+            apart
+        });
+        let at = self.0.partition_point(|other| other.start < joined.start);
+        self.0.insert(at, joined);
+    }
+
+    /// What they have in common with a range.
+    pub(crate) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let (start, end) = (range.start, range.end);
+        self.0.iter().map(move |r| r.start.max(start)..r.end.min(end)).filter(|r| !r.is_empty())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.0.iter()
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Range<u64>> {
+        self.0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The offset after the last.
+    pub(crate) fn end(&self) -> u64 {
+        self.0.last().map_or(0, |range| range.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::Partition;
+
+    use super::*;
+
+    fn stream(cluster: &str, topic: &str, number: u32, epoch: u64) -> StreamId {
+        Partition { cluster: cluster.into(), topic: topic.into(), number }.stream(epoch)
+    }
+
+    #[test]
+    fn expectations_mean_what_they_say() {
+        let matches = |text: &str, cluster, topic, number, epoch| {
+            text.parse::<Expectation>().expect("valid").matches(&stream(cluster, topic, number, epoch))
+        };
+        assert!(matches("orders/*", "-", "orders", 7, 3));
+        assert!(!matches("orders/*", "-", "orders-eu", 7, 3));
+        assert!(matches("orders*/7", "c1", "orders-eu", 7, 0));
+        assert!(matches("*/*", "-", "a", 0, 0));
+        assert!(!matches("orders/7", "-", "orders", 8, 0));
+        assert!(matches("orders/7#2", "-", "orders", 7, 2));
+        assert!(!matches("orders/7#2", "-", "orders", 7, 1));
+        assert!(matches("c1:orders/7", "c1", "orders", 7, 1));
+        assert!(!matches("c1:orders/7", "c2", "orders", 7, 1));
+    }
+
+    #[test]
+    fn offsets_end_where_the_heads_say() {
+        let offsets = |text: &str, next, closed| text.parse::<Expectation>().expect("valid").offsets(next, closed);
+        assert_eq!(offsets("orders/3", Some(10), false), Some(0..10));
+        assert_eq!(offsets("orders/3", None, false), None);
+        assert_eq!(offsets("orders/3@5..", None, false), None);
+        assert_eq!(offsets("orders/3@5..8", None, false), Some(5..8));
+        assert_eq!(offsets("orders/3@5..20", Some(10), false), Some(5..20));
+        assert_eq!(offsets("orders/3@5..20", Some(10), true), Some(5..10));
+        assert_eq!(offsets("orders/3#0@5..20", Some(10), true), Some(5..20));
+        assert_eq!(offsets("orders/3@..8", Some(10), false), Some(0..8));
+        assert_eq!(offsets("orders/3@50..", Some(10), false), Some(50..50));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_reason() {
+        for bad in [
+            "",
+            "orders",
+            "orders/",
+            "/3",
+            "orders/x",
+            "orders/03",
+            "orders/3@",
+            "orders/3@5",
+            "orders/3@5..5",
+            "orders/3@9..5",
+            "orders/3@-1..5",
+            "orders/3#",
+            "orders/3#x",
+            ":orders/3",
+            "or*ders/3",
+            "or ders/3",
+            "orders/4294967296",
+            "orders/3@0..9223372036854775808",
+        ] {
+            let error = bad.parse::<Expectation>().expect_err(bad).to_string();
+            assert!(error.contains("TOPIC/PARTITION"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ranges_join_what_touches() {
+        let mut ranges = Ranges::default();
+        for range in [10..20, 30..40, 5..5, 20..25, 38..50, 0..3] {
+            ranges.add(range);
+        }
+        assert_eq!(ranges.0, [0..3, 10..25, 30..50]);
+        assert_eq!(ranges.within(&(2..35)).collect::<Vec<_>>(), [2..3, 10..25, 30..35]);
+        ranges.add(3..30);
+        assert_eq!(ranges.0, [0..50]);
+        assert_eq!((ranges.end(), ranges.len()), (50, 1));
+    }
+}

@@ -1,0 +1,84 @@
+//! What a verification has shown, for people and for programs.
+
+mod json;
+mod text;
+
+use std::ops::Range;
+
+use evidence::statement::LedgerId;
+use evidence::{Checkpoint, StreamId};
+
+use crate::clones::{Anchored, CloneReport};
+use crate::finding::{Finding, Verdict};
+use crate::stream::AcceptedGap;
+use crate::words::Words;
+
+/// The outcome of a verification.
+///
+/// `Display` is the text for people; [`Report::to_json`] says the same for programs.
+#[derive(Debug)]
+pub struct Report {
+    /// What can be said of the whole.
+    pub verdict: Verdict,
+    /// The ledger that the trust file names; `None` when it could not be read.
+    pub ledger: Option<LedgerId>,
+    /// The bundle's checkpoint and whose word there is on it; `None` when it counts for nothing.
+    pub checkpoint: Option<(Checkpoint, Words)>,
+    /// The newest heads statement in the bundle.
+    pub heads: Option<HeadsReport>,
+    /// How many entries of the bundle were proven and followed.
+    pub entries: u64,
+    /// The streams of the bundle.
+    pub streams: Vec<StreamReport>,
+    /// The copies of the anchors' branch.
+    pub clones: Vec<CloneReport>,
+    /// The newest moment at which the newest head was still the newest, in seconds since 1970, by a quorum's word.
+    pub newest_at_s: Option<u64>,
+    /// What keeps the evidence from being proven, the gravest first.
+    pub findings: Vec<Finding>,
+    /// How many findings there were beyond those.
+    pub findings_more: u64,
+    /// What was not checked, and what is odd.
+    pub not_checked: Vec<String>,
+}
+
+/// A heads statement.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadsReport {
+    /// Its entry.
+    pub seq: u64,
+    /// When that was appended, in milliseconds since 1970, by the committer's word.
+    pub time_ms: i64,
+    /// How many streams it commits to.
+    pub streams: u64,
+}
+
+/// What was shown of one stream.
+#[derive(Debug)]
+pub struct StreamReport {
+    /// The stream.
+    pub stream: StreamId,
+    /// What can be said of it.
+    pub verdict: Verdict,
+    /// The offsets that the auditor expects; empty when none were asked for.
+    pub expected: Vec<Range<u64>>,
+    /// The first offset, where the stream's epoch statement was seen.
+    pub start: Option<u64>,
+    /// The offsets of which every sealed event is there and is what was sealed. Offsets without an event in between
+    /// are transaction markers and the like.
+    pub proven: Vec<Range<u64>>,
+    /// Whether there are more such ranges.
+    pub proven_truncated: bool,
+    /// Signed gaps that were accepted.
+    pub gaps: Vec<AcceptedGap>,
+    /// How many more of them there are.
+    pub gaps_more: u64,
+    /// How many events are proven.
+    pub events: u64,
+    /// The sum of their content lengths in bytes.
+    pub event_bytes: u64,
+    /// In how many batches they were sealed.
+    pub batches: u64,
+    /// The earliest anchor that covers everything that is proven.
+    pub anchored: Option<Anchored>,
+}

@@ -1,0 +1,137 @@
+use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
+
+use super::{Report, StreamReport};
+use crate::finding::{Verdict, offsets_in_words};
+use crate::time::utc;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.verdict.to_string().to_uppercase())?;
+        if let Some(ledger) = &self.ledger {
+            write!(f, "  ledger {}, genesis {}", ledger.origin, ledger.genesis)?;
+        }
+        writeln!(f)?;
+        self.findings(f)?;
+        if let Some((checkpoint, words)) = &self.checkpoint {
+            writeln!(f, "\nCheckpoint: size {}, root {}", checkpoint.size, checkpoint.root)?;
+            for word in &words.witnesses {
+                let whose = if word.independent { "not a key of the ledger" } else { "the ledger's own key" };
+                writeln!(f, "  cosigned {} by {} ({whose})", utc(word.time_s), word.key.name())?;
+            }
+            writeln!(f, "  {} entries of the bundle are in its tree and keep the chain's rules", self.entries)?;
+        }
+        if let Some(heads) = self.heads {
+            let streams = counted(heads.streams, "stream", "s");
+            writeln!(f, "Heads: entry {} commits to where {streams} stood then", heads.seq)?;
+        }
+        self.streams(f)?;
+        self.clones(f)?;
+        if !self.not_checked.is_empty() {
+            writeln!(f, "\nNot checked:")?;
+            self.not_checked.iter().try_for_each(|what| writeln!(f, "  {what}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn findings(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            let place = finding.place.to_string();
+            let separator = if place.is_empty() { "" } else { ": " };
+            writeln!(f, "  {}: {place}{separator}{} [{}]", finding.verdict, finding.problem, finding.code)?;
+        }
+        if self.findings_more > 0 {
+            writeln!(f, "  and {} more findings", self.findings_more)?;
+        }
+        Ok(())
+    }
+
+    fn streams(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.streams.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nStreams:")?;
+        for stream in &self.streams {
+            writeln!(f, "  {}: {}", stream.stream, stream.verdict)?;
+            stream.details(f)?;
+        }
+        Ok(())
+    }
+
+    fn clones(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.clones.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nClones:")?;
+        for clone in &self.clones {
+            let whole = if clone.complete { "" } else { ", not read to its beginning" };
+            let anchors = counted(clone.anchors, "anchor", "s");
+            writeln!(f, "  {} {}: {anchors}{whole}", clone.path, clone.reference)?;
+            if let Some(newest) = &clone.newest {
+                writeln!(f, "    newest: size {}, existed no later than {}", newest.size, newest.in_words())?;
+            }
+            match clone.agrees_at {
+                Some(size) => writeln!(f, "    agrees with the bundle up to size {size}")?,
+                None => writeln!(f, "    has no anchor that could be compared with the bundle")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StreamReport {
+    fn details(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.expected.is_empty() {
+            writeln!(f, "    expected: nothing; what follows was verified all the same")?;
+        } else {
+            writeln!(f, "    expected: {}", list(&self.expected))?;
+        }
+        if let Some(start) = self.start {
+            writeln!(f, "    begins at offset {start} by its epoch statement")?;
+        }
+        if self.proven.is_empty() {
+            writeln!(f, "    proven: nothing")?;
+        } else {
+            let more = if self.proven_truncated { " and more" } else { "" };
+            writeln!(
+                f,
+                "    proven: {}{more}; {} of {} in {}",
+                list(&self.proven),
+                counted(self.events, "event", "s"),
+                counted(self.event_bytes, "byte", "s"),
+                counted(self.batches, "batch", "es"),
+            )?;
+        }
+        for gap in &self.gaps {
+            writeln!(f, "    accepted gap: {}, {}, entry {}", offsets_in_words(&gap.offsets), gap.reason, gap.seq)?;
+        }
+        if self.gaps_more > 0 {
+            writeln!(f, "    and {} more accepted gaps", self.gaps_more)?;
+        }
+        match &self.anchored {
+            Some(anchored) if self.verdict != Verdict::Tampered => {
+                let place = anchored.commit.as_ref().map_or_else(
+                    || "the bundle's checkpoint".to_owned(),
+                    |(path, commit)| format!("commit {commit} in {path}"),
+                );
+                writeln!(f, "    existed no later than {} (size {}, {place})", anchored.in_words(), anchored.size)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn counted(count: u64, what: &str, plural: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { plural })
+}
+
+fn list(ranges: &[Range<u64>]) -> String {
+    const SHOWN: usize = 10;
+    let mut words: Vec<String> = ranges.iter().take(SHOWN).map(offsets_in_words).collect();
+    if ranges.len() > SHOWN {
+        words.push(format!("{} more ranges", ranges.len() - SHOWN));
+    }
+    words.join(", ")
+}

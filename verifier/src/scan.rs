@@ -1,0 +1,65 @@
+//! A first look at the entries: what must be known before they can be followed in order.
+
+use evidence::Entry;
+
+use crate::distrust::Distrust;
+
+/// The most bytes of key entries that are kept in memory: over 50,000 keys.
+const KEY_ENTRY_BYTES_MAX: usize = 64 << 20;
+
+/// What a first look at the entries shows. Nothing of it is verified; whoever follows the entries compares.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// The seq of the newest heads entry.
+    pub(crate) newest_heads: Option<u64>,
+    /// The keys that are not to be trusted.
+    pub(crate) distrust: Distrust,
+}
+
+/// Reads all entries once.
+pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
+    let mut newest_heads = None;
+    let mut key_entries = Vec::new();
+    let mut key_entry_bytes = 0;
+    let mut runs = reader.runs()?;
+    while let Some(run) = runs.next_run()? {
+        for (seq, bytes) in (run.first..).zip(&run.entries) {
+            match statement_kind(bytes) {
+                b"streamseal/heads@v1" => newest_heads = Some(seq),
+                b"streamseal/key@v1" | b"streamseal/genesis@v1" => {
+                    key_entry_bytes += bytes.len();
+                    if key_entry_bytes > KEY_ENTRY_BYTES_MAX {
+                        let problem = format!("more than {KEY_ENTRY_BYTES_MAX} bytes of key entries");
+                        return Err(bundle::Error::Unsupported { file: "entries".into(), problem });
+                    }
+                    // What does not parse is reported when the entries are followed.
+                    key_entries.extend(Entry::parse(bytes));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(Scan { newest_heads, distrust: Distrust::collect(&key_entries) })
+}
+
+/// The first line of the statement in an entry, which follows the first empty line; empty when there is none.
+fn statement_kind(entry: &[u8]) -> &[u8] {
+    let statement = entry.windows(2).position(|two| two == b"\n\n").map_or(&[][..], |at| &entry[at + 2..]);
+    statement.split(|&byte| byte == b'\n').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_is_found_behind_the_first_empty_line() {
+        assert_eq!(
+            statement_kind(b"streamseal/entry@v1\nseq 4\n\nstreamseal/heads@v1\nx\n\ny"),
+            b"streamseal/heads@v1"
+        );
+        for entry in [&b""[..], b"\n", b"a\nb", b"a\n\n"] {
+            assert_eq!(statement_kind(entry), b"");
+        }
+    }
+}

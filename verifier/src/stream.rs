@@ -1,0 +1,380 @@
+//! One stream of the bundle: what its statements cover, and its batches.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use bundle::{BatchReader, Reader, StreamRange};
+use evidence::statement::{Epoch, Gap, HeadsLine, Reason, Statement, Summary};
+use evidence::{Entry, Hash};
+
+use crate::batch::{BatchChecker, Checked, Outcome, Problems};
+use crate::expect::Ranges;
+use crate::finding::{Findings, Place, Verdict};
+
+/// How many ranges and gaps of one stream are kept for the report.
+const RANGES_MAX: usize = 1000;
+
+/// Follows the statements of one stream in the order of their seqs.
+///
+/// [`StreamCheck::statement`] was applied to the chain's state before: it is signed by a granted key, and no offset is
+/// covered twice. What is found out here is whether all offsets that the auditor expects are covered, and whether the
+/// events are what was sealed.
+pub(crate) struct StreamCheck {
+    range: StreamRange,
+    expected: Ranges,
+    accepted: BTreeSet<Reason>,
+    /// What the newest heads statement says of the stream, with the seq of that statement.
+    head: Option<(u64, Option<HeadsLine>)>,
+    /// The first offset that no statement accounts for yet.
+    position: u64,
+    batches: Option<BatchReader>,
+    /// Set when the stream's files cannot be read on.
+    broken: bool,
+    pub(crate) result: StreamResult,
+}
+
+/// What was found out about one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamResult {
+    pub(crate) findings: Findings,
+    /// The offsets of which every sealed event is there and is what was sealed.
+    pub(crate) proven: Ranges,
+    /// Whether there are more such ranges than are kept.
+    pub(crate) proven_truncated: bool,
+    /// Gaps that were accepted, and how many more there are.
+    pub(crate) gaps: Vec<AcceptedGap>,
+    pub(crate) gaps_more: u64,
+    /// Events that are there and are what was sealed, and the sum of their content lengths.
+    pub(crate) events: u64,
+    pub(crate) event_bytes: u64,
+    pub(crate) batches: u64,
+    /// The first offset of the stream, when its epoch statement was seen.
+    pub(crate) start: Option<u64>,
+    /// The newest statement that covers an expected offset, or any when none is expected.
+    pub(crate) newest_statement: Option<u64>,
+}
+
+/// A signed gap that the auditor accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedGap {
+    /// The offsets that are not sealed.
+    pub offsets: Range<u64>,
+    /// Why, as the signer says.
+    pub reason: Reason,
+    /// The entry.
+    pub seq: u64,
+}
+
+impl StreamCheck {
+    /// `head` is the newest heads statement's seq and its line about this stream, if it has one.
+    pub(crate) fn new(
+        range: StreamRange,
+        expected: Ranges,
+        accepted: BTreeSet<Reason>,
+        head: Option<(u64, Option<HeadsLine>)>,
+    ) -> Self {
+        let result = StreamResult::default();
+        Self { range, expected, accepted, head, position: 0, batches: None, broken: false, result }
+    }
+
+    /// Takes the stream's next statement. `distrusted` says why its signer is not to be believed.
+    pub(crate) fn statement(
+        &mut self,
+        reader: &Reader,
+        index: usize,
+        checker: &mut BatchChecker,
+        entry: &Entry,
+        distrusted: Option<&str>,
+    ) {
+        let seq = entry.seq;
+        match entry.statement.statement() {
+            Statement::Summary(summary) => {
+                self.compare_with_head(entry, summary.first..summary.next, summary.prev);
+                self.cover(seq, summary.first..summary.next);
+                self.summary(reader, index, checker, seq, summary, distrusted);
+            }
+            Statement::Gap(gap) => {
+                self.compare_with_head(entry, gap.first..gap.next, gap.prev);
+                self.cover(seq, gap.first..gap.next);
+                self.gap(seq, gap, distrusted);
+            }
+            Statement::Epoch(epoch) => {
+                self.compare_with_head(entry, epoch.start..epoch.start, None);
+                self.epoch(seq, epoch, distrusted);
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives up files and buffers until the next statement.
+    pub(crate) fn suspend(&mut self) {
+        if let Some(batches) = &mut self.batches {
+            batches.suspend();
+        }
+    }
+
+    /// Takes it that there are no more statements. `all_read` unless reading stopped early.
+    pub(crate) fn finish(mut self, reader: &Reader, index: usize, all_read: bool) -> StreamResult {
+        if !all_read {
+            return self.result;
+        }
+        self.uncovered(self.position..u64::MAX, None, "no statement in the bundle covers them");
+        if !self.broken
+            && let Err(error) = self.open(reader, index).and_then(|batches| batches.end())
+        {
+            self.result.findings.unreadable(&error);
+        }
+        self.result
+    }
+
+    /// Accounts for a statement's range, and for what lies between it and the one before.
+    fn cover(&mut self, seq: u64, offsets: Range<u64>) {
+        if offsets.start > self.position {
+            let problem = "no statement in the bundle covers them";
+            self.uncovered(self.position..offsets.start, None, problem);
+        }
+        self.position = self.position.max(offsets.end);
+        if self.expected.is_empty() || self.expected.within(&offsets).next().is_some() {
+            self.result.newest_statement = Some(seq);
+        }
+    }
+
+    fn uncovered(&mut self, offsets: Range<u64>, seq: Option<u64>, problem: &str) {
+        let start = self.result.start.unwrap_or(0);
+        for missing in self.expected.within(&(offsets.start.max(start)..offsets.end)) {
+            let place = Place { entry: seq, ..self.place().offsets(missing) };
+            self.result.findings.add(Verdict::Incomplete, "uncovered", place, problem);
+        }
+    }
+
+    /// The heads statement says where the stream stood: what is older must lead there, what is newer must go on there.
+    fn compare_with_head(&mut self, entry: &Entry, offsets: Range<u64>, prev: Option<Hash>) {
+        let Some((heads_seq, line)) = &self.head else { return };
+        let older = entry.seq < *heads_seq;
+        let says = match line {
+            None if older => "leaves this stream out".to_owned(),
+            Some(line) if older && offsets.end > line.next => format!("says that the stream ended at {}", line.next),
+            Some(line) if older && offsets.end == line.next && entry.statement.hash() != line.statement => {
+                "names another last statement".to_owned()
+            }
+            Some(line) if !older && offsets.start < line.next => {
+                format!("says that the stream was sealed up to {} before", line.next)
+            }
+            Some(line) if !older && offsets.start == line.next && prev != Some(line.statement) => {
+                "names another statement before this one".to_owned()
+            }
+            _ => return,
+        };
+        let place = self.place().offsets(offsets).at_entry(entry.seq);
+        let problem = format!("the heads statement in entry {heads_seq} {says}");
+        self.result.findings.add(Verdict::Tampered, "heads-contradict", place, problem);
+    }
+
+    fn epoch(&mut self, seq: u64, epoch: &Epoch, distrusted: Option<&str>) {
+        if let Some(reason) = distrusted {
+            let place = self.place().at_entry(seq);
+            let problem = format!("where the epoch begins is said by a key that is not to be trusted: {reason}");
+            if !self.expected.is_empty() {
+                self.result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+            }
+            return;
+        }
+        self.result.start = Some(epoch.start);
+        self.position = epoch.start;
+        self.result.newest_statement.get_or_insert(seq);
+    }
+
+    fn gap(&mut self, seq: u64, gap: &Gap, distrusted: Option<&str>) {
+        let offsets = gap.first..gap.next;
+        if let Some(reason) = distrusted {
+            self.distrust(seq, &offsets, reason);
+        } else if self.accepted.contains(&gap.reason) {
+            if self.result.gaps.len() < RANGES_MAX {
+                self.result.gaps.push(AcceptedGap { offsets, reason: gap.reason, seq });
+            } else {
+                self.result.gaps_more += 1;
+            }
+        } else {
+            let problem = format!(
+                "a signed gap, reason {}: never sealed (watermarks {} to {}); --accept-gap {} accepts it",
+                gap.reason, gap.low, gap.high, gap.reason
+            );
+            for missing in self.expected.within(&offsets) {
+                let place = self.place().offsets(missing).at_entry(seq);
+                self.result.findings.add(Verdict::Incomplete, "gap", place, problem.clone());
+            }
+        }
+    }
+
+    fn distrust(&mut self, seq: u64, offsets: &Range<u64>, reason: &str) {
+        for missing in self.expected.within(offsets) {
+            let place = self.place().offsets(missing).at_entry(seq);
+            let problem = format!("sealed by a key that is not to be trusted: {reason}");
+            self.result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+        }
+    }
+
+    fn summary(
+        &mut self,
+        reader: &Reader,
+        index: usize,
+        checker: &mut BatchChecker,
+        seq: u64,
+        summary: &Summary,
+        distrusted: Option<&str>,
+    ) {
+        let offsets = summary.first..summary.next;
+        if let Some(reason) = distrusted {
+            self.distrust(seq, &offsets, reason);
+        }
+        if summary.events == 0 {
+            // Nothing but transaction markers and the like: the statement itself is the proof.
+            if distrusted.is_none() {
+                self.prove(offsets);
+            }
+            return;
+        }
+        let held = offsets.start.max(self.range.offsets.start)..offsets.end.min(self.range.offsets.end);
+        for outside in [offsets.start..offsets.end.min(held.start), offsets.start.max(held.end)..offsets.end] {
+            let problem = "sealed, but the bundle does not hold these events";
+            self.uncovered(outside, Some(seq), problem);
+        }
+        if held.is_empty() || self.broken {
+            return;
+        }
+        let checked = self.open(reader, index).and_then(|batches| checker.check(batches, seq, summary, held.clone()));
+        match checked {
+            Ok(checked) => self.batch(seq, summary, &held, checked, distrusted.is_none()),
+            Err(error) => {
+                self.broken = true;
+                self.result.findings.unreadable(&error);
+            }
+        }
+    }
+
+    /// Draws the conclusions from a batch.
+    fn batch(&mut self, seq: u64, summary: &Summary, held: &Range<u64>, checked: Checked, trusted: bool) {
+        let Checked { events, bytes, outcome, problems, false_summary } = checked;
+        let place = self.place().offsets(summary.first..summary.next).at_entry(seq);
+        let findings = &mut self.result.findings;
+        if let Some(problem) = false_summary {
+            findings.add(Verdict::Tampered, "false-summary", place.clone(), problem);
+        }
+        let proven = match outcome {
+            Outcome::ByIndex => true,
+            Outcome::ByEvents => true,
+            Outcome::IndexAltered(fault) => {
+                let problem = format!("the leaf index was changed ({fault}); the events are what was sealed");
+                findings.add(Verdict::Tampered, "altered-leaf-index", place, problem);
+                self.prove_batch(held, events.max(summary.events), bytes, &Problems::default(), trusted);
+                return;
+            }
+            Outcome::Undecided => {
+                let problem = format!(
+                    "{} of the {} sealed events are there, and no leaf index says which; none can be verified",
+                    events, summary.events
+                );
+                if self.expected.within(held).next().is_some() {
+                    findings.add(Verdict::Incomplete, "absent-events", place, problem);
+                }
+                return;
+            }
+            Outcome::Altered => {
+                let problem = match problems.is_empty() {
+                    true => "the events are not what was sealed: their root is another",
+                    false => "neither the events nor the leaf index lead to the sealed root; they differ as follows",
+                };
+                findings.add(Verdict::Tampered, "altered-batch", place, problem);
+                false
+            }
+        };
+        self.report(seq, &problems, proven);
+        if proven {
+            self.prove_batch(held, events, bytes, &problems, trusted);
+        }
+    }
+
+    /// Reports the events that differ from the leaf index. Absent ones matter where they are expected, and only when
+    /// the leaf index is the sealed one.
+    fn report(&mut self, seq: u64, problems: &Problems, index_is_sealed: bool) {
+        let Problems { absent, altered, extra, reordered, more } = problems;
+        let place = |offset: i64| {
+            let place = self.place().at_entry(seq);
+            match u64::try_from(offset) {
+                Ok(offset) => place.offsets(offset..offset.saturating_add(1)),
+                Err(_) => place,
+            }
+        };
+        let mut found = Findings::default();
+        for (offset, problem) in altered {
+            let problem = problem.as_ref().map_or("the event is not what was sealed".to_owned(), |problem| {
+                format!("the event is not what was sealed, and no event at all: {problem}")
+            });
+            found.add(Verdict::Tampered, "altered-event", place(*offset), problem);
+        }
+        for offset in extra {
+            let problem = format!("an event at offset {offset} where none was sealed, or a second one");
+            found.add(Verdict::Tampered, "added-event", place(*offset), problem);
+        }
+        for offset in reordered {
+            let problem = "the event is what was sealed, but comes after one with a higher offset";
+            found.add(Verdict::Tampered, "reordered-event", place(*offset), problem);
+        }
+        for (offsets, count) in absent {
+            let verdict = if index_is_sealed { Verdict::Incomplete } else { Verdict::Tampered };
+            let expected = self.expected.within(offsets).next().is_some();
+            if expected || !index_is_sealed {
+                let problem = format!("{count} sealed event{} not there", if *count == 1 { " is" } else { "s are" });
+                found.add(verdict, "absent-event", self.place().offsets(offsets.clone()).at_entry(seq), problem);
+            }
+        }
+        if *more > 0 {
+            let verdict = if problems.contradict() { Verdict::Tampered } else { Verdict::Incomplete };
+            let problem = format!("{more} more events of the batch differ");
+            found.add(verdict, "more-events", self.place().at_entry(seq), problem);
+        }
+        self.result.findings.extend(found);
+    }
+
+    fn prove_batch(&mut self, held: &Range<u64>, events: u64, bytes: u64, problems: &Problems, trusted: bool) {
+        self.result.batches += 1;
+        self.result.events += events;
+        self.result.event_bytes += bytes;
+        // With problems that are not listed it is not known what lies between them.
+        if !trusted || problems.more > 0 {
+            return;
+        }
+        let one = |offset: &i64| u64::try_from(*offset).ok().map(|offset| offset..offset + 1);
+        let mut holes: Vec<Range<u64>> = problems.absent.iter().map(|(offsets, _)| offsets.clone()).collect();
+        holes.extend(problems.altered.iter().filter_map(|(offset, _)| one(offset)));
+        holes.extend(problems.extra.iter().chain(&problems.reordered).filter_map(one));
+        holes.sort_by_key(|hole| hole.start);
+        let mut from = held.start;
+        for hole in holes.into_iter().filter(|hole| held.start <= hole.start && hole.end <= held.end) {
+            self.prove(from..hole.start.max(from));
+            from = from.max(hole.end);
+        }
+        self.prove(from..held.end);
+    }
+
+    fn prove(&mut self, offsets: Range<u64>) {
+        let proven = &mut self.result.proven;
+        // Statements ascend, so a range either continues the last one or stands alone.
+        if proven.len() < RANGES_MAX || proven.end() == offsets.start {
+            proven.add(offsets);
+        } else {
+            self.result.proven_truncated = true;
+        }
+    }
+
+    fn open(&mut self, reader: &Reader, index: usize) -> Result<&mut BatchReader, bundle::Error> {
+        match &mut self.batches {
+            Some(batches) => Ok(batches),
+            empty => Ok(empty.insert(reader.batches(index)?)),
+        }
+    }
+
+    fn place(&self) -> Place {
+        Place::stream(&self.range.stream)
+    }
+}

@@ -1,0 +1,394 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bundle::Reader;
+use evidence::chain::{Keys, State};
+use evidence::statement::{LedgerId, Reason};
+use evidence::{SignedCheckpoint, TrustFile};
+
+use crate::chain::{Chain, follow};
+use crate::clones::{Anchored, Clones, Comparison};
+use crate::expect::{Expectation, Ranges};
+use crate::finding::{Findings, Place, Verdict};
+use crate::heads::{Plan, plan};
+use crate::pin::{Pin, Source};
+use crate::report::{HeadsReport, Report, StreamReport};
+use crate::scan::{Scan, scan};
+use crate::stream::StreamCheck;
+use crate::time::utc;
+use crate::words::{Judge, Words};
+
+/// The largest trust file that is read, in bytes.
+const TRUST_BYTES_MAX: usize = 128 * 1024;
+
+/// How far a witness's clock may be ahead of the auditor's, in seconds.
+const CLOCK_TOLERANCE_S: u64 = 300;
+
+/// What is verified, and against what.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The bundle's folder.
+    pub bundle: PathBuf,
+    /// The auditor's trust file.
+    pub trust: PathBuf,
+    /// Clones of the anchors' repository; they may be bare.
+    pub clones: Vec<PathBuf>,
+    /// The branch that anchors are on.
+    pub branch: String,
+    /// What must be covered; empty: all streams of the newest heads statement, to where it says that they end.
+    pub expectations: Vec<Expectation>,
+    /// Signed gaps with these reasons are as good as events.
+    pub accepted_gaps: BTreeSet<Reason>,
+    /// A file that remembers the largest head seen; made when it is absent.
+    pub pin: Option<PathBuf>,
+    /// The auditor's clock, in seconds since 1970.
+    pub now_s: u64,
+}
+
+/// Verifies. Writes nothing but the pin file, and that only when nothing contradicts.
+pub fn verify(inputs: &Inputs) -> Report {
+    let mut report = Report {
+        verdict: Verdict::Unusable,
+        ledger: None,
+        checkpoint: None,
+        heads: None,
+        entries: 0,
+        streams: Vec::new(),
+        clones: Vec::new(),
+        newest_at_s: None,
+        findings: Vec::new(),
+        findings_more: 0,
+        not_checked: Vec::new(),
+    };
+    let mut findings = Findings::default();
+    if let Some(trust) = read_trust(&inputs.trust, &mut findings) {
+        report.ledger = Some(LedgerId { origin: trust.origin.clone(), genesis: trust.genesis });
+        Verification { inputs, trust: &trust, findings: &mut findings, report: &mut report }.run();
+    }
+    findings.sort();
+    report.verdict = findings.verdict;
+    report.findings = findings.kept;
+    report.findings_more = findings.more;
+    report
+}
+
+fn read_trust(path: &Path, findings: &mut Findings) -> Option<TrustFile> {
+    let place = Place::file(path.display());
+    let bytes = match keystore::read_capped(path, TRUST_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            findings.add(Verdict::Unusable, "unreadable", place, error.to_string());
+            return None;
+        }
+    };
+    TrustFile::parse(&bytes).map_err(|error| findings.unparsable(place, &error)).ok()
+}
+
+struct Verification<'a> {
+    inputs: &'a Inputs,
+    trust: &'a TrustFile,
+    findings: &'a mut Findings,
+    report: &'a mut Report,
+}
+
+impl Verification<'_> {
+    /// Goes as far as the evidence carries.
+    fn run(&mut self) {
+        let Some(reader) = self.open() else { return };
+        let Some(signed) = self.checkpoint(&reader) else { return };
+        let Some((scan, plan)) = self.prepare(&reader) else { return };
+        let chain = self.follow(&reader, &signed, &scan, &plan);
+        let judge = Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: chain.state.keys() };
+        // The signatures were verified before; now it is known which keys are the ledger's own, and which it revoked.
+        let words = match judge.judge(&signed) {
+            Ok(words) => words,
+            Err(worthless) => {
+                let problem = format!("the checkpoint counts for nothing: {worthless}");
+                self.findings.add(Verdict::Tampered, worthless.code(), Place::file("checkpoint"), problem);
+                return;
+            }
+        };
+        self.report.checkpoint = Some((signed.checkpoint().clone(), words.clone()));
+        let pin = self.read_pin();
+        let seqs: Vec<u64> = chain.streams.iter().map(|stream| stream.newest_statement.unwrap_or(0)).collect();
+        let comparison = Comparison {
+            reader: &reader,
+            checkpoint: signed.checkpoint(),
+            chain: &chain,
+            judge: &judge,
+            pin: pin.as_ref(),
+            branch: &self.inputs.branch,
+            seqs: &seqs,
+        };
+        let paths: Vec<&Path> = self.inputs.clones.iter().map(PathBuf::as_path).collect();
+        let clones = comparison.walk(&paths, self.findings);
+        let own = self.own_voucher(&signed, &words, &clones);
+        self.freshness(&words, &clones);
+        let pin_holds = self.compare_pin(pin.as_ref(), &comparison, &clones);
+        self.note_limits(&chain, &signed, &words, &clones);
+        // The times in a clone stand in an order that was verified; the bundle's copy only fills in.
+        let vouchers: Vec<_> = clones.vouchers.iter().map(|v| v.as_ref().or(own.as_ref().ok()).cloned()).collect();
+        if let Err(problem) = &own
+            && vouchers.iter().all(Option::is_none)
+        {
+            self.findings.add(Verdict::NotAnchored, "not-anchored", Place::file("checkpoint"), problem);
+        }
+        self.report.clones.clone_from(&clones.reports);
+        self.streams(&reader, chain, &plan, vouchers);
+        self.write_pin(pin.as_ref(), pin_holds, &clones, own.ok());
+    }
+
+    /// Opens the bundle, which must be about the ledger of the trust file.
+    fn open(&mut self) -> Option<Reader> {
+        let reader = Reader::open(&self.inputs.bundle).map_err(|error| self.findings.unreadable(&error)).ok()?;
+        let manifest = reader.manifest();
+        let LedgerId { origin, genesis } = self.report.ledger.clone()?;
+        let place = Place::file("manifest");
+        if manifest.origin != origin {
+            let problem = format!("the bundle is about {}, the trust file about {origin}", manifest.origin);
+            self.findings.add(Verdict::Unusable, "other-ledger", place, problem);
+            return None;
+        }
+        if manifest.genesis != genesis {
+            let problem = format!("the bundle names the genesis {}, the trust file {genesis}", manifest.genesis);
+            self.findings.add(Verdict::Tampered, "wrong-genesis", place, problem);
+            return None;
+        }
+        Some(reader)
+    }
+
+    /// The bundle's checkpoint, signed by the log that the trust file names.
+    fn checkpoint(&mut self, reader: &Reader) -> Option<SignedCheckpoint> {
+        let place = Place::file("checkpoint");
+        let bytes = reader.checkpoint().map_err(|error| self.findings.unreadable(&error)).ok()?;
+        let parsed = SignedCheckpoint::parse(&bytes);
+        let signed = parsed.map_err(|error| self.findings.unparsable(place.clone(), &error)).ok()?;
+        let judge = Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: &Keys::default() };
+        if let Err(worthless) = judge.judge(&signed) {
+            let problem = format!("the checkpoint counts for nothing: {worthless}");
+            self.findings.add(Verdict::Tampered, worthless.code(), place, problem);
+            return None;
+        }
+        Some(signed)
+    }
+
+    /// Looks ahead at what must be known before the entries can be followed.
+    fn prepare(&mut self, reader: &Reader) -> Option<(Scan, Plan)> {
+        let mut look = || {
+            let scan = scan(reader)?;
+            let plan = plan(&self.inputs.expectations, reader.manifest(), reader.heads()?, self.findings)?;
+            Ok((scan, plan))
+        };
+        let looked: Result<_, bundle::Error> = look();
+        let (scan, plan) = looked.map_err(|error| self.findings.unreadable(&error)).ok()?;
+        if plan.expected.is_empty() && plan.absent_streams == 0 && self.findings.verdict == Verdict::Proven {
+            let problem = "no offset is expected, so there is nothing to prove";
+            self.findings.add(Verdict::Incomplete, "nothing-expected", Place::default(), problem);
+        }
+        Some((scan, plan))
+    }
+
+    fn follow(&mut self, reader: &Reader, signed: &SignedCheckpoint, scan: &Scan, plan: &Plan) -> Chain {
+        let streams = reader.manifest().streams.iter().enumerate();
+        let check = |(i, range): (usize, &bundle::StreamRange)| {
+            let expected = plan.expected.get(&i).cloned().unwrap_or_default();
+            let head = scan.newest_heads.filter(|_| plan.committed.is_some());
+            let head = head.map(|seq| (seq, plan.lines.get(&i).cloned()));
+            StreamCheck::new(range.clone(), expected, self.inputs.accepted_gaps.clone(), head)
+        };
+        let state = State::new(&self.trust.origin, self.trust.genesis);
+        let checks = streams.map(check).collect();
+        let chain = follow(reader, state, signed.checkpoint(), plan, scan, checks, self.findings);
+        self.report.entries = chain.entries;
+        self.report.heads = chain.heads.map(|(seq, time_ms, streams)| HeadsReport { seq, time_ms, streams });
+        chain
+    }
+
+    /// What the bundle's own checkpoint vouches for: with clones, only when one of them has the same head; without,
+    /// only when somebody outside of the ledger cosigned, as everything else is in one hand. Otherwise why not.
+    fn own_voucher(&self, signed: &SignedCheckpoint, words: &Words, clones: &Clones) -> Result<Anchored, String> {
+        let size = signed.checkpoint().size;
+        let no_quorum = "the witnesses that the policy asks for did not cosign the checkpoint".to_owned();
+        if words.log_key_revoked {
+            return Err("the ledger had revoked the log key that signed this checkpoint".into());
+        }
+        if self.inputs.clones.is_empty() && words.satisfied && !words.any_independent() {
+            return Err(
+                "no clone was given, and only the ledger's own keys vouch for the checkpoint: they could show \
+                        something else to others"
+                    .into(),
+            );
+        }
+        if !self.inputs.clones.is_empty() && !clones.reports.iter().any(|report| report.agrees_at == Some(size)) {
+            let newest = clones.reports.iter().filter_map(|report| report.newest.as_ref()).map(|n| n.size).max();
+            let behind = newest.is_some_and(|newest| newest < size);
+            let advice = if behind { "; fetch, or export up to an anchored checkpoint" } else { "" };
+            return Err(format!("no clone has an anchor of the bundle's size {size}{advice}"));
+        }
+        if !words.satisfied {
+            return Err(no_quorum);
+        }
+        Ok(Anchored { commit: None, size, root: signed.checkpoint().root, words: words.clone() })
+    }
+
+    /// Compares the newest anchor's age with what the auditor allows.
+    fn freshness(&mut self, words: &Words, clones: &Clones) {
+        let in_clones = clones.largest.as_ref().and_then(|largest| largest.words.newest_at_s);
+        let newest_at_s = in_clones.max(words.newest_at_s);
+        self.report.newest_at_s = newest_at_s;
+        let Some(age_max_s) = self.trust.max_anchor_age_s else {
+            self.report.not_checked.push("freshness: the trust file sets no maximum anchor age".into());
+            return;
+        };
+        let now_s = self.inputs.now_s;
+        let problem = match newest_at_s {
+            None => "no quorum of witnesses says when the newest anchor was made".to_owned(),
+            Some(at) if at > now_s.saturating_add(CLOCK_TOLERANCE_S) => {
+                format!("the newest anchor was made at {}, which is still to come by this machine's clock", utc(at))
+            }
+            Some(at) if now_s.saturating_sub(at) > age_max_s => format!(
+                "the newest anchor was made at {}, {} s ago; the trust file allows {age_max_s} s",
+                utc(at),
+                now_s - at
+            ),
+            Some(_) => return,
+        };
+        self.findings.add(Verdict::NotAnchored, "stale", Place::default(), problem);
+    }
+
+    fn read_pin(&mut self) -> Option<Pin> {
+        let Some(path) = &self.inputs.pin else {
+            self.report.not_checked.push("rollback: no --pin remembers what was seen before".into());
+            return None;
+        };
+        let place = Place::file(path.display());
+        let pin = match Pin::read(path) {
+            Ok(pin) => pin?,
+            Err(problem) => {
+                self.findings.add(Verdict::Unusable, "unreadable-pin", place, problem);
+                return None;
+            }
+        };
+        if (&pin.origin, pin.genesis) != (&self.trust.origin, self.trust.genesis) {
+            let problem = format!("is about {} with genesis {}", pin.origin, pin.genesis);
+            self.findings.add(Verdict::Unusable, "other-ledger", place, problem);
+            return None;
+        }
+        Some(pin)
+    }
+
+    /// Compares what is there with the pinned head, and returns whether it goes on from there.
+    fn compare_pin(&mut self, pin: Option<&Pin>, comparison: &Comparison<'_>, clones: &Clones) -> bool {
+        let Some(pin) = pin else { return true };
+        let newest = clones.reports.iter().filter_map(|report| report.newest.as_ref()).map(|newest| newest.size);
+        let largest = newest.chain([comparison.checkpoint.size]).max().unwrap_or(0);
+        let root = comparison.root_at(pin.size);
+        let (code, problem) = match root {
+            Some(root) if root != pin.root => {
+                ("fork", format!("at the pinned size {} the bundle has root {root}, pinned is {}", pin.size, pin.root))
+            }
+            _ if largest < pin.size => {
+                ("rollback", format!("a head of size {} was seen before; what is here ends at {largest}", pin.size))
+            }
+            Some(_) => return true,
+            None if clones.pin_found => return true,
+            None => {
+                let what =
+                    format!("rollback: the pinned head of size {} could not be compared with anything", pin.size);
+                self.report.not_checked.push(what);
+                return false;
+            }
+        };
+        let place = self.inputs.pin.as_ref().map_or_else(Place::default, |path| Place::file(path.display()));
+        self.findings.add(Verdict::Tampered, code, place, problem);
+        false
+    }
+
+    /// Remembers the largest head that was seen in a clone and agrees with the bundle; without clones, the bundle's.
+    fn write_pin(&mut self, pin: Option<&Pin>, pin_holds: bool, clones: &Clones, own: Option<Anchored>) {
+        let Some(path) = self.inputs.pin.as_ref().filter(|_| pin_holds) else { return };
+        if matches!(self.findings.verdict, Verdict::Tampered | Verdict::Unusable) {
+            return;
+        }
+        let (seen, from) = match (&clones.largest, own) {
+            (Some(largest), _) => (largest.clone(), Source::Git),
+            (None, Some(own)) if self.inputs.clones.is_empty() => (own, Source::Bundle),
+            _ => return,
+        };
+        if pin.is_some_and(|pin| pin.size > seen.size || (pin.size == seen.size && pin.from == from)) {
+            return;
+        }
+        let TrustFile { origin, genesis, .. } = self.trust;
+        let new = Pin { origin: origin.clone(), genesis: *genesis, size: seen.size, root: seen.root, from };
+        if let Err(problem) = new.write(path) {
+            self.findings.add(Verdict::Unusable, "unwritable-pin", Place::file(path.display()), problem);
+        }
+    }
+
+    /// Says what the verdict does not speak of.
+    fn note_limits(&mut self, chain: &Chain, signed: &SignedCheckpoint, words: &Words, clones: &Clones) {
+        let size = signed.checkpoint().size;
+        let notes = &mut self.report.not_checked;
+        if self.inputs.clones.is_empty() {
+            notes.push("Git: no clone of the anchors was given".into());
+        }
+        let by_whom = clones.largest.as_ref().map_or(words, |largest| &largest.words);
+        if by_whom.witnesses.is_empty() {
+            notes.push("time: no witness says when anything existed".into());
+        } else if !by_whom.any_independent() {
+            notes.push("time: only keys of the ledger itself say when anything existed".into());
+        } else {
+            notes.push("independence: that a witness is in other hands is the trust file's word".into());
+        }
+        if let Some((seq, ..)) = chain.heads
+            && seq + 1 < size
+        {
+            notes.push(format!(
+                "what was sealed after entry {seq}, the newest heads statement here, unless it was expected by offsets"
+            ));
+        }
+        if chain.entries < size {
+            notes.push(format!(
+                "{} of the {size} entries, which the bundle does not hold: that they keep the chain's rules",
+                size - chain.entries
+            ));
+        }
+        notes.push("what the events say, their timestamps included: that is their producers' word".into());
+        notes.extend(clones.notes.iter().cloned());
+    }
+
+    /// Draws the conclusion for each stream.
+    fn streams(&mut self, reader: &Reader, chain: Chain, plan: &Plan, vouchers: Vec<Option<Anchored>>) {
+        // What contradicts in the chain speaks against every stream.
+        let common = match self.findings.verdict {
+            verdict @ (Verdict::Tampered | Verdict::Unusable) => verdict,
+            _ => Verdict::Proven,
+        };
+        let any_voucher = vouchers.iter().any(Option::is_some);
+        let streams = reader.manifest().streams.iter().zip(chain.streams).zip(vouchers).enumerate();
+        for (i, ((range, result), voucher)) in streams {
+            let expected = plan.expected.get(&i).map(|ranges| ranges.iter().cloned().collect()).unwrap_or_default();
+            let mut findings = result.findings;
+            let is_expected = plan.expected.contains_key(&i) && result.newest_statement.is_some();
+            if is_expected && voucher.is_none() && any_voucher {
+                let problem = "no anchor covers all statements of this stream, as it does those of others";
+                findings.add(Verdict::NotAnchored, "not-anchored", Place::stream(&range.stream), problem);
+            }
+            self.report.streams.push(StreamReport {
+                stream: range.stream.clone(),
+                verdict: findings.verdict.or(common),
+                expected,
+                start: result.start,
+                proven: Ranges::into_vec(result.proven),
+                proven_truncated: result.proven_truncated,
+                gaps: result.gaps,
+                gaps_more: result.gaps_more,
+                events: result.events,
+                event_bytes: result.event_bytes,
+                batches: result.batches,
+                anchored: voucher,
+            });
+            self.findings.extend(findings);
+        }
+    }
+}

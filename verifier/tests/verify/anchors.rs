@@ -1,0 +1,493 @@
+//! Clones: whole, lagging, rewritten, forged, damaged.
+
+use std::fs;
+use std::path::Path;
+
+use evidence::chain::Role;
+use evidence::witness::AddCheckpoint;
+use evidence::{Algorithm, Checkpoint, SignedCheckpoint};
+use git2::{Oid, Signature, Time};
+
+use crate::common::bundles::Desk;
+use crate::common::clones::{Anchors, BRANCH, folder, git};
+use crate::common::{Event, Ledger, ORIGIN, T0, key, stream};
+use crate::proven;
+
+/// The example's whole bundle, and a clone that `make` makes.
+fn desk_with(make: impl FnOnce(&Ledger, &Path)) -> Desk {
+    let ledger = Ledger::example();
+    let mut desk = Desk::new(&ledger.trust());
+    desk.put(&ledger.bundle());
+    let clone = desk.path("anchors.git");
+    make(&ledger, &clone);
+    desk.inputs.clones.push(clone);
+    desk
+}
+
+#[test]
+fn a_clone_that_is_behind_vouches_for_what_it_covers() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8])));
+    let report = desk.verify();
+    assert_eq!(report.verdict.exit_code(), 4, "{report}");
+    let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
+    assert_eq!(places, ["orders/0", "orders/1 epoch 1"]);
+    assert_eq!(report.clones[0].agrees_at, Some(8));
+    desk.expect(&["payments/0", "orders/1#0"]).proven();
+}
+
+#[test]
+fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
+    // The bundle shows the roots of sizes 0 to 3, 5 and 6, 8 and 12 only.
+    let ledger = Ledger::example();
+    let mut desk = Desk::new(&ledger.trust());
+    desk.put(&ledger.sparse(&stream("payments", 0, 0), 0..8)).expect(&["payments/0"]);
+    for (sizes, code) in [(&[4, 10][..], 4), (&[4, 12], 0), (&[4, 7, 10], 0)] {
+        let clone = desk.path(&format!("{sizes:?}.git"));
+        Anchors::of(&ledger, &clone, sizes);
+        desk.inputs.clones = vec![clone];
+        let report = desk.verify();
+        assert_eq!(report.verdict.exit_code(), code, "{report}");
+    }
+    // An anchor beyond the bundle's size that passes it by.
+    let mut longer = Ledger::example();
+    longer.seal(&stream("orders", 0, 0), 1);
+    longer.heads();
+    let clone = desk.path("longer.git");
+    Anchors::of(&longer, &clone, &[4, 14]);
+    desk.inputs.clones = vec![clone];
+    assert!(desk.refused(4, "not-anchored").contains("no clone has an anchor of the bundle's size 12"));
+}
+
+#[test]
+fn a_clone_may_have_grown_since() {
+    let mut longer = Ledger::example();
+    longer.seal(&stream("orders", 0, 0), 1);
+    longer.heads();
+    let desk = desk_with(|_, path| drop(Anchors::of(&longer, path, &[4, 12, 14])));
+    let report = desk.proven();
+    assert_eq!(report.clones[0].newest.as_ref().map(|newest| newest.size), Some(14));
+    assert_eq!(report.clones[0].agrees_at, Some(12));
+}
+
+#[test]
+fn two_histories_of_one_size_are_tampered() {
+    let mut fork = Ledger::new();
+    for _ in 3..11 {
+        fork.seal(&stream("orders", 0, 0), 1);
+    }
+    fork.heads();
+    assert_eq!(fork.size(), 12);
+    let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 12])));
+    let problem = desk.refused(1, "fork");
+    assert!(problem.contains("anchors.git, commit ") && problem.contains("the bundle's checkpoint"), "{problem}");
+    // Of a smaller size, inside the bundle's entries.
+    let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 7])));
+    assert!(desk.refused(1, "fork").contains("the bundle's entries"));
+    // Two clones that contradict each other beyond the bundle.
+    let ledger = Ledger::example();
+    let mut a = Ledger::example();
+    a.seal(&stream("orders", 0, 0), 1);
+    let mut b = Ledger::example();
+    b.seal(&stream("orders", 0, 0), 2);
+    let mut desk = desk_with(|_, path| drop(Anchors::of(&a, path, &[12, 13])));
+    let second = desk.path("second.git");
+    Anchors::of(&b, &second, &[12, 13]);
+    desk.inputs.clones.push(second);
+    assert!(desk.refused(1, "fork").contains("the newest anchor of"));
+    drop(ledger);
+}
+
+#[test]
+fn a_history_that_skips_an_anchor_was_rewritten() {
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4]);
+        let first = anchors.tip();
+        anchors.anchor(ledger, 8, T0 + 60);
+        anchors.anchor(ledger, 12, T0 + 120);
+        // The last commit again, on top of the first.
+        let commit = anchors.git.find_commit(anchors.tip()).expect("there");
+        let tree = commit.tree().expect("a tree");
+        let parent = anchors.git.find_commit(first).expect("there");
+        let who = Signature::new("anchor", "anchor@example.com", &Time::new(0, 0)).expect("a signature");
+        let id = anchors.git.commit(None, &who, &who, "anchor", &tree, &[&parent]).expect("committed");
+        anchors.git.reference(BRANCH, id, true, "rewritten").expect("moved");
+    });
+    let problem = desk.refused(1, "inconsistent-anchors");
+    assert!(problem.contains("commit ") && problem.contains("begins at size 8"), "{problem}");
+}
+
+#[test]
+fn an_older_copy_of_the_branch_must_be_in_the_newer_one() {
+    let ledger = Ledger::example();
+    let desk = desk_with(|_, path| {
+        let mut anchors = Anchors::of(&ledger, path, &[4]);
+        let first = anchors.tip();
+        let old = anchors.anchor(&ledger, 7, T0 + 60);
+        anchors.git.reference("refs/remotes/origin/anchors", old, true, "fetched").expect("made");
+        anchors.reset(first, 4);
+        anchors.anchor(&ledger, 8, T0 + 60);
+        anchors.anchor(&ledger, 12, T0 + 120);
+    });
+    let problem = desk.refused(1, "rewritten-history");
+    assert!(problem.contains("refs/heads/anchors does not contain the newest anchor of refs/remotes/origin/anchors"));
+    // A copy that was not updated is fine.
+    let desk = desk_with(|_, path| {
+        let mut anchors = Anchors::of(&ledger, path, &[4, 8]);
+        let old = anchors.tip();
+        anchors.anchor(&ledger, 12, T0 + 120);
+        anchors.git.reference("refs/remotes/origin/anchors", old, true, "fetched").expect("made");
+    });
+    assert_eq!(desk.proven().clones.len(), 2);
+}
+
+#[test]
+fn replaced_objects_fool_nobody() {
+    let mut tampered = None;
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4]);
+        let honest = anchors.anchor(ledger, 12, T0 + 60);
+        // Something else under the same name, shown by `git log` and `git cat-file`.
+        let mut other = Ledger::new();
+        (0..9).for_each(|_| drop(other.seal(&stream("orders", 0, 0), 1)));
+        let first = anchors.git.find_commit(honest).expect("there").parent_id(0).expect("a parent");
+        anchors.reset(first, 4);
+        let forged = anchors.anchor(&other, 12, T0 + 60);
+        anchors.reset(honest, 12);
+        anchors.git.reference(&format!("refs/replace/{honest}"), forged, true, "replace").expect("made");
+        tampered = Some(forged);
+    });
+    desk.proven();
+    // The other way round: the branch has the forged commit, and the replacement shows the honest one.
+    let git = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");
+    let forged = tampered.expect("made");
+    let honest = git.refname_to_id(BRANCH).expect("there");
+    git.find_reference(&format!("refs/replace/{honest}")).expect("there").delete().expect("deleted");
+    git.reference(&format!("refs/replace/{forged}"), honest, true, "replace").expect("made");
+    git.reference(BRANCH, forged, true, "forged").expect("moved");
+    assert_eq!(desk.verify().verdict.exit_code(), 1);
+}
+
+#[test]
+fn shallow_and_partial_clones_are_incomplete() {
+    let ledger = Ledger::example();
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 12])));
+    let source = format!("file://{}", desk.inputs.clones[0].display());
+    for (name, more) in [("shallow", &["--depth=1"][..]), ("depth2", &["--depth=2"])] {
+        let args = [&["clone", "-q", "--branch=anchors"], more, &[&source, name]].concat();
+        git(desk.dir.path(), &args);
+        desk.inputs.clones = vec![desk.path(name)];
+        let problem = desk.refused(3, "incomplete-clone");
+        assert!(problem.contains("commit ") && problem.contains("is absent"), "{problem}");
+        // A clone that hides that it is shallow.
+        fs::remove_file(desk.path(name).join(".git/shallow")).expect("removed");
+        desk.refused(3, "incomplete-clone");
+    }
+    drop(ledger);
+}
+
+#[test]
+fn clones_of_every_make_are_read() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 12])));
+    let source = desk.inputs.clones[0].clone();
+    let name = source.display().to_string();
+    git(desk.dir.path(), &["clone", "-q", "--branch=anchors", &name, "working"]);
+    git(desk.dir.path(), &["clone", "-q", "--bare", &name, "bare"]);
+    git(desk.dir.path(), &["clone", "-q", "--mirror", &name, "mirror"]);
+    git(&desk.path("mirror"), &["gc", "-q"]);
+    git(desk.dir.path(), &["clone", "-q", "--no-checkout", "--no-local", &name, "fetched"]);
+    git(desk.dir.path(), &["clone", "-q", "--shared", &name, "shared"]);
+    for name in ["working", "working/.git", "bare", "mirror", "fetched", "shared"] {
+        desk.inputs.clones = vec![desk.path(name)];
+        let report = desk.proven();
+        assert_eq!(report.clones[0].anchors, 3, "{name}");
+    }
+    git(&desk.path("working"), &["worktree", "add", "-q", "--detach", "../linked"]);
+    desk.inputs.clones = vec![desk.path("linked")];
+    assert!(desk.refused(5, "unreadable-clone").contains("linked working tree"));
+}
+
+#[test]
+fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
+    let mut desk = desk_with(|_, path| fs::create_dir(path).expect("made"));
+    assert!(desk.refused(5, "unreadable-clone").contains("not a Git repository"));
+    desk.inputs.clones = vec![desk.path("nowhere")];
+    assert!(desk.refused(5, "unreadable-clone").contains("nowhere: does not exist"));
+    desk.inputs.clones = vec![desk.path("trust")];
+    desk.refused(5, "unreadable-clone");
+    let empty = desk.path("empty.git");
+    Anchors::new(&empty);
+    desk.inputs.clones = vec![empty];
+    assert!(desk.refused(4, "no-branch").contains("anchors"));
+    let other = desk.path("other.git");
+    Anchors::new(&other).commit_files(&folder("example.com/other"), &[("checkpoint", b"x"), ("consistency", b"y")]);
+    desk.inputs.clones = vec![other];
+    assert!(desk.refused(4, "no-anchor").contains("holds no anchor of example.com/audit"));
+    // One good clone beside them suffices for the anchor, not for the verdict.
+    let good = desk.path("good.git");
+    Anchors::of(&Ledger::example(), &good, &[12]);
+    desk.inputs.clones.push(good);
+    desk.refused(4, "no-anchor");
+}
+
+#[test]
+fn the_branch_is_shared_with_other_logs() {
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::new(path);
+        let other = folder("example.com/other");
+        anchors.commit_files(&other, &[("checkpoint", b"before"), ("consistency", b"y")]);
+        anchors.anchor(ledger, 4, T0);
+        anchors.commit_files(&other, &[("checkpoint", b"between"), ("consistency", b"y")]);
+        anchors.anchor(ledger, 12, T0 + 60);
+        anchors.commit_files(&other, &[("checkpoint", b"after"), ("consistency", b"y")]);
+    });
+    let report = desk.proven();
+    assert_eq!((report.clones[0].anchors, report.clones[0].commits), (2, 5));
+}
+
+fn at_12(ledger: &Ledger, checkpoint: SignedCheckpoint) -> AddCheckpoint {
+    AddCheckpoint { old_size: 8, proof: ledger.consistency(8, 12), checkpoint }
+}
+
+fn commit(anchors: &Anchors, request: &AddCheckpoint) {
+    anchors.commit(request.old_size, request.proof.clone(), &request.checkpoint);
+}
+
+/// Forged and damaged anchors on top of honest ones of sizes 4 and 8.
+#[test]
+fn each_anchor_is_verified() {
+    type Forge = dyn Fn(&Ledger, &Anchors);
+    let cases: [(&str, u8, &Forge); 9] = [
+        ("inconsistent-anchors", 1, &|ledger, anchors| {
+            let mut request = at_12(ledger, ledger.cosigned(12, T0 + 120));
+            request.proof[0] = evidence::sha256(b"another");
+            commit(anchors, &request);
+        }),
+        ("inconsistent-anchors", 1, &|ledger, anchors| {
+            let proof = ledger.consistency(4, 12);
+            commit(anchors, &AddCheckpoint { old_size: 4, proof, checkpoint: ledger.cosigned(12, T0 + 120) });
+        }),
+        ("not-by-log", 1, &|ledger, anchors| {
+            let thief = key(ORIGIN, Algorithm::Ed25519, 61);
+            let signed = SignedCheckpoint::sign(ledger.checkpoint(12).checkpoint().clone(), &thief);
+            commit(anchors, &at_12(ledger, signed));
+        }),
+        ("other-log", 1, &|ledger, anchors| {
+            let other = key("example.com/other", Algorithm::Ed25519, 62);
+            let head = Checkpoint { origin: "example.com/other".into(), ..ledger.checkpoint(12).checkpoint().clone() };
+            commit(anchors, &at_12(ledger, SignedCheckpoint::sign(head, &other)));
+        }),
+        ("bad-signature", 1, &|ledger, anchors| {
+            // The anchor's line of another checkpoint.
+            let other = ledger.cosigned(8, T0 + 60);
+            let mut note = ledger.checkpoint(12).note().clone();
+            note.add_signature(other.note().signatures().last().expect("a cosignature").clone());
+            let signed = SignedCheckpoint::parse(&note.to_bytes()).expect("well-formed");
+            commit(anchors, &at_12(ledger, signed));
+        }),
+        ("altered-anchor", 1, &|ledger, anchors| {
+            let request = at_12(ledger, ledger.cosigned(12, T0 + 120)).to_bytes();
+            let checkpoint = ledger.cosigned(12, T0 + 121).to_bytes();
+            anchors.commit_files(&folder(ORIGIN), &[("checkpoint", &checkpoint), ("consistency", &request)]);
+        }),
+        ("time-backwards", 1, &|ledger, anchors| {
+            commit(anchors, &at_12(ledger, ledger.cosigned(12, T0 + 59)));
+        }),
+        ("malformed", 5, &|ledger, anchors| {
+            let request = at_12(ledger, ledger.cosigned(12, T0 + 120)).to_bytes();
+            let checkpoint = ledger.cosigned(12, T0 + 120).to_bytes();
+            let log = folder(ORIGIN);
+            anchors.commit_files(&log, &[("checkpoint", &checkpoint[1..]), ("consistency", &request)]);
+        }),
+        ("unreadable-clone", 5, &|ledger, anchors| {
+            let request = at_12(ledger, ledger.cosigned(12, T0 + 120)).to_bytes();
+            let checkpoint = ledger.cosigned(12, T0 + 120).to_bytes();
+            let files: [(&str, &[u8]); 3] =
+                [("checkpoint", &checkpoint), ("consistency", &request), ("notes", b"a stranger")];
+            anchors.commit_files(&folder(ORIGIN), &files);
+        }),
+    ];
+    for (code, exit_code, forge) in cases {
+        let desk = desk_with(|ledger, path| forge(ledger, &Anchors::of(ledger, path, &[4, 8])));
+        let tip = git2::Repository::open_bare(&desk.inputs.clones[0]).and_then(|git| git.refname_to_id(BRANCH));
+        let problem = desk.refused(exit_code, code);
+        assert!(problem.contains(&format!("commit {}", tip.expect("a branch"))), "{problem}");
+    }
+}
+
+#[test]
+fn an_older_forged_anchor_is_found_under_honest_ones() {
+    let desk = desk_with(|ledger, path| {
+        let thief = key(ORIGIN, Algorithm::Ed25519, 61);
+        let forged = SignedCheckpoint::sign(ledger.checkpoint(4).checkpoint().clone(), &thief);
+        let mut anchors = Anchors::new(path);
+        anchors.commit(0, Vec::new(), &forged);
+        anchors.size = 4;
+        anchors.anchor(ledger, 8, T0);
+        anchors.anchor(ledger, 12, T0 + 60);
+    });
+    desk.refused(1, "not-by-log");
+    // The first anchor must claim to be the first.
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::new(path);
+        anchors.size = 4;
+        anchors.anchor(ledger, 8, T0);
+        anchors.anchor(ledger, 12, T0 + 60);
+    });
+    assert!(desk.refused(1, "inconsistent-anchors").contains("begins at size 4"));
+}
+
+#[test]
+fn a_branch_has_no_merges_and_no_holes() {
+    let commit = |anchors: &Anchors, like: Oid, parents: &[Oid]| {
+        let tree = anchors.git.find_commit(like).and_then(|commit| commit.tree()).expect("a tree");
+        let parents: Vec<_> = parents.iter().map(|id| anchors.git.find_commit(*id).expect("there")).collect();
+        let who = Signature::new("anchor", "anchor@example.com", &Time::new(0, 0)).expect("a signature");
+        let id = anchors.git.commit(None, &who, &who, "x", &tree, &parents.iter().collect::<Vec<_>>());
+        anchors.git.reference(BRANCH, id.expect("committed"), true, "moved").expect("moved");
+    };
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4]);
+        let first = anchors.tip();
+        let second = anchors.anchor(ledger, 12, T0 + 60);
+        commit(&anchors, second, &[second, first]);
+    });
+    assert!(desk.refused(1, "rewritten-history").contains("a merge"));
+    let desk = desk_with(|ledger, path| {
+        let anchors = Anchors::new(path);
+        let other = folder("example.com/other");
+        let without = anchors.commit_files(&other, &[("checkpoint", b"x"), ("consistency", b"y")]);
+        let mut anchors = Anchors::of(ledger, &path.with_extension("2.git"), &[]);
+        anchors.git = git2::Repository::open_bare(path).expect("opened");
+        let first = anchors.anchor(ledger, 12, T0);
+        commit(&anchors, without, &[first]);
+        let parent = anchors.tip();
+        commit(&anchors, first, &[parent]);
+    });
+    assert!(desk.refused(1, "rewritten-history").contains("after which a commit has none"));
+}
+
+#[test]
+fn an_independent_witness_may_set_its_clock_right() {
+    let ledger = Ledger::example();
+    let witness = key("witness.example/w", Algorithm::Cosignature, 50);
+    let mut desk = Desk::new(&ledger.trust_with(&witness, "86400"));
+    desk.put(&ledger.bundle());
+    let clone = desk.path("anchors.git");
+    let anchors = Anchors::new(&clone);
+    let mut old = 0;
+    for (size, time_s) in [(4, T0 + 5), (12, T0)] {
+        let mut signed = ledger.checkpoint(size);
+        signed.cosign(&witness, time_s);
+        anchors.commit(old, ledger.consistency(old, size), &signed);
+        old = size;
+    }
+    desk.inputs.clones.push(clone);
+    let report = desk.proven();
+    assert!(report.not_checked.iter().any(|what| what.contains("witness.example/w cosigned this at")), "{report}");
+}
+
+#[test]
+fn an_anchor_that_is_too_old_is_stale() {
+    let (ledger, mut desk) = proven::desk();
+    let newest = T0 + 180;
+    desk.inputs.now_s = newest + 86_400;
+    desk.proven();
+    desk.inputs.now_s += 1;
+    assert!(desk.refused(4, "stale").contains("86401 s ago; the trust file allows 86400 s"));
+    desk.inputs.now_s = newest - 300;
+    desk.proven();
+    desk.inputs.now_s -= 1;
+    assert!(desk.refused(4, "stale").contains("still to come"));
+    fs::write(&desk.inputs.trust, ledger.trust_with(&ledger.anchor, "-")).expect("written");
+    desk.inputs.now_s = u64::MAX;
+    assert!(desk.proven().not_checked.iter().any(|what| what.starts_with("freshness:")));
+}
+
+#[test]
+fn the_word_of_a_revoked_anchor_key_does_not_count() {
+    let mut ledger = Ledger::example();
+    ledger.revoke(Role::Anchor, ledger.anchor.verifier_key().clone(), None);
+    let mut desk = Desk::new(&ledger.trust());
+    desk.put(&ledger.bundle());
+    let clone = desk.path("anchors.git");
+    Anchors::of(&ledger, &clone, &[12, 13]);
+    desk.inputs.clones.push(clone);
+    // Size 12 does not hold the revocation in entry 12; size 13 does.
+    desk.proven();
+    let only_13 = desk.path("13.git");
+    Anchors::of(&ledger, &only_13, &[13]);
+    desk.inputs.clones = vec![only_13];
+    desk.refused(4, "not-anchored");
+}
+
+#[test]
+fn a_trust_file_may_name_the_log_keys_of_more_than_one_time() {
+    let ledger = Ledger::example();
+    let new_log = key(ORIGIN, Algorithm::Ed25519, 63);
+    let line = format!("log {}\n", ledger.log.verifier_key());
+    let both = ledger.trust().replace(&line, &format!("{line}log {}\n", new_log.verifier_key()));
+    let mut signed = SignedCheckpoint::sign(ledger.checkpoint(12).checkpoint().clone(), &new_log);
+    signed.cosign(&ledger.anchor, T0 + 120);
+    let mut bundle = ledger.bundle();
+    bundle.checkpoint = signed.to_bytes();
+    let mut desk = Desk::new(&both);
+    desk.put(&bundle);
+    let path = desk.path("anchors.git");
+    Anchors::of(&ledger, &path, &[4, 8]).commit(8, ledger.consistency(8, 12), &signed);
+    desk.inputs.clones.push(path);
+    assert_eq!(desk.proven().clones[0].anchors, 3);
+    fs::write(&desk.inputs.trust, both.replace(&line, "")).expect("written");
+    assert!(desk.refused(1, "not-by-log").contains("anchors.git, commit"));
+}
+
+#[test]
+fn damaged_objects_are_unusable_and_no_panic() {
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let objects = desk.inputs.clones[0].join("objects");
+    let mut damaged = 0;
+    for folder in fs::read_dir(&objects).expect("listed") {
+        let folder = folder.expect("an entry").path();
+        for file in fs::read_dir(&folder).expect("listed").flatten().filter(|f| f.path().is_file()) {
+            let bytes = fs::read(file.path()).expect("read");
+            let mut permissions = fs::metadata(file.path()).expect("there").permissions();
+            #[expect(clippy::permissions_set_readonly_false, reason = "a file of the test's own")]
+            permissions.set_readonly(false);
+            fs::set_permissions(file.path(), permissions).expect("set");
+            let middle = bytes.len() / 2;
+            let flipped: Vec<u8> =
+                bytes.iter().enumerate().map(|(i, b)| if i == middle { b ^ 0x55 } else { *b }).collect();
+            for changed in [&bytes[..middle], &[], &flipped] {
+                fs::write(file.path(), changed).expect("written");
+                let report = desk.verify();
+                assert!([3, 5].contains(&report.verdict.exit_code()), "{report}");
+            }
+            fs::write(file.path(), &bytes).expect("written");
+            damaged += 1;
+        }
+    }
+    assert!(damaged >= 10, "two anchors have ten objects");
+    desk.proven();
+    fs::write(desk.inputs.clones[0].join(BRANCH), "ref: refs/heads/other\n").expect("written");
+    desk.refused(5, "unreadable-clone");
+    fs::write(desk.inputs.clones[0].join(BRANCH), format!("{}\n", "1".repeat(40))).expect("written");
+    desk.refused(3, "incomplete-clone");
+}
+
+#[test]
+fn an_event_that_only_the_anchor_knows_better_is_caught() {
+    // The whole bundle forged by whoever holds the ingest and log keys; only the clone is honest.
+    let mut forged = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    let events = (0..10).map(|offset| Event::new(offset, b"another history")).collect();
+    forged.seal_events(&orders, 0..10, events);
+    forged.heads();
+    let mut honest = Ledger::new();
+    honest.seal(&orders, 10);
+    honest.heads();
+    let mut desk = Desk::new(&honest.trust());
+    desk.put(&forged.bundle());
+    let clone = desk.path("anchors.git");
+    Anchors::of(&honest, &clone, &[5]);
+    desk.inputs.clones.push(clone);
+    desk.refused(1, "fork");
+}

@@ -1,0 +1,367 @@
+//! Entries and statements that break the chain's rules, or are not there.
+
+use std::collections::BTreeSet;
+
+use evidence::chain::Role;
+use evidence::statement::{Action, Heads, SignedStatement, Statement, Summary};
+use evidence::{Algorithm, Hash, sha256};
+
+use crate::common::bundles::Desk;
+use crate::common::clones::Anchors;
+use crate::common::{Event, Ledger, key, stream};
+use crate::proven;
+
+/// A desk with the ledger's whole bundle and a clone that has its newest head.
+fn desk_of(ledger: &Ledger) -> Desk {
+    let mut desk = Desk::new(&ledger.trust());
+    let clone = desk.path("anchors.git");
+    Anchors::of(ledger, &clone, &[ledger.size()]);
+    desk.inputs.clones.push(clone);
+    desk.put(&ledger.bundle());
+    desk
+}
+
+#[test]
+fn an_entry_signed_by_a_stranger_is_refused_though_the_log_took_it_in() {
+    let mut ledger = Ledger::example();
+    let orders = stream("orders", 0, 0);
+    let summary = ledger.summary(&orders, 30..31, &[Event::new(30, b"forged")]);
+    let stranger = key("ingest-b", Algorithm::Ed25519, 77);
+    ledger.force(SignedStatement::sign(Statement::Summary(summary.clone()), &[&stranger]));
+    assert!(desk_of(&ledger).refused(1, "unknown-key").starts_with("orders/0, entry 12:"));
+    // Under the name of a key that is granted.
+    ledger.entries.pop();
+    let same_name = key("ingest-a", Algorithm::Ed25519, 77);
+    ledger.force(SignedStatement::sign(Statement::Summary(summary.clone()), &[&same_name]));
+    assert!(desk_of(&ledger).refused(1, "unknown-key").starts_with("orders/0, entry 12:"));
+    // By a key with another role.
+    ledger.entries.pop();
+    ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.operator]));
+    assert!(desk_of(&ledger).refused(1, "wrong-role").starts_with("orders/0, entry 12:"));
+}
+
+#[test]
+fn an_offset_sealed_twice_is_refused() {
+    let mut ledger = Ledger::example();
+    let orders = stream("orders", 0, 0);
+    let summary = ledger.summary(&orders, 22..30, &[Event::new(22, b"forged")]);
+    ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
+    assert!(desk_of(&ledger).refused(1, "wrong-cursor").starts_with("orders/0, entry 12:"));
+    // In a small bundle that leaves out the honest batch, the heads statement contradicts.
+    let mut bundle = ledger.sparse(&orders, 0..22);
+    let seqs: BTreeSet<u64> = (0..13).filter(|seq| *seq != 10).collect();
+    bundle.runs = ledger.runs(&seqs, 13);
+    let mut desk = desk_of(&ledger);
+    desk.put(&bundle).expect(&["orders/0@0..22"]);
+    assert!(desk.refused(1, "heads-contradict").starts_with("orders/0, offsets 22 to 29, entry 12:"));
+}
+
+#[test]
+fn a_changed_byte_in_an_entry_is_named_by_its_seq() {
+    let (ledger, mut desk) = proven::desk();
+    let bundle = ledger.bundle();
+    for seq in [0, 2, 5, 11] {
+        let entry = &ledger.entries[seq];
+        for at in (0..entry.len()).step_by(7) {
+            let mut forged = bundle.clone();
+            forged.runs[0].entries[seq][at] ^= 1;
+            let problem = desk.put(&forged).refused(1, "altered-entry");
+            // In the last entry nothing follows that would show which one it is, unless a signature does.
+            let named = problem.starts_with(&format!("entry {seq}:"))
+                || (seq == 11 && problem.starts_with("entry 0: entries 0 to 11 lead to"));
+            assert!(named, "byte {at} of entry {seq}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn hashes_beside_a_run_must_lead_to_the_root() {
+    let (ledger, mut desk) = proven::desk();
+    let orders = stream("orders", 0, 0);
+    let bundle = ledger.sparse(&orders, 0..20);
+    desk.expect(&["orders/0@0..20"]).put(&bundle).proven();
+    let last = bundle.runs.len() - 1;
+    let mut forged = bundle.clone();
+    forged.runs[last].left[0] = Hash([0; 32]);
+    let problem = desk.put(&forged).refused(1, "altered-entry");
+    assert!(problem.starts_with("entry 11: the entry is not the one in the tree"), "{problem}");
+    let mut forged = bundle.clone();
+    forged.runs[last].left.pop();
+    desk.put(&forged).refused(5, "malformed");
+    let mut forged = bundle.clone();
+    forged.runs[0].right.push(Hash([0; 32]));
+    desk.put(&forged).refused(5, "malformed");
+    // An entry in another's place.
+    let mut forged = bundle;
+    forged.runs[last].entries[0] = ledger.entries[10].clone();
+    let problem = desk.put(&forged).refused(1, "altered-entry");
+    assert!(problem.starts_with("entry 11:") && problem.contains("says that it is entry 10"), "{problem}");
+}
+
+#[test]
+fn a_forged_genesis_is_refused_wherever_it_stands() {
+    let (honest, mut desk) = proven::desk();
+    // Another ledger of the same origin, made with the stolen log key.
+    let forged = {
+        let mut ledger = Ledger::with_nonce(b"forged");
+        ledger.seal(&stream("orders", 0, 0), 10);
+        ledger.heads();
+        ledger
+    };
+    let mut bundle = forged.bundle();
+    desk.put(&bundle);
+    assert!(desk.refused(1, "wrong-genesis").starts_with("manifest:"));
+    bundle.genesis = honest.genesis();
+    desk.put(&bundle);
+    assert!(desk.refused(1, "wrong-genesis").starts_with("entry 0:"));
+    // Only the first entry, the rest of the chain left as it was.
+    let mut bundle = honest.bundle();
+    bundle.runs[0].entries[0] = forged.entries[0].clone();
+    desk.put(&bundle);
+    assert!(desk.refused(1, "altered-entry").starts_with("entry 0:"));
+}
+
+#[test]
+fn another_ledgers_bundle_or_checkpoint_proves_nothing() {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.bundle();
+    bundle.origin = "example.com/other".into();
+    desk.put(&bundle);
+    assert!(desk.refused(5, "other-ledger").starts_with("manifest:"));
+    // A checkpoint of another log, valid in itself.
+    let other = key("example.com/other", Algorithm::Ed25519, 60);
+    let mut bundle = ledger.bundle();
+    let mut head = ledger.checkpoint(12).checkpoint().clone();
+    head.origin = "example.com/other".into();
+    bundle.checkpoint = evidence::SignedCheckpoint::sign(head, &other).to_bytes();
+    desk.put(&bundle);
+    assert!(desk.refused(1, "other-log").starts_with("checkpoint:"));
+    // One of this name, by a key that nobody granted.
+    let thief = key(crate::common::ORIGIN, Algorithm::Ed25519, 61);
+    let head = ledger.checkpoint(12).checkpoint().clone();
+    bundle.checkpoint = evidence::SignedCheckpoint::sign(head, &thief).to_bytes();
+    desk.put(&bundle);
+    assert!(desk.refused(1, "not-by-log").starts_with("checkpoint:"));
+}
+
+#[test]
+fn key_entries_cannot_be_left_out() {
+    let (ledger, mut desk) = proven::desk();
+    let without = |seqs: &[u64]| {
+        let kept = (0..12).filter(|seq| !seqs.contains(seq)).collect();
+        let mut bundle = ledger.bundle_of(&kept, 12);
+        bundle.streams = ledger.bundle().streams;
+        bundle
+    };
+    desk.put(&without(&[0]));
+    assert!(desk.refused(3, "absent-entry").starts_with("entry 0:"));
+    desk.put(&without(&[1, 2]));
+    assert!(desk.refused(3, "absent-entry").starts_with("entry 2:"));
+    // The last entry shows that no later key entry was left out.
+    let mut bundle = without(&[11]);
+    bundle.heads = None;
+    desk.expect(&["payments/0#0@0..8"]).put(&bundle);
+    assert!(desk.refused(3, "absent-entry").starts_with("entry 11:"));
+}
+
+#[test]
+fn a_revocation_that_was_left_out_is_missed() {
+    let mut ledger = Ledger::example();
+    ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), Some(5));
+    ledger.heads_again();
+    let mut desk = desk_of(&ledger);
+    let kept: BTreeSet<u64> = (0..ledger.size()).filter(|seq| *seq != 12).collect();
+    let mut bundle = ledger.bundle_of(&kept, ledger.size());
+    bundle.streams = ledger.bundle().streams;
+    desk.put(&bundle);
+    assert!(desk.refused(3, "absent-entry").starts_with("entry 12:"));
+}
+
+#[test]
+fn what_a_distrusted_key_sealed_is_not_proven() {
+    let mut ledger = Ledger::example();
+    ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), Some(5));
+    let mut desk = desk_of(&ledger);
+    let report = desk.verify();
+    assert_eq!(report.verdict.exit_code(), 3, "{report}");
+    let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
+    assert_eq!(
+        places,
+        [
+            "orders/0, offsets 10 to 19, entry 5",
+            "orders/0, offsets 20 to 21, entry 7",
+            "orders/0, offsets 22 to 29, entry 10",
+            "orders/1 epoch 1, offsets 0 to 2, entry 9",
+            "payments/0, offsets 0 to 7, entry 6",
+        ]
+    );
+    assert_eq!(report.streams[0].proven, [0..10]);
+    desk.expect(&["orders/0@0..10", "orders/1#0"]).proven();
+}
+
+#[test]
+fn a_revoked_key_that_is_not_distrusted_stays_good_for_what_came_before() {
+    let mut ledger = Ledger::example();
+    ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), None);
+    desk_of(&ledger).proven();
+    let summary = ledger.summary(&stream("orders", 0, 0), 30..31, &[Event::new(30, b"late")]);
+    ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
+    assert!(desk_of(&ledger).refused(1, "revoked-key").starts_with("orders/0, entry 13:"));
+}
+
+#[test]
+fn keys_that_a_distrusted_operator_granted_are_distrusted_as_well() {
+    let mut ledger = Ledger::example();
+    let second = key("operator-2", Algorithm::Ed25519, 20);
+    let grant = ledger.key_statement(Action::Grant, Role::Operator, second.verifier_key().clone(), None);
+    ledger.append(SignedStatement::sign(grant, &[&ledger.operator, &second]));
+    let thief = key("ingest-b", Algorithm::Ed25519, 21);
+    let grant = ledger.key_statement(Action::Grant, Role::Ingest, thief.verifier_key().clone(), None);
+    let granted = ledger.append(SignedStatement::sign(grant, &[&second]));
+    let refunds = stream("refunds", 0, 0);
+    let summary = ledger.summary(&refunds, 0..1, &[Event::new(0, b"to the thief")]);
+    ledger.append(SignedStatement::sign(Statement::Summary(summary), &[&thief]));
+    ledger.revoke(Role::Operator, second.verifier_key().clone(), Some(granted));
+    ledger.heads();
+    let desk = desk_of(&ledger);
+    let problem = desk.refused(3, "distrusted-key");
+    assert!(
+        problem.starts_with("refunds/0, offset 0, entry 14:") && problem.contains("ingest-b was granted"),
+        "{problem}"
+    );
+    assert_eq!(desk.verify().findings.len(), 1);
+}
+
+#[test]
+fn heads_lines_are_those_that_were_signed() {
+    let (ledger, mut desk) = proven::desk();
+    let without = |change: &dyn Fn(&mut Vec<evidence::statement::HeadsLine>)| {
+        let mut bundle = ledger.bundle();
+        change(bundle.heads.as_mut().expect("has heads"));
+        bundle
+    };
+    for forged in [
+        without(&|lines| drop(lines.pop())),
+        without(&|lines| lines[0].next -= 8),
+        without(&|lines| lines[0].statement = sha256(b"another")),
+    ] {
+        assert!(desk.put(&forged).refused(1, "altered-heads").starts_with("heads, entry 11:"));
+    }
+    desk.put(&without(&|lines| lines.swap(0, 1))).refused(5, "malformed");
+    desk.put(&without(&|lines| lines.push(lines[3].clone()))).refused(5, "malformed");
+}
+
+#[test]
+fn without_heads_only_what_is_named_with_offsets_can_be_proven() {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.bundle();
+    bundle.heads = None;
+    desk.put(&bundle).refused(3, "no-heads");
+    for open in ["payments/*", "payments/0", "payments/0@0..8", "payments/0#0@0.."] {
+        desk.expect(&[open]).refused(3, "no-heads");
+    }
+    desk.expect(&["payments/0#0@0..8"]).proven();
+    desk.expect(&["payments/0#1@0..8"]);
+    assert!(desk.refused(3, "uncovered").contains("payments/0#1@0..8"));
+    // Lines that no statement in the bundle commits to are worth nothing.
+    let kept = (0..11).collect();
+    let mut bundle = ledger.bundle_of(&kept, 12);
+    bundle.streams = ledger.bundle().streams;
+    bundle.heads = ledger.heads.get(&11).cloned();
+    desk.expect(&[]).put(&bundle).refused(3, "no-heads");
+}
+
+#[test]
+fn a_stream_that_the_heads_statement_knows_cannot_be_left_out() {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.bundle();
+    bundle.streams.retain(|stream| stream.id.partition.topic == "orders");
+    desk.put(&bundle);
+    assert!(desk.refused(3, "uncovered").starts_with("payments/0, offsets 0 to 7: the bundle does not hold"));
+    desk.expect(&["orders/*"]).proven();
+    desk.expect(&["*/*"]).refused(3, "uncovered");
+}
+
+#[test]
+fn a_false_heads_statement_contradicts_the_streams() {
+    // The log signs heads that leave out the newest batch of a stream. With all entries, the chain's rules show it.
+    let mut ledger = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    ledger.seal(&orders, 10);
+    let lines: Vec<_> = ledger.state.streams().lines().collect();
+    ledger.seal(&orders, 10);
+    let heads = Heads {
+        ledger: ledger.state.ledger().clone(),
+        streams: 1,
+        root: evidence::statement::heads_root(lines.clone()),
+    };
+    let seq = ledger.force(SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
+    ledger.heads.insert(seq, lines);
+    let mut desk = desk_of(&ledger);
+    assert!(desk.refused(1, "bad-heads").starts_with("entry 5:"));
+    // In a small bundle it contradicts the batches that are there.
+    desk.put(&ledger.sparse(&orders, 10..20)).expect(&["orders/0@10..20"]);
+    assert!(desk.refused(1, "heads-contradict").starts_with("orders/0, offsets 10 to 19, entry 4:"));
+}
+
+#[test]
+fn a_summary_must_be_true_beside_its_root() {
+    let lies: [(&str, &dyn Fn(&mut Summary)); 4] = [
+        ("`bytes`", &|summary| summary.bytes += 1),
+        ("`time`", &|summary| summary.time = summary.time.map(|(min, max)| (min - 1, max))),
+        ("`last`", &|summary| summary.last.as_mut().expect("has events").offset -= 1),
+        ("`last`", &|summary| summary.last.as_mut().expect("has events").leaf = sha256(b"another")),
+    ];
+    for (what, lie) in lies {
+        let mut ledger = Ledger::new();
+        let orders = stream("orders", 0, 0);
+        let events: Vec<Event> = (0..5).map(|offset| Event::new(offset, b"value")).collect();
+        let mut summary = ledger.summary(&orders, 0..5, &events);
+        lie(&mut summary);
+        let seq = ledger.append(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
+        ledger.batches.insert(orders, vec![crate::common::Batch { seq, events }]);
+        ledger.heads();
+        let mut desk = desk_of(&ledger);
+        let problem = desk.refused(1, "false-summary");
+        assert!(problem.starts_with("orders/0, offsets 0 to 4, entry 3:") && problem.contains(what), "{problem}");
+        let mut bundle = ledger.bundle();
+        bundle.batch(3).leaf_index.clear();
+        desk.put(&bundle).refused(1, "false-summary");
+    }
+}
+
+#[test]
+fn what_this_version_does_not_know_is_unsupported_and_not_tampered() {
+    let mut ledger = Ledger::example();
+    let entry = String::from_utf8(ledger.entries[5].clone()).expect("text");
+    for (from, to) in [("streamseal/summary@v1", "streamseal/summary@v2"), ("plain@v1", "blind@v1")] {
+        let changed = entry.replace("seq 5\n", "seq 12\n").replace(from, to);
+        ledger.entries.push(changed.into_bytes());
+        assert!(desk_of(&ledger).refused(5, "unsupported").starts_with("entry 12:"));
+        ledger.entries.pop();
+    }
+    // What is no statement at all, though, the log should never have taken in.
+    ledger.entries.push(b"nonsense".to_vec());
+    assert!(desk_of(&ledger).refused(1, "malformed-entry").starts_with("entry 12:"));
+}
+
+#[test]
+fn the_chain_may_be_longer_than_one_run() {
+    let mut ledger = Ledger::new();
+    let streams: Vec<_> = (0..40).map(|number| stream("orders", number, 0)).collect();
+    for i in 0..1500 {
+        ledger.seal(&streams[i % streams.len()], 2);
+    }
+    ledger.heads();
+    let mut desk = desk_of(&ledger);
+    let report = desk.proven();
+    assert_eq!(report.entries, ledger.size());
+    assert_eq!(report.streams.iter().map(|stream| stream.events).sum::<u64>(), 3000);
+    // A forged batch in the last run, of a stream whose files were given up meanwhile.
+    let mut bundle = ledger.bundle();
+    let last = bundle.stream(&streams[19]).batches.last_mut().expect("has batches");
+    last.events[1].timestamp += 1;
+    let seq = last.seq;
+    desk.put(&bundle);
+    assert!(desk.refused(1, "altered-event").starts_with(&format!("orders/19, offset 75, entry {seq}:")));
+}

@@ -1,0 +1,250 @@
+//! Events that are not as they were sealed.
+
+use evidence::LeafPreimage;
+
+use crate::common::bundles::{Bundle, Desk};
+use crate::common::{Event, stream};
+use crate::proven;
+
+/// The example's bundle, changed.
+fn forged(change: impl FnOnce(&mut Bundle)) -> Desk {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.bundle();
+    change(&mut bundle);
+    desk.put(&bundle);
+    desk
+}
+
+fn index_of(events: &[Event]) -> Vec<LeafPreimage> {
+    events.iter().map(Event::preimage).collect()
+}
+
+#[test]
+fn a_changed_byte_is_named_by_its_offset() {
+    for (change, what) in [
+        (&(|event: &mut Event| *event.content.last_mut().expect("not empty") ^= 1) as &dyn Fn(&mut Event), "header"),
+        (&|event: &mut Event| event.content[13] ^= 0x20, "key"),
+        (&|event: &mut Event| event.timestamp += 1, "timestamp"),
+    ] {
+        let desk = forged(|bundle| change(&mut bundle.batch(5).events[3]));
+        let problem = desk.refused(1, "altered-event");
+        assert_eq!(problem, "orders/0, offset 14, entry 5: the event is not what was sealed", "{what}");
+        let report = desk.verify();
+        assert_eq!(report.findings.len(), 1, "{report}");
+        assert_eq!(report.streams[0].proven, [0..14, 15..30]);
+    }
+}
+
+#[test]
+fn a_byte_that_the_padding_would_hide_is_seen() {
+    let desk = forged(|bundle| bundle.batch(5).events[3].content.push(0));
+    let problem = desk.refused(1, "altered-event");
+    assert!(problem.starts_with("orders/0, offset 14, entry 5: the event is not what was sealed, and no event at all"));
+}
+
+#[test]
+fn dropped_events_are_absent_and_named() {
+    let desk = forged(|bundle| drop(bundle.batch(5).events.remove(0)));
+    assert_eq!(desk.refused(3, "absent-event"), "orders/0, offset 10, entry 5: 1 sealed event is not there");
+    // What was sealed next to each other is named together, over offsets without an event.
+    let desk = forged(|bundle| drop(bundle.batch(5).events.drain(1..4)));
+    assert_eq!(desk.refused(3, "absent-event"), "orders/0, offsets 11 to 14, entry 5: 3 sealed events are not there");
+    let report = desk.verify();
+    assert_eq!(report.streams[0].proven, [0..11, 15..30]);
+    let desk = forged(|bundle| bundle.batch(5).events.clear());
+    assert_eq!(desk.refused(3, "absent-event"), "orders/0, offsets 10 to 18, entry 5: 8 sealed events are not there");
+}
+
+#[test]
+fn an_absent_event_matters_where_it_is_expected() {
+    let mut desk = forged(|bundle| drop(bundle.batch(5).events.remove(0)));
+    desk.expect(&["orders/0@11..30", "payments/*"]).proven();
+    desk.expect(&["orders/0@10..30"]);
+    desk.refused(3, "absent-event");
+    // What contradicts matters everywhere.
+    let mut desk = forged(|bundle| bundle.batch(5).events[0].timestamp += 1);
+    desk.expect(&["orders/0@11..30", "payments/*"]);
+    desk.refused(1, "altered-event");
+}
+
+#[test]
+fn swapped_events_are_named() {
+    let desk = forged(|bundle| bundle.batch(3).events.swap(4, 5));
+    let problem = desk.refused(1, "reordered-event");
+    assert!(problem.starts_with("orders/0, offset 4, entry 3: the event is what was sealed, but comes after"));
+    assert_eq!(desk.verify().findings.len(), 1);
+    // Their contents swapped, each under the other's offset.
+    let desk = forged(|bundle| {
+        let events = &mut bundle.batch(3).events;
+        let content = events[4].content.clone();
+        events[4].content = std::mem::replace(&mut events[5].content, content);
+    });
+    let report = desk.verify();
+    let places: Vec<_> = report.findings.iter().map(|f| (f.code, f.place.offsets.clone())).collect();
+    assert_eq!(places, [("altered-event", Some(4..5)), ("altered-event", Some(5..6))]);
+}
+
+#[test]
+fn added_events_are_named() {
+    for (at, offset, named) in
+        [(2, 12, "offset 12"), (8, 19, "offset 19"), (0, 500, "offset 500"), (8, 500, "offset 500")]
+    {
+        let desk = forged(|bundle| bundle.batch(5).events.insert(at, Event::new(offset, b"forged")));
+        let problem = desk.refused(1, "added-event");
+        assert!(problem.starts_with(&format!("orders/0, {named}, entry 5:")), "{problem}");
+        assert_eq!(desk.verify().findings.len(), 1);
+    }
+    // The same event twice, and another one at an offset that was sealed.
+    for again in [Event::new(11, b"with holes"), Event::new(11, b"another")] {
+        let desk = forged(|bundle| bundle.batch(5).events.insert(2, again));
+        assert!(desk.refused(1, "added-event").starts_with("orders/0, offset 11, entry 5:"));
+    }
+    // A negative offset.
+    let desk = forged(|bundle| {
+        bundle.batch(5).events.insert(0, Event { offset: -1, ..Event::new(0, b"forged") });
+    });
+    assert!(desk.refused(1, "added-event").contains("offset -1"));
+}
+
+#[test]
+fn an_altered_leaf_index_is_told_from_altered_events() {
+    let desk = forged(|bundle| bundle.batch(5).leaf_index[3].timestamp += 1);
+    let problem = desk.refused(1, "altered-leaf-index");
+    assert!(problem.starts_with("orders/0, offsets 10 to 19, entry 5: the leaf index was changed"), "{problem}");
+    assert_eq!(desk.verify().streams[0].proven, [0..30], "the events are what was sealed");
+    for change in [
+        (&|index: &mut Vec<LeafPreimage>| drop(index.remove(2))) as &dyn Fn(&mut Vec<LeafPreimage>),
+        &|index| index.swap(0, 1),
+        &|index| index.push(index[7]),
+        &|index| index[7].offset = 900,
+    ] {
+        let desk = forged(|bundle| change(&mut bundle.batch(5).leaf_index));
+        desk.refused(1, "altered-leaf-index");
+    }
+}
+
+#[test]
+fn an_event_changed_together_with_its_leaf_index_is_named_by_its_batch() {
+    let desk = forged(|bundle| {
+        let batch = bundle.batch(5);
+        batch.events[3] = Event::new(14, b"forged");
+        batch.leaf_index = index_of(&batch.events);
+    });
+    let problem = desk.refused(1, "altered-batch");
+    assert!(
+        problem.starts_with("orders/0, offsets 10 to 19, entry 5: the events are not what was sealed"),
+        "{problem}"
+    );
+    assert_eq!(desk.verify().streams[0].proven, [0..10, 20..30]);
+    // Differently changed: the events that differ from the index are named as well.
+    let desk = forged(|bundle| {
+        let batch = bundle.batch(5);
+        batch.leaf_index[3].timestamp += 1;
+        batch.events[5].timestamp += 1;
+    });
+    desk.refused(1, "altered-batch");
+    assert!(desk.refused(1, "altered-event").contains("offset"));
+}
+
+#[test]
+fn an_event_dropped_together_with_its_leaf_is_no_mere_absence() {
+    let desk = forged(|bundle| {
+        let batch = bundle.batch(5);
+        batch.events.remove(3);
+        batch.leaf_index = index_of(&batch.events);
+    });
+    desk.refused(1, "altered-batch");
+}
+
+#[test]
+fn without_a_leaf_index_a_batch_is_proven_whole_or_not_at_all() {
+    let desk = forged(|bundle| bundle.batch(5).leaf_index.clear());
+    desk.proven();
+    let desk = forged(|bundle| {
+        let batch = bundle.batch(5);
+        batch.leaf_index.clear();
+        batch.events.remove(3);
+    });
+    let problem = desk.refused(3, "absent-events");
+    assert!(
+        problem.starts_with("orders/0, offsets 10 to 19, entry 5: 7 of the 8 sealed events are there"),
+        "{problem}"
+    );
+    let changes: [&dyn Fn(&mut Vec<Event>); 4] = [
+        &|events| events[3].timestamp += 1,
+        &|events| events.insert(2, Event::new(12, b"forged")),
+        &|events| events.swap(0, 1),
+        &|events| events[0].content.push(0),
+    ];
+    for change in changes {
+        let desk = forged(|bundle| {
+            let batch = bundle.batch(5);
+            batch.leaf_index.clear();
+            change(&mut batch.events);
+        });
+        desk.refused(1, "altered-batch");
+    }
+}
+
+#[test]
+fn part_of_a_batch_without_a_leaf_index_proves_nothing() {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.sparse(&stream("orders", 0, 0), 11..15);
+    desk.expect(&["orders/0@11..15"]).put(&bundle).proven();
+    bundle.batch(5).leaf_index.clear();
+    desk.put(&bundle);
+    desk.refused(3, "absent-events");
+}
+
+#[test]
+fn a_dropped_batch_is_uncovered() {
+    let (ledger, mut desk) = proven::desk();
+    let seqs = (0..12).filter(|seq| *seq != 5).collect();
+    let mut bundle = ledger.bundle_of(&seqs, 12);
+    bundle.streams = ledger.bundle().streams;
+    bundle.stream(&stream("orders", 0, 0)).batches.retain(|batch| batch.seq != 5);
+    desk.put(&bundle);
+    assert!(desk.refused(3, "uncovered").starts_with("orders/0, offsets 10 to 19:"));
+    assert_eq!(desk.verify().streams[0].proven, [0..10, 20..30]);
+    // Frames without their entry, and an entry without its frames, are no bundle.
+    bundle.streams = ledger.bundle().streams;
+    desk.put(&bundle);
+    assert!(desk.refused(5, "malformed").starts_with("streams/000000/000000.leaves:"));
+    let desk = forged(|bundle| bundle.stream(&stream("orders", 0, 0)).batches.retain(|batch| batch.seq != 10));
+    assert!(desk.refused(5, "malformed").contains("ends before the frame of entry 10"));
+}
+
+#[test]
+fn events_of_another_stream_are_not_taken_for_this_one() {
+    let desk = forged(|bundle| {
+        let orders = bundle.batch(10).events.clone();
+        bundle.batch(6).events = orders;
+    });
+    desk.refused(1, "added-event");
+}
+
+#[test]
+fn more_problems_than_are_kept_still_count() {
+    let mut ledger = crate::common::Ledger::new();
+    let orders = stream("orders", 0, 0);
+    ledger.seal(&orders, 6000);
+    ledger.heads();
+    let mut desk = Desk::new(&ledger.trust());
+    let clone = desk.path("anchors.git");
+    crate::common::clones::Anchors::of(&ledger, &clone, &[ledger.size()]);
+    desk.inputs.clones.push(clone);
+    let mut bundle = ledger.bundle();
+    desk.put(&bundle).proven();
+    let mut events = std::mem::take(&mut bundle.batch(3).events);
+    bundle.batch(3).events = events.iter().filter(|event| event.offset % 2 == 0).cloned().collect();
+    let report = desk.put(&bundle).verify();
+    assert_eq!(report.verdict.exit_code(), 3);
+    assert_eq!(report.findings.len(), 1000);
+    assert_eq!(report.streams[0].proven, []);
+    // All of them in reverse: out of order beyond what is remembered.
+    events.reverse();
+    bundle.batch(3).events = events;
+    let report = desk.put(&bundle).verify();
+    assert_eq!(report.verdict.exit_code(), 1);
+    assert!(report.findings.iter().any(|finding| finding.code == "reordered-event"));
+}

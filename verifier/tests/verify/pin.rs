@@ -1,0 +1,156 @@
+//! What an auditor saw before, remembered in a pin file.
+
+use std::fs;
+
+use crate::common::bundles::Desk;
+use crate::common::clones::Anchors;
+use crate::common::{Ledger, T0, stream};
+use crate::proven;
+
+fn pinned() -> (Ledger, Desk) {
+    let (ledger, mut desk) = proven::desk();
+    desk.inputs.pin = Some(desk.path("pin"));
+    desk.proven();
+    (ledger, desk)
+}
+
+fn pin(desk: &Desk) -> String {
+    fs::read_to_string(desk.path("pin")).expect("a pin file")
+}
+
+/// The example ledger with two more entries.
+fn longer() -> Ledger {
+    let mut ledger = Ledger::example();
+    ledger.seal(&stream("orders", 0, 0), 1);
+    ledger.heads();
+    ledger
+}
+
+#[test]
+fn a_pin_is_made_and_goes_up() {
+    let (ledger, mut desk) = pinned();
+    let first = pin(&desk);
+    assert_eq!(
+        first,
+        format!(
+            "streamseal/pin@v1\norigin example.com/audit\ngenesis {}\nsize 12\nroot {}\nfrom git\n",
+            ledger.genesis(),
+            ledger.root(12)
+        )
+    );
+    let report = desk.proven();
+    assert!(!report.not_checked.iter().any(|what| what.starts_with("rollback")), "{report}");
+    assert_eq!(pin(&desk), first);
+    // The old bundle, and a clone that has grown: the clone's head is remembered.
+    let clone = desk.path("longer.git");
+    Anchors::of(&longer(), &clone, &[4, 12, 14]);
+    desk.inputs.clones = vec![clone];
+    desk.proven();
+    assert!(pin(&desk).contains("size 14\n"));
+}
+
+#[test]
+fn older_evidence_is_a_rollback() {
+    let (ledger, mut desk) = proven::desk();
+    let grown = desk.path("longer.git");
+    Anchors::of(&longer(), &grown, &[12, 14]);
+    let stale = std::mem::replace(&mut desk.inputs.clones, vec![grown.clone()]);
+    desk.inputs.pin = Some(desk.path("pin"));
+    desk.proven();
+    desk.inputs.clones = stale;
+    let problem = desk.refused(1, "rollback");
+    assert!(problem.contains("a head of size 14 was seen before; what is here ends at 12"), "{problem}");
+    assert!(pin(&desk).contains("size 14\n"), "nothing is forgotten");
+    // An older bundle is fine beside a clone that still has what was seen.
+    desk.inputs.clones = vec![grown];
+    desk.proven();
+    drop(ledger);
+}
+
+#[test]
+fn another_history_contradicts_the_pin() {
+    let (_, mut desk) = pinned();
+    // Made anew with all keys, longer than what was seen, consistent in itself.
+    let mut forged = Ledger::new();
+    for _ in 0..12 {
+        forged.seal(&stream("orders", 0, 0), 1);
+    }
+    forged.heads();
+    desk.put(&forged.bundle());
+    let clone = desk.path("forged.git");
+    Anchors::of(&forged, &clone, &[12, forged.size()]);
+    desk.inputs.clones = vec![clone];
+    let problem = desk.refused(1, "fork");
+    assert!(problem.contains("size 12"), "{problem}");
+}
+
+#[test]
+fn a_rewritten_history_lacks_the_anchor_that_was_seen() {
+    let (_, mut desk) = pinned();
+    let longer = longer();
+    let clone = desk.path("rewritten.git");
+    Anchors::of(&longer, &clone, &[4, 8, 14]);
+    desk.inputs.clones = vec![clone];
+    desk.put(&longer.bundle());
+    let problem = desk.refused(1, "rewritten-history");
+    assert!(problem.contains("does not contain the pinned anchor (size 12)"), "{problem}");
+}
+
+#[test]
+fn what_cannot_be_compared_is_said_and_not_pinned() {
+    let mut ledger = longer();
+    let witness = crate::common::key("witness.example/w", evidence::Algorithm::Cosignature, 50);
+    let mut desk = Desk::new(&ledger.trust_with(&witness, "-"));
+    desk.inputs.pin = Some(desk.path("pin"));
+    let bundle = |ledger: &Ledger| {
+        let mut bundle = ledger.sparse(&stream("payments", 0, 0), 0..8);
+        let mut signed = ledger.checkpoint(ledger.size());
+        signed.cosign(&witness, T0);
+        bundle.checkpoint = signed.to_bytes();
+        bundle
+    };
+    desk.put(&bundle(&ledger)).expect(&["payments/0"]).proven();
+    let before = pin(&desk);
+    assert!(before.contains("size 14\n") && before.contains("from bundle\n"), "{before}");
+    for _ in 0..3 {
+        ledger.seal(&stream("orders", 0, 0), 1);
+    }
+    ledger.heads();
+    let report = desk.put(&bundle(&ledger)).proven();
+    let said = report.not_checked.iter().any(|what| what.contains("the pinned head of size 14 could not be compared"));
+    assert!(said, "{report}");
+    assert_eq!(pin(&desk), before);
+    // The whole bundle shows the root of size 14.
+    let mut whole = ledger.bundle();
+    whole.checkpoint = bundle(&ledger).checkpoint;
+    desk.put(&whole).proven();
+    assert!(pin(&desk).contains(&format!("size {}\n", ledger.size())));
+}
+
+#[test]
+fn a_pin_of_another_ledger_or_a_damaged_one_is_unusable() {
+    let (_, desk) = pinned();
+    let good = pin(&desk);
+    for bad in [good.replace("example.com/audit", "example.com/other"), good.replace("genesis Q", "genesis R")] {
+        fs::write(desk.path("pin"), bad).expect("written");
+        desk.refused(5, "other-ledger");
+    }
+    fs::write(desk.path("pin"), &good[..40]).expect("written");
+    desk.refused(5, "unreadable-pin");
+    fs::write(desk.path("pin"), good).expect("written");
+    desk.proven();
+}
+
+#[test]
+fn nothing_is_pinned_when_something_contradicts() {
+    let (ledger, mut desk) = proven::desk();
+    desk.inputs.pin = Some(desk.path("pin"));
+    let mut bundle = ledger.bundle();
+    bundle.batch(5).events[0].timestamp += 1;
+    desk.put(&bundle);
+    desk.refused(1, "altered-event");
+    assert!(!desk.path("pin").exists());
+    desk.inputs.pin = Some(desk.path("no-folder/pin"));
+    desk.put(&ledger.bundle());
+    desk.refused(5, "unwritable-pin");
+}
