@@ -25,6 +25,7 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap: String,
+    cluster_id: String,
     process: Process,
     admin: Admin,
     /// After the process: dropped in this order.
@@ -52,18 +53,18 @@ impl Kafka {
         let bootstrap = format!("127.0.0.1:{}", free_port());
         let settings = folder.join("server.properties");
         fs::write(&settings, properties(&bootstrap, &folder.join("data"))).expect("a new folder can be written to");
+        let cluster_id = cluster_id();
         run(jars
             .java(Command::new("java"))
             .args(["kafka.tools.StorageTool", "format", "--standalone"])
-            // A cluster id as Kafka prints it: 16 bytes in URL-safe base64.
-            .args(["-t", &cluster_id(), "-c"])
+            .args(["-t", &cluster_id, "-c"])
             .arg(&settings));
         let mut command = Process::command("java");
         command.args(java_options);
         let mut command = jars.java(command);
         command.arg("kafka.Kafka").arg(&settings);
         let process = Process::start("kafka", folder.join("log"), command);
-        let broker = Self { admin: Admin::new(&bootstrap), bootstrap, process, folder };
+        let broker = Self { admin: Admin::new(&bootstrap), bootstrap, cluster_id, process, folder };
         broker.wait_until_ready();
         broker
     }
@@ -71,6 +72,11 @@ impl Kafka {
     /// `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The id of its cluster.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
     }
 
     /// kcat on this broker.

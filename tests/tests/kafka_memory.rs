@@ -1,0 +1,85 @@
+//! How much memory partitions take that are fetched and not read. In a binary of its own, whose memory is nobody
+//! else's.
+
+#[path = "../../kafka/tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kafka::{Consumer, Item, Polled, Producer, Record, TopicPartition};
+use support::{PATIENCE, alone, properties};
+use tests::Kafka;
+
+const PARTITIONS: u32 = 64;
+/// More than what is fetched ahead of a partition.
+const EVENTS_EACH: u32 = 10_000;
+const LIMIT_MB: u64 = 200;
+
+#[test]
+fn partitions_that_are_not_read_hold_little() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("unread", i32::try_from(PARTITIONS).expect("few"));
+    // Small events are the worst: most of the memory is what librdkafka keeps for each.
+    produce(kafka, &topic, &[7; 100]);
+    let mut consumer = alone(kafka.bootstrap());
+    let partitions: Vec<_> = (0..PARTITIONS).map(|n| TopicPartition::new(topic.as_str(), n)).collect();
+    let before = resident_mb();
+    consumer.start(partitions.iter().map(|partition| (partition.clone(), 0))).expect("it is in no group");
+    partitions.iter().for_each(|partition| consumer.hold(partition));
+    let held = settled_mb(&mut consumer).saturating_sub(before);
+    // All are fetched ahead (an event takes more than its bytes), and only a little.
+    let fetched_ahead_mb = u64::from(PARTITIONS) * 4_000 * 100 / 1_000_000;
+    assert!((fetched_ahead_mb..LIMIT_MB).contains(&held), "{held} MB");
+
+    // And nothing was lost.
+    partitions.iter().for_each(|partition| consumer.release(partition));
+    let mut next = vec![0; partitions.len()];
+    let deadline = Instant::now() + PATIENCE;
+    while next.iter().any(|next| *next < i64::from(EVENTS_EACH)) {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {next:?}");
+        if let Polled::Batch(mut batch) = consumer.poll(PATIENCE).expect("the client works") {
+            let next = &mut next[usize::try_from(batch.partition().partition).expect("small")];
+            while let Some(item) = batch.next_item() {
+                match item {
+                    Item::Event { event, .. } if event.offset == *next => *next += 1,
+                    Item::End { .. } => {}
+                    other => panic!("{other:?} instead of offset {next}"),
+                }
+            }
+        }
+    }
+}
+
+fn produce(kafka: &Kafka, topic: &str, value: &[u8]) {
+    let more = [("linger.ms", "50"), ("queue.buffering.max.messages", "20000")];
+    let producer = Producer::new(&properties(kafka.bootstrap(), &more)).expect("the properties are valid");
+    for partition in 0..PARTITIONS {
+        for _ in 0..EVENTS_EACH {
+            let record = Record { topic, partition: Some(partition), value: Some(value), ..Record::default() };
+            assert!(producer.send(&record, PATIENCE).expect("it is accepted"));
+        }
+    }
+    assert!(producer.flush(PATIENCE).expect("it is delivered"));
+}
+
+/// The memory once it no longer grows.
+fn settled_mb(consumer: &mut Consumer) -> u64 {
+    let (mut largest, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_secs(3) {
+        let polled = consumer.poll(Duration::from_millis(100)).expect("the client works");
+        assert!(!matches!(polled, Polled::Batch(_)), "{polled:?} of a held partition");
+        let now = resident_mb();
+        if now > largest {
+            (largest, since) = (now, Instant::now());
+        }
+    }
+    largest
+}
+
+fn resident_mb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+    let kb: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+    kb / 1024
+}

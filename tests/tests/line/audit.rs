@@ -1,0 +1,229 @@
+//! What the auditor finds: the verdict, its code and the place.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use evidence::batch::root;
+use evidence::statement::Summary;
+use evidence::{Algorithm, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
+use serde_json::Value;
+
+use crate::forge::{Batch, Forgery, Record};
+use crate::input::TOPICS;
+use crate::ledger::{Verdict, number, verify};
+use crate::{Evidence, Surroundings};
+
+const PROVEN: i32 = 0;
+const TAMPERED: i32 = 1;
+const INCOMPLETE: i32 = 3;
+const NOT_ANCHORED: i32 = 4;
+
+/// Where lines are tampered with.
+const TOPIC: &str = TOPICS[0];
+const PARTITION: u32 = 2;
+
+/// The batch that is tampered with: inside of its stream, and with events enough.
+struct Target {
+    seq: u64,
+    offsets: Range<u64>,
+}
+
+impl Target {
+    fn in_bundle(bundle: &Path) -> Self {
+        let mut forgery = Forgery::of(bundle);
+        let batches = &forgery.stream(TOPIC, PARTITION).batches;
+        let inner = &batches[1..batches.len() - 1];
+        let batch = inner.iter().find(|batch| batch.events.len() >= 4).expect("a batch of several events");
+        let offset = |record: Option<&Record>| record.unwrap().offset as u64;
+        Self { seq: batch.seq, offsets: offset(batch.events.first())..offset(batch.events.last()) + 1 }
+    }
+
+    fn batch<'a>(&self, forgery: &'a mut Forgery) -> &'a mut Batch {
+        let batches = forgery.stream(TOPIC, PARTITION).batches.iter_mut();
+        batches.into_iter().find(|batch| batch.seq == self.seq).expect("the bundle has the batch")
+    }
+
+    /// The offset of its event number `i`.
+    fn offset(&self, i: u64) -> Range<u64> {
+        let offset = self.offsets.start + i;
+        offset..offset + 1
+    }
+}
+
+/// The verifier proves as many events as there are lines, and the bundle holds these lines.
+pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
+    let verdict = audit(evidence, &evidence.bundle);
+    assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+    let mut proven = BTreeMap::new();
+    for stream in verdict.report["streams"].as_array().unwrap() {
+        let place = (stream["topic"].as_str().unwrap(), stream["partition"].as_u64().unwrap() as u32);
+        assert_eq!(stream["epoch"], "0");
+        let range = &stream["proven"][0];
+        assert_eq!((&range["from"], &range["to"]), (&Value::from("0"), &stream["events"]), "{stream:#}");
+        assert!(stream["anchored"].is_object(), "{stream:#}");
+        proven.insert(place, number(&stream["events"]).unwrap());
+    }
+    let produced = around.input.places().map(|(topic, partition, lines)| ((topic, partition), lines)).collect();
+    assert_eq!(proven, produced);
+
+    let mut exported: BTreeMap<(String, u32), Vec<u8>> = BTreeMap::new();
+    for (stream, record) in Forgery::of(&evidence.bundle).events() {
+        let content = decode_content(&record.content).unwrap();
+        let text = exported.entry((stream.partition.topic.clone(), stream.partition.number)).or_default();
+        text.extend_from_slice(content.value.unwrap());
+        text.push(b'\n');
+    }
+    for (topic, partition, _) in around.input.places() {
+        let same = exported[&(topic.to_owned(), partition)] == around.input.lines(topic, partition);
+        assert!(same, "{topic}/{partition}: the exported lines are not those that were produced");
+    }
+}
+
+/// Every way to tamper with a bundle, and the verdict on it.
+pub(crate) fn what_is_done_to_a_bundle_is_found(around: &Surroundings, evidence: &Evidence) {
+    let tamper = |name: &str, how: &dyn Fn(&mut Forgery)| {
+        let mut forgery = Forgery::of(&evidence.bundle);
+        how(&mut forgery);
+        let bundle = around.folder.join(name);
+        forgery.write(&bundle);
+        audit(evidence, &bundle)
+    };
+
+    let target = Target::in_bundle(&evidence.bundle);
+
+    let changed = tamper("changed", &|forgery| change(&mut target.batch(forgery).events[1]));
+    found(&changed, TAMPERED, "altered-event", &at(target.offset(1)));
+
+    let fitted = tamper("fitted", &|forgery| {
+        let batch = target.batch(forgery);
+        change(&mut batch.events[1]);
+        batch.leaf_index[1].content = content_hash(&batch.events[1].content);
+    });
+    found(&fitted, TAMPERED, "altered-batch", &at(target.offsets.clone()));
+
+    let dropped = tamper("dropped", &|forgery| {
+        target.batch(forgery).events.remove(1);
+    });
+    found(&dropped, INCOMPLETE, "absent-event", &at(target.offset(1)));
+
+    let swapped = tamper("swapped", &|forgery| {
+        let events = &mut target.batch(forgery).events;
+        let (one, other) = events.split_at_mut(2);
+        std::mem::swap(&mut one[1].content, &mut other[0].content);
+    });
+    found(&swapped, TAMPERED, "altered-event", &at(target.offset(1)));
+    found(&swapped, TAMPERED, "altered-event", &at(target.offset(2)));
+
+    let reordered = tamper("reordered", &|forgery| target.batch(forgery).events.swap(1, 2));
+    found(&reordered, TAMPERED, "reordered-event", &at(target.offset(1)));
+
+    let added = tamper("added", &|forgery| {
+        let events = &mut target.batch(forgery).events;
+        let offset = target.offsets.end as i64;
+        events.push(Record { offset, ..events[1].clone() });
+    });
+    found(&added, TAMPERED, "added-event", &at(target.offsets.end..target.offsets.end + 1));
+
+    let without_batch = tamper("without-batch", &|forgery| {
+        forgery.stream(TOPIC, PARTITION).batches.retain(|batch| batch.seq != target.seq);
+        forgery.drop_entry(target.seq);
+    });
+    found(&without_batch, INCOMPLETE, "uncovered", &at(target.offsets.clone()));
+
+    let forged = tamper("forged-entry", &|forgery| forge_batch(forgery, &target));
+    found(&forged, TAMPERED, "altered-entry", &[("/entry", target.seq.to_string().into())]);
+}
+
+/// Changes an event and everything that the forger can make fit: leaf index, root, and a summary signed with a key of
+/// the forger's own under the name of the ledger's.
+fn forge_batch(forgery: &mut Forgery, target: &Target) {
+    let batch = target.batch(forgery);
+    change(&mut batch.events[1]);
+    batch.leaf_index[1].content = content_hash(&batch.events[1].content);
+    let leaves: Vec<_> = batch.leaf_index.iter().map(LeafPreimage::leaf).collect();
+    let seq = target.seq;
+    let mut entry = forgery.entry(seq);
+    let Statement::Summary(summary) = entry.statement.statement().clone() else { panic!("entry {seq} is no summary") };
+    let name = entry.statement.note().signatures().next().unwrap().name().to_owned();
+    let key = SigningKey::from_seed(&name, Algorithm::Ed25519, &[7; 32]).unwrap();
+    let summary = Summary { root: root(&leaves), ..summary };
+    entry.statement = SignedStatement::sign(Statement::Summary(summary), &[&key]);
+    forgery.replace_entry(seq, entry.to_bytes());
+}
+
+/// A clone whose history was written anew does not hold together; one that was cut off does not reach the bundle.
+pub(crate) fn a_rewritten_history_is_found(around: &Surroundings, evidence: &Evidence) {
+    let commits = evidence.clone.commits();
+    assert!(commits.len() >= 3, "{commits:?}");
+    let middle = commits.len() / 2;
+
+    let rewritten = evidence.clone.copy(around.folder.join("rewritten.clone"));
+    rewritten.drop_commit(&commits[middle]);
+    let verdict = verify(&evidence.trust, &evidence.bundle, rewritten.path(), None);
+    let after = rewritten.commits()[middle].clone();
+    found(&verdict, TAMPERED, "inconsistent-anchors", &[("/commit", after.into())]);
+
+    let rewound = evidence.clone.copy(around.folder.join("rewound.clone"));
+    rewound.rewind(&commits[middle]);
+    let verdict = verify(&evidence.trust, &evidence.bundle, rewound.path(), None);
+    found(&verdict, NOT_ANCHORED, "not-anchored", &[]);
+}
+
+/// Old evidence is proven for itself; to who has seen more it is a rollback.
+pub(crate) fn old_evidence_is_found_by_the_pin(around: &Surroundings, evidence: &Evidence, early: &Evidence) {
+    let pin = around.folder.join("pin");
+    let pinned = |evidence: &Evidence| verify(&evidence.trust, &evidence.bundle, evidence.clone.path(), Some(&pin));
+    assert_eq!(audit(early, &early.bundle).code, PROVEN);
+    assert_eq!(pinned(early).code, PROVEN);
+    assert_eq!(pinned(evidence).code, PROVEN);
+    found(&pinned(early), TAMPERED, "rollback", &[("/file", pin.display().to_string().into())]);
+}
+
+/// Evidence of another ledger, with the same origin and the same events, does not pass for that of this one.
+pub(crate) fn another_ledger_is_found(around: &Surroundings, evidence: &Evidence, forged: &Evidence) {
+    assert_eq!(audit(forged, &forged.bundle).code, PROVEN);
+    let verdict = verify(&evidence.trust, &forged.bundle, forged.clone.path(), None);
+    found(&verdict, TAMPERED, "wrong-genesis", &[]);
+
+    // Nor when it claims to be of this one.
+    let mut claim = Forgery::of(&forged.bundle);
+    claim.set_genesis(Forgery::of(&evidence.bundle).genesis());
+    let bundle = around.folder.join("claim");
+    claim.write(&bundle);
+    let verdict = verify(&evidence.trust, &bundle, forged.clone.path(), None);
+    found(&verdict, TAMPERED, "not-by-log", &[("/file", "checkpoint".into())]);
+}
+
+fn audit(evidence: &Evidence, bundle: &Path) -> Verdict {
+    verify(&evidence.trust, bundle, evidence.clone.path(), None)
+}
+
+/// Changes one bit of an event's last byte.
+fn change(record: &mut Record) {
+    *record.content.last_mut().unwrap() ^= 1;
+}
+
+/// The place of offsets of the stream that is tampered with, as a finding has it.
+fn at(offsets: Range<u64>) -> Vec<(&'static str, Value)> {
+    vec![
+        ("/stream/topic", TOPIC.into()),
+        ("/stream/partition", PARTITION.into()),
+        ("/offsets/from", offsets.start.to_string().into()),
+        ("/offsets/to", offsets.end.to_string().into()),
+    ]
+}
+
+/// Requires a verdict, and a finding of this code at this place.
+#[track_caller]
+fn found(verdict: &Verdict, exit: i32, code: &str, place: &[(&str, Value)]) {
+    let Verdict { code: exited, report } = verdict;
+    let findings = report["findings"].as_array().unwrap();
+    let fits = |finding: &&Value| {
+        finding["code"] == code && place.iter().all(|(field, value)| finding.pointer(field) == Some(value))
+    };
+    assert!(
+        *exited == exit && findings.iter().any(|f| fits(&f)),
+        "exit {exited}, wanted {exit} and {code} at {place:?}; {report:#}"
+    );
+}

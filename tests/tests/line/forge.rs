@@ -1,0 +1,201 @@
+//! What a forger does to a bundle: takes it apart, changes it, and puts a well-formed bundle together again.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bundle::{Event, Reader, Run, Writer};
+use evidence::tree::{CompactRange, leaf_hash};
+use evidence::{Entry, Hash, LeafPreimage, Statement, StreamId, TimestampType};
+
+/// A bundle in memory.
+pub(crate) struct Forgery {
+    origin: String,
+    genesis: Hash,
+    checkpoint: Vec<u8>,
+    heads: Vec<evidence::statement::HeadsLine>,
+    runs: Vec<Run>,
+    streams: Vec<Stream>,
+}
+
+/// A stream of a bundle.
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    pub(crate) offsets: Range<u64>,
+    pub(crate) batches: Vec<Batch>,
+}
+
+/// A batch of a stream.
+pub(crate) struct Batch {
+    pub(crate) seq: u64,
+    pub(crate) leaf_index: Vec<LeafPreimage>,
+    pub(crate) events: Vec<Record>,
+}
+
+/// An event of a batch.
+#[derive(Clone)]
+pub(crate) struct Record {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Forgery {
+    /// Takes a bundle apart.
+    pub(crate) fn of(path: &Path) -> Self {
+        let reader = Reader::open(path).unwrap();
+        let mut heads = Vec::new();
+        if let Some(mut lines) = reader.heads().unwrap() {
+            while let Some(line) = lines.next_line().unwrap() {
+                heads.push(line);
+            }
+        }
+        let mut runs = Vec::new();
+        let mut reading = reader.runs().unwrap();
+        while let Some(run) = reading.next_run().unwrap() {
+            runs.push(run);
+        }
+        let manifest = reader.manifest();
+        let mut forgery = Self {
+            origin: manifest.origin.clone(),
+            genesis: manifest.genesis,
+            checkpoint: reader.checkpoint().unwrap(),
+            heads,
+            runs,
+            streams: Vec::new(),
+        };
+        for (i, range) in manifest.streams.iter().enumerate() {
+            let batches = read_batches(&reader, i, &forgery.batch_seqs(&range.stream));
+            forgery.streams.push(Stream { id: range.stream.clone(), offsets: range.offsets.clone(), batches });
+        }
+        forgery
+    }
+
+    /// Puts it together at `target`.
+    pub(crate) fn write(&self, target: &Path) {
+        let streams = self.streams.iter().map(|stream| (stream.id.clone(), stream.offsets.clone())).collect();
+        let mut writer = Writer::create(target, &self.origin, self.genesis, &self.checkpoint, streams).unwrap();
+        if !self.heads.is_empty() {
+            writer.heads(self.heads.iter().cloned()).unwrap();
+        }
+        for run in &self.runs {
+            writer.run(run).unwrap();
+        }
+        for (i, stream) in self.streams.iter().enumerate() {
+            for Batch { seq, leaf_index, events } in &stream.batches {
+                let events: Vec<Event<'_>> = events.iter().map(Record::as_event).collect();
+                writer.batch(i, *seq, leaf_index, &events).unwrap();
+            }
+        }
+        writer.finish().unwrap();
+    }
+
+    /// The genesis that it claims to be of.
+    pub(crate) fn genesis(&self) -> Hash {
+        self.genesis
+    }
+
+    /// Claims another.
+    pub(crate) fn set_genesis(&mut self, genesis: Hash) {
+        self.genesis = genesis;
+    }
+
+    /// One of the streams, by topic and partition.
+    pub(crate) fn stream(&mut self, topic: &str, partition: u32) -> &mut Stream {
+        let found = self.streams.iter_mut().find(|stream| {
+            let place = &stream.id.partition;
+            place.topic == topic && place.number == partition
+        });
+        found.expect("the bundle has the stream")
+    }
+
+    /// All events in it.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&StreamId, &Record)> {
+        self.streams.iter().flat_map(|stream| {
+            let records = stream.batches.iter().flat_map(|batch| &batch.events);
+            records.map(|record| (&stream.id, record))
+        })
+    }
+
+    /// The entry with this number.
+    pub(crate) fn entry(&self, seq: u64) -> Entry {
+        let run = self.runs.iter().find(|run| (run.first..run.end()).contains(&seq)).expect("the bundle has the entry");
+        Entry::parse(&run.entries[(seq - run.first) as usize]).unwrap()
+    }
+
+    /// Puts another text in an entry's place; proofs stay as they are.
+    pub(crate) fn replace_entry(&mut self, seq: u64, bytes: Vec<u8>) {
+        let run = self.runs.iter_mut().find(|run| (run.first..run.end()).contains(&seq));
+        let run = run.expect("the bundle has the entry");
+        run.entries[(seq - run.first) as usize] = bytes;
+    }
+
+    /// Leaves an entry out, so that what remains is still proven to be in the tree.
+    pub(crate) fn drop_entry(&mut self, seq: u64) {
+        let size = self.size();
+        let at = self.runs.iter().position(|run| (run.first..run.end()).contains(&seq));
+        let at = at.expect("the bundle has the entry");
+        let run = self.runs.remove(at);
+        let (before, after) = split(&run, seq, size);
+        let pieces = [before, after].into_iter().filter(|piece| !piece.entries.is_empty());
+        self.runs.splice(at..at, pieces);
+    }
+
+    /// The tree size of the checkpoint.
+    fn size(&self) -> u64 {
+        let text = String::from_utf8_lossy(&self.checkpoint);
+        text.lines().nth(1).and_then(|line| line.parse().ok()).expect("a checkpoint's second line is its size")
+    }
+
+    /// The seqs of the summaries of a stream that have events, in order.
+    fn batch_seqs(&self, stream: &StreamId) -> Vec<u64> {
+        let entries = self.runs.iter().flat_map(|run| &run.entries).map(|bytes| Entry::parse(bytes).unwrap());
+        let of_stream = entries.filter(|entry| match entry.statement.statement() {
+            Statement::Summary(summary) => summary.stream == *stream && summary.events > 0,
+            _ => false,
+        });
+        of_stream.map(|entry| entry.seq).collect()
+    }
+}
+
+impl Record {
+    fn as_event(&self) -> Event<'_> {
+        let Self { offset, timestamp, timestamp_type, ref content } = *self;
+        Event { offset, timestamp, timestamp_type, content }
+    }
+}
+
+fn read_batches(reader: &Reader, stream: usize, seqs: &[u64]) -> Vec<Batch> {
+    let mut reading = reader.batches(stream).unwrap();
+    let mut batches = Vec::new();
+    for &seq in seqs {
+        let (leaves, _) = reading.begin(seq).unwrap();
+        let leaf_index = reading.leaves(leaves as usize).unwrap();
+        let leaf_index = leaf_index.iter().map(|bytes| LeafPreimage::from_bytes(bytes).unwrap()).collect();
+        let mut events = Vec::new();
+        while let Some(Event { offset, timestamp, timestamp_type, content }) = reading.event().unwrap() {
+            events.push(Record { offset, timestamp, timestamp_type, content: content.to_vec() });
+        }
+        batches.push(Batch { seq, leaf_index, events });
+    }
+    reading.end().unwrap();
+    batches
+}
+
+/// The entries of a run before and after `seq`, each with its own proof.
+fn split(run: &Run, seq: u64, size: u64) -> (Run, Run) {
+    let at = (seq - run.first) as usize;
+    let hashes = |range: &CompactRange| range.nodes().iter().map(|&(_, hash)| hash).collect::<Vec<Hash>>();
+
+    let mut left = CompactRange::resume(0..run.first, &run.left).unwrap();
+    run.entries[..=at].iter().for_each(|entry| left.push_leaf(leaf_hash(entry)));
+    let mut right = CompactRange::starting_at(seq);
+    run.entries[at..].iter().for_each(|entry| right.push_leaf(leaf_hash(entry)));
+    right.extend(size, &run.right).unwrap();
+
+    let before =
+        Run { first: run.first, left: run.left.clone(), right: hashes(&right), entries: run.entries[..at].to_vec() };
+    let after =
+        Run { first: seq + 1, left: hashes(&left), right: run.right.clone(), entries: run.entries[at + 1..].to_vec() };
+    (before, after)
+}
