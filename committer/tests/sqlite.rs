@@ -1,5 +1,7 @@
 //! The suite on SQLite.
 
+#[path = "suite/all.rs"]
+mod all;
 mod suite;
 
 use suite::Database;
@@ -9,4 +11,4 @@ fn new_database() -> Database {
     Database { url: format!("sqlite:{}", folder.path().join("chain.db").display()), _folder: Some(folder) }
 }
 
-suite::whole_suite!(new_database());
+all::whole_suite!(new_database());

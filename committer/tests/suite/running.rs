@@ -126,9 +126,16 @@ impl Running {
         answer.stopped.expect("refused").code
     }
 
+    /// Where a partition stands; asks again as long as that is not known.
     pub(crate) async fn cursor(&self, partition: &Partition) -> Cursor {
         let Partition { cluster, topic, number } = partition.clone();
-        self.client.cursor(&CursorQuery { cluster, topic, partition: number }).await.expect("answered")
+        let query = CursorQuery { cluster, topic, partition: number };
+        loop {
+            match self.client.cursor(&query).await {
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+                answer => return answer.expect("answered"),
+            }
+        }
     }
 
     /// Waits until the checkpoint covers all entries.

@@ -1,0 +1,185 @@
+//! The topic of commitments.
+
+#[allow(dead_code, reason = "the whole suite runs elsewhere")]
+mod suite;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use committer_client::Commitment;
+use evidence::Entry;
+use kafka::{EmbeddedBroker, Properties, Reader, TopicPartition};
+use suite::Database;
+use suite::ledger::{ORIGIN, stream};
+use suite::running::{Options, Place, until};
+
+const PARTITIONS: u32 = 4;
+
+fn new_database() -> Database {
+    let folder = tempfile::tempdir().expect("a folder");
+    Database { url: format!("sqlite:{}", folder.path().join("chain.db").display()), _folder: Some(folder) }
+}
+
+fn properties(bootstrap: &str) -> Properties {
+    Properties::new([("bootstrap.servers", bootstrap)]).expect("valid")
+}
+
+fn publishing(bootstrap: &str) -> Options {
+    Options { kafka: Some(properties(bootstrap)), ..Options::default() }
+}
+
+/// Keys and values of the topic's records, by partition in their order.
+fn read(bootstrap: &str) -> Vec<Vec<(String, Vec<u8>)>> {
+    let mut reader = Reader::new(&properties(bootstrap), Duration::from_secs(20)).expect("a reader");
+    (0..PARTITIONS)
+        .map(|partition| {
+            let mut records = Vec::new();
+            let partition = TopicPartition::new("commitments", partition);
+            let read = reader.read(&partition, 0..i64::MAX, |event| {
+                let key = String::from_utf8(event.key.expect("a key").to_vec()).expect("text");
+                records.push((key, event.value.expect("a value").to_vec()));
+                Ok::<_, kafka::Error>(())
+            });
+            read.expect("reads");
+            records
+        })
+        .collect()
+}
+
+/// The values by seq; checks order and that repeats are the same bytes.
+fn commitments(partitions: &[Vec<(String, Vec<u8>)>]) -> BTreeMap<u64, (String, Vec<u8>)> {
+    let mut found: BTreeMap<u64, (String, Vec<u8>)> = BTreeMap::new();
+    for records in partitions {
+        let mut newest = None;
+        for (key, value) in records {
+            let seq = serde_json::from_slice::<Commitment>(value).expect("a commitment").seq;
+            match found.get(&seq) {
+                Some(first) => assert_eq!(first, &(key.clone(), value.clone()), "a repeat of {seq} differs"),
+                None => {
+                    assert!(newest < Some(seq), "{seq} comes after {newest:?}");
+                    newest = Some(seq);
+                    found.insert(seq, (key.clone(), value.clone()));
+                }
+            }
+        }
+    }
+    found
+}
+
+async fn until_published(running: &suite::running::Running) -> u64 {
+    let mut size = 0;
+    until("all entries are published", async || {
+        let status = running.client.status().await.expect("answered");
+        size = status.size;
+        status.published_size == Some(size)
+    })
+    .await;
+    size
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_entry_is_published_with_its_exact_text() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    let (database, place) = (new_database(), Place::new());
+    let t = stream("t", 7);
+    let mut statements = place.ledger.summaries(&t, 0, 10, 3, None);
+    statements.push(place.ledger.gap(&t, 30, 35, Some(statements[2].hash())));
+    let running = place.start_with(&database, publishing(&bootstrap)).await;
+    running.append(&statements).await;
+    assert_eq!(until_published(&running).await, 6);
+    running.until_ready().await;
+
+    let found = commitments(&read(&bootstrap));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    for (seq, (key, value)) in &found {
+        let text = running.client.entry(*seq).await.expect("answered").expect("there");
+        let entry = Entry::parse(text.as_bytes()).expect("an entry");
+        let commitment: Commitment = serde_json::from_slice(value).expect("a commitment");
+        assert_eq!((&commitment.entry, commitment.ledger.as_str()), (&text, ORIGIN));
+        assert_eq!(commitment.leaf_hash, entry.leaf_hash().to_string());
+        assert_eq!(commitment.time, entry.time.to_string());
+        assert_eq!(commitment.kind, entry.statement.statement().kind());
+        assert_eq!(key, ["genesis", "key", "t/7", "t/7", "t/7", "t/7"][*seq as usize]);
+    }
+    let value = |seq| String::from_utf8(found[&seq].1.clone()).expect("JSON is text");
+    assert!(value(3).contains(
+        r#""kind":"summary","cluster":"-","topic":"t","partition":7,"epoch":"0","first":"10","next":"20","events":"10","#
+    ));
+    assert!(value(5).contains(
+        r#""kind":"gap","cluster":"-","topic":"t","partition":7,"epoch":"0","first":"30","next":"35","leaf_hash":"#
+    ));
+    assert!(value(0).starts_with(r#"{"seq":"0","ledger":"example.com/audit","kind":"genesis","leaf_hash":"#));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_was_killed_goes_on_with_the_same_bytes() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    let (database, place) = (new_database(), Place::new());
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 30, None);
+    for (part, forgotten) in statements.chunks(10).zip([0, 5, 1]) {
+        let running = place.start_with(&database, publishing(&bootstrap)).await;
+        running.append(part).await;
+        until_published(&running).await;
+        running.stop().await;
+        // As if it had been killed after the acknowledgement and before it was recorded.
+        database.execute(&format!("UPDATE publications SET size = size - {forgotten}")).await;
+    }
+    // One that publishes nothing leaves it to the next.
+    let quiet = place.start(&database).await;
+    quiet.append(&[place.ledger.summary(&stream("t", 1), 0, 10, None)]).await;
+    quiet.stop().await;
+    let running = place.start_with(&database, publishing(&bootstrap)).await;
+    let size = until_published(&running).await;
+    running.stop().await;
+    let partitions = read(&bootstrap);
+    assert_eq!(commitments(&partitions).into_keys().collect::<Vec<_>>(), (0..size).collect::<Vec<_>>());
+    assert_eq!(partitions.iter().map(|records| records.len() as u64).sum::<u64>(), size + 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_one_of_two_committers_publishes_and_the_other_takes_over() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    let (database, place) = (new_database(), Place::new());
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
+    let first = place.start_with(&database, publishing(&bootstrap)).await;
+    let second = place.start_with(&database, Options { signs: false, ..publishing(&bootstrap) }).await;
+    second.append(&statements[..10]).await;
+    let size = until_published(&first).await;
+    second.until_ready().await;
+    assert_eq!(read(&bootstrap).iter().map(|records| records.len() as u64).sum::<u64>(), size, "nothing twice");
+    first.stop().await;
+    second.append(&statements[10..]).await;
+    let size = until_published(&second).await;
+    second.stop().await;
+    assert_eq!(commitments(&read(&bootstrap)).len() as u64, size);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_kafka_everything_else_goes_on() {
+    let (database, place) = (new_database(), Place::new());
+    let server = tests::Kafka::start();
+    server.create_topic("commitments", PARTITIONS as i32, &[]);
+    server.stop();
+    let running = place.start_with(&database, publishing(server.bootstrap())).await;
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 40, None);
+    running.append(&statements[..20]).await;
+    assert_eq!(running.signed().await.published_size, None);
+    let reasons = running.until_not_ready(&["publishing: Kafka does not acknowledge"]).await;
+    assert_eq!(reasons.lines().count(), 1, "nothing else suffers: {reasons}");
+
+    server.start_again();
+    until_published(&running).await;
+    running.until_ready().await;
+    // Killed while it publishes.
+    running.append(&statements[20..30]).await;
+    server.kill9();
+    running.append(&statements[30..]).await;
+    server.start_again();
+    let size = until_published(&running).await;
+    assert_eq!(commitments(&read(server.bootstrap())).into_keys().collect::<Vec<_>>(), (0..size).collect::<Vec<_>>());
+    running.stop().await;
+}
