@@ -83,6 +83,9 @@ struct StreamView {
 #[derive(Serialize)]
 struct RefusedEntry {
     name: String,
+    /// The origin that the state begins from, where it is another than the chain's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'static str>,
     after: Text,
     entry: String,
     code: &'static str,

@@ -4,7 +4,7 @@ use evidence::policy::{Policy, PolicyError};
 use evidence::{Algorithm, Checkpoint, NoteError, SignedCheckpoint, SigningKey, TrustFile};
 use serde::Serialize;
 
-use crate::fixture::{KeyRing, ORIGIN, checkpoint, genesis, head, key};
+use crate::fixture::{KeyRing, ORIGIN, checkpoint, genesis, head, key, signed_text};
 use crate::form::{Input, Refused, Text, as_text, refused_text};
 
 #[derive(Serialize)]
@@ -188,8 +188,12 @@ fn checks(ring: &KeyRing, lines: &Lines) -> (Vec<Check>, Vec<RefusedCheck>) {
         good("groups of groups, one is missing", NESTED, &checkpoint(7, ring, &[(w1, 100), (w2, 200)])),
         good("the largest time", "quorum w1\n", &checkpoint(7, ring, &[(w1, i64::MAX as u64)])),
     ];
+    let other_log = key(ORIGIN, Algorithm::Ed25519, 22);
+    let elsewhere = key("example.com/other", Algorithm::Ed25519, 23);
+    // A policy that knows another log as well.
+    let both_logs = format!("log {}\n{}", elsewhere.verifier_key(), lines.policy("quorum w1\n"));
     let bad = |name, checkpoint: &SignedCheckpoint, code| {
-        let policy = lines.policy("quorum w1\n");
+        let policy = both_logs.clone();
         let error = Policy::parse(policy.as_bytes()).expect(name).check(checkpoint).expect_err(name);
         assert_eq!(policy_code(&error), code, "{name}");
         RefusedCheck { name, policy, checkpoint: as_text(checkpoint.to_bytes()), code }
@@ -204,16 +208,18 @@ fn checks(ring: &KeyRing, lines: &Lines) -> (Vec<Check>, Vec<RefusedCheck>) {
         let text = format!("{}\n{}\n", head(7).encode(), lines.join("\n"));
         SignedCheckpoint::parse(text.as_bytes()).expect("a checkpoint")
     };
-    let other_log = key(ORIGIN, Algorithm::Ed25519, 22);
     let other = SignedCheckpoint::sign(head(7), &other_log);
-    let elsewhere = key("example.com/other", Algorithm::Ed25519, 22);
     let of_other = Checkpoint { origin: "example.com/other".into(), ..head(7) };
     let log_of_seven = line(&one, 0);
-    let mut foreign = SignedCheckpoint::sign(of_other, &elsewhere);
+    let unknown = key("example.com/other", Algorithm::Ed25519, 24);
+    let mut foreign = SignedCheckpoint::sign(of_other, &unknown);
     foreign.cosign(w1, 1);
+    let by_elsewhere = signed_text(&head(7).encode(), &[&elsewhere]);
+    let by_elsewhere = SignedCheckpoint::parse(&by_elsewhere).expect("a checkpoint");
     let refused = vec![
         bad("another log key of the origin", &other, "not-by-log"),
-        bad("another log", &foreign, "not-by-log"),
+        bad("a log that the policy does not know", &foreign, "not-by-log"),
+        bad("a log that the policy knows under another origin", &by_elsewhere, "not-by-log"),
         bad("only a witness", &only(&[line(&one, 1)]), "not-by-log"),
         bad("the log's signature of another size", &only(&[line(&checkpoint(6, ring, &[]), 0)]), "invalid"),
         bad("the log's signature twice", &only(&[log_of_seven.clone(), log_of_seven.clone()]), "repeated"),

@@ -63,6 +63,7 @@ pub(super) fn partial(chain: &Chain) -> Vec<Partial> {
     };
     vec![
         case("one stream with all key entries", &with(&[3, 9, 12, 14, 15, 16, 17]), None, None),
+        case("a stream without one of its batches", &with(&[3, 12]), None, None),
         case("the middle of a stream", &with(&[12]), None, None),
         case("key entries, the newest heads and nothing else", &with(&[19]), None, None),
         case("heads that cannot be compared", &with(&[6, 19]), None, None),

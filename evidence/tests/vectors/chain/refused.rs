@@ -1,10 +1,13 @@
 //! Entries that have no place in the chain, each with the reason of its refusal.
 
+use evidence::chain::State;
 use evidence::statement::{Action, Epoch, Heads, KeyStatement, LastEvent, Reason, Role, Summary, heads_root};
 use evidence::{Algorithm, Entry, Note, SignedStatement, SigningKey, Statement, StreamId, sha256};
 
 use super::{Chain, ORDERS_ID_2, RefusedEntry, sign, text};
-use crate::fixture::{KeyRing, genesis, key, ledger, stream};
+use crate::fixture::{KeyRing, ORIGIN, genesis, key, ledger, stream};
+
+const OTHER_ORIGIN: &str = "example.com/other";
 
 /// The chain after so many entries, and how to try another on it.
 struct Attempts<'a> {
@@ -34,8 +37,9 @@ impl Attempts<'_> {
         let found = state.apply(entry).expect_err(name);
         assert_eq!(found.code(), code, "{name}: {found}");
         assert_eq!(format!("{state:?}"), before, "{name}");
+        let origin = (chain.state.ledger().origin != ORIGIN).then_some(OTHER_ORIGIN);
         let after = chain.state.next_seq().into();
-        self.refused.push(RefusedEntry { name: name.to_owned(), after, entry: text(entry), code });
+        self.refused.push(RefusedEntry { name: name.to_owned(), origin, after, entry: text(entry), code });
     }
 }
 
@@ -86,13 +90,19 @@ fn ledgers(attempts: &mut Attempts<'_>) {
     let mut forged = good.clone();
     forged.nonce = sha256(b"another nonce");
     attempts.statement("another genesis", &empty, sign(Statement::Genesis(forged.clone()), &by), "wrong-genesis");
-    let log = key("example.com/other", Algorithm::Ed25519, 2);
-    forged.origin = "example.com/other".into();
+    let log = key(OTHER_ORIGIN, Algorithm::Ed25519, 2);
+    forged.origin = OTHER_ORIGIN.into();
     forged.log = log.verifier_key().clone();
     let elsewhere = sign(Statement::Genesis(forged), &[&ring.operator, &log]);
     attempts.statement("a genesis of another origin", &empty, elsewhere, "wrong-genesis");
-    let unsigned = sign(Statement::Genesis(good.clone()), &[&ring.operator]);
-    attempts.statement("a genesis without the log's signature", &empty, unsigned, "bad-signature");
+    let mut other = Chain::new();
+    other.state = State::new(OTHER_ORIGIN, other.state.ledger().genesis);
+    attempts.statement("the genesis, where another origin is trusted", &other, genesis(&ring), "wrong-genesis");
+    for (name, key) in [("log", &ring.operator), ("operator", &ring.log)] {
+        let unsigned = sign(Statement::Genesis(good.clone()), &[key]);
+        let name = format!("a genesis without the {name}'s signature");
+        attempts.statement(&name, &empty, unsigned, "bad-signature");
+    }
     let extra = sign(Statement::Genesis(good), &[&ring.operator, &ring.log, &ring.stranger]);
     attempts.statement("a genesis with a third signature", &empty, extra, "unknown-key");
     let heads = Heads { ledger: ledger(genesis(&ring).hash()), streams: 0, root: heads_root([]) };
@@ -106,7 +116,7 @@ fn ledgers(attempts: &mut Attempts<'_>) {
     let foreign = sign(Statement::Summary(foreign), &[&ring.ingest_a]);
     attempts.statement("a statement of another genesis", &chain, foreign, "wrong-ledger");
     let mut foreign = summary;
-    foreign.ledger.origin = "example.com/other".into();
+    foreign.ledger.origin = OTHER_ORIGIN.into();
     let foreign = sign(Statement::Summary(foreign), &[&ring.ingest_a]);
     attempts.statement("a statement of another origin", &chain, foreign, "wrong-ledger");
 }
@@ -186,6 +196,13 @@ fn keys(attempts: &mut Attempts<'_>) {
     attempts.statement("a revocation of what was not granted", &chain, signed(unknown, &[operator]), "bad-key");
     let other_role = statement(Action::Revoke, Role::Log, &ring.ingest_a, &[]);
     attempts.statement("a revocation with another role", &chain, signed(other_role, &[operator]), "bad-key");
+    let other_role = statement(Action::Revoke, Role::Operator, &ring.log, &[]);
+    attempts.statement(
+        "a revocation of the log key as an operator key",
+        &chain,
+        signed(other_role, &[operator]),
+        "bad-key",
+    );
     let other_topics = statement(Action::Revoke, Role::Ingest, &ring.ingest_a, &topics[..1]);
     attempts.statement("a revocation with other topics", &chain, signed(other_topics, &[operator]), "bad-key");
     let mut future = statement(Action::Revoke, Role::Ingest, &ring.ingest_a, &topics);
@@ -286,8 +303,10 @@ fn epochs(attempts: &mut Attempts<'_>) {
     attempts.statement("an epoch by a revoked operator", &chain, signed(good.clone(), &ring.operator), "revoked-key");
     let skipped = Epoch { stream: stream("orders", 0, 2), ..good.clone() };
     attempts.statement("an epoch left out", &chain, signed(skipped, by), "wrong-epoch");
-    let other_end = Epoch { old_next: 24, ..good.clone() };
-    attempts.statement("another end of the old stream", &chain, signed(other_end, by), "wrong-cursor");
+    for (name, old_next) in [("an earlier", 24), ("a later", 26)] {
+        let other_end = Epoch { old_next, ..good.clone() };
+        attempts.statement(&format!("{name} end of the old stream"), &chain, signed(other_end, by), "wrong-cursor");
+    }
     let other_prev = Epoch { prev: sha256(b"another"), ..good.clone() };
     attempts.statement("another last statement", &chain, signed(other_prev, by), "wrong-prev");
     let other_id = Epoch { old_topic_id: None, ..good.clone() };
