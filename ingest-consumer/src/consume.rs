@@ -58,15 +58,17 @@ enum Content {
     Answered(Answer),
 }
 
-/// Reads until shutdown.
-///
-/// # Errors
-/// When the Kafka client cannot be made or cannot go on. What was read and not sealed is read again by the next one.
-pub(crate) fn consume(setup: Setup) -> Result<Ended, kafka::Error> {
-    let mut consumption = Consumption::new(setup)?;
-    let ended = consumption.run();
-    consumption.leave();
-    ended
+/// Reads until shutdown, and tells `ended` why reading ended: an error when the Kafka client cannot be made or cannot go
+/// on. What was read and not sealed is read again by the next one. Then leaves the group, which may take long.
+pub(crate) fn consume(setup: Setup, ended: impl FnOnce(Result<Ended, kafka::Error>)) {
+    match Consumption::new(setup) {
+        Ok(mut consumption) => {
+            let result = consumption.run();
+            consumption.leave();
+            ended(result);
+        }
+        Err(error) => ended(Err(error)),
+    }
 }
 
 struct Consumption {
@@ -199,7 +201,8 @@ impl Consumption {
         }
     }
 
-    fn leave(mut self) {
+    /// Gives everything back but the Kafka client.
+    fn leave(&mut self) {
         self.wake_at_shutdown.abort();
         self.commit_now();
         for (partition, seat) in self.seats.drain() {

@@ -17,6 +17,9 @@ use crate::outside::Outside;
 /// How long the cluster may take to answer a question.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long leaving the group may take. Without a farewell the group misses us after its session time-out.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -104,16 +107,23 @@ async fn cluster_id(
 async fn keep_consuming(setup: Setup) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
     loop {
-        let (done, ended) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let (leave, left) = oneshot::channel::<()>();
         let thread_setup = setup.clone();
         std::thread::Builder::new()
             .name("ingest".to_owned())
             .spawn(move || {
-                // The receiver is only gone when the whole service is.
-                let _ = done.send(consume(thread_setup));
+                consume(thread_setup, |result| {
+                    // The receiver is only gone when the whole service is.
+                    let _ = end.send(result);
+                });
+                drop(leave);
             })
             .context("start the reading thread")?;
-        match ended.await.context("the reading thread panicked")? {
+        let result = ended.await.context("the reading thread panicked")?;
+        // A broker that holds back its answers to the group must not hold up the end.
+        let _ = tokio::time::timeout(LEAVE_MAX, left).await;
+        match result {
             Ok(Ended::Shutdown) => return Ok(()),
             Ok(Ended::NewClient) => backoff.reset(),
             Err(error @ (kafka::Error::Property { .. } | kafka::Error::Partition { .. })) => return Err(error.into()),

@@ -18,15 +18,15 @@ fn values(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_of_a_group_is_sealed_once() {
     let line = Line::new(Ledger::new()).await;
-    for topic in ["orders", "payments", "commitments"] {
+    for topic in ["metered", "payments", "commitments"] {
         line.broker.create_topic(topic, 2).expect("created");
     }
     let ingest = line.ingest("topics = ['^.*']\nbatch_events = 1000").await;
-    line.produce("orders", 0, values(0..10_000));
-    line.produce("orders", 1, values(0..3));
+    line.produce("metered", 0, values(0..10_000));
+    line.produce("metered", 1, values(0..3));
     line.produce("commitments", 0, values(0..10));
     line.produce("payments", 1, values(0..2_000));
-    let (orders_0, orders_1) = (line.named("orders", 0), line.named("orders", 1));
+    let (orders_0, orders_1) = (line.named("metered", 0), line.named("metered", 1));
     let payments = line.named("payments", 1);
     line.sealed(&orders_0, 10_000).await;
     line.sealed(&orders_1, 3).await;
@@ -40,14 +40,14 @@ async fn every_event_of_a_group_is_sealed_once() {
 
     let metrics = ingest.metrics().await;
     for shown in [
-        "streamseal_ingest_sealed_offset{topic=\"orders\",partition=\"0\"} 10000",
+        "streamseal_ingest_sealed_offset{topic=\"metered\",partition=\"0\"} 10000",
         "streamseal_ingest_events_total{topic=\"payments\",partition=\"1\"} 2000",
-        "streamseal_ingest_halted{topic=\"orders\",partition=\"1\"} 0",
-        "streamseal_ingest_gaps_total{topic=\"orders\",partition=\"1\"} 0",
+        "streamseal_ingest_halted{topic=\"metered\",partition=\"1\"} 0",
+        "streamseal_ingest_gaps_total{topic=\"metered\",partition=\"1\"} 0",
     ] {
         assert!(metrics.contains(shown), "{shown} in {metrics}");
     }
-    assert!(metrics.contains("streamseal_ingest_submit_seconds_count{topic=\"orders\",partition=\"0\"}"), "{metrics}");
+    assert!(metrics.contains("streamseal_ingest_submit_seconds_count{topic=\"metered\",partition=\"0\"}"), "{metrics}");
     ingest.stop().await;
 }
 
@@ -109,32 +109,6 @@ async fn a_lost_answer_makes_no_second_entry() {
     assert_eq!(line.summaries(&orders).len(), 2);
     line.assert_true(&orders);
     ingest.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_members_share_the_partitions_and_take_over_from_each_other() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 4).expect("created");
-    let partitions: Vec<_> = (0..4).map(|number| line.named("orders", number)).collect();
-    let fields = "topics = ['orders']\nbatch_events = 50";
-    let first = line.ingest(fields).await;
-    let second = line.ingest(fields).await;
-    for round in 0..3 {
-        for partition in &partitions {
-            line.produce("orders", partition.number, values(round * 300..(round + 1) * 300));
-        }
-        if round == 1 {
-            for partition in &partitions {
-                line.sealed(partition, 600).await;
-            }
-        }
-    }
-    first.stop().await;
-    for partition in &partitions {
-        line.sealed(partition, 900).await;
-        line.assert_true(partition);
-    }
-    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

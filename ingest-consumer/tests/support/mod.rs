@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use committer_client::{CursorQuery, ErrorView, SubmitRequest};
 use evidence::statement::Summary;
-use evidence::{Hash, LeafHasher, Partition, Statement, batch};
+use evidence::{LeafHasher, Partition, Statement, batch};
 use ingest_consumer::Config;
 use kafka::{EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
 use service::Shutdown;
@@ -106,6 +106,7 @@ pub(crate) struct Ingest {
 
 impl Line {
     pub(crate) async fn new(ledger: Ledger) -> Self {
+        service::logging::init(service::logging::LevelFilter::INFO);
         let folder = tempfile::tempdir().expect("a folder");
         keystore::write_signing_key(&folder.path().join("ingest.key"), &ingest_key()).expect("written");
         let broker = EmbeddedBroker::start().expect("a broker");
@@ -186,18 +187,22 @@ impl Line {
 
     /// Compares what was sealed of a partition with what Kafka has.
     pub(crate) fn assert_true(&self, partition: &Partition) {
-        let mut read = Reader::new(&self.properties(), PATIENCE).expect("a reader");
+        let summaries = self.summaries(partition);
         let place = TopicPartition::new(partition.topic.as_str(), partition.number);
-        for summary in self.summaries(partition) {
-            let mut hasher = LeafHasher::new();
-            let range = summary.first as i64..summary.next as i64;
-            read.read(&place, range, |event| {
-                hasher.push(event);
-                Ok::<(), kafka::Error>(())
-            })
-            .expect("read");
-            let leaves: Vec<Hash> = hasher.drain().leaves.to_vec();
-            assert_eq!((summary.events, summary.root), (leaves.len() as u64, batch::root(&leaves)), "{summary:?}");
+        let (mut hasher, mut offsets) = (LeafHasher::new(), Vec::new());
+        let mut reader = Reader::new(&self.properties(), PATIENCE).expect("a reader");
+        let read = reader.read(&place, 0..i64::MAX, |event| {
+            hasher.push(event);
+            offsets.push(event.offset as u64);
+            Ok::<(), kafka::Error>(())
+        });
+        read.expect("read");
+        let leaves = hasher.drain().leaves;
+        for summary in summaries {
+            let from = offsets.partition_point(|offset| *offset < summary.first);
+            let to = offsets.partition_point(|offset| *offset < summary.next);
+            assert_eq!(summary.events, (to - from) as u64, "{summary:?}");
+            assert_eq!(summary.root, batch::root(&leaves[from..to]), "{summary:?}");
         }
     }
 }
