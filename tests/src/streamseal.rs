@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// Where the built `streamseal` is. The first call builds it (at once when it is fresh): cargo builds another
+/// Where the built `streamseal` is, with the workspace's other binaries beside it. The first call builds it (at once when it is fresh): cargo builds another
 /// package's binary for no test, and an old one would make a test lie.
 ///
 /// # Panics
@@ -22,6 +22,9 @@ fn build() -> PathBuf {
         // The whole workspace: with the features that ./test built everything with, so nothing is built twice.
         .args(["build", "--locked", "--quiet", "--workspace", "--bins"])
         .arg("--message-format=json-render-diagnostics");
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
     let output = command.output().unwrap_or_else(|error| panic!("cannot run {cargo}: {error}"));
     assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8_lossy(&output.stdout);

@@ -52,7 +52,8 @@ fn partitions_that_are_not_read_hold_little() {
 }
 
 fn produce(kafka: &Kafka, topic: &str, value: &[u8]) {
-    let more = [("linger.ms", "50"), ("queue.buffering.max.messages", "20000")];
+    // Whole batches are fetched.
+    let more = [("linger.ms", "50"), ("batch.size", "100000"), ("queue.buffering.max.messages", "20000")];
     let producer = Producer::new(&properties(kafka.bootstrap(), &more)).expect("the properties are valid");
     for partition in 0..PARTITIONS {
         for _ in 0..EVENTS_EACH {

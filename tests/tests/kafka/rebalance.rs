@@ -256,3 +256,46 @@ fn commits_are_never_read() {
     let mut b = Member::join(topic.kafka, "b", &topic.name, NEW);
     work("b reads", &mut ledger, &mut [&mut b], read_to(11));
 }
+
+fn churn(protocol: &'static [(&'static str, &'static str)], name: &str) {
+    let topic = Topic::new(name);
+    let mut ledger = Ledger::default();
+    let mut members: Vec<Member> = Vec::new();
+    let mut x = 88172645463325252u64 ^ name.len() as u64;
+    let mut end = 0;
+    for step in 0..25 {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        if members.is_empty() || (members.len() < 4 && x % 2 == 0) {
+            members.push(Member::join(topic.kafka, ["a", "b", "c", "d"][step % 4], &topic.name, protocol));
+        } else {
+            let gone = (x >> 8) as usize % members.len();
+            members.remove(gone);
+            if members.is_empty() {
+                continue;
+            }
+        }
+        topic.produce(10);
+        end += 10;
+        if x % 5 != 0 {
+            let begun = Instant::now();
+            let mut all: Vec<&mut Member> = members.iter_mut().collect();
+            work("all is read", &mut ledger, &mut all, read_to(end));
+            println!("{name} step {step}: {} members, {:?}", members.len(), begun.elapsed());
+        }
+    }
+}
+
+#[test]
+fn churn_eager() {
+    churn(EAGER, "churn-e");
+}
+#[test]
+fn churn_coop() {
+    churn(COOPERATIVE, "churn-co");
+}
+#[test]
+fn churn_new() {
+    churn(NEW, "churn-new");
+}

@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use evidence::batch::root;
 use evidence::statement::Summary;
-use evidence::{Algorithm, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
+use evidence::{Algorithm, Entry, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
 use serde_json::Value;
+use tests::until;
 
 use crate::forge::{Batch, Forgery, Record};
 use crate::input::TOPICS;
-use crate::ledger::{Verdict, number, verify};
-use crate::{Evidence, Surroundings};
+use crate::ledger::{Ledger, Verdict, number, verify, verify_alone};
+use crate::{COMMITMENTS, Evidence, Surroundings};
 
 const PROVEN: i32 = 0;
 const TAMPERED: i32 = 1;
 const INCOMPLETE: i32 = 3;
 const NOT_ANCHORED: i32 = 4;
+
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where lines are tampered with.
 const TOPIC: &str = TOPICS[0];
@@ -55,6 +59,7 @@ impl Target {
 pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
     let verdict = audit(evidence, &evidence.bundle);
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+    assert_eq!(verify_alone(&evidence.trust, &evidence.bundle, evidence.clone.path()), verdict);
     let mut proven = BTreeMap::new();
     for stream in verdict.report["streams"].as_array().unwrap() {
         let place = (stream["topic"].as_str().unwrap(), stream["partition"].as_u64().unwrap() as u32);
@@ -78,6 +83,28 @@ pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
         let same = exported[&(topic.to_owned(), partition)] == around.input.lines(topic, partition);
         assert!(same, "{topic}/{partition}: the exported lines are not those that were produced");
     }
+}
+
+/// Whoever reads the topic of commitments gets every entry, the first time in the order of the chain.
+pub(crate) fn every_entry_was_published(around: &Surroundings, ledger: &Ledger) {
+    let size = ledger.size().expect("the committer runs");
+    until("every entry is published", PUBLISHED_WITHIN, || ledger.published() == Some(size));
+    let published = around.kafka.kcat().consume(COMMITMENTS);
+    let mut head = None;
+    let mut next = 0;
+    for line in published.lines() {
+        let commitment: Value = serde_json::from_str(line).unwrap();
+        let entry = Entry::parse(commitment["entry"].as_str().unwrap().as_bytes()).unwrap();
+        assert_eq!(number(&commitment["seq"]), Some(entry.seq));
+        if entry.seq < next {
+            // Published again after a crash.
+            continue;
+        }
+        assert_eq!((entry.seq, entry.prev), (next, head));
+        head = Some(entry.leaf_hash());
+        next += 1;
+    }
+    assert_eq!(next, size);
 }
 
 /// Every way to tamper with a bundle, and the verdict on it.

@@ -18,6 +18,8 @@ pub(crate) struct Neighbours<'a> {
     pub(crate) database: &'a str,
     pub(crate) remote: &'a str,
     pub(crate) topics: &'a [&'a str],
+    /// How large batches get.
+    pub(crate) batch_events: u64,
 }
 
 /// A ledger and its services.
@@ -33,7 +35,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Makes a ledger in `folder` with `streamseal init` and starts its services.
     pub(crate) fn start(name: &str, folder: PathBuf, origin: &str, neighbours: &Neighbours<'_>) -> Self {
-        let Neighbours { bootstrap, database, remote, topics } = *neighbours;
+        let Neighbours { bootstrap, database, remote, topics, batch_events } = *neighbours;
         let mut init = Command::new(streamseal());
         init.arg("init").arg(&folder).args(["--origin", origin]);
         init.args(["--bootstrap-servers", bootstrap, "--database", database, "--remote", remote]);
@@ -41,7 +43,7 @@ impl Ledger {
             init.args(["--topic", topic]);
         });
         run(&mut init);
-        let [committer, ingest, anchor] = configure(&folder);
+        let [committer, ingest, anchor] = configure(&folder, batch_events);
         let ledger = Self {
             name: name.to_owned(),
             committer_address: committer,
@@ -70,9 +72,19 @@ impl Ledger {
         number(&self.ask("/v1/status")?["size"])
     }
 
+    /// How many entries are on the topic of commitments; `None` while the committer is away.
+    pub(crate) fn published(&self) -> Option<u64> {
+        number(&self.ask("/v1/status")?["published_size"])
+    }
+
     /// `streamseal export` of everything that is anchored.
     pub(crate) fn export(&self, target: &Path) {
         run(Command::new(streamseal()).arg("export").arg(target).arg("--config").arg(config(&self.folder)));
+    }
+
+    /// `streamseal committer fsck`: whether the whole database hashes and applies again.
+    pub(crate) fn fsck(&self) {
+        run(Command::new(streamseal()).arg("committer").arg("--config").arg(config(&self.folder)).arg("fsck"));
     }
 
     /// What the auditor was given.
@@ -87,7 +99,7 @@ impl Ledger {
 }
 
 /// What `streamseal verify --json` said.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) code: i32,
     pub(crate) report: Value,
@@ -100,9 +112,20 @@ pub(crate) fn verify(trust: &Path, bundle: &Path, clone: &Path, pin: Option<&Pat
     if let Some(pin) = pin {
         command.arg("--pin").arg(pin);
     }
+    verdict(command)
+}
+
+/// The same by the auditor's small binary, without a pin.
+pub(crate) fn verify_alone(trust: &Path, bundle: &Path, clone: &Path) -> Verdict {
+    let mut command = without_network(streamseal().with_file_name("streamseal-verify"));
+    command.args(["--json", "--trust"]).arg(trust).arg("--clone").arg(clone).arg(bundle);
+    verdict(command)
+}
+
+fn verdict(mut command: Command) -> Verdict {
     let start = Instant::now();
     let Output { status, stdout, stderr } = command.output().unwrap();
-    eprintln!("verified {} in {:?}", bundle.display(), start.elapsed());
+    eprintln!("verified in {:?}", start.elapsed());
     let code = status.code().expect("the verifier is not killed");
     let report = serde_json::from_slice(&stdout).unwrap_or_else(|error| {
         panic!(
@@ -131,7 +154,7 @@ fn service(folder: &Path, name: &str) -> Process {
 
 /// Gives the services free ports and the pace of a test: batches that are small and early, anchors every second.
 /// Returns the addresses of committer, ingest-consumer and anchor.
-fn configure(folder: &Path) -> [SocketAddr; 3] {
+fn configure(folder: &Path, batch_events: u64) -> [SocketAddr; 3] {
     let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
     let path = config(folder);
     let mut text = fs::read_to_string(&path).unwrap();
@@ -140,10 +163,10 @@ fn configure(folder: &Path) -> [SocketAddr; 3] {
     }
     let pace = [
         // A killed member of the group is missed soon.
-        ("[kafka]", "\"session.timeout.ms\" = \"3000\""),
-        ("[ingest]", "batch_events = 100\nbatch_age_ms = 200"),
-        ("[committer]", "heads_s = 1"),
-        ("[anchor]", "interval_s = 1"),
+        ("[kafka]", "\"session.timeout.ms\" = \"3000\"".to_owned()),
+        ("[ingest]", format!("batch_events = {batch_events}\nbatch_age_ms = 200")),
+        ("[committer]", "heads_s = 1".to_owned()),
+        ("[anchor]", "interval_s = 1".to_owned()),
     ];
     for (section, settings) in pace {
         assert!(text.contains(section), "{text}");

@@ -24,6 +24,9 @@ use ledger::{Ledger, Neighbours};
 
 const ORIGIN: &str = "example.com/audit";
 
+/// Where committers publish by default.
+const COMMITMENTS: &str = "commitments";
+
 /// For all lines of a slice to be sealed, at full size and in an unoptimised build.
 const SEALED_WITHIN: Duration = Duration::from_secs(900);
 
@@ -71,7 +74,9 @@ fn what_was_produced_is_proven_and_what_was_done_to_it_is_found() {
     let early = around.produce_and_kill(&ledger);
     let evidence = around.take_evidence(&ledger, "ledger", around.input.len());
     ledger.ingest.stop();
+    ledger.fsck();
 
+    audit::every_entry_was_published(&around, &ledger);
     audit::all_lines_are_proven(&around, &evidence);
     audit::what_is_done_to_a_bundle_is_found(&around, &evidence);
     audit::a_rewritten_history_is_found(&around, &evidence);
@@ -93,7 +98,7 @@ impl Surroundings {
         for topic in TOPICS {
             kafka.create_topic(topic, PARTITIONS as i32, &[]);
         }
-        kafka.create_topic("commitments", 1, &[]);
+        kafka.create_topic(COMMITMENTS, 1, &[]);
         let git = GitHttp::start(folder.join("git"));
         Self { folder, input, kafka, git }
     }
@@ -106,6 +111,8 @@ impl Surroundings {
             database: &Postgres::shared().database(),
             remote: &self.git.url(&format!("{name}.git")),
             topics: &TOPICS,
+            // Some hundreds of batches whatever the size of the input.
+            batch_events: (self.input.len() / 200).clamp(100, 4096),
         };
         Ledger::start(name, self.folder.join(name), ORIGIN, &neighbours)
     }
