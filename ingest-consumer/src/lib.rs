@@ -28,5 +28,5 @@ pub use halt::Halt;
 pub use run::run;
 
 #[cfg(test)]
-#[path = "../tests/support/ledger.rs"]
+#[path = "../tests/service/ledger.rs"]
 mod ledger;

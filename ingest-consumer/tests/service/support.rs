@@ -1,6 +1,4 @@
-//! An ingest-consumer with an embedded broker and a committer made of a ledger in memory.
-
-pub(crate) mod ledger;
+//! An ingest-consumer between a broker and a committer that is made of a ledger in memory.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,7 +18,7 @@ use service::Shutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use ledger::{Ledger, ingest_key};
+use crate::ledger::{Ledger, ingest_key};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,7 +90,8 @@ async fn keys(State(shared): Shared) -> Response {
 
 /// A broker, a committer and the folder of the ingest key.
 pub(crate) struct Line {
-    pub(crate) broker: EmbeddedBroker,
+    bootstrap: String,
+    embedded: Option<EmbeddedBroker>,
     pub(crate) committer: Committer,
     folder: tempfile::TempDir,
 }
@@ -105,12 +104,28 @@ pub(crate) struct Ingest {
 }
 
 impl Line {
-    pub(crate) async fn new(ledger: Ledger) -> Self {
-        service::logging::init(service::logging::LevelFilter::INFO);
+    /// With a broker in this process.
+    pub(crate) async fn embedded(ledger: Ledger) -> Self {
+        let broker = EmbeddedBroker::start().expect("a broker");
+        let line = Self::at(broker.bootstrap_servers(), ledger).await;
+        Self { embedded: Some(broker), ..line }
+    }
+
+    /// With a broker elsewhere.
+    pub(crate) async fn at(bootstrap: &str, ledger: Ledger) -> Self {
+        service::logging::init(service::logging::LevelFilter::OFF);
         let folder = tempfile::tempdir().expect("a folder");
         keystore::write_signing_key(&folder.path().join("ingest.key"), &ingest_key()).expect("written");
-        let broker = EmbeddedBroker::start().expect("a broker");
-        Self { broker, committer: Committer::start(ledger).await, folder }
+        Self { bootstrap: bootstrap.to_owned(), embedded: None, committer: Committer::start(ledger).await, folder }
+    }
+
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// In the broker of this process.
+    pub(crate) fn create_topic(&self, name: &str, partitions: u32) {
+        self.embedded.as_ref().expect("an embedded broker").create_topic(name, partitions).expect("created");
     }
 
     pub(crate) fn properties(&self) -> Properties {
@@ -118,7 +133,7 @@ impl Line {
     }
 
     pub(crate) fn properties_with(&self, more: &[(&str, &str)]) -> Properties {
-        let servers = ("bootstrap.servers", self.broker.bootstrap_servers());
+        let servers = ("bootstrap.servers", self.bootstrap());
         Properties::new(more.iter().copied().chain([servers])).expect("good properties")
     }
 
@@ -247,6 +262,10 @@ impl Ingest {
         let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("ends in time");
         ended.expect("no panic").expect("ends well");
     }
+}
+
+pub(crate) fn values(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+    range.map(|n| format!("value {n}"))
 }
 
 /// Asks until there is an answer.

@@ -1,25 +1,18 @@
-//! The service as a whole, on librdkafka's in-process broker and a committer in memory. What takes a real Kafka
-//! (transactions, retention, recreated topics) is tested with one, in the workspace's tests.
-
-mod support;
+//! On librdkafka's in-process broker.
 
 use evidence::statement::{LastEvent, Reason, Summary};
 use evidence::{SignedStatement, Statement, batch, sha256};
 use kafka::{Cluster, TopicPartition};
 use rdkafka::consumer::Consumer as _;
 
-use support::ledger::{Ledger, ingest_key};
-use support::{Line, PATIENCE, Trouble, eventually};
-
-fn values(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
-    range.map(|n| format!("value {n}"))
-}
+use crate::ledger::{Ledger, ingest_key};
+use crate::support::{Line, PATIENCE, Trouble, eventually, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_of_a_group_is_sealed_once() {
-    let line = Line::new(Ledger::new()).await;
+    let line = Line::embedded(Ledger::new()).await;
     for topic in ["metered", "payments", "commitments"] {
-        line.broker.create_topic(topic, 2).expect("created");
+        line.create_topic(topic, 2);
     }
     let ingest = line.ingest("topics = ['^.*']\nbatch_events = 1000").await;
     line.produce("metered", 0, values(0..10_000));
@@ -53,8 +46,8 @@ async fn every_event_of_a_group_is_sealed_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_goes_on_where_the_ledger_stands() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 2).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 2);
     line.produce("orders", 1, values(0..500));
     let orders = line.named("orders", 1);
     let fields = "partitions = ['orders/1']\nbatch_events = 100";
@@ -71,8 +64,8 @@ async fn a_restart_goes_on_where_the_ledger_stands() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_committer_delays_and_loses_nothing() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 1).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     line.committer.trouble(Trouble::Away);
     let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
@@ -93,8 +86,8 @@ async fn an_absent_committer_delays_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_makes_no_second_entry() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 1).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
     ingest.ready().await;
@@ -113,8 +106,8 @@ async fn a_lost_answer_makes_no_second_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_gone_before_the_start_is_a_gap() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 1).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     // More than the in-process broker keeps.
     line.produce("orders", 0, (0..150).map(|n| format!("{n} {}", "x".repeat(50_000))));
@@ -135,8 +128,8 @@ async fn what_was_gone_before_the_start_is_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 2).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 2);
     for number in [0, 1] {
         line.produce("orders", number, values(0..10));
     }
@@ -182,8 +175,8 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_a_grant_waits_for_it() {
-    let line = Line::new(Ledger::without_grants()).await;
-    line.broker.create_topic("orders", 1).expect("created");
+    let line = Line::embedded(Ledger::without_grants()).await;
+    line.create_topic("orders", 1);
     line.produce("orders", 0, values(0..10));
     let orders = line.named("orders", 0);
     let ingest = line.ingest("topics = ['orders']").await;
@@ -200,8 +193,8 @@ async fn a_key_without_a_grant_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_of_the_operator_is_taken_over_while_running() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 1).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     line.produce("orders", 0, values(0..10));
     let ingest = line.ingest("topics = ['orders']").await;
@@ -217,14 +210,14 @@ async fn a_statement_of_the_operator_is_taken_over_while_running() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_groups_offsets_follow_for_lag_tools() {
-    let line = Line::new(Ledger::new()).await;
-    line.broker.create_topic("orders", 1).expect("created");
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("orders", 1);
     line.produce("orders", 0, values(0..25));
     let ingest = line.ingest("topics = ['orders']\ngroup = 'sealers'").await;
     line.sealed(&line.named("orders", 0), 25).await;
     ingest.stop().await;
     let client: rdkafka::consumer::BaseConsumer = rdkafka::ClientConfig::new()
-        .set("bootstrap.servers", line.broker.bootstrap_servers())
+        .set("bootstrap.servers", line.bootstrap())
         .set("group.id", "sealers")
         .create()
         .expect("a client");
@@ -240,7 +233,7 @@ async fn the_groups_offsets_follow_for_lag_tools() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_does_not_answer_is_waited_for() {
-    let line = Line::new(Ledger::new()).await;
+    let line = Line::embedded(Ledger::new()).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     let properties = kafka::Properties::new([
         ("bootstrap.servers".to_owned(), nobody.to_string()),
@@ -253,7 +246,7 @@ async fn a_cluster_that_does_not_answer_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_used_is_refused_by_name() {
-    let line = Line::new(Ledger::new()).await;
+    let line = Line::embedded(Ledger::new()).await;
     for (fields, wanted) in [("", "ingest.topics"), ("topics = ['orders']\nbatch_events = 0", "ingest.batch_events")] {
         let error = line.ingest(fields).await.failed().await;
         assert!(error.contains(wanted), "{error}");
