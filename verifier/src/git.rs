@@ -5,8 +5,11 @@
 //! clone's configuration, `refs/replace` or grafts can show other content or another history; where objects are absent
 //! the clone is incomplete, whatever its `shallow` file says.
 
+mod id;
 mod objects;
+mod pack;
 mod repository;
+mod store;
 mod walk;
 
 pub(crate) use repository::{Repository, Tip};
@@ -19,7 +22,7 @@ use crate::finding::Verdict;
 pub(crate) struct Fault {
     pub(crate) verdict: Verdict,
     pub(crate) code: &'static str,
-    pub(crate) commit: Option<git2::Oid>,
+    pub(crate) commit: Option<id::Id>,
     pub(crate) problem: String,
 }
 
@@ -32,7 +35,7 @@ impl Fault {
         Self::new(Verdict::Unusable, "unreadable-clone", problem)
     }
 
-    fn at(mut self, commit: git2::Oid) -> Self {
+    fn at(mut self, commit: id::Id) -> Self {
         self.commit.get_or_insert(commit);
         self
     }

@@ -1,9 +1,8 @@
 //! Raw Git objects: as much of them as anchors need.
 
-use git2::{ErrorCode, ObjectType, Odb, Oid};
-
 use super::Fault;
-use crate::finding::Verdict;
+use super::id::Id;
+use super::store::{Kind, Store};
 
 /// The largest commit or tree that is read, in bytes.
 const COMMIT_BYTES_MAX: usize = 64 * 1024;
@@ -14,72 +13,45 @@ const FILE_BYTES_MAX: usize = 128 * 1024;
 
 /// Tree and parents of a commit.
 pub(super) struct Commit {
-    pub(super) tree: Oid,
-    pub(super) parents: Vec<Oid>,
+    pub(super) tree: Id,
+    pub(super) parents: Vec<Id>,
 }
 
 /// One name in a tree.
 pub(super) struct TreeEntry {
     pub(super) name: Vec<u8>,
     pub(super) mode: Vec<u8>,
-    pub(super) id: Oid,
+    pub(super) id: Id,
 }
 
 pub(super) const MODE_TREE: &[u8] = b"40000";
 pub(super) const MODE_FILE: &[u8] = b"100644";
 
-pub(super) fn commit(odb: &Odb<'_>, id: Oid) -> Result<Commit, Fault> {
-    let bytes = read(odb, id, ObjectType::Commit, COMMIT_BYTES_MAX)?;
+pub(super) fn commit(store: &Store, id: Id) -> Result<Commit, Fault> {
+    let bytes = store.read(id, Kind::Commit, COMMIT_BYTES_MAX)?;
     parse_commit(&bytes).ok_or_else(|| Fault::unusable(format!("object {id} is not a commit's text")))
 }
 
-pub(super) fn tree(odb: &Odb<'_>, id: Oid) -> Result<Vec<TreeEntry>, Fault> {
-    let bytes = read(odb, id, ObjectType::Tree, TREE_BYTES_MAX)?;
+pub(super) fn tree(store: &Store, id: Id) -> Result<Vec<TreeEntry>, Fault> {
+    let bytes = store.read(id, Kind::Tree, TREE_BYTES_MAX)?;
     parse_tree(&bytes).ok_or_else(|| Fault::unusable(format!("object {id} is not a tree's bytes")))
 }
 
-pub(super) fn file(odb: &Odb<'_>, id: Oid) -> Result<Vec<u8>, Fault> {
-    read(odb, id, ObjectType::Blob, FILE_BYTES_MAX)
-}
-
-/// Reads an object; its length is known before its bytes are unpacked. libgit2 compares its hash with its name.
-fn read(odb: &Odb<'_>, id: Oid, kind: ObjectType, bytes_max: usize) -> Result<Vec<u8>, Fault> {
-    let fault = |error: git2::Error| match error.code() {
-        ErrorCode::NotFound => {
-            let problem = format!("object {id} is absent: the clone is shallow, partial or damaged");
-            Fault::new(Verdict::Incomplete, "incomplete-clone", problem)
-        }
-        _ => Fault::unusable(format!("object {id}: {}", error.message())),
-    };
-    let (len, found) = odb.read_header(id).map_err(fault)?;
-    if found != kind {
-        return Err(Fault::unusable(format!("object {id} is a {found} where a {kind} belongs")));
-    }
-    if len > bytes_max {
-        return Err(Fault::unusable(format!("object {id} has {len} bytes, at most {bytes_max} are read")));
-    }
-    Ok(odb.read(id).map_err(fault)?.data().to_vec())
+pub(super) fn file(store: &Store, id: Id) -> Result<Vec<u8>, Fault> {
+    store.read(id, Kind::Blob, FILE_BYTES_MAX)
 }
 
 fn parse_commit(bytes: &[u8]) -> Option<Commit> {
     let mut lines = bytes.split(|&b| b == b'\n');
-    let tree = parse_id(lines.next()?.strip_prefix(b"tree ")?)?;
+    let tree = Id::parse(lines.next()?.strip_prefix(b"tree ")?)?;
     let mut parents = Vec::new();
     for line in lines {
         match line.strip_prefix(b"parent ") {
-            Some(id) => parents.push(parse_id(id)?),
+            Some(id) => parents.push(Id::parse(id)?),
             None => return line.starts_with(b"author ").then_some(Commit { tree, parents }),
         }
     }
     None
-}
-
-pub(super) fn parse_id(hex: &[u8]) -> Option<Oid> {
-    let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
-    if hex.len() != 40 || !hex.iter().all(is_hex) {
-        return None;
-    }
-    Oid::from_str(std::str::from_utf8(hex).ok()?).ok()
 }
 
 fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
@@ -90,7 +62,7 @@ fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
         let end = rest.iter().position(|&b| b == 0)?;
         let (name, rest) = (&rest[..end], &rest[end + 1..]);
         let (id, rest) = rest.split_at_checked(20)?;
-        entries.push(TreeEntry { name: name.to_vec(), mode: mode.to_vec(), id: Oid::from_bytes(id).ok()? });
+        entries.push(TreeEntry { name: name.to_vec(), mode: mode.to_vec(), id: Id(id.try_into().ok()?) });
         bytes = rest;
     }
     Some(entries)

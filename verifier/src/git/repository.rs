@@ -3,10 +3,10 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use git2::{Odb, Oid};
-
 use super::Fault;
+use super::id::Id;
 use super::objects::{self, Commit, MODE_FILE, MODE_TREE, TreeEntry};
+use super::store::{Damaged, Store};
 
 /// The largest `packed-refs` that is read, in bytes, and its longest line.
 const PACKED_REFS_BYTES_MAX: u64 = 256 << 20;
@@ -18,7 +18,7 @@ const TIPS_MAX: usize = 64;
 
 /// A Git repository of which only objects and the names of branches are read.
 pub(crate) struct Repository {
-    odb: Odb<'static>,
+    store: Store,
     folder: PathBuf,
 }
 
@@ -27,14 +27,14 @@ pub(crate) struct Repository {
 pub(crate) struct Tip {
     /// The full name of the reference.
     pub(crate) reference: String,
-    pub(crate) commit: Oid,
+    pub(crate) commit: Id,
 }
 
 /// The two files of an anchor, by the ids of their contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AnchorFiles {
-    checkpoint: Oid,
-    consistency: Oid,
+    checkpoint: Id,
+    consistency: Id,
 }
 
 impl Repository {
@@ -56,15 +56,8 @@ impl Repository {
         if folder.join("reftable").exists() {
             return Err(Fault::unusable("keeps its references in a reftable, which is not supported; clone it anew"));
         }
-        let objects = folder.join("objects");
-        let name = objects.to_str().ok_or_else(|| Fault::unusable("its path is not UTF-8"))?;
-        let open = || {
-            let odb = Odb::new()?;
-            odb.add_disk_alternate(name)?;
-            Ok(odb)
-        };
-        let odb = open().map_err(|e: git2::Error| Fault::unusable(e.message()))?;
-        Ok(Self { odb, folder })
+        let store = Store::open(&folder.join("objects")).map_err(|Damaged(problem)| Fault::unusable(problem))?;
+        Ok(Self { store, folder })
     }
 
     /// Where the branch ends: its local copy and that of each remote, which differ when one was not updated or the
@@ -85,19 +78,19 @@ impl Repository {
         Ok(found.into_iter().map(|(reference, commit)| Tip { reference, commit }).collect())
     }
 
-    pub(super) fn commit(&self, id: Oid) -> Result<Commit, Fault> {
-        objects::commit(&self.odb, id)
+    pub(super) fn commit(&self, id: Id) -> Result<Commit, Fault> {
+        objects::commit(&self.store, id)
     }
 
     /// The anchor of the log in a commit's tree; `None` when the log has no folder there.
     ///
     /// # Errors
     /// Also when the folder holds anything but the two files.
-    pub(super) fn anchor(&self, tree: Oid, log: &str) -> Result<Option<AnchorFiles>, Fault> {
-        let Some(logs) = folder(objects::tree(&self.odb, tree)?, "logs")? else { return Ok(None) };
-        let Some(log) = folder(objects::tree(&self.odb, logs)?, log)? else { return Ok(None) };
+    pub(super) fn anchor(&self, tree: Id, log: &str) -> Result<Option<AnchorFiles>, Fault> {
+        let Some(logs) = folder(objects::tree(&self.store, tree)?, "logs")? else { return Ok(None) };
+        let Some(log) = folder(objects::tree(&self.store, logs)?, log)? else { return Ok(None) };
         let mut files = [None, None];
-        for TreeEntry { name, mode, id } in objects::tree(&self.odb, log)? {
+        for TreeEntry { name, mode, id } in objects::tree(&self.store, log)? {
             let at = [&b"checkpoint"[..], b"consistency"].iter().position(|known| *known == name);
             match at {
                 Some(at) if mode == MODE_FILE => files[at] = Some(id),
@@ -115,7 +108,7 @@ impl Repository {
 
     /// The contents of `checkpoint` and `consistency`.
     pub(super) fn contents(&self, files: AnchorFiles) -> Result<[Vec<u8>; 2], Fault> {
-        Ok([objects::file(&self.odb, files.checkpoint)?, objects::file(&self.odb, files.consistency)?])
+        Ok([objects::file(&self.store, files.checkpoint)?, objects::file(&self.store, files.consistency)?])
     }
 
     /// The remotes of which there are loose references.
@@ -134,20 +127,21 @@ impl Repository {
         Ok(names)
     }
 
-    fn loose(&self, name: &str) -> Result<Option<Oid>, Fault> {
+    fn loose(&self, name: &str) -> Result<Option<Id>, Fault> {
         let path = self.folder.join(name);
+        // A link is no reference that Git makes, and a folder belongs to longer names.
         if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Ok(None);
         }
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(LINE_BYTES_MAX).read_to_end(&mut bytes));
         read.map_err(|e| Fault::unusable(format!("{name}: {e}")))?;
-        let id = bytes.strip_suffix(b"\n").and_then(objects::parse_id);
+        let id = bytes.strip_suffix(b"\n").and_then(Id::parse);
         id.map(Some).ok_or_else(|| Fault::unusable(format!("{name} does not name a commit by its SHA-1")))
     }
 
     /// Adds what `packed-refs` says of the branch.
-    fn packed(&self, branch: &str, found: &mut BTreeMap<String, Oid>) -> Result<(), Fault> {
+    fn packed(&self, branch: &str, found: &mut BTreeMap<String, Id>) -> Result<(), Fault> {
         let path = self.folder.join("packed-refs");
         if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Ok(());
@@ -165,7 +159,7 @@ impl Repository {
             let local = name.strip_prefix("refs/heads/") == Some(branch);
             let remote = name.strip_prefix("refs/remotes/").and_then(|rest| rest.strip_suffix(branch));
             if local || remote.is_some_and(|rest| rest.len() > 1 && rest.ends_with('/')) {
-                let id = objects::parse_id(id.as_bytes())
+                let id = Id::parse(id.as_bytes())
                     .ok_or_else(|| Fault::unusable(format!("{name} does not name a commit by its SHA-1")))?;
                 found.insert(name.to_owned(), id);
             }
@@ -174,7 +168,7 @@ impl Repository {
 }
 
 /// The folder with this name in a tree.
-fn folder(tree: Vec<TreeEntry>, name: &str) -> Result<Option<Oid>, Fault> {
+fn folder(tree: Vec<TreeEntry>, name: &str) -> Result<Option<Id>, Fault> {
     match tree.into_iter().find(|entry| entry.name == name.as_bytes()) {
         None => Ok(None),
         Some(entry) if entry.mode == MODE_TREE => Ok(Some(entry.id)),

@@ -1,12 +1,11 @@
-use evidence::witness::AddCheckpoint;
-use evidence::{Checkpoint, SignedCheckpoint};
-use git2::Oid;
-
+use super::id::Id;
 use super::repository::AnchorFiles;
 use super::{Fault, Repository, Tip};
 use crate::finding::Verdict;
 use crate::time::utc;
 use crate::words::{Judge, Words};
+use evidence::witness::AddCheckpoint;
+use evidence::{Checkpoint, SignedCheckpoint};
 
 /// The most commits that are followed: at one a minute, 31 years.
 const COMMITS_MAX: u64 = 1 << 24;
@@ -15,7 +14,7 @@ const COMMITS_MAX: u64 = 1 << 24;
 #[derive(Debug, Clone)]
 pub(crate) struct Anchor {
     /// The commit that brought it.
-    pub(crate) commit: Oid,
+    pub(crate) commit: Id,
     pub(crate) head: Checkpoint,
     pub(crate) words: Words,
 }
@@ -31,7 +30,7 @@ pub(crate) struct Walk<'a> {
     /// The name of the log's folder.
     log: String,
     /// The commit to look at next; `None` after the one without parents.
-    next: Option<Oid>,
+    next: Option<Id>,
     commits: u64,
     pending: Option<Pending>,
     /// Set when a commit was reached that has nothing of the log: from there on no commit may have.
@@ -95,7 +94,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next older commit with the log's files in it.
-    fn next_commit(&mut self) -> Result<Option<(Oid, Option<AnchorFiles>)>, Fault> {
+    fn next_commit(&mut self) -> Result<Option<(Id, Option<AnchorFiles>)>, Fault> {
         let Some(id) = self.next else { return Ok(None) };
         if self.commits == COMMITS_MAX {
             return Err(Fault::unusable(format!("more than {COMMITS_MAX} commits")).at(id));
@@ -111,7 +110,7 @@ impl<'a> Walk<'a> {
         Ok(Some((id, files)))
     }
 
-    fn parse(&self, commit: Oid, files: AnchorFiles) -> Result<Pending, Fault> {
+    fn parse(&self, commit: Id, files: AnchorFiles) -> Result<Pending, Fault> {
         let [checkpoint, consistency] = self.repository.contents(files).map_err(|fault| fault.at(commit))?;
         let unreadable = |file: &str, error: evidence::Error| {
             let code = match error {

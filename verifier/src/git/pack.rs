@@ -1,0 +1,274 @@
+//! Packs (Git's pack format, version 2) and their indexes (version 2).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::id::Id;
+use super::store::{Damaged, Kind, inflate, open_file, packed_bytes_max};
+
+/// Header and fan-out table of an index.
+const FANOUT_AT: u64 = 8;
+const IDS_AT: u64 = FANOUT_AT + 256 * 4;
+
+/// The longest chain of deltas; Git makes none above 4,095.
+const DELTAS_MAX: usize = 4096;
+
+/// How many bytes may be unpacked on the way to one object.
+const WORK_BYTES_MAX: usize = 64 << 20;
+
+/// The longest header of an object in a pack: type, length, and the base of a delta.
+const HEADER_BYTES_MAX: usize = 64;
+
+/// A pack with its index. Only the fan-out table is kept in memory.
+pub(super) struct Pack {
+    index: File,
+    pack: File,
+    pack_len: u64,
+    /// For each first byte, how many ids begin with it or a smaller one.
+    fanout: Vec<u32>,
+}
+
+/// An object as it lies in the pack.
+struct Packed {
+    what: What,
+    /// Length when unpacked.
+    len: usize,
+    /// Where its zlib stream begins.
+    data: u64,
+}
+
+enum What {
+    Whole(Kind),
+    /// A delta to the object at this offset.
+    DeltaAt(u64),
+    /// A delta to the object with this name, in this pack too.
+    DeltaTo(Id),
+}
+
+impl Pack {
+    /// Opens an index and the pack beside it.
+    pub(super) fn open(index: &Path) -> Result<Self, Damaged> {
+        let name = index.display();
+        let pack = open_file(&index.with_extension("pack"))?.ok_or_else(|| format!("{name} has no pack beside it"))?;
+        let index = open_file(index)?.ok_or("is gone")?;
+        let mut head = [0; IDS_AT as usize];
+        index.read_exact_at(&mut head, 0).map_err(|e| format!("{name}: {e}"))?;
+        if head[..8] != *b"\xfftOc\0\0\0\x02" {
+            return Err(format!("{name} is no pack index of version 2; run `git index-pack` on its pack").into());
+        }
+        let fanout: Vec<u32> = head[8..].as_chunks().0.iter().map(|bytes| u32::from_be_bytes(*bytes)).collect();
+        let mut start = [0; 8];
+        pack.read_exact_at(&mut start, 0).map_err(|e| format!("pack of {name}: {e}"))?;
+        if start != *b"PACK\0\0\0\x02" || !fanout.is_sorted() {
+            return Err(format!("the pack of {name} is not of version 2, or its index is damaged").into());
+        }
+        let pack_len = pack.metadata()?.len();
+        Ok(Self { index, pack, pack_len, fanout })
+    }
+
+    /// Where an object lies in the pack; `None` when it is not in it.
+    pub(super) fn find(&self, id: Id) -> Result<Option<u64>, Damaged> {
+        let first = usize::from(id.0[0]);
+        let mut low = if first == 0 { 0 } else { self.fanout[first - 1] };
+        let mut high = self.fanout[first];
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut found = Id([0; Id::LEN]);
+            self.index.read_exact_at(&mut found.0, IDS_AT + u64::from(middle) * Id::LEN as u64)?;
+            match found.cmp(&id) {
+                std::cmp::Ordering::Equal => return self.offset(middle).map(Some),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The offset of the object with this number in the index.
+    fn offset(&self, number: u32) -> Result<u64, Damaged> {
+        let count = u64::from(self.fanout[255]);
+        // After the ids come a checksum for each, the offsets, and the offsets that take more than 31 bits.
+        let offsets_at = IDS_AT + count * (Id::LEN as u64 + 4);
+        let mut offset = [0; 4];
+        self.index.read_exact_at(&mut offset, offsets_at + u64::from(number) * 4)?;
+        let offset = u32::from_be_bytes(offset);
+        if offset & 1 << 31 == 0 {
+            return Ok(offset.into());
+        }
+        let mut large = [0; 8];
+        self.index.read_exact_at(&mut large, offsets_at + count * 4 + u64::from(offset & !(1 << 31)) * 8)?;
+        Ok(u64::from_be_bytes(large))
+    }
+
+    /// Reads the object at an offset. Neither it nor anything that it is made from may be longer than `bytes_max`.
+    pub(super) fn read(&self, offset: u64, bytes_max: usize) -> Result<(Kind, Vec<u8>), Damaged> {
+        let mut deltas = Vec::new();
+        let mut at = offset;
+        let (kind, mut bytes) = loop {
+            let packed = self.header(at)?;
+            at = match packed.what {
+                What::Whole(kind) => break (kind, self.unpack(&packed, bytes_max)?),
+                What::DeltaAt(base) => base,
+                What::DeltaTo(base) => {
+                    self.find(base)?.ok_or_else(|| format!("a delta to {base}, which is not in its pack"))?
+                }
+            };
+            deltas.push(packed);
+            if deltas.len() > DELTAS_MAX {
+                return Err(format!("more than {DELTAS_MAX} deltas").into());
+            }
+        };
+        let mut work = bytes.len();
+        for delta in deltas.into_iter().rev() {
+            let delta = self.unpack(&delta, packed_bytes_max(bytes_max))?;
+            bytes = apply(&bytes, &delta, bytes_max)?;
+            work += delta.len() + bytes.len();
+            if work > WORK_BYTES_MAX {
+                return Err(format!("deltas over more than {WORK_BYTES_MAX} bytes").into());
+            }
+        }
+        Ok((kind, bytes))
+    }
+
+    fn header(&self, at: u64) -> Result<Packed, Damaged> {
+        let mut header = [0; HEADER_BYTES_MAX];
+        let len = usize::try_from(self.pack_len.saturating_sub(at)).unwrap_or(usize::MAX).min(HEADER_BYTES_MAX);
+        self.pack.read_exact_at(&mut header[..len], at)?;
+        let mut bytes = Bytes(&header[..len]);
+        let first = bytes.next()?;
+        let mut size = u64::from(first & 0x0f);
+        if first & 0x80 != 0 {
+            size |= bytes.number()?.checked_mul(16).ok_or("an impossible length")?;
+        }
+        let what = match first >> 4 & 7 {
+            1 => What::Whole(Kind::Commit),
+            2 => What::Whole(Kind::Tree),
+            3 => What::Whole(Kind::Blob),
+            4 => What::Whole(Kind::Tag),
+            6 => What::DeltaAt(at.checked_sub(bytes.distance()?).ok_or("a delta to what is before the pack")?),
+            7 => What::DeltaTo(Id(bytes.take(Id::LEN)?.try_into().expect("as many as were asked for"))),
+            other => return Err(format!("an object of type {other}").into()),
+        };
+        let data = at + (len - bytes.0.len()) as u64;
+        Ok(Packed { what, len: usize::try_from(size).map_err(|_| "an impossible length")?, data })
+    }
+
+    fn unpack(&self, object: &Packed, bytes_max: usize) -> Result<Vec<u8>, Damaged> {
+        if object.len > bytes_max {
+            return Err(format!("{} bytes, at most {bytes_max} are read", object.len).into());
+        }
+        let room = self.pack_len.saturating_sub(object.data).min(packed_bytes_max(object.len) as u64);
+        let mut packed = vec![0; room as usize];
+        self.pack.read_exact_at(&mut packed, object.data)?;
+        let bytes = inflate(&packed, object.len)?;
+        if bytes.len() == object.len { Ok(bytes) } else { Err("of another length than its header says".into()) }
+    }
+}
+
+/// Makes an object from its base and a delta: lengths of both, then instructions to copy from the base or to insert.
+fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damaged> {
+    let mut delta = Bytes(delta);
+    if delta.number()? != base.len() as u64 {
+        return Err("a delta to an object of another length".into());
+    }
+    let len = delta.number()?;
+    let len = usize::try_from(len).ok().filter(|len| *len <= bytes_max);
+    let len = len.ok_or_else(|| format!("a delta to more than {bytes_max} bytes"))?;
+    let mut out = Vec::new();
+    while !delta.0.is_empty() {
+        let instruction = delta.next()?;
+        let piece = if instruction & 0x80 == 0 {
+            // To insert nothing is reserved.
+            if instruction == 0 {
+                return Err("an unknown instruction in a delta".into());
+            }
+            delta.take(instruction.into())?
+        } else {
+            let mut number = |bits: std::ops::Range<u32>| {
+                let mut value = 0;
+                for (place, bit) in bits.enumerate() {
+                    if instruction & 1 << bit != 0 {
+                        value |= usize::from(delta.next()?) << (8 * place);
+                    }
+                }
+                Ok::<usize, Damaged>(value)
+            };
+            let (from, count) = (number(0..4)?, number(4..7)?);
+            let count = if count == 0 { 0x10000 } else { count };
+            base.get(from..from + count).ok_or("a delta that copies what is not there")?
+        };
+        if out.len() + piece.len() > len {
+            return Err("a delta that makes more than it says".into());
+        }
+        out.extend_from_slice(piece);
+    }
+    if out.len() == len { Ok(out) } else { Err("a delta that makes less than it says".into()) }
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn next(&mut self) -> Result<u8, Damaged> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or("ends early")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    /// Seven bits a byte, the lowest first.
+    fn number(&mut self) -> Result<u64, Damaged> {
+        let mut value = 0;
+        for shift in (0..56).step_by(7) {
+            let byte = self.next()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err("an impossible length".into())
+    }
+
+    /// Seven bits a byte, the highest first, where each further byte adds one to what is before it.
+    fn distance(&mut self) -> Result<u64, Damaged> {
+        let mut byte = self.next()?;
+        let mut value = u64::from(byte & 0x7f);
+        while byte & 0x80 != 0 {
+            byte = self.next()?;
+            value = value.checked_add(1).and_then(|v| v.checked_mul(128)).ok_or("an impossible distance")?;
+            value |= u64::from(byte & 0x7f);
+        }
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deltas_copy_and_insert() {
+        let base = b"hello, world";
+        // Lengths 12 and 13; copy 7 from 0, insert "there", copy 1 from 11.
+        let delta = [&[12, 13, 0x90, 7, 5][..], b"there", &[0x91, 11, 1]].concat();
+        assert_eq!(apply(base, &delta, 100).expect("a delta"), b"hello, thered");
+        for end in 0..delta.len() {
+            assert!(apply(base, &delta[..end], 100).is_err(), "cut at {end}");
+        }
+        assert!(apply(base, &delta, 12).is_err(), "too long");
+        assert!(apply(b"hello", &delta, 100).is_err(), "another base");
+        assert!(apply(base, &[12, 1, 0], 100).is_err(), "a reserved instruction");
+        assert!(apply(base, &[12, 1, 0x91, 12, 1], 100).is_err(), "beyond the base");
+    }
+
+    #[test]
+    fn numbers_end() {
+        assert_eq!(Bytes(&[0x80 | 1, 2]).number().expect("a number"), 257);
+        assert!(Bytes(&[0xff; 20]).number().is_err());
+        assert_eq!(Bytes(&[0x80, 0]).distance().expect("a distance"), 128);
+        assert!(Bytes(&[0xff; 20]).distance().is_err());
+    }
+}
