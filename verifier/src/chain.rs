@@ -192,7 +192,7 @@ impl Follower<'_> {
 
     /// Looks for the entry that keeps a run from being in the tree. What it finds is a hint and no proof.
     fn first_fault(&self, run: &Run) -> Option<(u64, String)> {
-        let mut previous: Option<&Vec<u8>> = None;
+        let mut entries = Vec::with_capacity(run.entries.len());
         for (seq, bytes) in (run.first..).zip(&run.entries) {
             let entry = match Entry::parse(bytes) {
                 Ok(entry) => entry,
@@ -207,12 +207,21 @@ impl Follower<'_> {
                     return Some((seq, error.to_string()));
                 }
             }
-            if previous.is_some_and(|previous| entry.prev != Some(leaf_hash(previous))) {
-                return Some((seq - 1, format!("entry {seq} follows on another one")));
-            }
-            previous = Some(bytes);
+            entries.push(entry);
         }
-        (run.entries.len() == 1).then(|| (run.first, "its hash does not lead to the checkpoint's root".to_owned()))
+        // Of an entry and the one that does not follow on it, the one that the next entry does follow on is right.
+        let follows = |i: usize| Some(entries.get(i)?.prev == Some(leaf_hash(&run.entries[i - 1])));
+        let broken = (1..entries.len()).find(|&i| follows(i) == Some(false));
+        match broken {
+            Some(i) if follows(i + 1) == Some(true) => {
+                Some((run.first + i as u64 - 1, "the entry after it follows on another one".to_owned()))
+            }
+            Some(i) => Some((run.first + i as u64, "it does not follow on the entry before it".to_owned())),
+            None if entries.len() == 1 => {
+                Some((run.first, "its hash does not lead to the checkpoint's root".to_owned()))
+            }
+            None => None,
+        }
     }
 
     /// Parses the entries of a run and verifies their signatures ahead, several at a time; applying them in order

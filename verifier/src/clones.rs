@@ -52,6 +52,8 @@ pub(crate) struct Clones {
     pub(crate) vouchers: Vec<Option<Anchored>>,
     /// The largest anchored head that was compared with the bundle.
     pub(crate) largest: Option<Anchored>,
+    /// When the newest anchor was the newest head, in seconds since 1970, by a quorum's word.
+    pub(crate) newest_at_s: Option<u64>,
     /// What is odd but contradicts nothing.
     pub(crate) notes: Vec<String>,
     /// Whether the pinned head was found among the anchors.
@@ -93,6 +95,7 @@ impl Comparison<'_> {
             reports: Vec::new(),
             vouchers: vec![None; self.seqs.len()],
             largest: None,
+            newest_at_s: None,
             notes: Vec::new(),
             pin_found: false,
         };
@@ -214,8 +217,11 @@ impl Comparison<'_> {
         });
         clones.notes.extend(copy.walk.clock_note().map(|note| format!("{}: {note}", copy.path)));
         clones.pin_found |= self.pin.is_some() && follower.found[1];
-        if follower.agrees_at.is_some() && clones.largest.as_ref().is_none_or(|largest| largest.size < newest.size) {
-            clones.largest = Some(newest);
+        if follower.agrees_at.is_some() {
+            clones.newest_at_s = clones.newest_at_s.max(follower.newest_at_s);
+            if clones.largest.as_ref().is_none_or(|largest| largest.size < newest.size) {
+                clones.largest = Some(newest);
+            }
         }
         follower.vouchers().into_iter().zip(&mut clones.vouchers).for_each(|(new, best)| earlier(best, new));
     }
@@ -264,6 +270,8 @@ struct Follower<'a> {
     /// Which landmarks were met.
     found: Vec<bool>,
     anchors: u64,
+    /// When the newest anchor that a quorum vouches for was the newest head.
+    newest_at_s: Option<u64>,
     agrees_at: Option<u64>,
     vouchers: Vec<Option<Anchored>>,
     /// The places in `vouchers`, by falling seq; those before `open` are final.
@@ -284,6 +292,7 @@ impl<'a> Follower<'a> {
             path,
             found: vec![false; landmarks.len()],
             anchors: 0,
+            newest_at_s: None,
             agrees_at: None,
             vouchers: vec![None; seqs.len()],
             order,
@@ -294,6 +303,7 @@ impl<'a> Follower<'a> {
 
     fn anchor(&mut self, anchor: Anchor) -> Result<(), Fault> {
         self.anchors += 1;
+        self.newest_at_s = self.newest_at_s.or(anchor.words.newest_at_s);
         let found = head(&anchor.head);
         for (landmark, met) in self.landmarks.iter().zip(&mut self.found) {
             if landmark.head.size == found.size {
@@ -383,12 +393,12 @@ fn report_fault(place: Place, fault: Fault, findings: &mut Findings) {
 impl Anchored {
     /// Since when it is known to exist, and by whose word.
     pub(crate) fn in_words(&self) -> String {
-        let Some(by) = self.words.existed_by_s else { return "no witness says when".to_owned() };
+        let Some(by) = self.words.existed_by_s else { return "no witness says since when it exists".to_owned() };
         let name = |word: &crate::words::Word| {
             let whose = if word.independent { "" } else { " (the ledger's own key)" };
             format!("{}{whose}", word.key.name())
         };
         let names: Vec<String> = self.words.by_then().map(name).collect();
-        format!("{}, says {}", utc(by), names.join(" and "))
+        format!("existed no later than {}, says {}", utc(by), names.join(" and "))
     }
 }

@@ -312,13 +312,13 @@ impl StreamCheck {
             });
             found.add(Verdict::Tampered, "altered-event", place(*offset), problem);
         }
-        for offset in extra {
-            let problem = format!("an event at offset {offset} where none was sealed, or a second one");
-            found.add(Verdict::Tampered, "added-event", place(*offset), problem);
-        }
         for offset in reordered {
             let problem = "the event is what was sealed, but comes after one with a higher offset";
             found.add(Verdict::Tampered, "reordered-event", place(*offset), problem);
+        }
+        for offset in extra {
+            let problem = format!("an event at offset {offset} where none was sealed, or a second one");
+            found.add(Verdict::Tampered, "added-event", place(*offset), problem);
         }
         for (offsets, count) in absent {
             let verdict = if index_is_sealed { Verdict::Incomplete } else { Verdict::Tampered };

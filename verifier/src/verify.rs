@@ -233,8 +233,7 @@ impl Verification<'_> {
 
     /// Compares the newest anchor's age with what the auditor allows.
     fn freshness(&mut self, words: &Words, clones: &Clones) {
-        let in_clones = clones.largest.as_ref().and_then(|largest| largest.words.newest_at_s);
-        let newest_at_s = in_clones.max(words.newest_at_s);
+        let newest_at_s = clones.newest_at_s.max(words.newest_at_s);
         self.report.newest_at_s = newest_at_s;
         let Some(age_max_s) = self.trust.max_anchor_age_s else {
             self.report.not_checked.push("freshness: the trust file sets no maximum anchor age".into());

@@ -70,7 +70,7 @@ impl Report {
             let anchors = counted(clone.anchors, "anchor", "s");
             writeln!(f, "  {} {}: {anchors}{whole}", clone.path, clone.reference)?;
             if let Some(newest) = &clone.newest {
-                writeln!(f, "    newest: size {}, existed no later than {}", newest.size, newest.in_words())?;
+                writeln!(f, "    newest: size {}, {}", newest.size, newest.in_words())?;
             }
             match clone.agrees_at {
                 Some(size) => writeln!(f, "    agrees with the bundle up to size {size}")?,
@@ -116,7 +116,7 @@ impl StreamReport {
                     || "the bundle's checkpoint".to_owned(),
                     |(path, commit)| format!("commit {commit} in {path}"),
                 );
-                writeln!(f, "    existed no later than {} (size {}, {place})", anchored.in_words(), anchored.size)
+                writeln!(f, "    {} (size {}, {place})", anchored.in_words(), anchored.size)
             }
             _ => Ok(()),
         }

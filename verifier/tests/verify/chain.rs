@@ -44,7 +44,8 @@ fn an_entry_signed_by_a_stranger_is_refused_though_the_log_took_it_in() {
 fn an_offset_sealed_twice_is_refused() {
     let mut ledger = Ledger::example();
     let orders = stream("orders", 0, 0);
-    let summary = ledger.summary(&orders, 22..30, &[Event::new(22, b"forged")]);
+    let prev = Some(ledger.entry(7).statement.hash());
+    let summary = Summary { prev, ..ledger.summary(&orders, 22..30, &[Event::new(22, b"forged")]) };
     ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
     assert!(desk_of(&ledger).refused(1, "wrong-cursor").starts_with("orders/0, entry 12:"));
     // In a small bundle that leaves out the honest batch, the heads statement contradicts.
@@ -66,7 +67,7 @@ fn a_changed_byte_in_an_entry_is_named_by_its_seq() {
             let mut forged = bundle.clone();
             forged.runs[0].entries[seq][at] ^= 1;
             let problem = desk.put(&forged).refused(1, "altered-entry");
-            // In the last entry nothing follows that would show which one it is, unless a signature does.
+            // Nothing follows on the last entry that would show that it is the one, unless a signature does.
             let named = problem.starts_with(&format!("entry {seq}:"))
                 || (seq == 11 && problem.starts_with("entry 0: entries 0 to 11 lead to"));
             assert!(named, "byte {at} of entry {seq}: {problem}");
@@ -219,8 +220,9 @@ fn keys_that_a_distrusted_operator_granted_are_distrusted_as_well() {
     let grant = ledger.key_statement(Action::Grant, Role::Ingest, thief.verifier_key().clone(), None);
     let granted = ledger.append(SignedStatement::sign(grant, &[&second]));
     let refunds = stream("refunds", 0, 0);
-    let summary = ledger.summary(&refunds, 0..1, &[Event::new(0, b"to the thief")]);
-    ledger.append(SignedStatement::sign(Statement::Summary(summary), &[&thief]));
+    let honest = std::mem::replace(&mut ledger.ingest, thief);
+    ledger.seal(&refunds, 1);
+    ledger.ingest = honest;
     ledger.revoke(Role::Operator, second.verifier_key().clone(), Some(granted));
     ledger.heads();
     let desk = desk_of(&ledger);

@@ -112,12 +112,11 @@ fn an_altered_leaf_index_is_told_from_altered_events() {
     let problem = desk.refused(1, "altered-leaf-index");
     assert!(problem.starts_with("orders/0, offsets 10 to 19, entry 5: the leaf index was changed"), "{problem}");
     assert_eq!(desk.verify().streams[0].proven, [0..30], "the events are what was sealed");
-    for change in [
-        (&|index: &mut Vec<LeafPreimage>| drop(index.remove(2))) as &dyn Fn(&mut Vec<LeafPreimage>),
-        &|index| index.swap(0, 1),
-        &|index| index.push(index[7]),
-        &|index| index[7].offset = 900,
-    ] {
+    let changes: [&dyn Fn(&mut Vec<LeafPreimage>); 4] =
+        [&|index| index.truncate(7), &|index| index.swap(0, 1), &|index| index.push(index[7]), &|index| {
+            index[7].offset = 900
+        }];
+    for change in changes {
         let desk = forged(|bundle| change(&mut bundle.batch(5).leaf_index));
         desk.refused(1, "altered-leaf-index");
     }

@@ -17,6 +17,9 @@ fn desk() -> Desk {
     let witness = key("witness.example/w", Algorithm::Cosignature, 50);
     let mut desk = Desk::new(&ledger.trust_with(&witness, "86400"));
     let mut bundle = ledger.bundle();
+    // A wider range in the manifest would be no change that matters.
+    bundle.stream(&stream("orders", 0, 0)).offsets = 0..3;
+    bundle.stream(&stream("orders", 1, 0)).offsets = 0..2;
     let mut signed = ledger.checkpoint(ledger.size());
     signed.cosign(&witness, T0);
     bundle.checkpoint = signed.to_bytes();

@@ -1,6 +1,6 @@
 //! Git repositories with anchors.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evidence::witness::AddCheckpoint;
 use evidence::{Hash, SignedCheckpoint, sha256};
@@ -12,7 +12,6 @@ pub(crate) const BRANCH: &str = "refs/heads/anchors";
 
 /// A bare repository with a branch of anchors.
 pub(crate) struct Anchors {
-    pub(crate) path: PathBuf,
     pub(crate) git: Repository,
     pub(crate) size: u64,
 }
@@ -23,7 +22,7 @@ pub(crate) fn folder(origin: &str) -> String {
 
 impl Anchors {
     pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), git: Repository::init_bare(path).expect("made"), size: 0 }
+        Self { git: Repository::init_bare(path).expect("made"), size: 0 }
     }
 
     /// One anchor for each size, a minute apart, the first at `T0`.
