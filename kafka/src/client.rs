@@ -9,8 +9,7 @@ use rdkafka::error::KafkaError;
 const TARGET: &str = "librdkafka";
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
-    if facility == "CONFWARN" && line.contains("enable.gapless.guarantee is experimental") {
-        // Said at every start, of a property that is set here and not by the user.
+    if facility == "CONFWARN" && is_intended(line) {
         return tracing::debug!(target: TARGET, "{facility}: {line}");
     }
     match level {
@@ -23,6 +22,12 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
         }
         RDKafkaLogLevel::Debug => tracing::debug!(target: TARGET, "{facility}: {line}"),
     }
+}
+
+/// Whether librdkafka warns of what is meant to be: producers and consumers share one set of properties, and a
+/// guarantee that it calls experimental.
+fn is_intended(warning: &str) -> bool {
+    warning.contains("will be ignored by this") || warning.contains("enable.gapless.guarantee")
 }
 
 /// Statistics are only logged, for who sets `statistics.interval.ms`.

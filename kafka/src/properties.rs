@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
@@ -13,16 +14,19 @@ const COMMON: &[(&str, &str)] = &[("client.id", "streamseal")];
 
 /// What a consumer starts from; any of it can be overridden.
 ///
-/// The sizes are chosen for speed at 1 to 4 partitions per broker and for memory at many: librdkafka's limits count
-/// per partition once each has its own queue, and a partition that is not read keeps the whole response its events
-/// came in, so both the queues and the responses are kept small. How much 64 unread partitions hold is tested.
+/// The sizes bound what is fetched ahead. librdkafka's limits count per partition once each has its own queue, so they
+/// are chosen for many: 64 partitions that are not read hold less than 200 MB (tested), most of it librdkafka's own 450
+/// bytes for each event. What can make it more is that a partition's fetch is counted compressed, and is never less than
+/// a whole batch as its producer sent it. Who has few partitions of small events gains speed with a larger
+/// `queued.min.messages`.
 const CONSUMER: &[(&str, &str)] = &[
+    ("queued.min.messages", "4000"),
+    ("queued.max.messages.kbytes", "1024"),
+    ("fetch.message.max.bytes", "262144"),
+    // An event that waits keeps the whole response that it came in.
+    ("fetch.max.bytes", "4194304"),
     // Ask again at once when a queue has room: the default of a second leaves the reader waiting.
     ("fetch.queue.backoff.ms", "1"),
-    ("fetch.message.max.bytes", "1048576"),
-    ("fetch.max.bytes", "4194304"),
-    ("queued.max.messages.kbytes", "1024"),
-    ("queued.min.messages", "4000"),
     // Reading must not make topics.
     ("allow.auto.create.topics", "false"),
 ];
@@ -54,6 +58,7 @@ const PRODUCER_FIXED: &[(&str, &str, &str)] = &[
 /// What is not for the configuration.
 const REFUSED: &[(&str, &str)] = &[
     ("group.id", "the group is named by the service's own configuration"),
+    ("log_level", "the log filter decides, for the target librdkafka"),
     ("transactional.id", "records are produced without transactions"),
 ];
 
@@ -140,6 +145,11 @@ impl Properties {
 
     fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // What of it is logged is for the service's log filter to say.
+        config.set_log_level(match self.get("debug") {
+            None => RDKafkaLogLevel::Info,
+            Some(_) => RDKafkaLogLevel::Debug,
+        });
         for (name, value) in COMMON.iter().chain(defaults) {
             config.set(*name, *value);
         }

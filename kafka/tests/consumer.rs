@@ -255,3 +255,16 @@ fn idle_polls_wait() {
     assert!(matches!(consumer.poll(nap), Ok(Polled::Idle)));
     assert!(begun.elapsed() >= nap);
 }
+
+/// They are made in one place and used in threads of their own.
+#[test]
+fn clients_can_be_moved_and_shared() {
+    fn moved<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    moved::<Consumer>();
+    moved::<kafka::Reader>();
+    shared::<kafka::Cluster>();
+    shared::<kafka::Producer>();
+    shared::<kafka::EmbeddedBroker>();
+    shared::<kafka::Waker>();
+}

@@ -52,6 +52,7 @@ fn overrides_that_would_void_the_guarantees_are_refused_by_name() {
         ("message.timeout.ms", "1000"),
         ("delivery.timeout.ms", "1000"),
         ("group.id", "mine"),
+        ("log_level", "7"),
         ("transactional.id", "mine"),
     ] {
         let error = Properties::new([("bootstrap.servers", "broker:9092"), (name, value)]);

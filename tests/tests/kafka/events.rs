@@ -48,7 +48,7 @@ fn the_largest_record_and_a_hundred_thousand_headers_arrive() {
     let kafka = Kafka::shared();
     let topic = tests::unique("large");
     kafka.create_topic(&topic, 1, &[("max.message.bytes", "20000000")]);
-    let header = |i: u32| (i.to_string().into_bytes(), (i % 3 != 0).then(|| i.to_be_bytes().to_vec()));
+    let header = |i: u32| (i.to_string().into_bytes(), (!i.is_multiple_of(3)).then(|| i.to_be_bytes().to_vec()));
     let many = wire::Record { headers: (0..100_000).map(header).collect(), ..wire::Record::default() };
     // Far above what is fetched at a time.
     let large = wire::Record { value: Some(vec![7; 15_000_000]), ..wire::Record::default() };

@@ -6,6 +6,7 @@ mod support;
 mod wire;
 
 mod events;
+mod producer;
 mod rebalance;
 mod topics;
 mod transactions;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka::{Consumer, Item, Polled, Rebalance, Subscription, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use tests::Kafka;
+use tests::{Kafka, until};
 
 use crate::support::{PATIENCE, produce, properties};
 
@@ -218,6 +218,13 @@ fn hesitating_holds_nobody_up_in_a_group_of_the_new_protocol() {
     hesitating_holds_nobody_up(NEW, "hesitating-new");
 }
 
+/// A client such as Kafka's users have.
+fn tool(topic: &Topic<'_>, group: &str) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", topic.kafka.bootstrap()).set("group.id", group);
+    config.create().expect("the settings are valid")
+}
+
 /// For lag tools.
 #[test]
 fn what_is_committed_shows_in_the_group() {
@@ -228,11 +235,7 @@ fn what_is_committed_shows_in_the_group() {
     work("a reads", &mut ledger, &mut [&mut a], read_to(10));
     let offsets: Vec<_> = ledger.cursors.iter().map(|(partition, cursor)| (partition.clone(), *cursor)).collect();
     a.consumer.commit(&offsets).expect("it is accepted");
-    let tool: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", topic.kafka.bootstrap())
-        .set("group.id", format!("group-{}", topic.name))
-        .create()
-        .expect("the settings are valid");
+    let tool = tool(&topic, &format!("group-{}", topic.name));
     let mut list = rdkafka::TopicPartitionList::new();
     list.add_partition_range(&topic.name, 0, 3);
     work("the commit shows", &mut ledger, &mut [&mut a], |_, _| {
@@ -257,45 +260,35 @@ fn commits_are_never_read() {
     work("b reads", &mut ledger, &mut [&mut b], read_to(11));
 }
 
-fn churn(protocol: &'static [(&'static str, &'static str)], name: &str) {
-    let topic = Topic::new(name);
-    let mut ledger = Ledger::default();
-    let mut members: Vec<Member> = Vec::new();
-    let mut x = 88172645463325252u64 ^ name.len() as u64;
-    let mut end = 0;
-    for step in 0..25 {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        if members.is_empty() || (members.len() < 4 && x % 2 == 0) {
-            members.push(Member::join(topic.kafka, ["a", "b", "c", "d"][step % 4], &topic.name, protocol));
-        } else {
-            let gone = (x >> 8) as usize % members.len();
-            members.remove(gone);
-            if members.is_empty() {
-                continue;
-            }
-        }
+/// A member that stopped polling leaves; its partitions may be read elsewhere before it knows.
+#[test]
+fn who_does_not_poll_loses_its_partitions() {
+    for (protocol, name) in [(EAGER, "lost-eager"), (COOPERATIVE, "lost-cooperative")] {
+        let topic = Topic::new(name);
         topic.produce(10);
-        end += 10;
-        if x % 5 != 0 {
-            let begun = Instant::now();
-            let mut all: Vec<&mut Member> = members.iter_mut().collect();
-            work("all is read", &mut ledger, &mut all, read_to(end));
-            println!("{name} step {step}: {} members, {:?}", members.len(), begun.elapsed());
-        }
+        let impatient = [("session.timeout.ms", "1500"), ("max.poll.interval.ms", "2000")];
+        let more: Vec<_> = protocol.iter().chain(&impatient).copied().collect();
+        let mut ledger = Ledger::default();
+        let mut a = Member::join(topic.kafka, "a", &topic.name, &more);
+        work("a reads", &mut ledger, &mut [&mut a], read_to(10));
+        let group = format!("group-{}", topic.name);
+        let tool = tool(&topic, &group);
+        until(&format!("{group} is empty"), PATIENCE, || {
+            let groups = tool.fetch_group_list(Some(&group), PATIENCE).expect("the broker answers");
+            groups.groups().iter().all(|group| group.members().is_empty())
+        });
+        // Fetched meanwhile, and not ours to read.
+        topic.produce(10);
+        let lost = loop {
+            match a.consumer.poll(PATIENCE).expect("the client works") {
+                Polled::Rebalance(Rebalance::Lost(partitions)) => break partitions,
+                Polled::Trouble(_) | Polled::Idle => {}
+                other => panic!("{name}: {other:?}"),
+            }
+        };
+        assert_eq!(lost.len(), 4, "{name}");
+        a.given.clear();
+        // Back in the group it reads on.
+        work("a reads on", &mut ledger, &mut [&mut a], read_to(20));
     }
-}
-
-#[test]
-fn churn_eager() {
-    churn(EAGER, "churn-e");
-}
-#[test]
-fn churn_coop() {
-    churn(COOPERATIVE, "churn-co");
-}
-#[test]
-fn churn_new() {
-    churn(NEW, "churn-new");
 }

@@ -1,0 +1,59 @@
+//! What a producer promises when a broker refuses or is away.
+
+use kafka::{Error, Producer, Record};
+use tests::Kafka;
+
+use crate::support::{PATIENCE, produce, properties, read_all};
+
+/// Later records must not arrive in the place of one that cannot.
+#[test]
+fn nothing_is_delivered_after_a_record_that_the_broker_refuses() {
+    let kafka = Kafka::shared();
+    let topic = tests::unique("refused");
+    kafka.create_topic(&topic, 1, &[("max.message.bytes", "1000")]);
+    // Each record in a request of its own, several under way.
+    let properties = properties(kafka.bootstrap(), &[("batch.num.messages", "1")]);
+    let producer = Producer::new(&properties).expect("the properties are valid");
+    let large = [7; 5_000];
+    for value in [b"a", &large[..], b"b", b"c", b"d"] {
+        let record = Record { topic: &topic, partition: Some(0), value: Some(value), ..Record::default() };
+        // The failure may be known already when the last are sent.
+        if let Err(error) = producer.send(&record, PATIENCE) {
+            assert!(matches!(error, Error::Fatal { .. }), "{error}");
+        }
+    }
+    let error = producer.flush(PATIENCE).expect_err("the large one cannot be delivered");
+    assert!(matches!(error, Error::Fatal { .. }), "{error}");
+    let record = Record { topic: &topic, partition: Some(0), value: Some(b"e"), ..Record::default() };
+    assert!(matches!(producer.send(&record, PATIENCE), Err(Error::Fatal { .. })));
+    // Those that were on their way already had the time that a new producer takes.
+    produce(kafka.bootstrap(), &topic, 0, ["from that record on"]);
+    let (_, high) = kafka.watermarks(&topic, 0);
+    let events = read_all(kafka.bootstrap(), &topic, 0, high);
+    let values: Vec<_> = events.iter().filter_map(|event| event.value.as_deref()).collect();
+    assert_eq!(values, [&b"a"[..], b"from that record on"]);
+}
+
+#[test]
+fn records_wait_for_a_broker_that_is_away() {
+    let kafka = Kafka::start();
+    let topic = kafka.topic("away", 1);
+    let producer = Producer::new(&properties(kafka.bootstrap(), &[])).expect("the properties are valid");
+    let send = |range: std::ops::Range<u32>| {
+        for n in range {
+            let value = n.to_be_bytes();
+            let record = Record { topic: &topic, partition: Some(0), value: Some(&value), ..Record::default() };
+            assert!(producer.send(&record, PATIENCE).expect("it is accepted"));
+        }
+    };
+    send(0..100);
+    assert!(producer.flush(PATIENCE).expect("nothing failed"));
+    kafka.kill9();
+    send(100..1_000);
+    assert_eq!(producer.delivered(), 100);
+    kafka.start_again();
+    assert!(producer.flush(PATIENCE).expect("nothing failed"));
+    let events = read_all(kafka.bootstrap(), &topic, 0, 1_000);
+    let values: Vec<_> = events.into_iter().map(|event| event.value).collect();
+    assert_eq!(values, (0..1_000_u32).map(|n| Some(n.to_be_bytes().to_vec())).collect::<Vec<_>>());
+}
