@@ -113,10 +113,13 @@ impl State {
         signatures::check(&self.keys, entry)?;
         match statement {
             Statement::Genesis(_) => {}
-            Statement::Key(key) => self.keys.check(key, entry.seq)?,
+            Statement::Key(key) => self.keys.check(key, entry.seq, &self.ledger.origin)?,
             Statement::Summary(_) | Statement::Gap(_) => {
                 let advance = statement.advance().expect("summaries and gaps advance a stream");
                 self.streams.check_advance(&advance, self.unbroken_from)?;
+                if let Statement::Gap(gap) = statement {
+                    self.streams.check_gap(gap)?;
+                }
             }
             Statement::Epoch(epoch) => self.streams.check_epoch(epoch, self.unbroken_from)?,
             Statement::Heads(heads) => self.check_heads(heads)?,

@@ -25,6 +25,7 @@ const OBJECT: &str = "statement";
 
 /// Any statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all statements are summaries, which are among the large ones")]
 pub enum Statement {
     /// Begins the chain.
     Genesis(Genesis),

@@ -4,7 +4,8 @@ use crate::{Hash, NoteSignature, VerifierKey};
 
 /// The keys of a ledger: what was granted, and what was revoked since.
 ///
-/// Names, key ids and public keys are unique over a ledger's life, so a key is found by name and id alone.
+/// Key ids and public keys are unique over a ledger's life, and so are names, but for log keys, which are all named like
+/// the origin. So a key is found by name and id alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
     granted: Vec<GrantedKey>,
@@ -63,7 +64,7 @@ impl Keys {
     }
 
     /// Checks a key statement against the keys granted so far; its signatures are checked apart.
-    pub(super) fn check(&self, statement: &KeyStatement, seq: u64) -> Result<(), Refusal> {
+    pub(super) fn check(&self, statement: &KeyStatement, seq: u64, origin: &str) -> Result<(), Refusal> {
         let expected = self.statement.ok_or_else(|| Refusal::WrongGenesis("a key statement before it".into()))?;
         if statement.prev != expected {
             return Err(Refusal::WrongKeyPrev { expected, found: statement.prev });
@@ -71,7 +72,10 @@ impl Keys {
         let bad =
             |problem: &str| Refusal::BadKey { name: statement.key.name().to_owned(), problem: problem.to_owned() };
         match statement.action {
-            Action::Grant if self.conflicts(&statement.key) => {
+            Action::Grant if statement.role == Role::Log && statement.key.name() != origin => {
+                Err(bad("a log key is named like the origin"))
+            }
+            Action::Grant if self.conflicts(&statement.key, statement.role) => {
                 Err(bad("its name, key id or public key was granted before"))
             }
             Action::Grant => Ok(()),
@@ -124,10 +128,11 @@ impl Keys {
         self.statement = Some(hash);
     }
 
-    fn conflicts(&self, key: &VerifierKey) -> bool {
-        self.granted
-            .iter()
-            .any(|g| g.key.name() == key.name() || g.key.id() == key.id() || g.key.public_key() == key.public_key())
+    fn conflicts(&self, key: &VerifierKey, role: Role) -> bool {
+        self.granted.iter().any(|g| {
+            let name = g.key.name() == key.name() && !(role == Role::Log && g.role == Role::Log);
+            name || g.key.id() == key.id() || g.key.public_key() == key.public_key()
+        })
     }
 
     fn operators(&self) -> usize {

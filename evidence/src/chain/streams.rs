@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::Refusal;
-use crate::statement::{Advance, Epoch, HeadsLine, LastEvent, Statement};
+use crate::statement::{Advance, Epoch, Gap, HeadsLine, LastEvent, Reason, Statement};
 use crate::{Entry, Hash, Partition, StreamId};
 
 /// Where one stream stands.
@@ -90,6 +90,17 @@ impl Streams {
             return check_unseen(advance);
         }
         Err(Refusal::WrongCursor { stream: stream.clone(), expected: head.next, found: first })
+    }
+
+    /// Only the first statement of a stream, after the epoch statement that may have begun it, can say that offsets were
+    /// gone at the start.
+    pub(super) fn check_gap(&self, gap: &Gap) -> Result<(), Refusal> {
+        let before = self.open(&gap.stream.partition).filter(|head| head.id == gap.stream && head.next == gap.first);
+        if gap.reason == Reason::Start && before.is_some_and(|head| head.next != head.start) {
+            let problem = "reason start, although the stream has begun".to_owned();
+            return Err(Refusal::BadGap { stream: gap.stream.clone(), problem });
+        }
+        Ok(())
     }
 
     /// A new epoch follows on the open one, ends it where it stands, and names its last statement.

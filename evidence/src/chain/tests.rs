@@ -153,6 +153,11 @@ fn what_can_be_read_is_left_out_by_the_operator_only() {
         assert_eq!(ledger.code(gap), "bad-gap");
     }
     ledger.append(ledger.gap(Reason::Start, 0, 5, 5, &ledger.ingest)).expect("nothing below the low watermark");
+    // An auditor who accepts what was gone at the start must not be shown later losses under that name.
+    for signer in [&ledger.ingest, &ledger.operator].map(Clone::clone) {
+        let later = ledger.gap(Reason::Start, 5, 9, 9, &signer);
+        assert_eq!(ledger.code(later), "bad-gap");
+    }
     ledger.append(ledger.gap(Reason::Operator, 5, 9, 5, &ledger.operator)).expect("the operator's decision");
     ledger.append(ledger.sealed(ledger.summary(9, 10))).expect("sealing goes on");
 }
@@ -215,6 +220,28 @@ fn operators_rotate_and_the_last_one_stays() {
     let late =
         ledger.key_statement(Action::Grant, Role::Ingest, key("x", Algorithm::Ed25519, 12).verifier_key().clone());
     assert_eq!(ledger.code(late), "revoked-key");
+}
+
+#[test]
+fn a_log_key_is_replaced_by_one_of_the_same_name() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    let elsewhere = key("example.com/elsewhere", Algorithm::Ed25519, 21);
+    let grant = ledger.key_statement(Action::Grant, Role::Log, elsewhere.verifier_key().clone());
+    assert_eq!(ledger.code(grant), "bad-key");
+    let second = key(ORIGIN, Algorithm::Ed25519, 22);
+    let grant = ledger.key_statement(Action::Grant, Role::Log, second.verifier_key().clone());
+    ledger.append(grant).expect("the origin is the name of every log key");
+    let revoke = ledger.key_statement(Action::Revoke, Role::Log, ledger.log.verifier_key().clone());
+    ledger.append(revoke).expect("the old log key");
+    let heads = ledger.state.draft_heads().expect("streams moved");
+    let by = |k: &SigningKey| SignedStatement::sign(Statement::Heads(heads.clone()), &[k]);
+    assert_eq!(ledger.code(by(&ledger.log)), "revoked-key");
+    ledger.append(by(&second)).expect("the new log key");
+    // The name is taken for every other role.
+    let ingest = key(ORIGIN, Algorithm::Ed25519, 23);
+    let grant = ledger.key_statement(Action::Grant, Role::Ingest, ingest.verifier_key().clone());
+    assert_eq!(ledger.code(grant), "bad-key");
 }
 
 #[test]
