@@ -98,7 +98,7 @@ impl FromStr for Expectation {
         };
         let (cluster, topic) = match topics.split_once(':') {
             None => (None, topics),
-            Some((cluster, _)) if cluster.is_empty() => return Err(bad("an empty cluster")),
+            Some(("", _)) => return Err(bad("an empty cluster")),
             Some((cluster, topic)) => (Some(cluster.to_owned()), topic),
         };
         let topic = topic.parse().map_err(|_| bad("not a topic, or a prefix and `*`"))?;
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(ranges.0, [0..3, 10..25, 30..50]);
         assert_eq!(ranges.within(&(2..35)).collect::<Vec<_>>(), [2..3, 10..25, 30..35]);
         ranges.add(3..30);
-        assert_eq!(ranges.0, [0..50]);
+        assert_eq!(ranges.iter().next(), Some(&(0..50)));
         assert_eq!((ranges.end(), ranges.len()), (50, 1));
     }
 }
