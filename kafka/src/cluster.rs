@@ -4,6 +4,7 @@ mod admin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -11,6 +12,7 @@ use rdkafka_sys::rd_kafka_OffsetSpec_t as spec;
 
 use crate::client::Logging;
 use crate::partition::positions;
+use crate::queue::ClientQueue;
 use crate::{Error, Properties, TopicPartition};
 pub use admin::Topic;
 use admin::{Admin, Isolation};
@@ -35,6 +37,8 @@ impl Watermarks {
 
 /// Asks a cluster about itself. Every question waits for its answer, at most for the time-out given at first.
 pub struct Cluster {
+    /// Before the client that it is of.
+    queue: ClientQueue,
     client: BaseConsumer<Logging>,
     timeout: Duration,
 }
@@ -45,11 +49,11 @@ impl Cluster {
     /// # Errors
     /// [`Error::Property`] when librdkafka refuses a property.
     pub fn new(properties: &Properties, timeout: Duration) -> Result<Self, Error> {
-        let client = properties
-            .consumer(None)
-            .create_with_context(Logging)
-            .map_err(|error| Error::creation("making a client", error))?;
-        Ok(Self { client, timeout })
+        let client = properties.consumer(None).create_with_context(Logging);
+        let client = client.map_err(|error| Error::creation("making a client", error))?;
+        let queue = ClientQueue::of(&client, Arc::default());
+        let queue = queue.ok_or_else(|| Error::client("making a client", "it has no queue"))?;
+        Ok(Self { queue, client, timeout })
     }
 
     /// The cluster's id.
@@ -155,8 +159,10 @@ impl Cluster {
 
     /// Lets rust-rdkafka log what has come up since the last question.
     fn serve(&self) {
-        // This client reads nothing: whatever is polled is an error that was logged on the way.
-        while self.client.poll(Duration::ZERO).is_some() {}
+        while !self.queue.is_empty() {
+            // This client reads nothing: whatever is polled is an error, logged on the way.
+            drop(self.client.poll(Duration::ZERO));
+        }
     }
 }
 

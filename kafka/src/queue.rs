@@ -47,14 +47,17 @@ pub(crate) struct ClientQueue {
 
 // SAFETY: librdkafka's queues may be used from any thread.
 unsafe impl Send for ClientQueue {}
+// SAFETY: as above.
+unsafe impl Sync for ClientQueue {}
 
 impl ClientQueue {
-    /// Of a consumer in a group, and to be dropped before it. `None` for clients that have no such queue.
+    /// To be dropped before its consumer. `None` when librdkafka has no such queue.
     pub(crate) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>, signal: Arc<Signal>) -> Option<Self> {
         // SAFETY: the handle is valid while the consumer lives; what is returned is null or ours to destroy.
         let queue = unsafe {
-            let queue = sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
-            Owned::new(queue, sys::rd_kafka_queue_destroy)
+            let handle = consumer.client().native_ptr();
+            let in_group = Owned::new(sys::rd_kafka_queue_get_consumer(handle), sys::rd_kafka_queue_destroy);
+            in_group.or_else(|| Owned::new(sys::rd_kafka_queue_get_main(handle), sys::rd_kafka_queue_destroy))
         }?;
         Some(Self { queue, bell: Bell::new(signal) })
     }
