@@ -10,6 +10,7 @@ mod anchored;
 mod config;
 mod decide;
 mod known_hosts;
+mod libgit2;
 mod log;
 mod network;
 mod newest;

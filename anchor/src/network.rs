@@ -1,8 +1,6 @@
 //! Remotes that are reached over SSH or HTTP.
 
 use std::cell::RefCell;
-use std::sync::Once;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use git2::{
@@ -13,10 +11,8 @@ use git2::{
 use crate::address::Address;
 use crate::config;
 use crate::known_hosts;
+use crate::libgit2;
 use crate::repository::Repository;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A remote reached over the network, with the means to authenticate both sides.
 #[derive(Debug)]
@@ -27,7 +23,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(remote: config::Remote, address: Address) -> Self {
-        set_timeouts();
+        libgit2::set_up();
         Self { remote, address }
     }
 
@@ -172,23 +168,6 @@ fn explain<T>(result: Result<T, git2::Error>, fault: &RefCell<Option<String>>) -
         Some(reason) => anyhow!(reason),
         None => anyhow!("{}", error.message()),
     })
-}
-
-/// A server that stops answering must not hold a thread for ever.
-#[allow(unsafe_code)]
-fn set_timeouts() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let connect = CONNECT_TIMEOUT.as_millis() as i32;
-        let answer = ANSWER_TIMEOUT.as_millis() as i32;
-        // SAFETY: both set a plain integer of libgit2 that is read when a connection is opened. This runs once, before
-        // this crate opens any, and no other part of the project talks to Git servers.
-        let set = unsafe {
-            git2::opts::set_server_connect_timeout_in_milliseconds(connect)
-                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(answer))
-        };
-        set.expect("libgit2 knows its own options");
-    });
 }
 
 #[cfg(test)]

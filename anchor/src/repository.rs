@@ -5,6 +5,7 @@ use anyhow::{Context, ensure};
 use git2::build::TreeUpdateBuilder;
 use git2::{ErrorCode, FileMode, Oid, RepositoryInitOptions, Signature, Time};
 
+use crate::libgit2;
 use crate::pack;
 
 /// The branch that anchors are committed to, in a bare repository of this machine.
@@ -32,38 +33,31 @@ impl Repository {
 
     /// Opens an existing repository.
     pub(crate) fn open(path: &Path, reference: &str) -> anyhow::Result<Self> {
+        libgit2::set_up();
         let git =
             git2::Repository::open_bare(path).with_context(|| format!("open the Git repository {}", path.display()))?;
         ensure!(git.is_bare(), "{} has a working tree; a bare repository is wanted", path.display());
         Ok(Self { git, reference: reference.to_owned() })
     }
 
-    /// Opens the anchor's own repository, or makes it; it is written durably and packed here, whoever made it.
+    /// Opens the anchor's own repository, or makes it; it is packed here, whoever made it.
     pub(crate) fn open_own(path: &Path, reference: &str) -> anyhow::Result<Self> {
-        Self::open_or_init(path, reference)?.make_own(path)
+        let this = Self::open_or_init(path, reference)?;
+        if !pack::is_managed(&this) {
+            pack::manage(&this)?;
+        }
+        Ok(this)
     }
 
     fn init(path: &Path, reference: &str) -> anyhow::Result<Self> {
+        libgit2::set_up();
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false).initial_head(reference);
-        let context = || format!("make a Git repository at {}", path.display());
-        let git = git2::Repository::init_opts(path, &options).with_context(context)?;
-        Self { git, reference: reference.to_owned() }.make_own(path)
-    }
-
-    fn make_own(self, path: &Path) -> anyhow::Result<Self> {
-        if !pack::is_managed(&self) {
-            pack::manage(&self)?;
-        }
-        // What was committed survives a power cut. Git has the same setting.
-        const DURABLE: &str = "core.fsyncObjectFiles";
-        let mut config = self.git.config()?;
-        if config.get_bool(DURABLE).unwrap_or(false) {
-            return Ok(self);
-        }
-        config.set_bool(DURABLE, true).with_context(|| format!("configure {}", path.display()))?;
-        // Opened anew, so that the setting counts.
-        Self::open(path, &self.reference)
+        let git = git2::Repository::init_opts(path, &options)
+            .with_context(|| format!("make a Git repository at {}", path.display()))?;
+        let this = Self { git, reference: reference.to_owned() };
+        pack::manage(&this)?;
+        Ok(this)
     }
 
     /// Keeps other anchors of this machine from moving the branch until the value returned is dropped.
@@ -229,14 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn an_own_repository_is_durable_and_packed_whoever_made_it() {
+    fn an_own_repository_is_packed_whoever_made_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.git");
         git2::Repository::init_bare(&path).expect("made");
         assert!(!pack::is_managed(&Repository::open_or_init(&path, BRANCH).expect("opened")));
-        let own = Repository::open_own(&path, BRANCH).expect("opened");
-        assert!(pack::is_managed(&own));
-        assert_eq!(own.git.config().and_then(|config| config.get_bool("core.fsyncObjectFiles")), Ok(true));
+        assert!(pack::is_managed(&Repository::open_own(&path, BRANCH).expect("opened")));
     }
 
     #[test]

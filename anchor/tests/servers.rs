@@ -124,6 +124,7 @@ async fn a_hook_that_refuses_is_reported_and_tried_again() {
     t.until_pushed(&running, 1).await;
     t.repository.set_hook("echo no more today >&2; exit 1");
     t.log.grow(6);
+    t.site.until_anchored(6).await;
     running.until_not_ready("refused the push").await;
     assert_eq!(anchors(t.repository.path()).len(), 1);
     t.repository.remove_hook();
@@ -193,6 +194,7 @@ async fn pushes_over_ssh_to_a_host_that_is_known() {
     let (_, other_key) = other_key.split_once(' ').expect("a key");
     fs::write(site.path("known_hosts"), format!("{place} {other_key}")).expect("written");
     log.grow(6);
+    site.until_anchored(6).await;
     running.until_not_ready("known_hosts does not have").await;
     assert!(!pushed());
     fs::write(site.path("known_hosts"), "").expect("written");
