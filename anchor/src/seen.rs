@@ -23,7 +23,8 @@ impl Seen {
         path.push(format!(".remote-{}", short_name(url)));
         let path = PathBuf::from(path);
         let mut this = Self { path, url: url.to_owned(), reference: reference.to_owned(), commit: None };
-        if this.path.exists() {
+        // A file that cannot be looked at is not an absent one.
+        if this.path.try_exists().with_context(|| format!("look at {}", this.path.display()))? {
             let bytes = keystore::read_capped(&this.path, FILE_BYTES_MAX)?;
             let commit = str::from_utf8(&bytes).ok().and_then(|text| this.parse(text));
             this.commit = Some(commit.with_context(|| {
