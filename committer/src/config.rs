@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use evidence::chain::State;
 use evidence::statement::LedgerId;
-use evidence::{SignedStatement, Statement};
+use evidence::{SignedStatement, Statement, VerifierKey};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -91,6 +91,7 @@ fn default_listen() -> SocketAddr {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     id: LedgerId,
+    log_key: VerifierKey,
     beginning: Vec<SignedStatement>,
 }
 
@@ -104,18 +105,24 @@ impl Ledger {
             anyhow::bail!("the genesis file holds a {} statement", genesis.statement().kind());
         };
         let id = LedgerId { origin: statement.origin.clone(), genesis: genesis.hash() };
+        let log_key = statement.log.clone();
         let beginning: Vec<_> = std::iter::once(genesis).chain(grants).collect();
         let mut state = State::new(&id.origin, id.genesis);
         for (i, statement) in beginning.iter().enumerate() {
             let which = || if i == 0 { "the genesis".to_owned() } else { format!("grant {i} of the configuration") };
             state.apply(&state.draft(statement.clone(), 0)).with_context(which)?;
         }
-        Ok(Self { id, beginning })
+        Ok(Self { id, log_key, beginning })
     }
 
     /// Origin and genesis hash.
     pub fn id(&self) -> &LedgerId {
         &self.id
+    }
+
+    /// The key that signs checkpoints: it alone has the origin for its name.
+    pub(crate) fn log_key(&self) -> &VerifierKey {
+        &self.log_key
     }
 
     /// The genesis and the first key statements, in order.

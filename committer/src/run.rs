@@ -92,12 +92,14 @@ struct LogKey {
 impl LogKey {
     fn open(path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<Self> {
         let key = keystore::read_signing_key(path).context("`committer.log_key`")?;
-        let (name, origin) = (key.verifier_key().name(), &ledger.id().origin);
         ensure!(
-            name == origin,
-            "`committer.log_key` {}: the key is named {name:?}, the log key of this ledger {origin:?}",
-            path.display()
+            key.verifier_key() == ledger.log_key(),
+            "`committer.log_key` {}: {} is not the log key of this ledger, which is {}",
+            path.display(),
+            key.verifier_key(),
+            ledger.log_key()
         );
+        let origin = &ledger.id().origin;
         let high_water = HighWater::open(&high_water_path(path), origin)?;
         Ok(Self { key: Arc::new(key), high_water })
     }

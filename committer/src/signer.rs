@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use evidence::chain::Position;
+use evidence::chain::{GrantedKey, Position, Role};
 use evidence::statement::LedgerId;
 use evidence::{Checkpoint, SignedCheckpoint, SigningKey};
 use keystore::{Head, HighWater};
@@ -72,19 +72,31 @@ pub(crate) struct Signer {
 pub(crate) enum Trouble {
     /// Nothing is known to be wrong; the database did not answer.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The database must not be signed for.
     #[error("{0}")]
     Unsound(String),
+    /// The log key no longer counts.
+    #[error("{0}")]
+    Key(String),
     /// The high-water file could not be written: the service ends.
     #[error(transparent)]
     HighWater(#[from] keystore::Error),
 }
 
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error.kind {
+            StoreErrorKind::Damaged => Self::Unsound(error.to_string()),
+            _ => Self::Store(error),
+        }
+    }
+}
+
 impl From<Fault> for Trouble {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Store(error) => Self::Store(error),
+            Fault::Store(error) => error.into(),
             bad @ Fault::Bad { .. } => {
                 Self::Unsound(format!("the database does not hold a valid chain: {bad}: run fsck"))
             }
@@ -97,7 +109,7 @@ impl Trouble {
     fn is_fatal(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error.kind, StoreErrorKind::Broken | StoreErrorKind::Refused),
-            Self::Unsound(_) => false,
+            Self::Unsound(_) | Self::Key(_) => false,
             Self::HighWater(_) => true,
         }
     }
@@ -250,6 +262,12 @@ impl Signer {
         let head = Head { size: chain.size(), root: chain.root() };
         if head.size <= self.stored {
             return Ok(());
+        }
+        let counts = |granted: &GrantedKey| {
+            granted.role == Role::Log && granted.key == *self.key.verifier_key() && granted.revoked.is_none()
+        };
+        if !chain.state().keys().granted().iter().any(counts) {
+            return Err(Trouble::Key("the log key was revoked, so it signs no more checkpoints".to_owned()));
         }
         let high_water = Arc::clone(&self.high_water);
         let advance = move || lock(&high_water).advance(head);

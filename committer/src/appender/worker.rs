@@ -23,6 +23,9 @@ const CLOCK_DIFFERENCE_MS_MAX: u64 = 5_000;
 /// How long a request waits at the start for the signer to have looked at the database.
 const CHECKING_MAX: Duration = Duration::from_secs(5);
 
+/// How often an appender that cannot append looks whether it can.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
 /// Attempts at a transaction that others keep getting in the way of.
 const CONFLICTS_MAX: u32 = 10;
 
@@ -40,6 +43,8 @@ pub(super) struct Worker {
     confirmed: Option<Position>,
     /// What was last reported as wrong.
     trouble: Option<String>,
+    /// When to find out, without a request, whether appending is possible: at the start, and while it is not.
+    probe_at: Option<Instant>,
     clock_behind: bool,
 }
 
@@ -64,7 +69,16 @@ impl Failure {
 
 impl Worker {
     pub(super) fn new(parts: Parts, requests: mpsc::Receiver<Request>, keys: watch::Sender<Arc<Keys>>) -> Self {
-        Self { parts, requests, keys, chain: None, confirmed: None, trouble: None, clock_behind: false }
+        Self {
+            parts,
+            requests,
+            keys,
+            chain: None,
+            confirmed: None,
+            trouble: None,
+            probe_at: Some(Instant::now()),
+            clock_behind: false,
+        }
     }
 
     /// Runs until told to stop and all that waited is answered.
@@ -73,8 +87,11 @@ impl Worker {
             let (work, replies): (Vec<_>, Vec<_>) = requests.into_iter().map(Request::split).unzip();
             let begun = Instant::now();
             let result = self.commit(work).await;
-            metrics::histogram!("streamseal_committer_append_seconds").record(begun.elapsed());
+            if !replies.is_empty() {
+                metrics::histogram!("streamseal_committer_append_seconds").record(begun.elapsed());
+            }
             self.report(&result);
+            self.probe_at = result.is_err().then(|| Instant::now() + PROBE_EVERY);
             match result {
                 Ok(outcomes) => answer(replies, outcomes.into_iter().map(Ok)),
                 Err(failure) => {
@@ -93,7 +110,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for a request and takes those that wait with it.
+    /// Waits for a request and takes those that wait with it. An empty group is a probe.
     async fn next_group(&mut self) -> Option<Vec<Request>> {
         let first = tokio::select! {
             biased;
@@ -102,6 +119,7 @@ impl Worker {
                 self.requests.close();
                 self.requests.recv().await
             }
+            () = until(self.probe_at) => return Some(Vec::new()),
         };
         let mut group = vec![first?];
         let mut statements = group[0].len();
@@ -322,6 +340,14 @@ fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> (Vec
     let outcomes = outcomes.collect();
     let (chain, append) = group.finish();
     (outcomes, chain, append)
+}
+
+/// Returns at a time, or never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A client that went away does not take its answer, which is fine: it will ask again.

@@ -280,3 +280,41 @@ super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
         Ok(locked.then(|| Box::new(AdvisoryLock { connection }) as Box<dyn Lease>))
     }
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart_by_what_to_do() {
+        for (code, kind) in [
+            // Serialization failure, deadlock.
+            ("40001", StoreErrorKind::Conflict),
+            ("40P01", StoreErrorKind::Conflict),
+            // Disk full, too many connections, shutting down, starting up, read-only standby, lock timeout.
+            ("53100", StoreErrorKind::Unavailable),
+            ("53300", StoreErrorKind::Unavailable),
+            ("57P01", StoreErrorKind::Unavailable),
+            ("57P03", StoreErrorKind::Unavailable),
+            ("25006", StoreErrorKind::Unavailable),
+            ("55P03", StoreErrorKind::Unavailable),
+            // Unique violation, corrupted data.
+            ("23505", StoreErrorKind::Damaged),
+            ("XX001", StoreErrorKind::Damaged),
+            // Wrong password, no such database, no such table, no right.
+            ("28P01", StoreErrorKind::Refused),
+            ("3D000", StoreErrorKind::Refused),
+            ("42P01", StoreErrorKind::Refused),
+            ("42501", StoreErrorKind::Refused),
+        ] {
+            assert_eq!(classify(code), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_breaks_during_the_commit_leaves_it_unknown() {
+        let broken = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(commit_error(broken).kind, StoreErrorKind::Unknown);
+        assert_eq!(commit_error(sqlx::Error::Protocol("cut".to_owned())).kind, StoreErrorKind::Unknown);
+    }
+}

@@ -26,7 +26,7 @@ const READERS: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait for another process that writes, such as `fsck`.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A ledger in an SQLite file.
 #[derive(Debug)]
@@ -246,3 +246,28 @@ super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
         }
     }
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart_by_what_to_do() {
+        for (code, kind) in [
+            ("5", StoreErrorKind::Conflict),
+            // SQLITE_BUSY_SNAPSHOT
+            ("517", StoreErrorKind::Conflict),
+            // SQLITE_FULL: no room on the disk.
+            ("13", StoreErrorKind::Unavailable),
+            // SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE
+            ("1034", StoreErrorKind::Broken),
+            ("778", StoreErrorKind::Broken),
+            ("11", StoreErrorKind::Damaged),
+            // SQLITE_CONSTRAINT_PRIMARYKEY
+            ("1555", StoreErrorKind::Damaged),
+            ("8", StoreErrorKind::Refused),
+        ] {
+            assert_eq!(classify(Some(code)), kind, "{code}");
+        }
+    }
+}

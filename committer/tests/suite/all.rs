@@ -51,6 +51,8 @@ macro_rules! whole_suite {
                 an_old_copy_of_the_database_is_not_signed_for,
                 a_database_that_goes_back_while_in_use_is_not_appended_to,
                 a_changed_entry_is_not_signed_over,
+                a_revoked_log_key_signs_no_more,
+                another_log_key_is_refused,
                 clocks_that_differ_stop_appending,
                 two_committers_cover_every_offset_once;
             fsck:

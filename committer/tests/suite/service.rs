@@ -368,6 +368,7 @@ pub(crate) async fn goes_on_after_a_restart(database: Database) {
         running.stop().await;
     }
     let running = place.start(&database).await;
+    running.until_ready().await;
     let size = running.signed().await.size;
     // Genesis, grant, 400 summaries, and a heads entry at each end.
     assert_eq!(size, 406);
