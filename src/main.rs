@@ -14,6 +14,7 @@ mod services;
 mod verify_batch;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use service::logging::LevelFilter;
@@ -49,6 +50,9 @@ enum Command {
 /// The exit code of a command that could not do its work; verdicts have codes of their own.
 const FAILED: u8 = 2;
 
+/// How long threads that wait for something outside may take once everything else has ended.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
@@ -73,7 +77,13 @@ fn run(command: Command) -> anyhow::Result<u8> {
             config_reference::run();
             Ok(0)
         }
-        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run_async(command)),
+        command => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let result = runtime.block_on(run_async(command));
+            // A thread that waits for a remote that does not answer is not waited for.
+            runtime.shutdown_timeout(SHUTDOWN_MAX);
+            result
+        }
     }
 }
 

@@ -50,6 +50,10 @@ enum CommitterCommand {
 pub(crate) struct AnchorArgs {
     #[command(flatten)]
     config: ConfigFile,
+    /// Take the branch of a remote (by its name in the configuration), or of the own `repository`, as the one to go on
+    /// from, and end: the answer when the anchor refuses because its repository or state was lost
+    #[arg(long, value_name = "REMOTE|repository")]
+    adopt: Option<String>,
 }
 
 /// Listeners of all services.
@@ -108,6 +112,9 @@ pub(crate) async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
 /// `streamseal anchor`
 pub(crate) async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
+    if let Some(source) = &args.adopt {
+        return adopt(&config, source).await;
+    }
     let listener = listen(section(&config.anchor, "anchor")?.listen).await?;
     let mut running = Running::new();
     running.anchor(&config, listener)?;
@@ -195,6 +202,19 @@ impl Running {
         self.tasks.spawn(async move { anchor::run(section, log, listener, shutdown).await.context("anchor") });
         Ok(())
     }
+}
+
+async fn adopt(config: &Config, source: &str) -> anyhow::Result<()> {
+    let source = match source {
+        "repository" => anchor::Source::Repository,
+        remote => anchor::Source::Remote(remote.to_owned()),
+    };
+    let held = anchor::adopt(section(&config.anchor, "anchor")?, log_key(config)?, &source).await?;
+    match held {
+        Some(head) => output::line(format_args!("the anchor goes on from {head}")),
+        None => output::line("the anchor goes on from a branch without an anchor of this ledger"),
+    }
+    Ok(())
 }
 
 async fn fsck(config: &Config) -> anyhow::Result<u8> {
