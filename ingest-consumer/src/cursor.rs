@@ -168,3 +168,216 @@ fn below(newest: &Statement, last: Option<&Summary>) -> Below {
 pub(crate) fn acknowledges(entry: &str, statement: Hash) -> bool {
     Entry::parse(entry.as_bytes()).is_ok_and(|entry| entry.statement.hash() == statement)
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence::SigningKey;
+    use evidence::batch::empty_root;
+    use evidence::statement::{Gap, LastEvent, Reason};
+
+    use super::*;
+    use crate::ledger::{Ledger, ingest_key, key};
+
+    fn partition() -> Partition {
+        Partition { cluster: "c1".into(), topic: "orders".into(), number: 3 }
+    }
+
+    fn last(offset: u64) -> LastEvent {
+        LastEvent { offset, leaf: evidence::sha256(b"leaf") }
+    }
+
+    /// A summary from the ledger's cursor on, with one event at `event` or none.
+    fn summary(ledger: &Ledger, next: u64, event: Option<u64>) -> Summary {
+        let open = ledger.open(&partition());
+        Summary {
+            ledger: ledger.id(),
+            stream: partition().stream(open.map_or(0, |head| head.id.epoch)),
+            topic_id: Some("T1".into()),
+            first: open.map_or(0, |head| head.next),
+            next,
+            events: u64::from(event.is_some()),
+            bytes: event.map_or(0, |_| 12),
+            time: event.map(|_| (0, 0)),
+            root: event.map_or_else(empty_root, |_| evidence::sha256(b"leaf")),
+            last: event.map(last),
+            prev: open.map(|head| head.statement),
+        }
+    }
+
+    fn signed(statement: Statement, key: &SigningKey) -> String {
+        String::from_utf8(SignedStatement::sign(statement, &[key]).to_bytes()).expect("notes are text")
+    }
+
+    fn seal(ledger: &mut Ledger, next: u64, event: Option<u64>) {
+        let statement = Statement::Summary(summary(ledger, next, event));
+        assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).stopped, None);
+    }
+
+    fn believe(ledger: &Ledger, answer: &committer_client::Cursor) -> Result<Cursor, Doubtful> {
+        let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
+        verify(&ledger.id(), &keys, &partition(), answer)
+    }
+
+    #[test]
+    fn a_stream_without_statements_begins_at_0() {
+        let ledger = Ledger::new();
+        let mut answer = ledger.cursor(&partition());
+        assert_eq!(believe(&ledger, &answer), Ok(Cursor::default()));
+        answer.next = 5;
+        assert!(matches!(believe(&ledger, &answer), Err(Doubtful::Wrong(_))));
+        answer = committer_client::Cursor { epoch: 1, ..committer_client::Cursor::default() };
+        assert!(matches!(believe(&ledger, &answer), Err(Doubtful::Wrong(_))));
+    }
+
+    #[test]
+    fn what_was_signed_below_the_cursor_is_known() {
+        let mut ledger = Ledger::new();
+        seal(&mut ledger, 10, Some(9));
+        let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
+        assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (0, 10, Some("T1"), true));
+        assert_eq!(cursor.statement, ledger.open(&partition()).map(|head| head.statement));
+        assert_eq!(cursor.below, Below { last: Some(last(9)), empty: vec![] });
+        // Offsets after the last event, and those of a batch without events.
+        seal(&mut ledger, 15, Some(12));
+        seal(&mut ledger, 17, None);
+        let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
+        assert_eq!(cursor.below, Below { last: Some(last(12)), empty: vec![13..15, 15..17] });
+        // A gap may hold anything.
+        ledger.skip_to(&partition(), None, 20);
+        let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
+        assert_eq!((cursor.next, cursor.below), (20, Below { last: Some(last(12)), empty: [13..15].into() }));
+        // A new epoch begins with nothing.
+        ledger.begin_epoch(&partition(), Some("T2".into()), 4);
+        let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
+        assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (1, 4, Some("T2"), false));
+        assert_eq!(cursor.below, Below::default());
+    }
+
+    #[test]
+    fn an_answer_about_something_else_is_wrong() {
+        let mut ledger = Ledger::new();
+        seal(&mut ledger, 10, Some(9));
+        let good = ledger.cursor(&partition());
+        let wrong = |problem: &str, change: &dyn Fn(&mut committer_client::Cursor)| {
+            let mut answer = good.clone();
+            change(&mut answer);
+            match believe(&ledger, &answer) {
+                Err(Doubtful::Wrong(text)) => assert!(text.contains(problem), "{text:?} should contain {problem:?}"),
+                other => panic!("{problem}: {other:?}"),
+            }
+        };
+        wrong("it names offset 11, its newest statement 10", &|answer| answer.next = 11);
+        wrong("is not about orders/3 of cluster c1 epoch 1", &|answer| answer.epoch = 1);
+        wrong("the newest statement: ", &|answer| answer.statement = Some("no note".into()));
+        let of = |change: &dyn Fn(&mut Summary)| {
+            let mut summary = summary(&Ledger::new(), 10, Some(9));
+            change(&mut summary);
+            Some(signed(Statement::Summary(summary), &ingest_key()))
+        };
+        let other_partition = of(&|summary| summary.stream.partition.number = 4);
+        wrong("is not about orders/3", &|answer| answer.statement = other_partition.clone());
+        wrong("is not about orders/3", &|answer| answer.last_summary = other_partition.clone());
+        let other_ledger = of(&|summary| summary.ledger.genesis = Hash([1; 32]));
+        wrong("is of another ledger", &|answer| answer.statement = other_ledger.clone());
+        let later = of(&|summary| summary.next = 12);
+        wrong("ends at offset 12, after the cursor 10", &|answer| answer.last_summary = later.clone());
+        let mut gapped = Ledger::new();
+        gapped.skip_to(&partition(), None, 10);
+        let gap = gapped.cursor(&partition()).statement;
+        wrong("no summary with events", &|answer| answer.last_summary = gap.clone());
+    }
+
+    #[test]
+    fn only_keys_of_the_ledger_count_each_for_its_role_topics_and_time() {
+        let mut ledger = Ledger::new();
+        let narrow = key("narrow", 8);
+        ledger.grant(&narrow, &["payments"]);
+        let operator = key("operator", 1);
+        let gap = Statement::Gap(Gap {
+            ledger: ledger.id(),
+            stream: partition().stream(0),
+            topic_id: None,
+            first: 0,
+            next: 10,
+            reason: Reason::Start,
+            low: 10,
+            high: 10,
+            prev: None,
+        });
+        let summary = Statement::Summary(summary(&ledger, 10, Some(9)));
+        let answer = |statement: &Statement, key: &SigningKey, seq| committer_client::Cursor {
+            next: 10,
+            statement: Some(signed(statement.clone(), key)),
+            seq: Some(seq),
+            ..committer_client::Cursor::default()
+        };
+        for statement in [&summary, &gap] {
+            assert!(believe(&ledger, &answer(statement, &ingest_key(), 5)).is_ok());
+            for stranger in [narrow.clone(), key("stranger", 9), key("ingest-a", 9)] {
+                let believed = believe(&ledger, &answer(statement, &stranger, 5));
+                assert_eq!(believed, Err(Doubtful::UnknownKey("the newest statement")), "{stranger:?}");
+            }
+        }
+        assert!(believe(&ledger, &answer(&gap, &operator, 5)).is_ok());
+        assert!(believe(&ledger, &answer(&summary, &operator, 5)).is_err());
+        // Granted in entry 1, revoked in entry 3.
+        ledger.revoke(&ingest_key(), &["*"]);
+        for (seq, counts) in [(1, false), (2, true), (3, false), (4, false)] {
+            assert_eq!(believe(&ledger, &answer(&summary, &ingest_key(), seq)).is_ok(), counts, "{seq}");
+        }
+        // A signature that does not verify.
+        let mut forged = answer(&summary, &ingest_key(), 2);
+        forged.statement = forged.statement.map(|text| text.replace("bytes 12", "bytes 13"));
+        assert_eq!(believe(&ledger, &forged), Err(Doubtful::UnknownKey("the newest statement")));
+    }
+
+    #[test]
+    fn keys_are_those_that_the_genesis_leads_to() {
+        let ledger = Ledger::new();
+        let entries = ledger.keys().entries;
+        assert_eq!(keys(&ledger.id(), &entries).expect("good").granted().len(), 3);
+        let mut other = ledger.id();
+        other.genesis = Hash([1; 32]);
+        for (id, entries) in [
+            (other, entries.clone()),
+            (ledger.id(), Vec::new()),
+            (ledger.id(), entries[1..].to_vec()),
+            (ledger.id(), vec![entries[0].clone(), entries[1].replace("ingest-a", "ingest-b")]),
+            (ledger.id(), vec!["no entry".to_owned()]),
+        ] {
+            assert!(keys(&id, &entries).is_err(), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn standing_says_why_a_key_does_not_count() {
+        let mut ledger = Ledger::new();
+        let narrow = key("narrow", 8);
+        ledger.grant(&narrow, &["payments", "pay*"]);
+        let of = |ledger: &Ledger, key: &SigningKey| {
+            let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
+            match standing(&ledger.id(), &keys, key.verifier_key(), "orders") {
+                Standing::Granted => "granted".to_owned(),
+                Standing::Refused(problem) => problem,
+            }
+        };
+        assert_eq!(of(&ledger, &ingest_key()), "granted");
+        assert!(of(&ledger, &narrow).ends_with("narrow is granted for payments pay*, not for topic orders"));
+        assert!(
+            of(&ledger, &key("operator", 1)).ends_with("is granted the role operator, sealing takes the role ingest")
+        );
+        assert!(of(&ledger, &key("ingest-a", 9)).contains("is not granted in ledger example.com/audit"));
+        ledger.revoke(&ingest_key(), &["*"]);
+        assert!(of(&ledger, &ingest_key()).ends_with("ingest-a was revoked in entry 3"));
+    }
+
+    #[test]
+    fn an_entry_acknowledges_the_statement_that_it_holds() {
+        let ledger = Ledger::new();
+        let [genesis, grant] = ledger.entries() else { panic!("two entries") };
+        let text = String::from_utf8(grant.to_bytes()).expect("text");
+        assert!(acknowledges(&text, grant.statement.hash()));
+        assert!(!acknowledges(&text, genesis.statement.hash()));
+        assert!(!acknowledges("", grant.statement.hash()));
+    }
+}

@@ -81,32 +81,34 @@ pub enum Halt {
 impl Halt {
     /// What to do about it, as exactly as can be told: the command, where there is one.
     pub fn remedy(&self, partition: &Partition) -> String {
-        let Partition { cluster, topic, number } = partition;
-        let stream = format!("--cluster {cluster} --topic {topic} --partition {number}");
+        let Partition { topic, number, .. } = partition;
         match self {
             Self::Recreated { low, .. }
             | Self::Truncated { low, .. }
             | Self::Altered { low, .. }
             | Self::Appeared { low, .. } => format!(
                 "find out who did that and keep what is left of the old events; then begin a new epoch, which seals \
-                 what Kafka holds now: `streamseal epoch {stream} --start {low}`"
+                 what Kafka holds now: `streamseal epoch --config FILE --topic {topic} --partition {number} --start \
+                 {low} --operator-key FILE`"
             ),
-            Self::Unreadable { offset, .. } => {
-                format!("leave the record out by a signed gap: `streamseal gap {stream} --to {}`", offset + 1)
-            }
+            Self::Unreadable { offset, .. } => format!(
+                "leave the record out by a signed gap: `streamseal gap --config FILE --topic {topic} --partition \
+                 {number} --next {} --operator-key FILE`",
+                offset + 1
+            ),
             Self::CursorWentBack { .. } => {
                 "the committer's database lost entries that it had acknowledged: stop the committer, run `streamseal \
-                 fsck` and restore the newest database; sealing goes on by itself when the cursor is back"
+                 committer fsck` and restore the newest database; sealing goes on by itself when the cursor is back"
                     .to_owned()
             }
             Self::BadCursor { .. } => {
-                "check `ingest.committer` and `[ledger]`, and run `streamseal fsck` at the committer; sealing goes \
-                 on by itself when the answer verifies"
+                "check `ingest.committer` and `[ledger]`, and run `streamseal committer fsck`; sealing goes on by \
+                 itself when the answer verifies"
                     .to_owned()
             }
             Self::KeyNotGranted { .. } => format!(
-                "let the operator grant a key for the topic: `streamseal grant --role ingest --topics {topic}`; \
-                 sealing goes on by itself when this key counts, or restart with another `ingest.key`"
+                "let the operator grant a key that was never granted before: `streamseal key --config FILE grant VKEY \
+                 --role ingest --scope {topic} --operator-key FILE`; sealing goes on by itself when `ingest.key` counts"
             ),
             Self::Refused { .. } => "read the committer's reason; sealing is tried again now and then".to_owned(),
         }

@@ -173,3 +173,28 @@ fn decided(signed: &[SignedStatement], answer: SubmitResponse) -> Answer {
 fn unavailable(error: Error) -> InspectError {
     InspectError::Unavailable(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use committer_client::{Accepted, Stopped};
+
+    use super::*;
+    use crate::ledger::Ledger;
+
+    #[test]
+    fn an_acknowledgement_of_another_statement_decides_nothing() {
+        let ledger = Ledger::new();
+        let entries = ledger.entries();
+        let signed: Vec<SignedStatement> = entries.iter().map(|entry| entry.statement.clone()).collect();
+        let accepted = |which: usize| Accepted {
+            seq: entries[which].seq,
+            entry: String::from_utf8(entries[which].to_bytes()).expect("text"),
+        };
+        let stopped = Some(Stopped { index: 1, code: "wrong-prev".into(), message: "no".into() });
+        let answer = |which, stopped| SubmitResponse { accepted: vec![accepted(which)], stopped, cursor: None };
+        let refused = Some(Refused { code: "wrong-prev".into(), message: "no".into() });
+        assert_eq!(decided(&signed, answer(0, stopped.clone())), Answer::Decided { accepted: 1, refused });
+        let other = decided(&signed, answer(1, stopped));
+        assert!(matches!(&other, Answer::Unknown { problem, .. } if problem.contains("entry 1")), "{other:?}");
+    }
+}

@@ -13,7 +13,7 @@ use super::*;
 use world::{Misfortune, World};
 
 /// Enough for every kind of interleaving to come up; the whole takes a few seconds.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 200;
 
 fn simulate(misfortune: Misfortune) {
     for seed in 0..SEEDS {

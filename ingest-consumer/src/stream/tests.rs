@@ -381,7 +381,7 @@ fn a_shorter_log_halts_until_the_operator_begins_an_epoch() {
     bench.log.high = 50;
     assert_eq!(bench.inspect(), []);
     assert_eq!(bench.inspect(), []);
-    assert!(bench.stream.obstacle().expect("halted").contains("streamseal epoch --cluster c1 --topic orders"));
+    assert!(bench.stream.obstacle().expect("halted").contains("streamseal epoch --config FILE --topic orders"));
     bench.ledger.begin_epoch(&partition(), Some("T1".into()), 2);
     assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(2)]);
     bench.events(2..6);
@@ -568,7 +568,7 @@ fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
         assert!(!bench.stream.wants_events());
     }
     let halt = halted(&actions);
-    assert!(halt.remedy(&partition()).ends_with("--partition 3 --to 3`"), "{halt}");
+    assert!(halt.remedy(&partition()).contains("--partition 3 --next 3 "), "{halt}");
     assert_eq!(bench.inspect(), []);
     bench.ledger.skip_to(&partition(), None, 3);
     assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(1)]);

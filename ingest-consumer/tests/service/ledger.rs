@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use committer_client as client;
-use evidence::chain::{Role, State};
+use evidence::chain::{Role, State, StreamHead};
 use evidence::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LedgerId, Reason};
 use evidence::{Algorithm, Entry, Hash, Partition, SignedStatement, SigningKey, Statement};
 
@@ -52,6 +52,11 @@ impl Ledger {
         self.state.ledger().clone()
     }
 
+    /// Where the open stream of a partition stands.
+    pub(crate) fn open(&self, partition: &Partition) -> Option<&StreamHead> {
+        self.state.streams().open(partition)
+    }
+
     /// The entries so far.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
@@ -79,7 +84,7 @@ impl Ledger {
 
     /// What `streamseal epoch` does.
     pub(crate) fn begin_epoch(&mut self, partition: &Partition, topic_id: Option<String>, start: u64) {
-        let head = self.state.streams().open(partition).expect("a stream").clone();
+        let head = self.open(partition).expect("a stream").clone();
         self.by_operator(Statement::Epoch(Epoch {
             ledger: self.id(),
             stream: partition.stream(head.id.epoch + 1),
@@ -93,7 +98,7 @@ impl Ledger {
 
     /// What `streamseal gap` does.
     pub(crate) fn skip_to(&mut self, partition: &Partition, topic_id: Option<String>, next: u64) {
-        let head = self.state.streams().open(partition).cloned();
+        let head = self.open(partition).cloned();
         self.by_operator(Statement::Gap(Gap {
             ledger: self.id(),
             stream: partition.stream(head.as_ref().map_or(0, |head| head.id.epoch)),
@@ -146,7 +151,7 @@ impl Ledger {
 
     /// `GET /v1/cursors`.
     pub(crate) fn cursor(&self, partition: &Partition) -> client::Cursor {
-        let Some(head) = self.state.streams().open(partition) else { return client::Cursor::default() };
+        let Some(head) = self.open(partition) else { return client::Cursor::default() };
         let summary = self.entries.iter().rev().map(|entry| &entry.statement).find(
             |signed| matches!(signed.statement(), Statement::Summary(s) if s.stream == head.id && s.last.is_some()),
         );
