@@ -155,6 +155,30 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The most memory that its current run has had resident, in bytes.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn memory_peak_bytes(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kib| kib.parse::<u64>().ok()).expect("Linux tells a process's peak memory in kB") * 1024
+    }
+
+    /// The processor time that its current run has used, by all its threads.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process has a stat");
+        // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
+        let ticks: u64 =
+            fields.into_iter().flatten().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
     /// Process ids of its children.
     pub(crate) fn children(&self) -> Vec<u32> {
         let pid = self.pid();

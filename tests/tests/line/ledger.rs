@@ -61,6 +61,11 @@ impl Ledger {
         ledger
     }
 
+    /// Its services.
+    pub(crate) fn services(&self) -> [&Process; 3] {
+        [&self.committer, &self.ingest, &self.anchor]
+    }
+
     /// The offset up to which a partition is sealed; `None` while the committer is away.
     pub(crate) fn sealed(&self, cluster: &str, topic: &str, partition: u32) -> Option<u64> {
         let query = format!("/v1/cursors?cluster={cluster}&topic={topic}&partition={partition}");

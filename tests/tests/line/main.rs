@@ -33,6 +33,16 @@ const SEALED_WITHIN: Duration = Duration::from_secs(900);
 /// For what is sealed to be anchored.
 const ANCHORED_WITHIN: Duration = Duration::from_secs(60);
 
+/// Of a core, for all services together, when nothing is produced. Twice what is promised (2 %): the build is not
+/// optimised, and the anchor looks at the head sixty times as often as by default.
+const IDLE_SHARE_MAX: f64 = 0.04;
+
+/// How long that is measured at least.
+const IDLE_FOR: Duration = Duration::from_secs(10);
+
+/// For the ingest-consumer at full speed.
+const INGEST_BYTES_MAX: u64 = 200 << 20;
+
 /// What is killed while a slice of the lines is produced.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
@@ -73,14 +83,17 @@ fn what_was_produced_is_proven_and_what_was_done_to_it_is_found() {
     let ledger = around.ledger("ledger");
     let early = around.produce_and_kill(&ledger);
     let evidence = around.take_evidence(&ledger, "ledger", around.input.len());
-    ledger.ingest.stop();
+    audit::every_entry_was_published(&around, &ledger);
     ledger.fsck();
 
-    audit::every_entry_was_published(&around, &ledger);
+    let idle = Idle::begin(&ledger);
     audit::all_lines_are_proven(&around, &evidence);
     audit::what_is_done_to_a_bundle_is_found(&around, &evidence);
     audit::a_rewritten_history_is_found(&around, &evidence);
     audit::old_evidence_is_found_by_the_pin(&around, &evidence, &early);
+
+    idle.end(&ledger);
+    ledger.ingest.stop();
 
     // Everything of another ledger fits together; only the auditor's trust file tells that it is another.
     let forged = around.ledger("forged");
@@ -185,8 +198,33 @@ impl Surroundings {
     }
 }
 
-fn assert_running(ledger: &Ledger) {
-    for service in [&ledger.committer, &ledger.ingest, &ledger.anchor] {
-        Process::assert_running(service);
+/// What services use while nothing is produced.
+struct Idle {
+    start: Instant,
+    cpu: Duration,
+}
+
+impl Idle {
+    fn begin(ledger: &Ledger) -> Self {
+        Self { start: Instant::now(), cpu: Self::cpu(ledger) }
     }
+
+    fn end(self, ledger: &Ledger) {
+        // Shorter would measure what was left to do when it began.
+        until("enough of idleness to measure", 2 * IDLE_FOR, || self.start.elapsed() >= IDLE_FOR);
+        let share = (Self::cpu(ledger) - self.cpu).as_secs_f64() / self.start.elapsed().as_secs_f64();
+        let memory = ledger.services().map(|service| service.memory_peak_bytes() >> 20);
+        eprintln!("idle for {:?} at {:.2} % of a core; peaks of {memory:?} MiB", self.start.elapsed(), share * 100.0);
+        assert!(share < IDLE_SHARE_MAX, "{share} of a core while idle");
+        let ingest = ledger.ingest.memory_peak_bytes();
+        assert!(ingest < INGEST_BYTES_MAX, "ingest had {ingest} bytes");
+    }
+
+    fn cpu(ledger: &Ledger) -> Duration {
+        ledger.services().map(Process::cpu_time).iter().sum()
+    }
+}
+
+fn assert_running(ledger: &Ledger) {
+    ledger.services().into_iter().for_each(Process::assert_running);
 }
