@@ -108,9 +108,12 @@ impl Consumer {
         let exclude = subscription.exclude.clone();
         let consumer = Self::new(properties, &subscription.group, exclude, true)?;
         let topics: Vec<&str> = subscription.topics.iter().map(String::as_str).collect();
-        let doing = || format!("subscribing to {}", topics.join(", "));
-        let subscribed = consumer.base.subscribe(&topics);
-        subscribed.map_err(|error| Error::client(doing(), error))?;
+        let failed = |reason: String| Error::client(format!("subscribing to {}", topics.join(", ")), reason);
+        if topics.iter().any(|topic| topic.contains('\0')) {
+            // rust-rdkafka would panic.
+            return Err(failed("a topic's name holds a NUL".to_owned()));
+        }
+        consumer.base.subscribe(&topics).map_err(|error| failed(error.to_string()))?;
         Ok(consumer)
     }
 
@@ -232,35 +235,6 @@ impl Consumer {
             return Ok(());
         }
         self.place(starts)
-    }
-
-    /// Reads partitions from these offsets on: partitions that the group gave and that were not started yet, and also
-    /// ones that are being read, from now on from elsewhere. Of a partition named twice the last counts.
-    ///
-    /// # Errors
-    /// [`Error::Partition`] when the group did not give a partition or an offset is negative; then nothing is started.
-    /// [`Error::Fatal`] when librdkafka refuses, which leaves this consumer unusable.
-    pub fn start(&mut self, starts: impl IntoIterator<Item = (TopicPartition, i64)>) -> Result<(), Error> {
-        let starts: BTreeMap<TopicPartition, i64> = starts.into_iter().collect();
-        for (partition, offset) in &starts {
-            let reason = if *offset < 0 {
-                format!("cannot start at offset {offset}: offsets begin at 0")
-            } else if self.subscribed && !self.state().partitions.contains_key(partition) {
-                "cannot start it: the group gave it to another member".to_owned()
-            } else {
-                continue;
-            };
-            return Err(Error::Partition { partition: partition.clone(), reason });
-        }
-        self.place(starts)
-    }
-
-    /// Stops reading partitions, and frees what was fetched of them. They stay ours, and can be started again.
-    ///
-    /// # Errors
-    /// [`Error::Fatal`] when librdkafka refuses, which leaves this consumer unusable.
-    pub fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
-        self.displace(partitions)
     }
 
     /// Leaves a partition unread until [`release`](Self::release), at the cost of what librdkafka has fetched ahead.

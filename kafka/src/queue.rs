@@ -151,6 +151,21 @@ impl<C: ConsumerContext> PartitionQueue<C> {
             into.push_back(unsafe { Message::new(message) });
         }
     }
+
+    /// Throws away what is there just now.
+    pub(crate) fn discard(&mut self) {
+        let mut dropped = VecDeque::new();
+        // SAFETY: the queue is valid while owned.
+        let mut left = unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) };
+        while left > 0 {
+            self.read(&mut dropped);
+            if dropped.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(dropped.len());
+            dropped.clear();
+        }
+    }
 }
 
 impl<C: ConsumerContext> Drop for PartitionQueue<C> {

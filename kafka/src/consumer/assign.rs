@@ -14,6 +14,39 @@ use crate::queue::PartitionQueue;
 use crate::{Error, TopicPartition};
 
 impl Consumer {
+    /// Reads partitions from these offsets on: partitions that the group gave and that were not started yet, and also
+    /// ones that are being read, from now on from elsewhere. Of a partition named twice the last counts.
+    ///
+    /// # Errors
+    /// [`Error::Partition`] when the group did not give a partition or an offset is negative; then nothing is started.
+    /// [`Error::Fatal`] when librdkafka refuses, which leaves this consumer unusable.
+    pub fn start(&mut self, starts: impl IntoIterator<Item = (TopicPartition, i64)>) -> Result<(), Error> {
+        let starts: BTreeMap<TopicPartition, i64> = starts.into_iter().collect();
+        for (partition, offset) in &starts {
+            let reason = if *offset < 0 {
+                format!("cannot start at offset {offset}: offsets begin at 0")
+            } else if self.subscribed && !self.state().partitions.contains_key(partition) {
+                "cannot start it: the group gave it to another member".to_owned()
+            } else {
+                continue;
+            };
+            return Err(Error::Partition { partition: partition.clone(), reason });
+        }
+        self.place(starts)
+    }
+
+    /// Stops reading partitions, and frees what was fetched of them. They stay ours, and can be started again.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when librdkafka refuses, which leaves this consumer unusable.
+    pub fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let replaced = self.take_slots(|slot| partitions.contains(&slot.partition));
+        if self.is_eager() {
+            return self.place(BTreeMap::new());
+        }
+        self.unassign(replaced.keys())
+    }
+
     /// Fetches these partitions from these offsets on, whether they are being fetched or not.
     ///
     /// A partition is always taken out and put in again, never sought: librdkafka cannot seek a partition that it
@@ -34,15 +67,6 @@ impl Consumer {
             self.split(partition, *place)?;
         }
         self.assign(&places, eager)
-    }
-
-    /// Fetches these partitions no more.
-    pub(super) fn displace(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
-        let replaced = self.take_slots(|slot| partitions.contains(&slot.partition));
-        if self.is_eager() {
-            return self.place(BTreeMap::new());
-        }
-        self.unassign(replaced.keys())
     }
 
     /// Whether assignments can only be replaced as a whole.

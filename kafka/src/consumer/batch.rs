@@ -41,13 +41,9 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(partition: TopicPartition, place: Place, mut queue: PartitionQueue<Group>) -> Self {
-        let mut messages = VecDeque::new();
-        // What an earlier start left: its events would be told from ours, but not its errors.
-        while queue.is_ready() {
-            queue.read(&mut messages);
-            messages.clear();
-        }
-        Self { partition, place, current: None, messages, queue }
+        // What an earlier start left: librdkafka tells its events from ours, but not its errors.
+        queue.discard();
+        Self { partition, place, current: None, messages: VecDeque::new(), queue }
     }
 
     pub(super) fn look_again(&self) {
@@ -93,29 +89,28 @@ impl<'a> Batch<'a> {
         }
         let message = slot.current.insert(slot.messages.pop_front()?);
         let offset = message.offset();
+        let place = &mut slot.place;
+        let mut failed = |kind, offset, reason| {
+            place.failed = true;
+            Some(Item::Failed(Failure { kind, offset, reason }))
+        };
         match message.error() {
+            0 if offset < place.next => {
+                let reason = format!("it was given offset {offset} after all below {} were read", place.next);
+                failed(FailureKind::Other, Some(offset), reason)
+            }
             0 => match message.event(self.headers) {
                 Ok(event) => {
-                    slot.place.next = offset + 1;
+                    place.next = offset + 1;
                     Some(Item::Event { event, leader_epoch: message.leader_epoch() })
                 }
-                Err(reason) => {
-                    slot.place.failed = true;
-                    Some(Item::Failed(Failure { kind: FailureKind::Unreadable, offset: Some(offset), reason }))
-                }
+                Err(reason) => failed(FailureKind::Unreadable, Some(offset), reason),
             },
             END => {
-                slot.place.next = slot.place.next.max(offset);
-                Some(Item::End { next: slot.place.next })
+                place.next = place.next.max(offset);
+                Some(Item::End { next: place.next })
             }
-            error => {
-                slot.place.failed = true;
-                Some(Item::Failed(Failure {
-                    kind: FailureKind::of(error),
-                    offset: (offset >= 0).then_some(offset),
-                    reason: message.error_text(),
-                }))
-            }
+            error => failed(FailureKind::of(error), (offset >= 0).then_some(offset), message.error_text()),
         }
     }
 }

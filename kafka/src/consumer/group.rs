@@ -29,7 +29,7 @@ pub(super) struct State {
     /// The partitions the group gave us, and whether they were started (assigned, as librdkafka calls it).
     pub(super) partitions: BTreeMap<TopicPartition, bool>,
     pub(super) news: VecDeque<News>,
-    /// Whether a rebalance paused partitions that stay ours, see `Consumer::serve_client`.
+    /// Whether a rebalance paused partitions that stay ours, see `Consumer::after_rebalance`.
     pub(super) interrupted: bool,
 }
 
