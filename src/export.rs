@@ -121,7 +121,7 @@ pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found
 
     let seqs = match args.is_everything() {
         // The verifier can then apply the chain without a hole.
-        true => vec![0..size],
+        true => std::iter::once(0..size).collect(),
         false => needed_entries(client, &selected, heads.seq, size).await?,
     };
     let genesis = ledger.state.ledger().genesis;

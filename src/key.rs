@@ -20,6 +20,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for the length of a command")]
 enum Command {
     /// Lets a key sign from now on
     Grant {

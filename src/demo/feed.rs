@@ -147,6 +147,6 @@ fn too_large() -> String {
     format!(
         "more than {} MiB: the in-process broker keeps too little for that; `streamseal init --bootstrap-servers` \
          takes a real Kafka",
-        u64::from(PARTITIONS_MAX) * PARTITION_BYTES_MAX >> 20
+        (u64::from(PARTITIONS_MAX) * PARTITION_BYTES_MAX) >> 20
     )
 }
