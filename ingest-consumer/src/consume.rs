@@ -20,6 +20,9 @@ use crate::stream::{Action, Answer, HashedEvent, Input, InspectError, Inspection
 /// How often the group's offsets are committed, which are a display only.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Trouble with Kafka is logged as a warning so often at most.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The longest wait for events, when nothing else is due.
 const POLL_MAX: Duration = Duration::from_secs(10);
 
@@ -81,6 +84,8 @@ struct Consumption {
     stops: Vec<TopicPartition>,
     commits: HashMap<TopicPartition, i64>,
     committed: Instant,
+    /// When trouble with Kafka was logged as a warning last.
+    told: Option<Instant>,
     replies: mpsc::Receiver<Reply>,
     replier: mpsc::Sender<Reply>,
     waker: Waker,
@@ -118,6 +123,7 @@ impl Consumption {
             stops: Vec::new(),
             commits: HashMap::new(),
             committed: Instant::now(),
+            told: None,
             replies,
             replier,
             waker,
@@ -160,7 +166,7 @@ impl Consumption {
                 }
                 Polled::Rebalance(rebalance) => rebalance,
                 Polled::Trouble(trouble) => {
-                    tracing::warn!("Kafka: {trouble}");
+                    self.tell(&trouble);
                     continue;
                 }
                 Polled::Idle => continue,
@@ -279,6 +285,16 @@ impl Consumption {
             if seat.held { self.consumer.hold(partition) } else { self.consumer.release(partition) }
         }
         self.due_ms = self.due_ms.min(seat.stream.deadline_ms().unwrap_or(u64::MAX));
+    }
+
+    /// A broker that is away is heard of at every attempt to reach it; that is not worth a warning each.
+    fn tell(&mut self, trouble: &str) {
+        if self.told.is_none_or(|told| told.elapsed() >= TROUBLE_INTERVAL) {
+            self.told = Some(Instant::now());
+            tracing::warn!("Kafka: {trouble}");
+        } else {
+            tracing::debug!("Kafka: {trouble}");
+        }
     }
 
     /// Stops fetching what halted, and frees what was fetched of it.

@@ -5,7 +5,7 @@ mod jars;
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -129,6 +129,11 @@ impl Kafka {
     #[track_caller]
     pub fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
         self.admin.watermarks(topic, partition)
+    }
+
+    /// Where it keeps its partitions, each in a folder `topic-partition`: for tests that damage what it stores.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
     }
 
     /// Kills it with SIGKILL.

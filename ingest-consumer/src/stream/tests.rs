@@ -200,6 +200,17 @@ fn a_full_batch_is_summarized_and_submitted() {
 }
 
 #[test]
+fn what_was_read_before_is_not_taken_twice() {
+    let mut bench = Bench::reading();
+    bench.events(0..3);
+    bench.events(1..4);
+    let statements = bench.submit();
+    assert_eq!((ranges(&statements), summaries(&statements)[0].events), (vec![(0, 4)], 4));
+    bench.events(2..4);
+    assert_eq!(bench.wait(1000), []);
+}
+
+#[test]
 fn batches_close_by_bytes_and_by_age() {
     let mut bench = Bench::reading();
     bench.step_keeping(Input::Events(&[HashedEvent { content_bytes: 1000, ..event(0) }]));

@@ -249,6 +249,40 @@ async fn a_broker_that_goes_and_comes_back_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_cut_off_and_grew_again_halts_with_both_sides() {
+    let kafka = Kafka::start();
+    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    kafka.create_topic("orders", 1, &[]);
+    let orders = line.named("orders", 0);
+    let file = kafka.data().join("orders-0/00000000000000000000.log");
+    line.produce("orders", 0, values(0..6));
+    let short = std::fs::metadata(&file).expect("the broker's file").len();
+    line.produce("orders", 0, values(6..10));
+    let properties = || line.properties_with(&[("reconnect.backoff.max.ms", "500")]);
+    let ingest = line.ingest_at(properties(), &group_of("orders")).await;
+    line.sealed(&orders, 10).await;
+
+    // As after the election of a leader that lacks the newest events.
+    kafka.kill9();
+    std::fs::File::options().write(true).open(&file).and_then(|file| file.set_len(short)).expect("cut off");
+    kafka.start_again();
+    ingest.waits_for("the log was truncated: sealed up to offset 10, Kafka's high watermark is 6").await;
+    line.produce("orders", 0, values(100..120));
+    ingest.stop().await;
+
+    let ingest = line.ingest_at(properties(), &group_of("orders")).await;
+    let reasons = ingest.waits_for("the event at offset 9 is another one").await;
+    let signed = line.summaries(&orders).last().and_then(|summary| summary.last).expect("the last event").leaf;
+    assert!(reasons.contains(&format!("signed leaf {signed}, Kafka returns ")), "{reasons}");
+    assert_eq!(line.committer.ledger().cursor(&orders).next, 10);
+    let id = topic_id(&line, "orders");
+    line.committer.ledger().begin_epoch(&orders, id, 0);
+    line.sealed(&orders, 26).await;
+    ingest.ready().await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_cursor_counts_and_not_the_groups_offsets() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("rewound", 1);
