@@ -6,9 +6,11 @@
 mod action;
 mod input;
 mod open_batch;
+mod reading;
 mod resume;
 #[cfg(test)]
 mod simulation;
+mod submission;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +21,11 @@ use evidence::{Hash, Partition};
 
 use crate::delay::Delay;
 use crate::halt::Halt;
-use crate::place::{Made, Place};
+use crate::place::Made;
 pub use action::{Action, Sealed};
 pub use input::{Answer, Cursor, HashedEvent, Input, InspectError, Inspection, Log, Refused, Standing};
 use open_batch::OpenBatch;
+use reading::Reading;
 pub use resume::Below;
 use resume::{Furthest, Resume};
 
@@ -116,38 +119,6 @@ struct Doubt {
     refused: Refused,
     /// The newest statement, as we thought when we made the refused one.
     prev: Option<Hash>,
-}
-
-/// The state of a stream that is read.
-#[derive(Debug)]
-struct Reading {
-    place: Place,
-    /// Everything before this offset was read or is known to hold no event.
-    position: u64,
-    batch: OpenBatch,
-    /// The low watermark when reading began.
-    low: u64,
-}
-
-impl Reading {
-    /// Closes the batch with the offsets before `next`.
-    fn close(&mut self, next: u64) -> Made {
-        let summary = self.batch.close(&self.place, next);
-        self.place.pass(Statement::Summary(summary))
-    }
-
-    fn take(&mut self, event: &HashedEvent, now_ms: u64) {
-        self.batch.push(event, now_ms);
-        self.position = event.offset + 1;
-    }
-
-    /// Takes note that no event is before `offset`.
-    fn advance(&mut self, offset: u64, now_ms: u64) {
-        self.position = self.position.max(offset);
-        if self.position > self.place.next {
-            self.batch.open(now_ms);
-        }
-    }
 }
 
 impl Stream {
@@ -477,74 +448,6 @@ impl Stream {
             _ => return,
         }
         self.phase = Phase::Draining(AfterDrain::Inspect(at_ms));
-    }
-
-    fn submit(&mut self, actions: &mut Vec<Action>) {
-        self.in_flight = self.made.len().min(self.limits.request_statements);
-        let statements = self.made.iter().take(self.in_flight).map(|made| made.statement.clone()).collect();
-        actions.push(Action::Submit { topic_id: self.topic_id.clone(), statements });
-    }
-
-    fn answered(&mut self, now_ms: u64, answer: Answer, actions: &mut Vec<Action>) {
-        let sent = std::mem::take(&mut self.in_flight);
-        match answer {
-            Answer::Decided { accepted, refused } => {
-                self.outage.reset();
-                if self.trouble.take().is_some() {
-                    actions.push(Action::Cleared);
-                }
-                self.accept(accepted.min(sent), actions);
-                if let Some(refused) = refused {
-                    self.refused(now_ms, refused, actions);
-                }
-            }
-            Answer::Unknown { problem, retry_after_ms } => {
-                let delay = self.outage.next_ms().max(retry_after_ms.unwrap_or(0));
-                self.submit_at_ms = now_ms + delay;
-                self.be_troubled(problem, actions);
-            }
-            Answer::OtherTopic => {
-                self.made.clear();
-                self.phase = Phase::Waiting(now_ms + self.again.next_ms());
-            }
-        }
-    }
-
-    fn accept(&mut self, count: usize, actions: &mut Vec<Action>) {
-        let mut sealed = Sealed::default();
-        for made in self.made.drain(..count) {
-            let advance = made.statement.advance().expect("only summaries and gaps are made here");
-            sealed.next = advance.next;
-            self.furthest =
-                Some(Furthest { epoch: advance.stream.epoch, next: advance.next, statement: Some(made.hash) });
-            if let Statement::Summary(summary) = &made.statement {
-                sealed.batches += 1;
-                sealed.events += summary.events;
-                sealed.bytes += summary.bytes;
-            }
-        }
-        if count > 0 {
-            self.again.reset();
-            actions.push(Action::Sealed(sealed));
-        }
-    }
-
-    /// Nothing that follows a refused statement can be accepted. What it was made of is read again: a root that was
-    /// made after one statement is never signed after another.
-    fn refused(&mut self, now_ms: u64, refused: Refused, actions: &mut Vec<Action>) {
-        let prev = self.made.front().and_then(|made| made.statement.advance()?.prev);
-        self.made.clear();
-        let Refused { code, message } = refused;
-        match code.as_str() {
-            "wrong-cursor" | "wrong-prev" | "wrong-epoch" | "wrong-topic-id" => {
-                self.doubt = Some(Doubt { refused: Refused { code, message }, prev });
-                self.phase = Phase::Waiting(now_ms + self.again.next_ms());
-            }
-            "unknown-key" | "revoked-key" | "wrong-role" | "out-of-scope" => {
-                self.stop(now_ms, Halt::KeyNotGranted { problem: message }, Until::GoodInspection, actions);
-            }
-            _ => self.stop(now_ms, Halt::Refused { code, message }, Until::GoodInspection, actions),
-        }
     }
 
     /// Halts until the operator states something about the stream.

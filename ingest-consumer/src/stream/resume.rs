@@ -5,7 +5,7 @@ use std::ops::Range;
 use evidence::statement::{LastEvent, LedgerId, Reason};
 use evidence::{Hash, Partition};
 
-use super::{Action, HashedEvent, Inspection, Reading, Standing};
+use super::{Inspection, Standing};
 use crate::halt::Halt;
 use crate::place::{Made, Place};
 
@@ -112,33 +112,7 @@ impl Below {
         self.is_empty_at(offset) || self.last.is_some_and(|last| last.offset == offset)
     }
 
-    fn is_empty_at(&self, offset: u64) -> bool {
+    pub(super) fn is_empty_at(&self, offset: u64) -> bool {
         self.empty.iter().any(|range| range.contains(&offset))
-    }
-}
-
-impl Reading {
-    /// Compares an event from below the cursor with what was signed. A last event that is gone was compacted away: it
-    /// is the same topic, and its log reaches the cursor.
-    pub(super) fn compare(
-        &mut self,
-        below: &mut Below,
-        event: &HashedEvent,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), Halt> {
-        let HashedEvent { offset, leaf: found, .. } = *event;
-        let low = self.low;
-        self.position = self.position.max(offset + 1);
-        if let Some(last) = below.last.take_if(|last| offset >= last.offset) {
-            if offset > last.offset {
-                actions.push(Action::LastGone(last.offset));
-            } else if found != last.leaf {
-                return Err(Halt::Altered { offset, signed: last.leaf, found, low });
-            }
-        }
-        if below.is_empty_at(offset) {
-            return Err(Halt::Appeared { offset, found, low });
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,123 @@
+//! What cannot be read, asked, believed or signed.
+
+use super::*;
+
+#[test]
+fn a_key_that_does_not_count_halts_until_it_does() {
+    let mut bench = Bench::with(Ledger::without_grants());
+    let actions = bench.inspect();
+    assert!(halted(&actions).to_string().contains("is not granted"), "{actions:?}");
+    assert_eq!(bench.inspect(), [], "told once");
+    bench.ledger.grant(&ingest_key(), &["orders"]);
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(0)]);
+    bench.events(0..4);
+    bench.ledger.revoke(&ingest_key(), &["orders"]);
+    let statements = bench.submission().expect("a batch");
+    let answer = bench.decide(&statements);
+    let actions = bench.step(Input::Answered(answer));
+    assert!(matches!(halted(&actions), Halt::KeyNotGranted { .. }));
+    let actions = bench.inspect();
+    assert!(halted(&actions).to_string().contains("was revoked in entry 2"), "{actions:?}");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
+    let mut bench = Bench::reading();
+    bench.events(0..2);
+    bench.step_keeping(Input::Unreadable(2, "headers".into()));
+    assert_eq!(ranges(&bench.submit()), [(0, 2)], "what comes before is sealed first");
+    let mut actions = Vec::new();
+    for _ in 0..2 {
+        assert_eq!((bench.inspect(), bench.stream.halt()), (vec![Action::Read(1)], None), "it is tried three times");
+        bench.events([1]);
+        actions = bench.step(Input::Unreadable(2, "headers".into()));
+        assert!(!bench.stream.wants_events());
+    }
+    let halt = halted(&actions);
+    assert!(halt.remedy(&partition()).contains("--partition 3 --next 3 "), "{halt}");
+    assert_eq!(bench.inspect(), []);
+    bench.ledger.skip_to(&partition(), None, 3);
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(1)]);
+    bench.events([1]);
+    assert_eq!(bench.step(Input::Unreadable(2, "headers".into())), [Action::Read(3)], "in the gap");
+    bench.events(3..7);
+    assert_eq!(ranges(&bench.submit()), [(3, 7)]);
+}
+
+#[test]
+fn what_was_sealed_must_stay_readable() {
+    let mut bench = Bench::sealed_to(4);
+    let mut actions = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(bench.inspect(), [Action::Read(3)]);
+        actions = bench.step(Input::Unreadable(3, "headers".into()));
+    }
+    assert!(matches!(halted(&actions), Halt::Unreadable { offset: 3, .. }));
+}
+
+#[test]
+fn a_cursor_that_goes_back_halts_until_it_is_back() {
+    let mut bench = Bench::reading();
+    bench.events(0..4);
+    bench.submit();
+    let old = bench.inspection();
+    bench.events(4..8);
+    bench.submit();
+    bench.step(Input::Stopped("gone".into()));
+    bench.now_ms += 100;
+    assert_eq!(bench.step(Input::Tick), [Action::Inspect]);
+    let actions = bench.step(Input::Inspected(old));
+    let halt = halted(&actions).to_string();
+    assert!(halt.contains("before epoch 0 offset 8 ") && halt.contains("now epoch 0 offset 4 "), "{halt}");
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(7)]);
+    // The same cursor under another statement is a fork.
+    bench.step(Input::Stopped("gone".into()));
+    bench.now_ms += 1000;
+    bench.step(Input::Tick);
+    let mut forked = bench.inspection().expect("a good one");
+    forked.cursor.statement = Some(leaf(0));
+    let actions = bench.step(Input::Inspected(Ok(forked)));
+    assert!(matches!(halted(&actions), Halt::CursorWentBack { .. }));
+}
+
+#[test]
+fn who_cannot_be_asked_is_asked_again_later_and_later() {
+    let mut bench = Bench::new();
+    bench.step(Input::Tick);
+    let away = || Input::Inspected(Err(InspectError::Unavailable("no committer".into())));
+    assert_eq!(bench.step(away()), [Action::Trouble("no committer".into())]);
+    for delay in [100, 200, 400] {
+        assert_eq!(bench.stream.deadline_ms(), Some(bench.now_ms + delay));
+        assert_eq!(bench.stream.obstacle().as_deref(), Some("no committer"));
+        bench.now_ms += delay;
+        assert_eq!(bench.step(Input::Tick), [Action::Inspect]);
+        assert_eq!(bench.step(away()), [], "told once");
+    }
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(0)]);
+}
+
+#[test]
+fn an_answer_that_does_not_verify_halts() {
+    let mut bench = Bench::new();
+    bench.step(Input::Tick);
+    let actions = bench.step(Input::Inspected(Err(InspectError::Invalid("forged".into()))));
+    assert_eq!(halted(&actions), &Halt::BadCursor { problem: "forged".into() });
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(0)]);
+}
+
+#[test]
+fn a_halt_for_the_operator_survives_other_trouble() {
+    let mut bench = Bench::sealed_to(4);
+    bench.log.high = 3;
+    bench.inspect();
+    let halt = bench.stream.halt().cloned();
+    for result in [Err(InspectError::Unavailable("away".into())), Err(InspectError::Invalid("forged".into()))] {
+        bench.now_ms = bench.stream.deadline_ms().expect("asks again");
+        assert_eq!(bench.step(Input::Tick), [Action::Inspect]);
+        assert_eq!(bench.step(Input::Inspected(result)), []);
+        assert_eq!(bench.stream.halt().cloned(), halt);
+    }
+    bench.ledger.grant(&key("other", 9), &["*"]);
+    assert_eq!(bench.inspect(), []);
+    assert_eq!(bench.stream.halt().cloned(), halt);
+}
