@@ -113,7 +113,7 @@ impl State {
         signatures::check(&self.keys, entry)?;
         match statement {
             Statement::Genesis(_) => {}
-            Statement::Key(key) => self.keys.check(key, entry.seq, &self.ledger.origin)?,
+            Statement::Key(key) => self.keys.check(key, entry.seq, &self.ledger)?,
             Statement::Summary(_) | Statement::Gap(_) => {
                 let advance = statement.advance().expect("summaries and gaps advance a stream");
                 self.streams.check_advance(&advance, self.unbroken_from)?;

@@ -1,5 +1,5 @@
 use super::Refusal;
-use crate::statement::{Action, Genesis, KeyStatement, Role, TopicPattern};
+use crate::statement::{Action, Genesis, KeyStatement, LedgerId, Role, TopicPattern};
 use crate::{Hash, NoteSignature, VerifierKey};
 
 /// The keys of a ledger: what was granted, and what was revoked since.
@@ -64,15 +64,15 @@ impl Keys {
     }
 
     /// Checks a key statement against the keys granted so far; its signatures are checked apart.
-    pub(super) fn check(&self, statement: &KeyStatement, seq: u64, origin: &str) -> Result<(), Refusal> {
-        let expected = self.statement.ok_or_else(|| Refusal::WrongGenesis("a key statement before it".into()))?;
+    pub(super) fn check(&self, statement: &KeyStatement, seq: u64, ledger: &LedgerId) -> Result<(), Refusal> {
+        let expected = self.statement.unwrap_or(ledger.genesis);
         if statement.prev != expected {
             return Err(Refusal::WrongKeyPrev { expected, found: statement.prev });
         }
         let bad =
             |problem: &str| Refusal::BadKey { name: statement.key.name().to_owned(), problem: problem.to_owned() };
         match statement.action {
-            Action::Grant if statement.role == Role::Log && statement.key.name() != origin => {
+            Action::Grant if statement.role == Role::Log && statement.key.name() != ledger.origin => {
                 Err(bad("a log key is named like the origin"))
             }
             Action::Grant if self.conflicts(&statement.key, statement.role) => {

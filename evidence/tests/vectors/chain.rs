@@ -1,5 +1,6 @@
 //! A short valid chain with the state after each entry, and what has no place in it.
 
+mod branches;
 mod partial;
 mod refused;
 
@@ -23,6 +24,7 @@ pub(crate) struct Vectors {
     entries: Vec<Applied>,
     refused: Vec<RefusedEntry>,
     partial: Vec<Partial>,
+    branches: Vec<Branch>,
 }
 
 /// An entry and the state after it.
@@ -103,6 +105,16 @@ struct Partial {
     code: Option<&'static str>,
 }
 
+/// How the chain could have gone on after so many entries.
+#[derive(Serialize)]
+struct Branch {
+    name: &'static str,
+    after: Text,
+    entries: Vec<String>,
+    /// The reason why the last one is refused; none when it is not.
+    code: Option<&'static str>,
+}
+
 fn text(entry: &Entry) -> String {
     String::from_utf8(entry.to_bytes()).expect("an entry is text")
 }
@@ -142,6 +154,16 @@ impl Chain {
         let state = State::new(ORIGIN, genesis(&ring).hash());
         let tree = CompactRange::starting_at(0);
         Self { ring, state, tree, entries: Vec::new(), applied: Vec::new(), now: 1_732_180_000_000 }
+    }
+
+    /// The chain as it was after so many entries.
+    fn after(&self, count: usize) -> Self {
+        let mut chain = Self::new();
+        for entry in &self.entries[..count] {
+            chain.state.apply(entry).expect("applied before");
+        }
+        chain.now = chain.state.time();
+        chain
     }
 
     fn append(&mut self, name: &'static str, statement: SignedStatement) {
@@ -347,6 +369,7 @@ pub(crate) fn vectors() -> Vectors {
     let chain = grown();
     let refused = refused::refused(&chain);
     let partial = partial::partial(&chain);
+    let branches = branches::branches(&chain);
     let genesis = chain.state.ledger().genesis.into();
-    Vectors { origin: ORIGIN, genesis, entries: chain.applied, refused, partial }
+    Vectors { origin: ORIGIN, genesis, entries: chain.applied, refused, partial, branches }
 }

@@ -78,7 +78,9 @@ pub(crate) fn proof_vectors() -> ProofVectors {
 fn not_proven(ring: &KeyRing, policy: &Policy) -> Vec<NotProven> {
     let good = || proof(ring, 4, 7);
     let longer = [good().path, vec![tree::leaf_hash(b"")]].concat();
-    let other_log = key(ORIGIN, Algorithm::Ed25519, 22);
+    let cosigned: &[_] = &[(&ring.witness_1, 100)];
+    let mut by_other_log = SignedCheckpoint::sign(head(7), &key(ORIGIN, Algorithm::Ed25519, 22));
+    by_other_log.cosign(&ring.witness_1, 100);
     [
         ("another entry", good(), 5, "wrong-root"),
         ("another index", TlogProof { index: 5, ..good() }, 4, "wrong-root"),
@@ -87,22 +89,27 @@ fn not_proven(ring: &KeyRing, policy: &Policy) -> Vec<NotProven> {
         ("a hash too many", TlogProof { path: longer, ..good() }, 4, "wrong-length"),
         (
             "a valid checkpoint of another size",
-            TlogProof { checkpoint: checkpoint(8, ring, &[]), ..good() },
+            TlogProof { checkpoint: checkpoint(8, ring, cosigned), ..good() },
             4,
             "wrong-root",
         ),
+        ("another log", TlogProof { checkpoint: by_other_log, ..good() }, 4, "not-by-log"),
         (
-            "another log",
-            TlogProof { checkpoint: SignedCheckpoint::sign(head(7), &other_log), ..good() },
+            "no witness of the quorum",
+            TlogProof { checkpoint: checkpoint(7, ring, &[(&ring.witness_2, 100)]), ..good() },
             4,
-            "not-by-log",
+            "not-satisfied",
         ),
     ]
     .map(|(name, proof, entry, code): (_, _, u64, _)| {
         let parsed = TlogProof::parse(&proof.to_bytes()).expect(name);
-        let found = match parsed.verify(&tree::leaf_hash(&entry.to_be_bytes()), policy).expect_err(name) {
-            ProofError::Policy(error) => policy_code(&error),
-            ProofError::Tree(error) => tree_code(&error),
+        let found = match parsed.verify(&tree::leaf_hash(&entry.to_be_bytes()), policy) {
+            Err(ProofError::Policy(error)) => policy_code(&error),
+            Err(ProofError::Tree(error)) => tree_code(&error),
+            Ok(verdict) => {
+                assert!(!verdict.satisfied, "{name}");
+                "not-satisfied"
+            }
         };
         assert_eq!(found, code, "{name}");
         NotProven { name, proof: as_text(proof.to_bytes()), entry: numbered_entry(entry), code }

@@ -299,12 +299,14 @@ fn values(samples: &[Sample]) -> Vec<Refused<Input>> {
         "malformed",
         &[("epoch 0", "epoch 1", "epoch 0"), ("no prev", &format!("prev {}", sha256(b"previous statement")), "prev -")],
     );
+    let genesis_hash = format!(" {}", heads.statement.ledger().expect("every kind but the genesis has one").genesis);
     refuse(
         heads,
         "malformed",
         &[
             ("a count that is none", "streams 2", "streams two"),
-            ("a ledger without its genesis", &format!(" {}", sha256(b"heads")), ""),
+            ("a ledger without its genesis", &genesis_hash, ""),
+            ("a root that is none", &format!(" {}", sha256(b"heads")), " "),
         ],
     );
     let log = genesis_key(genesis, "log ");

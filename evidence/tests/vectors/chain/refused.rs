@@ -18,12 +18,7 @@ struct Attempts<'a> {
 impl Attempts<'_> {
     /// The chain after so many entries.
     fn after(&self, count: usize) -> Chain {
-        let mut chain = Chain::new();
-        for entry in &self.chain.entries[..count] {
-            chain.state.apply(entry).expect("applied before");
-        }
-        chain.now = chain.state.time();
-        chain
+        self.chain.after(count)
     }
 
     fn statement(&mut self, name: &str, chain: &Chain, statement: SignedStatement, code: &'static str) {
@@ -208,6 +203,12 @@ fn keys(attempts: &mut Attempts<'_>) {
     let mut future = statement(Action::Revoke, Role::Ingest, &ring.ingest_a, &topics);
     future.distrust_from = Some(8);
     attempts.statement("distrust from a later seq", &chain, signed(future, &[operator]), "bad-key");
+    let log_2 = statement(Action::Grant, Role::Log, &key("example.com/audit-2", Algorithm::Ed25519, 11), &[]);
+    attempts.statement("a log key that is not named like the origin", &chain, signed(log_2, &[operator]), "bad-key");
+    let named = statement(Action::Grant, Role::Ingest, &key(ORIGIN, Algorithm::Ed25519, 11), &["*"]);
+    attempts.statement("an ingest key that is named like the log key", &chain, signed(named, &[operator]), "bad-key");
+    let log_again = statement(Action::Grant, Role::Log, &ring.log, &[]);
+    attempts.statement("the log key granted again", &chain, signed(log_again, &[operator]), "bad-key");
     let last = statement(Action::Revoke, Role::Operator, operator, &[]);
     attempts.statement("a revocation of the last operator key", &chain, signed(last, &[operator]), "bad-key");
 
@@ -274,6 +275,11 @@ fn gaps(attempts: &mut Attempts<'_>) {
     attempts.statement("a gap over an offset that can be read", &chain, readable, "bad-gap");
     let readable = sign(gap(Reason::Start, 0, 250), &by_a);
     attempts.statement("a gap at the start over what can be read", &chain, readable, "bad-gap");
+    for (name, by) in [("an ingest key", &ring.ingest_a), ("the operator", &ring.operator)] {
+        let late = sign(gap(Reason::Start, 160, 250), &[by]);
+        let name = format!("a gap at the start after the stream has begun, by {name}");
+        attempts.statement(&name, &chain, late, "bad-gap");
+    }
     let lost = sign(gap(Reason::Truncated, 160, 160), &by_a);
     attempts.statement("what the broker lost, by an ingest key", &chain, lost, "bad-gap");
     let decided = sign(gap(Reason::Operator, 160, 250), &by_a);
