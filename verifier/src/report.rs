@@ -66,19 +66,28 @@ pub struct StreamReport {
     pub start: Option<u64>,
     /// The offsets of which every sealed event is there and is what was sealed. Offsets without an event in between
     /// are transaction markers and the like.
-    pub proven: Vec<Range<u64>>,
+    pub intact: Vec<Range<u64>>,
     /// Whether there are more such ranges.
-    pub proven_truncated: bool,
+    pub intact_truncated: bool,
+    /// Whether that proves anything: an anchor covers it, and nothing contradicts the ledger as a whole.
+    pub counts: bool,
     /// Signed gaps that were accepted.
     pub gaps: Vec<AcceptedGap>,
     /// How many more of them there are.
     pub gaps_more: u64,
-    /// How many events are proven.
+    /// How many events are intact.
     pub events: u64,
     /// The sum of their content lengths in bytes.
     pub event_bytes: u64,
     /// In how many batches they were sealed.
     pub batches: u64,
-    /// The earliest anchor that covers everything that is proven.
+    /// The earliest anchor that covers all statements about expected offsets.
     pub anchored: Option<Anchored>,
+}
+
+impl StreamReport {
+    /// The offsets that are proven.
+    pub fn proven(&self) -> &[Range<u64>] {
+        if self.counts { &self.intact } else { &[] }
+    }
 }

@@ -38,9 +38,9 @@ pub(crate) struct StreamCheck {
 pub(crate) struct StreamResult {
     pub(crate) findings: Findings,
     /// The offsets of which every sealed event is there and is what was sealed.
-    pub(crate) proven: Ranges,
+    pub(crate) intact: Ranges,
     /// Whether there are more such ranges than are kept.
-    pub(crate) proven_truncated: bool,
+    pub(crate) intact_truncated: bool,
     /// Gaps that were accepted, and how many more there are.
     pub(crate) gaps: Vec<AcceptedGap>,
     pub(crate) gaps_more: u64,
@@ -230,7 +230,7 @@ impl StreamCheck {
         if summary.events == 0 {
             // Nothing but transaction markers and the like: the statement itself is the proof.
             if distrusted.is_none() {
-                self.prove(offsets);
+                self.keep(offsets);
             }
             return;
         }
@@ -260,13 +260,12 @@ impl StreamCheck {
         if let Some(problem) = false_summary {
             findings.add(Verdict::Tampered, "false-summary", place.clone(), problem);
         }
-        let proven = match outcome {
-            Outcome::ByIndex => true,
-            Outcome::ByEvents => true,
+        let is_sealed = match outcome {
+            Outcome::ByIndex | Outcome::ByEvents => true,
             Outcome::IndexAltered(fault) => {
                 let problem = format!("the leaf index was changed ({fault}); the events are what was sealed");
                 findings.add(Verdict::Tampered, "altered-leaf-index", place, problem);
-                self.prove_batch(held, events.max(summary.events), bytes, &Problems::default(), trusted);
+                self.keep_batch(held, events.max(summary.events), bytes, &Problems::default(), trusted);
                 return;
             }
             Outcome::Undecided => {
@@ -288,9 +287,9 @@ impl StreamCheck {
                 false
             }
         };
-        self.report(seq, &problems, proven);
-        if proven {
-            self.prove_batch(held, events, bytes, &problems, trusted);
+        self.report(seq, &problems, is_sealed);
+        if is_sealed {
+            self.keep_batch(held, events, bytes, &problems, trusted);
         }
     }
 
@@ -336,7 +335,7 @@ impl StreamCheck {
         self.result.findings.extend(found);
     }
 
-    fn prove_batch(&mut self, held: &Range<u64>, events: u64, bytes: u64, problems: &Problems, trusted: bool) {
+    fn keep_batch(&mut self, held: &Range<u64>, events: u64, bytes: u64, problems: &Problems, trusted: bool) {
         self.result.batches += 1;
         self.result.events += events;
         self.result.event_bytes += bytes;
@@ -351,19 +350,19 @@ impl StreamCheck {
         holes.sort_by_key(|hole| hole.start);
         let mut from = held.start;
         for hole in holes.into_iter().filter(|hole| held.start <= hole.start && hole.end <= held.end) {
-            self.prove(from..hole.start.max(from));
+            self.keep(from..hole.start.max(from));
             from = from.max(hole.end);
         }
-        self.prove(from..held.end);
+        self.keep(from..held.end);
     }
 
-    fn prove(&mut self, offsets: Range<u64>) {
-        let proven = &mut self.result.proven;
+    fn keep(&mut self, offsets: Range<u64>) {
+        let intact = &mut self.result.intact;
         // Statements ascend, so a range either continues the last one or stands alone.
-        if proven.len() < RANGES_MAX || proven.end() == offsets.start {
-            proven.add(offsets);
+        if intact.len() < RANGES_MAX || intact.end() == offsets.start {
+            intact.add(offsets);
         } else {
-            self.result.proven_truncated = true;
+            self.result.intact_truncated = true;
         }
     }
 

@@ -8,7 +8,7 @@ use evidence::{SignedCheckpoint, TrustFile};
 
 use crate::chain::{Chain, follow};
 use crate::clones::{Anchored, Clones, Comparison};
-use crate::expect::{Expectation, Ranges};
+use crate::expect::Expectation;
 use crate::finding::{Findings, Place, Verdict};
 use crate::heads::{Plan, plan};
 use crate::pin::{Pin, Source};
@@ -378,8 +378,9 @@ impl Verification<'_> {
                 verdict: findings.verdict.or(common),
                 expected,
                 start: result.start,
-                proven: Ranges::into_vec(result.proven),
-                proven_truncated: result.proven_truncated,
+                intact: result.intact.into_vec(),
+                intact_truncated: result.intact_truncated,
+                counts: voucher.is_some() && common != Verdict::Tampered,
                 gaps: result.gaps,
                 gaps_more: result.gaps_more,
                 events: result.events,

@@ -61,8 +61,9 @@ fn stream_report(report: &StreamReport) -> Value {
             "verdict": report.verdict.to_string(),
             "expected": report.expected.iter().map(range).collect::<Vec<_>>(),
             "start": report.start.map(|start| start.to_string()),
-            "proven": report.proven.iter().map(range).collect::<Vec<_>>(),
-            "proven_truncated": report.proven_truncated,
+            "proven": report.proven().iter().map(range).collect::<Vec<_>>(),
+            "intact": report.intact.iter().map(range).collect::<Vec<_>>(),
+            "intact_truncated": report.intact_truncated,
             "gaps": report.gaps.iter().map(|gap| json!({
                 "offsets": range(&gap.offsets),
                 "reason": gap.reason.to_string(),

@@ -2,7 +2,7 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 use super::{Report, StreamReport};
-use crate::finding::{Verdict, offsets_in_words};
+use crate::finding::offsets_in_words;
 use crate::time::utc;
 
 impl Display for Report {
@@ -91,14 +91,15 @@ impl StreamReport {
         if let Some(start) = self.start {
             writeln!(f, "    begins at offset {start} by its epoch statement")?;
         }
-        if self.proven.is_empty() {
+        if self.intact.is_empty() {
             writeln!(f, "    proven: nothing")?;
         } else {
-            let more = if self.proven_truncated { " and more" } else { "" };
+            let what = if self.counts { "proven" } else { "as it was sealed, but not proven" };
+            let more = if self.intact_truncated { " and more" } else { "" };
             writeln!(
                 f,
-                "    proven: {}{more}; {} of {} in {}",
-                list(&self.proven),
+                "    {what}: {}{more}; {} of {} in {}",
+                list(&self.intact),
                 counted(self.events, "event", "s"),
                 counted(self.event_bytes, "byte", "s"),
                 counted(self.batches, "batch", "es"),
@@ -110,16 +111,12 @@ impl StreamReport {
         if self.gaps_more > 0 {
             writeln!(f, "    and {} more accepted gaps", self.gaps_more)?;
         }
-        match &self.anchored {
-            Some(anchored) if self.verdict != Verdict::Tampered => {
-                let place = anchored.commit.as_ref().map_or_else(
-                    || "the bundle's checkpoint".to_owned(),
-                    |(path, commit)| format!("commit {commit} in {path}"),
-                );
-                writeln!(f, "    {} (size {}, {place})", anchored.in_words(), anchored.size)
-            }
-            _ => Ok(()),
-        }
+        let Some(anchored) = self.anchored.as_ref().filter(|_| self.counts) else { return Ok(()) };
+        let place = anchored.commit.as_ref().map_or_else(
+            || "the bundle's checkpoint".to_owned(),
+            |(path, commit)| format!("commit {commit} in {path}"),
+        );
+        writeln!(f, "    {} (size {}, {place})", anchored.in_words(), anchored.size)
     }
 }
 

@@ -31,6 +31,8 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
     assert_eq!(report.verdict.exit_code(), 4, "{report}");
     let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
     assert_eq!(places, ["orders/0", "orders/1 epoch 1"]);
+    let proven: Vec<bool> = report.streams.iter().map(|stream| !stream.proven().is_empty()).collect();
+    assert_eq!(proven, [false, true, false, true]);
     assert_eq!(report.clones[0].agrees_at, Some(8));
     desk.expect(&["payments/0", "orders/1#0"]).proven();
 }
@@ -79,6 +81,9 @@ fn two_histories_of_one_size_are_tampered() {
     assert_eq!(fork.size(), 12);
     let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 12])));
     let problem = desk.refused(1, "fork");
+    let report = desk.verify();
+    assert!(report.streams.iter().all(|stream| stream.proven().is_empty() && !stream.intact.is_empty()), "{report}");
+    assert!(report.to_string().contains("as it was sealed, but not proven: offsets 0 to 29"), "{report}");
     assert!(problem.contains("anchors.git, commit ") && problem.contains("the bundle's checkpoint"), "{problem}");
     // Of a smaller size, inside the bundle's entries.
     let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 7])));

@@ -196,7 +196,7 @@ fn what_a_distrusted_key_sealed_is_not_proven() {
             "payments/0, offsets 0 to 7, entry 6",
         ]
     );
-    assert_eq!(report.streams[0].proven, [0..10]);
+    assert_eq!(report.streams[0].proven(), [0..10]);
     desk.expect(&["orders/0@0..10", "orders/1#0"]).proven();
 }
 

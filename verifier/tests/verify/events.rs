@@ -31,7 +31,7 @@ fn a_changed_byte_is_named_by_its_offset() {
         assert_eq!(problem, "orders/0, offset 14, entry 5: the event is not what was sealed", "{what}");
         let report = desk.verify();
         assert_eq!(report.findings.len(), 1, "{report}");
-        assert_eq!(report.streams[0].proven, [0..14, 15..30]);
+        assert_eq!(report.streams[0].proven(), [0..14, 15..30]);
     }
 }
 
@@ -50,7 +50,7 @@ fn dropped_events_are_absent_and_named() {
     let desk = forged(|bundle| drop(bundle.batch(5).events.drain(1..4)));
     assert_eq!(desk.refused(3, "absent-event"), "orders/0, offsets 11 to 14, entry 5: 3 sealed events are not there");
     let report = desk.verify();
-    assert_eq!(report.streams[0].proven, [0..11, 15..30]);
+    assert_eq!(report.streams[0].proven(), [0..11, 15..30]);
     let desk = forged(|bundle| bundle.batch(5).events.clear());
     assert_eq!(desk.refused(3, "absent-event"), "orders/0, offsets 10 to 18, entry 5: 8 sealed events are not there");
 }
@@ -111,7 +111,7 @@ fn an_altered_leaf_index_is_told_from_altered_events() {
     let desk = forged(|bundle| bundle.batch(5).leaf_index[3].timestamp += 1);
     let problem = desk.refused(1, "altered-leaf-index");
     assert!(problem.starts_with("orders/0, offsets 10 to 19, entry 5: the leaf index was changed"), "{problem}");
-    assert_eq!(desk.verify().streams[0].proven, [0..30], "the events are what was sealed");
+    assert_eq!(desk.verify().streams[0].proven(), [0..30], "the events are what was sealed");
     let changes: [&dyn Fn(&mut Vec<LeafPreimage>); 4] =
         [&|index| index.truncate(7), &|index| index.swap(0, 1), &|index| index.push(index[7]), &|index| {
             index[7].offset = 900
@@ -134,7 +134,7 @@ fn an_event_changed_together_with_its_leaf_index_is_named_by_its_batch() {
         problem.starts_with("orders/0, offsets 10 to 19, entry 5: the events are not what was sealed"),
         "{problem}"
     );
-    assert_eq!(desk.verify().streams[0].proven, [0..10, 20..30]);
+    assert_eq!(desk.verify().streams[0].proven(), [0..10, 20..30]);
     // Differently changed: the events that differ from the index are named as well.
     let desk = forged(|bundle| {
         let batch = bundle.batch(5);
@@ -204,7 +204,7 @@ fn a_dropped_batch_is_uncovered() {
     bundle.stream(&stream("orders", 0, 0)).batches.retain(|batch| batch.seq != 5);
     desk.put(&bundle);
     assert!(desk.refused(3, "uncovered").starts_with("orders/0, offsets 10 to 19:"));
-    assert_eq!(desk.verify().streams[0].proven, [0..10, 20..30]);
+    assert_eq!(desk.verify().streams[0].proven(), [0..10, 20..30]);
     // Frames without their entry, and an entry without its frames, are no bundle.
     bundle.streams = ledger.bundle().streams;
     desk.put(&bundle);
@@ -239,7 +239,7 @@ fn more_problems_than_are_kept_still_count() {
     let report = desk.put(&bundle).verify();
     assert_eq!(report.verdict.exit_code(), 3);
     assert_eq!(report.findings.len(), 1000);
-    assert_eq!(report.streams[0].proven, []);
+    assert_eq!(report.streams[0].proven(), []);
     // All of them in reverse: out of order beyond what is remembered.
     events.reverse();
     bundle.batch(3).events = events;
