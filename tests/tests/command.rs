@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use tests::{Kafka, Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -155,7 +156,7 @@ impl Ledger {
         self.kafka.kcat().produce(&self.topic, 0, &file);
     }
 
-    fn cursor(&self) -> serde_json::Value {
+    fn cursor(&self) -> Value {
         let (cluster, topic) = (self.kafka.cluster_id(), &self.topic);
         let query = format!("/v1/cursors?cluster={cluster}&topic={topic}&partition=0");
         let (_, body) = http_get(self.committer, &query).expect("the committer answers");
@@ -166,7 +167,7 @@ impl Ledger {
         until(&format!("epoch {epoch} is sealed up to {next}"), WITHIN, || {
             self.up.assert_running();
             let cursor = self.cursor();
-            cursor["epoch"] == epoch.to_string() && cursor["next"] == next.to_string()
+            cursor["epoch"] == Value::from(epoch.to_string()) && cursor["next"] == Value::from(next.to_string())
         });
     }
 
