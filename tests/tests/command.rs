@@ -167,7 +167,8 @@ impl Ledger {
         until(&format!("epoch {epoch} is sealed up to {next}"), WITHIN, || {
             self.up.assert_running();
             let cursor = self.cursor();
-            cursor["epoch"] == Value::from(epoch.to_string()) && cursor["next"] == Value::from(next.to_string())
+            let number = |field: &str| cursor[field].as_str().and_then(|text| text.parse::<u64>().ok());
+            (number("epoch"), number("next")) == (Some(epoch), Some(next))
         });
     }
 
