@@ -272,12 +272,13 @@ impl Stream {
             return self.stop(now_ms, Halt::Refused { code, message }, Until::GoodInspection, actions);
         }
         self.doubt = None;
-        match resume::decide(&self.ledger, &self.partition, inspection, self.furthest) {
+        let decided = Furthest::advance(&mut self.furthest, &inspection.cursor)
+            .and_then(|()| resume::decide(&self.ledger, &self.partition, inspection));
+        match decided {
             Ok(resume) => self.resume(resume, actions),
             Err(halt @ (Halt::KeyNotGranted { .. } | Halt::CursorWentBack { .. })) => {
-                if awaiting_operator.is_none() {
-                    self.stop(now_ms, halt, Until::GoodInspection, actions);
-                }
+                let until = awaiting_operator.map_or(Until::GoodInspection, Until::NewStatement);
+                self.stop(now_ms, halt, until, actions);
             }
             Err(halt) => self.stop(now_ms, halt, Until::NewStatement(statement), actions),
         }
@@ -303,7 +304,7 @@ impl Stream {
     }
 
     fn resume(&mut self, resume: Resume, actions: &mut Vec<Action>) {
-        let Resume { now, place, topic_id, low, gap, from, below } = resume;
+        let Resume { place, topic_id, low, gap, from, below } = resume;
         let was_troubled = self.trouble.take().is_some();
         if was_troubled || matches!(self.phase, Phase::Halted(_)) {
             actions.push(Action::Cleared);
@@ -312,7 +313,6 @@ impl Stream {
             self.phase = Phase::Renewing;
             return actions.push(Action::NewClient);
         }
-        self.furthest = Some(now);
         self.topic_id = topic_id;
         self.submit_at_ms = 0;
         let is_below = from < place.next;
@@ -419,15 +419,10 @@ impl Stream {
         if matches!(&self.phase, Phase::Comparing(reading, _) if offset < reading.place.next) {
             return self.stop_for_good(now_ms, halt, actions);
         }
+        // What comes before was sealed at the first attempt, so the operator's gap, which begins at the cursor, leaves
+        // out nothing else.
         self.end_comparison(actions);
-        if let Phase::Sealing(reading) = &mut self.phase {
-            // The operator's gap has to begin at the cursor, so what comes before is sealed first.
-            if offset > reading.place.next {
-                let made = reading.close(offset);
-                self.made.push_back(made);
-            }
-            self.phase = Phase::Draining(AfterDrain::Halt(halt));
-        }
+        self.phase = Phase::Draining(AfterDrain::Halt(halt));
     }
 
     /// Kafka gives nothing more until it is asked anew.

@@ -5,14 +5,12 @@ use std::ops::Range;
 use evidence::statement::{LastEvent, LedgerId, Reason};
 use evidence::{Hash, Partition};
 
-use super::{Inspection, Standing};
+use super::{Cursor, Inspection, Standing};
 use crate::halt::Halt;
 use crate::place::{Made, Place};
 
 /// How a stream goes on.
 pub(super) struct Resume {
-    /// What the committer said.
-    pub(super) now: Furthest,
     /// Where the next statement goes, after the gap if there is one.
     pub(super) place: Place,
     pub(super) topic_id: Option<String>,
@@ -52,20 +50,27 @@ impl std::fmt::Display for Furthest {
     }
 }
 
-/// Compares what was signed with what the committer and Kafka say now.
-pub(super) fn decide(
-    ledger: &LedgerId,
-    partition: &Partition,
-    inspection: Inspection,
-    before: Option<Furthest>,
-) -> Result<Resume, Halt> {
+impl Furthest {
+    /// Takes what the committer says now for the furthest place, if it is.
+    pub(super) fn advance(furthest: &mut Option<Self>, cursor: &Cursor) -> Result<(), Halt> {
+        let now = Self { epoch: cursor.epoch, next: cursor.next, statement: cursor.statement };
+        match furthest {
+            Some(before) if went_back(before, &now) => {
+                Err(Halt::CursorWentBack { before: before.to_string(), now: now.to_string() })
+            }
+            _ => {
+                *furthest = Some(now);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Compares what was signed with what Kafka says now.
+pub(super) fn decide(ledger: &LedgerId, partition: &Partition, inspection: Inspection) -> Result<Resume, Halt> {
     let Inspection { cursor, log, standing } = inspection;
     if let Standing::Refused(problem) = standing {
         return Err(Halt::KeyNotGranted { problem });
-    }
-    let now = Furthest { epoch: cursor.epoch, next: cursor.next, statement: cursor.statement };
-    if let Some(before) = before.filter(|before| went_back(before, &now)) {
-        return Err(Halt::CursorWentBack { before: before.to_string(), now: now.to_string() });
     }
     let (low, high) = (log.low, log.high);
     // A topic that was never sealed may be any topic. One that was sealed while its id was unknown is named without
@@ -92,7 +97,7 @@ pub(super) fn decide(
     let below = cursor.below;
     let from = below.from().map_or(place.next, |from| from.max(low).min(place.next));
     let topic_id = log.topic_id;
-    Ok(Resume { now, place, topic_id, low, gap, from, below })
+    Ok(Resume { place, topic_id, low, gap, from, below })
 }
 
 fn went_back(before: &Furthest, now: &Furthest) -> bool {

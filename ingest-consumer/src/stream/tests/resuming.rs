@@ -161,6 +161,17 @@ fn a_new_leader_is_compared_before_anything_of_it_is_sealed() {
 }
 
 #[test]
+fn a_new_leader_right_after_the_comparison_is_compared_too() {
+    let mut bench = Bench::sealed_to(4);
+    bench.inspect();
+    bench.events([3]);
+    let risen = HashedEvent { leader_epoch: Some(6), ..event(4) };
+    assert_eq!(bench.step(Input::Events(&[risen])), [Action::Inspect]);
+    let inspection = bench.inspection();
+    assert_eq!(bench.step(Input::Inspected(inspection)), [Action::Read(3)]);
+}
+
+#[test]
 fn older_leaders_and_unknown_ones_are_no_news() {
     let mut bench = Bench::reading();
     let mut old = events(0..4);

@@ -155,6 +155,33 @@ fn a_refusal_that_nothing_explains_halts_and_is_tried_again() {
 }
 
 #[test]
+fn refusals_in_a_row_are_answered_later_and_later() {
+    let mut bench = Bench::reading();
+    let refuse = |bench: &mut Bench| {
+        let refused = Refused { code: "wrong-cursor".into(), message: "no".into() };
+        bench.step(Input::Answered(Answer::Decided { accepted: 0, refused: Some(refused) }));
+        bench.stream.deadline_ms().expect("inspects again") - bench.now_ms
+    };
+    for delay in [100, 200, 400] {
+        let next = bench.ledger.cursor(&partition()).next;
+        bench.events(next..next + 4);
+        bench.submission().expect("a batch");
+        assert_eq!(refuse(&mut bench), delay);
+        // Another one sealed something, so the refusal is explained.
+        bench.ledger.skip_to(&partition(), Some("T1".into()), next + 1);
+        bench.inspect();
+    }
+    let next = bench.ledger.cursor(&partition()).next;
+    bench.events(next..next + 8);
+    let first = bench.submission().expect("a batch");
+    let answer = bench.decide(&first[..1]);
+    bench.step(Input::Answered(answer));
+    bench.events(next + 8..next + 12);
+    bench.submission();
+    assert_eq!(refuse(&mut bench), 100, "after a success it begins anew");
+}
+
+#[test]
 fn the_accepted_part_of_a_refused_request_counts() {
     let mut bench = Bench::reading();
     bench.events(0..4);

@@ -45,6 +45,18 @@ fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
 }
 
 #[test]
+fn a_damaged_batch_is_told_of_by_its_beginning_which_may_be_sealed() {
+    let mut bench = Bench::sealed_to(4);
+    let mut actions = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(bench.inspect(), [Action::Read(3)]);
+        bench.events([3]);
+        actions = bench.step(Input::Unreadable(2, "checksum".into()));
+    }
+    assert_eq!(halted(&actions), &Halt::Unreadable { offset: 4, problem: "checksum".into() });
+}
+
+#[test]
 fn what_was_sealed_must_stay_readable() {
     let mut bench = Bench::sealed_to(4);
     let mut actions = Vec::new();
@@ -94,6 +106,12 @@ fn who_cannot_be_asked_is_asked_again_later_and_later() {
         assert_eq!(bench.step(away()), [], "told once");
     }
     assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(0)]);
+    // The next time it begins anew.
+    bench.step(Input::Stopped("gone".into()));
+    bench.now_ms = bench.stream.deadline_ms().expect("asks again");
+    bench.step(Input::Tick);
+    bench.step(away());
+    assert_eq!(bench.stream.deadline_ms(), Some(bench.now_ms + 100));
 }
 
 #[test]
@@ -120,4 +138,32 @@ fn a_halt_for_the_operator_survives_other_trouble() {
     bench.ledger.grant(&key("other", 9), &["*"]);
     assert_eq!(bench.inspect(), []);
     assert_eq!(bench.stream.halt().cloned(), halt);
+}
+
+#[test]
+fn after_the_operator_spoke_the_key_still_has_to_count() {
+    let mut bench = Bench::sealed_to(4);
+    bench.log.high = 3;
+    bench.inspect();
+    bench.ledger.begin_epoch(&partition(), Some("T1".into()), 0);
+    bench.ledger.revoke(&ingest_key(), &["*"]);
+    let actions = bench.inspect();
+    assert!(matches!(halted(&actions), Halt::KeyNotGranted { .. }));
+}
+
+#[test]
+fn a_cursor_that_went_back_and_came_again_says_nothing_about_the_log() {
+    let mut bench = Bench::sealed_to(4);
+    let old = Bench::new().inspection();
+    bench.log.high = 3;
+    bench.inspect();
+    bench.log.high = 50;
+    let truncated = bench.stream.halt().cloned();
+    assert!(matches!(truncated, Some(Halt::Truncated { .. })));
+    bench.now_ms = bench.stream.deadline_ms().expect("asks again");
+    bench.step(Input::Tick);
+    let actions = bench.step(Input::Inspected(old));
+    assert!(matches!(halted(&actions), Halt::CursorWentBack { .. }));
+    assert_eq!(bench.inspect(), []);
+    assert!(bench.stream.halt().is_some());
 }
