@@ -108,16 +108,17 @@ impl Check<'_> {
         if size == 0 {
             self.problems.push("the chain is empty: not even its genesis is there".to_owned());
         }
-        let counts = self.store.counts().await?;
-        if let Some(seq) = counts.newest.filter(|&seq| seq >= size) {
-            return Err(Fault::Bad { seq, problem: format!("stored, but the chain has {size} entries") });
+        if let Some(seq) = self.store.stray_entry(size).await? {
+            let problem = format!("stored, but the chain has {size} entries");
+            match u64::try_from(seq) {
+                Ok(seq) => return Err(Fault::Bad { seq, problem }),
+                Err(_) => self.problems.push(format!("entry {seq}: {problem}")),
+            }
         }
-        if counts.entries != size {
-            self.problems.push(format!("{} entries are stored, the chain has {size}", counts.entries));
-        }
+        let found = self.store.node_count().await?;
         let nodes: u64 = (1..8).map(|level| size >> (8 * level)).sum();
-        if counts.nodes != nodes {
-            self.problems.push(format!("{} subtrees of the tree are stored, there are {nodes}", counts.nodes));
+        if found != nodes {
+            self.problems.push(format!("{found} subtrees of the tree are stored, there are {nodes}"));
         }
         let streams = self.store.streams().await?;
         self.problems.extend(compare_streams(chain, streams));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use evidence::SigningKey;
 use keystore::HighWater;
-use service::{Backoff, Health, Shutdown, admin};
+use service::{Backoff, Component, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -139,6 +139,8 @@ type Tasks = JoinSet<anyhow::Result<()>>;
 struct Parts {
     store: Arc<dyn Store>,
     appender: Appender,
+    /// Ready when the chain has its genesis, so that there is something to serve.
+    chain_begun: Component,
     signs: bool,
     heads_every: Duration,
     /// The appender's worker and the signer.
@@ -191,7 +193,8 @@ impl Parts {
         let watch = watcher::watch(Arc::clone(&store), changes, health.component("database"), stop_readers.clone());
         readers.spawn(async { watch.await.map_err(Into::into) });
         let heads_every = Duration::from_secs(config.heads_s.get().into());
-        Self { store, appender, signs, heads_every, chain, stop_chain, readers, stop_readers }
+        let chain_begun = health.component("chain");
+        Self { store, appender, chain_begun, signs, heads_every, chain, stop_chain, readers, stop_readers }
     }
 
     /// Begins the chain if it is empty, then serves until `stop` or until a part fails.
@@ -200,6 +203,7 @@ impl Parts {
             begin_chain(&*self.store, &self.appender, ledger, stop).await?;
             let (store, appender) = (Arc::clone(&self.store), self.appender.clone());
             api.open(Opened { store, appender, ledger: ledger.id().clone() });
+            self.chain_begun.ready();
             if self.signs {
                 state_heads(&self.appender, self.heads_every, stop).await;
             }

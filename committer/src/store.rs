@@ -13,6 +13,7 @@ mod sqlite;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use evidence::chain::Position;
@@ -29,6 +30,9 @@ pub use error::{StoreError, StoreErrorKind};
 pub(crate) use faulty::{Fault, FaultyStore};
 pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
 
+/// No call of a [`Store`] takes longer.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// The chain of one ledger in a database.
 ///
 /// A store decides nothing: it keeps what it is given and gives back what it kept. What it promises:
@@ -41,6 +45,7 @@ pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
 ///   changes this ledger's chain; what `begin` returned stays true.
 /// - **Honest.** Any error but one of kind [`StoreErrorKind::Unknown`] means that nothing was written. After `Unknown`
 ///   the transaction was committed or not; [`Store::begin`] with the same statements tells.
+/// - **Bounded.** Every call ends within [`CALL_TIME_MAX`], also when the network swallows everything.
 /// - **Append-only.** Entries and tree nodes are never changed or removed. A row in the way of a new one is
 ///   [`StoreErrorKind::Damaged`].
 ///
@@ -87,8 +92,11 @@ pub trait Store: Send + Sync {
     /// in order; fewer when some are absent.
     async fn nodes(&self, level: u8, indices: Range<u64>) -> Result<Vec<Hash>, StoreError>;
 
-    /// Which entries and tree nodes there are, those included that the position does not count. Slow: for `fsck`.
-    async fn counts(&self) -> Result<Counts, StoreError>;
+    /// The seq of a stored entry that a chain of `size` entries does not have. For `fsck`.
+    async fn stray_entry(&self, size: u64) -> Result<Option<i64>, StoreError>;
+
+    /// How many tree nodes are stored. For `fsck`.
+    async fn node_count(&self) -> Result<u64, StoreError>;
 
     /// The newest signed checkpoint.
     async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError>;
@@ -147,17 +155,6 @@ pub struct StoredCheckpoint {
     pub note: Vec<u8>,
 }
 
-/// How much is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Rows of entries.
-    pub entries: u64,
-    /// The highest seq among them.
-    pub newest: Option<u64>,
-    /// Rows of tree nodes.
-    pub nodes: u64,
-}
-
 /// The right to publish; others may take it once this is dropped or its connection is gone.
 #[async_trait]
 pub trait Lease: Send {
@@ -195,5 +192,13 @@ async fn open_as(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Ar
         Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, ledger, if_absent).await?)),
         // The URL is not shown: what looks like none of these may still hold a password.
         _ => Err(StoreError::refused("`database` must begin with sqlite: or postgres:")),
+    }
+}
+
+/// Gives a statement no more time than a call may take.
+async fn in_time<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(CALL_TIME_MAX, statement).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(StoreError::no_answer()),
     }
 }

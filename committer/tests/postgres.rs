@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use committer::fsck;
-use committer::store::{StoreErrorKind, open, open_existing};
+use committer::store::{CALL_TIME_MAX, StoreErrorKind, open, open_existing};
 use suite::Database;
 use suite::ledger::{TestLedger, stream};
 use suite::running::{Options, Place};
@@ -126,6 +126,59 @@ async fn a_server_that_is_not_there_is_waited_for() {
     running.until_ready_after(async || running.try_submit(&statements[1..]).await.is_ok()).await;
     running.stop().await;
     assert_sound(&database, &place).await;
+}
+
+/// The server's processes that serve committers of a database.
+struct Backends(Vec<String>);
+
+impl Backends {
+    fn of(database: &Database) -> Self {
+        let pids = Postgres::shared().psql(
+            &database.url,
+            "SELECT pid FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'streamseal-committer'",
+        );
+        Self(pids.lines().map(str::to_owned).collect())
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = std::process::Command::new("kill").arg(name).args(&self.0).status();
+        assert!(kill.expect("kill runs").success());
+    }
+}
+
+/// As when the network swallows everything: connections stay open and nothing comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_go_silent_are_given_up() {
+    let database = new_database();
+    let place = Place::new();
+    let running = place.start(&database).await;
+    running.until_ready().await;
+    let backends = Backends::of(&database);
+    backends.signal("-STOP");
+    running.until_not_ready(&["database: "]).await;
+    // Others are made in their place.
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
+    running.until_ready_after(async || running.try_submit(&statements).await.is_ok()).await;
+    backends.signal("-CONT");
+    running.stop().await;
+    assert_sound(&database, &place).await;
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_ends() {
+    let database = new_database();
+    let ledger = TestLedger::new("silent");
+    let store = open(&database.url, &ledger.id()).await.expect("opens");
+    let append = Writer::new(&ledger).append(std::slice::from_ref(&ledger.genesis));
+    let begun = store.begin(&[]).await.expect("begins");
+    let backends = Backends::of(&database);
+    backends.signal("-STOP");
+    let commit = tokio::time::timeout(2 * CALL_TIME_MAX, begun.transaction.commit(&append));
+    let error = commit.await.expect("it ends").expect_err("nobody answers");
+    assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
+    backends.signal("-CONT");
+    assert_eq!(store.position().await.expect("reads"), None);
 }
 
 #[tokio::test]

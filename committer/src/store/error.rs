@@ -41,6 +41,11 @@ impl StoreError {
         Self::new(StoreErrorKind::Refused, message)
     }
 
+    /// Of a call that took too long, outside of a commit.
+    pub(crate) fn no_answer() -> Self {
+        Self::new(StoreErrorKind::Unavailable, format!("no answer within {} s", super::CALL_TIME_MAX.as_secs()))
+    }
+
     /// Whether waiting may help.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Conflict | StoreErrorKind::Unavailable | StoreErrorKind::Unknown)

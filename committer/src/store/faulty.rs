@@ -10,8 +10,8 @@ use evidence::statement::HeadsLine;
 use evidence::{Hash, Partition, StreamId};
 
 use super::{
-    Append, Begun, Counts, EntryRow, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamRow, Transaction,
+    Append, Begun, EntryRow, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry, StreamRow,
+    Transaction,
 };
 
 /// What happens to the next transaction.
@@ -123,8 +123,12 @@ impl Store for FaultyStore {
         self.inner.nodes(level, indices).await
     }
 
-    async fn counts(&self) -> Result<Counts, StoreError> {
-        self.inner.counts().await
+    async fn stray_entry(&self, size: u64) -> Result<Option<i64>, StoreError> {
+        self.inner.stray_entry(size).await
+    }
+
+    async fn node_count(&self) -> Result<u64, StoreError> {
+        self.inner.node_count().await
     }
 
     async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError> {

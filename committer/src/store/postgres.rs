@@ -15,17 +15,18 @@ use sqlx::{Connection, Postgres};
 
 use super::sql::{self, column};
 use super::{
-    Append, Begun, Counts, EntryRow, IfAbsent, Lease, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint,
-    StoredEntry, StreamRow, Transaction,
+    Append, Begun, EntryRow, IfAbsent, Lease, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    StreamRow, Transaction,
 };
+use super::{CALL_TIME_MAX, in_time};
 
 const CONNECTIONS_MAX: u32 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A committer that stops with the ledger locked (a frozen machine, say) must not stop the others for longer; one that
-/// waits for the lock gives up before its clients do.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'; SET lock_timeout = '20s';
-     SET statement_timeout = '60s'";
+/// waits for the lock gives up later than that, and before [`CALL_TIME_MAX`].
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '12s';
+     SET statement_timeout = '15s'";
 
 /// Advisory locks are shared by all programs that use the database: this says whose they are. "seal".
 const ADVISORY_CLASS: i32 = 0x7365_616c;
@@ -115,27 +116,36 @@ struct PostgresTransaction {
 #[async_trait]
 impl Transaction for PostgresTransaction {
     async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
-        let (connection, ledger) = (&mut *self.transaction, self.ledger);
-        insert_entries(connection, ledger, &append.entries).await?;
-        let (new, moved): (Vec<&Moved>, Vec<&Moved>) = append.streams.iter().partition(|m| m.from.is_none());
-        if !new.is_empty() {
-            insert_streams(connection, ledger, &new).await?;
+        let write = write(&mut self.transaction, self.ledger, append);
+        tokio::time::timeout(CALL_TIME_MAX / 2, write).await.unwrap_or_else(|_| Err(StoreError::no_answer()))?;
+        match tokio::time::timeout(CALL_TIME_MAX / 2, self.transaction.commit()).await {
+            Ok(committed) => committed.map_err(commit_error),
+            Err(_) => Err(StoreError::new(StoreErrorKind::Unknown, "no answer to the commit")),
         }
-        if !moved.is_empty() {
-            move_streams(connection, ledger, &moved).await?;
-        }
-        if !append.nodes.is_empty() {
-            insert_nodes(connection, ledger, append).await?;
-        }
-        sqlx::query(sql::SET_POSITION)
-            .bind(ledger)
-            .bind(column(append.position.next_seq))
-            .bind(append.position.head.as_bytes().as_slice())
-            .bind(append.position.time)
-            .execute(connection)
-            .await?;
-        self.transaction.commit().await.map_err(commit_error)
     }
+}
+
+/// All of an append but the commit.
+async fn write(connection: &mut PgConnection, ledger: i64, append: &Append) -> Result<(), StoreError> {
+    insert_entries(connection, ledger, &append.entries).await?;
+    let (new, moved): (Vec<&Moved>, Vec<&Moved>) = append.streams.iter().partition(|m| m.from.is_none());
+    if !new.is_empty() {
+        insert_streams(connection, ledger, &new).await?;
+    }
+    if !moved.is_empty() {
+        move_streams(connection, ledger, &moved).await?;
+    }
+    if !append.nodes.is_empty() {
+        insert_nodes(connection, ledger, append).await?;
+    }
+    sqlx::query(sql::SET_POSITION)
+        .bind(ledger)
+        .bind(column(append.position.next_seq))
+        .bind(append.position.head.as_bytes().as_slice())
+        .bind(append.position.time)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn insert_entries(connection: &mut PgConnection, ledger: i64, rows: &[EntryRow]) -> Result<(), StoreError> {
@@ -236,35 +246,43 @@ struct AdvisoryLock {
 #[async_trait]
 impl Lease for AdvisoryLock {
     async fn is_held(&mut self) -> bool {
-        self.connection.ping().await.is_ok()
+        in_time(self.connection.ping()).await.is_ok()
     }
+}
+
+/// The clock, and statement hash, seq and bytes of an entry.
+type KnownColumns = (i64, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>);
+
+async fn begin(pool: &PgPool, ledger: i64, statements: &[Hash]) -> Result<Begun, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let position = sqlx::query_as("SELECT next_seq, head, time_ms FROM ledgers WHERE id = $1 FOR UPDATE")
+        .bind(ledger)
+        .fetch_one(&mut *transaction)
+        .await?;
+    // The clock in a statement of its own: in the one above it may be read before the lock is there.
+    let rows: Vec<KnownColumns> = sqlx::query_as(
+        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT), e.statement, e.seq, e.entry
+         FROM (SELECT 1) AS one LEFT JOIN entries e ON e.ledger = $1 AND e.statement = ANY($2)",
+    )
+    .bind(ledger)
+    .bind(statements.iter().map(|h| h.as_bytes().as_slice()).collect::<Vec<_>>())
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut known = HashMap::new();
+    let now_ms = rows.first().map_or(0, |row| row.0);
+    for (_, statement, seq, bytes) in rows {
+        if let (Some(statement), Some(seq), Some(bytes)) = (statement, seq, bytes) {
+            known.insert(sql::hash(&statement)?, sql::entry((seq, bytes))?);
+        }
+    }
+    let transaction = Box::new(PostgresTransaction { transaction, ledger });
+    Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
 }
 
 super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
     async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let position = sqlx::query_as("SELECT next_seq, head, time_ms FROM ledgers WHERE id = $1 FOR UPDATE")
-            .bind(self.ledger)
-            .fetch_one(&mut *transaction)
-            .await?;
-        // The clock in a statement of its own: in the one above it may be read before the lock is there.
-        let rows: Vec<(i64, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
-            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT), e.statement, e.seq, e.entry
-             FROM (SELECT 1) AS one LEFT JOIN entries e ON e.ledger = $1 AND e.statement = ANY($2)",
-        )
-        .bind(self.ledger)
-        .bind(statements.iter().map(|h| h.as_bytes().as_slice()).collect::<Vec<_>>())
-        .fetch_all(&mut *transaction)
-        .await?;
-        let mut known = HashMap::new();
-        let now_ms = rows.first().map_or(0, |row| row.0);
-        for (_, statement, seq, bytes) in rows {
-            if let (Some(statement), Some(seq), Some(bytes)) = (statement, seq, bytes) {
-                known.insert(sql::hash(&statement)?, sql::entry((seq, bytes))?);
-            }
-        }
-        let transaction = Box::new(PostgresTransaction { transaction, ledger: self.ledger });
-        Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
+        let begin = begin(&self.pool, self.ledger, statements);
+        tokio::time::timeout(CALL_TIME_MAX, begin).await.unwrap_or_else(|_| Err(StoreError::no_answer()))
     }
 
     async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError> {
@@ -272,11 +290,8 @@ super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
         // Closed, not given back, when the lease ends: that releases the lock.
         connection.close_on_drop();
         let key = i32::try_from(self.ledger).map_err(|_| StoreError::damaged("more than 2^31 ledgers"))?;
-        let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
-            .bind(ADVISORY_CLASS)
-            .bind(key)
-            .fetch_one(&mut *connection)
-            .await?;
+        let query = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(ADVISORY_CLASS).bind(key);
+        let locked: bool = in_time(query.fetch_one(&mut *connection)).await?;
         Ok(locked.then(|| Box::new(AdvisoryLock { connection }) as Box<dyn Lease>))
     }
 });

@@ -1,8 +1,8 @@
 //! The reading half of [`Store`](super::Store), which is the same statement by statement for both databases. A macro,
 //! because sqlx's pools of different databases are different types.
 
-/// Implements `Store` for a type with the fields `ledger` (its id) and the one named as `pool` (for reading and small
-/// writes); the methods given are those in which the databases differ.
+/// Implements `Store` for a type with the field `ledger` (its id) and the pools named as `read` and `write`; the methods
+/// given are those in which the databases differ.
 macro_rules! impl_store {
     ($store:ty, read: $read:ident, write: $write:ident, { $($own:tt)* }) => {
         #[async_trait]
@@ -10,47 +10,46 @@ macro_rules! impl_store {
             $($own)*
 
             async fn position(&self) -> Result<Option<Position>, StoreError> {
-                sql::position(sqlx::query_as(sql::POSITION).bind(self.ledger).fetch_one(&self.$read).await?)
+                sql::position(in_time(sqlx::query_as(sql::POSITION).bind(self.ledger).fetch_one(&self.$read)).await?)
             }
 
             async fn entries(&self, seqs: Range<u64>) -> Result<Vec<StoredEntry>, StoreError> {
                 let query = sqlx::query_as(sql::ENTRIES).bind(self.ledger);
-                sql::entries(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read).await?)
+                sql::entries(in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?)
             }
 
             async fn rows(&self, seqs: Range<u64>) -> Result<Vec<EntryRow>, StoreError> {
                 let query = sqlx::query_as(sql::ROWS).bind(self.ledger);
-                let rows = query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read).await?;
+                let rows = in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?;
                 rows.into_iter().map(sql::row).collect()
             }
 
             async fn key_entries(&self) -> Result<Vec<StoredEntry>, StoreError> {
-                sql::entries(sqlx::query_as(sql::KEY_ENTRIES).bind(self.ledger).fetch_all(&self.$read).await?)
+                sql::entries(in_time(sqlx::query_as(sql::KEY_ENTRIES).bind(self.ledger).fetch_all(&self.$read)).await?)
             }
 
             async fn heads_entry(&self, size: u64) -> Result<Option<StoredEntry>, StoreError> {
                 let query = sqlx::query_as(sql::HEADS_ENTRY).bind(self.ledger).bind(column(size));
-                query.fetch_optional(&self.$read).await?.map(sql::entry).transpose()
+                in_time(query.fetch_optional(&self.$read)).await?.map(sql::entry).transpose()
             }
 
             async fn heads_lines(&self, size: u64) -> Result<Vec<HeadsLine>, StoreError> {
                 let query = sqlx::query_as(sql::HEADS_LINES).bind(self.ledger).bind(column(size));
-                query.fetch_all(&self.$read).await?.into_iter().map(sql::line).collect()
+                in_time(query.fetch_all(&self.$read)).await?.into_iter().map(sql::line).collect()
             }
 
             async fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
-                let rows = sqlx::query_as(sql::STREAMS).bind(self.ledger).fetch_all(&self.$read).await?;
+                let rows = in_time(sqlx::query_as(sql::STREAMS).bind(self.ledger).fetch_all(&self.$read)).await?;
                 rows.into_iter().map(sql::stream).collect()
             }
 
             async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError> {
-                let row = sqlx::query_as(sql::OPEN_STREAM)
+                let query = sqlx::query_as(sql::OPEN_STREAM)
                     .bind(self.ledger)
                     .bind(&partition.cluster)
                     .bind(&partition.topic)
-                    .bind(i64::from(partition.number))
-                    .fetch_optional(&self.$read)
-                    .await?;
+                    .bind(i64::from(partition.number));
+                let row = in_time(query.fetch_optional(&self.$read)).await?;
                 row.map(sql::stream).transpose()
             }
 
@@ -60,29 +59,27 @@ macro_rules! impl_store {
                 from: u64,
                 limit: u32,
             ) -> Result<Vec<StoredEntry>, StoreError> {
-                let rows = sqlx::query_as(sql::STREAM_ENTRIES)
+                let query = sqlx::query_as(sql::STREAM_ENTRIES)
                     .bind(self.ledger)
                     .bind(&stream.partition.cluster)
                     .bind(&stream.partition.topic)
                     .bind(i64::from(stream.partition.number))
                     .bind(column(stream.epoch))
                     .bind(column(from))
-                    .bind(i64::from(limit))
-                    .fetch_all(&self.$read)
-                    .await?;
+                    .bind(i64::from(limit));
+                let rows = in_time(query.fetch_all(&self.$read)).await?;
                 sql::entries(rows)
             }
 
             async fn covering_entry(&self, stream: &StreamId, offset: u64) -> Result<Option<StoredEntry>, StoreError> {
-                let row = sqlx::query_as(sql::COVERING_ENTRY)
+                let query = sqlx::query_as(sql::COVERING_ENTRY)
                     .bind(self.ledger)
                     .bind(&stream.partition.cluster)
                     .bind(&stream.partition.topic)
                     .bind(i64::from(stream.partition.number))
                     .bind(column(stream.epoch))
-                    .bind(column(offset))
-                    .fetch_optional(&self.$read)
-                    .await?;
+                    .bind(column(offset));
+                let row = in_time(query.fetch_optional(&self.$read)).await?;
                 row.map(sql::entry).transpose()
             }
 
@@ -90,38 +87,42 @@ macro_rules! impl_store {
                 let query = if level == 0 { sqlx::query_scalar(sql::LEAVES) } else { sqlx::query_scalar(sql::NODES) };
                 let query = query.bind(self.ledger).bind(column(indices.start)).bind(column(indices.end));
                 let query = if level == 0 { query } else { query.bind(i64::from(level)) };
-                let hashes: Vec<Vec<u8>> = query.fetch_all(&self.$read).await?;
+                let hashes: Vec<Vec<u8>> = in_time(query.fetch_all(&self.$read)).await?;
                 hashes.iter().map(|hash| sql::hash(hash)).collect()
             }
 
-            async fn counts(&self) -> Result<Counts, StoreError> {
-                sql::counts(sqlx::query_as(sql::COUNTS).bind(self.ledger).fetch_one(&self.$read).await?)
+            async fn stray_entry(&self, size: u64) -> Result<Option<i64>, StoreError> {
+                let query = sqlx::query_scalar(sql::STRAY_ENTRY).bind(self.ledger).bind(column(size));
+                in_time(query.fetch_optional(&self.$read)).await
+            }
+
+            async fn node_count(&self) -> Result<u64, StoreError> {
+                sql::number(in_time(sqlx::query_scalar(sql::NODE_COUNT).bind(self.ledger).fetch_one(&self.$read)).await?)
             }
 
             async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError> {
-                let row = sqlx::query_as(sql::CHECKPOINT).bind(self.ledger).fetch_optional(&self.$read).await?;
+                let row = in_time(sqlx::query_as(sql::CHECKPOINT).bind(self.ledger).fetch_optional(&self.$read)).await?;
                 row.map(sql::checkpoint).transpose()
             }
 
             async fn put_checkpoint(&self, checkpoint: &StoredCheckpoint) -> Result<(), StoreError> {
-                sqlx::query(sql::PUT_CHECKPOINT)
+                let query = sqlx::query(sql::PUT_CHECKPOINT)
                     .bind(self.ledger)
                     .bind(column(checkpoint.head.size))
                     .bind(checkpoint.head.root.as_bytes().as_slice())
-                    .bind(checkpoint.note.as_slice())
-                    .execute(&self.$write)
-                    .await?;
+                    .bind(checkpoint.note.as_slice());
+                in_time(query.execute(&self.$write)).await?;
                 Ok(())
             }
 
             async fn published(&self) -> Result<Option<u64>, StoreError> {
-                let size = sqlx::query_scalar(sql::PUBLISHED).bind(self.ledger).fetch_optional(&self.$read).await?;
+                let size = in_time(sqlx::query_scalar(sql::PUBLISHED).bind(self.ledger).fetch_optional(&self.$read)).await?;
                 size.map(sql::number).transpose()
             }
 
             async fn set_published(&self, size: u64) -> Result<(), StoreError> {
                 let query = sqlx::query(sql::SET_PUBLISHED).bind(self.ledger).bind(column(size));
-                query.execute(&self.$write).await?;
+                in_time(query.execute(&self.$write)).await?;
                 Ok(())
             }
         }

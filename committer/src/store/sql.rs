@@ -5,7 +5,7 @@ use evidence::statement::{HeadsLine, LastEvent, LedgerId};
 use evidence::{Hash, Partition, StreamId};
 use keystore::Head;
 
-use super::{Counts, EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamPlace, StreamRow};
+use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamPlace, StreamRow};
 
 pub(super) const LEDGER: &str = "SELECT id, genesis FROM ledgers WHERE origin = $1";
 
@@ -58,8 +58,10 @@ pub(super) const LEAVES: &str = "SELECT leaf FROM entries WHERE ledger = $1 AND 
 pub(super) const NODES: &str = "SELECT hash FROM tree_nodes
      WHERE ledger = $1 AND level = $4 AND node_index >= $2 AND node_index < $3 ORDER BY node_index";
 
-pub(super) const COUNTS: &str = "SELECT COUNT(*), MAX(seq), (SELECT COUNT(*) FROM tree_nodes WHERE ledger = $1)
-     FROM entries WHERE ledger = $1";
+pub(super) const STRAY_ENTRY: &str = "SELECT seq FROM entries WHERE ledger = $1 AND seq < 0
+     UNION ALL SELECT seq FROM entries WHERE ledger = $1 AND seq >= $2 LIMIT 1";
+
+pub(super) const NODE_COUNT: &str = "SELECT COUNT(*) FROM tree_nodes WHERE ledger = $1";
 
 pub(super) const CHECKPOINT: &str = "SELECT size, root, note FROM checkpoints WHERE ledger = $1";
 
@@ -189,13 +191,6 @@ fn stream_id(cluster: String, topic: String, partition: i64, epoch: i64) -> Resu
     let number = u32::try_from(partition)
         .map_err(|_| StoreError::damaged(format!("{partition} where a partition's number is stored")))?;
     Ok(StreamId { partition: Partition { cluster, topic, number }, epoch: self::number(epoch)? })
-}
-
-pub(super) type CountColumns = (i64, Option<i64>, i64);
-
-pub(super) fn counts((entries, newest, nodes): CountColumns) -> Result<Counts, StoreError> {
-    let newest = newest.map(number).transpose()?;
-    Ok(Counts { entries: number(entries)?, newest, nodes: number(nodes)? })
 }
 
 pub(super) type CheckpointColumns = (i64, Vec<u8>, Vec<u8>);

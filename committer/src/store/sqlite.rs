@@ -16,9 +16,10 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use super::in_time;
 use super::sql::{self, column};
 use super::{
-    Append, Begun, Counts, EntryRow, IfAbsent, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    Append, Begun, EntryRow, IfAbsent, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
     StreamRow, Transaction,
 };
 
@@ -250,6 +251,17 @@ super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_commit_is_on_the_disk_before_it_is_acknowledged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("chain.db").display());
+        let ledger = LedgerId { origin: "example.com/audit".to_owned(), genesis: evidence::sha256(b"genesis") };
+        let store = SqliteStore::open(&url, &ledger, IfAbsent::Begin).await.expect("opens");
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.writer).await.expect("asks");
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.writer).await.expect("asks");
+        assert_eq!((synchronous, journal.as_str()), (2, "wal"), "FULL: an fsync for each commit");
+    }
 
     #[test]
     fn errors_are_told_apart_by_what_to_do() {

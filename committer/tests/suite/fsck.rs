@@ -90,6 +90,9 @@ pub(crate) async fn an_added_entry_is_named(database: Database) {
         )
         .await;
     assert_first_bad(&check(&database, &place).await, 1000, &["the chain has 303 entries"]);
+    database.execute("UPDATE entries SET seq = -1 WHERE seq = 1000").await;
+    let report = check(&database, &place).await;
+    assert!(!report.is_sound() && report.to_string().contains("entry -1: stored"), "{report}");
 }
 
 pub(crate) async fn a_column_that_contradicts_its_entry_is_named(database: Database) {

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::Database;
 use super::ledger::{TestLedger, text};
 
-/// Far more than anything here takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// Far more than anything here takes, a database call that is given up included.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What belongs to one committer over its restarts: its keys, and what they signed.
 pub(crate) struct Place {
