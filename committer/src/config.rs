@@ -15,6 +15,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The database: `sqlite:FILE` for one committer, `postgres://user:password@host:port/name` for one or several.
+    /// PostgreSQL with `synchronous_commit` or `fsync` off is refused. A failover to an asynchronous standby can lose
+    /// entries that were acknowledged: the signer then refuses the database.
     pub database: DatabaseUrl,
     /// The log key, a file of mode 0600, which signs checkpoints and heads. What was signed last stands beside it, in a
     /// file whose name ends in `.high-water`: keep the two together, and never restore that file from a backup. A
