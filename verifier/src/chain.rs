@@ -295,7 +295,7 @@ impl Follower<'_> {
         if let (Refusal::WrongKeys { .. }, Some((needed, _))) = (refusal, entry.keys) {
             let newest = self.chain.state.keys().newest().map(|(seq, _)| seq);
             let was_given = (self.unbroken_from..entry.seq).contains(&needed);
-            if !was_given && newest.is_none_or(|newest| needed > newest) {
+            if !was_given && needed < entry.seq && newest.is_none_or(|newest| needed > newest) {
                 let missing = newest.map_or(0, |_| needed);
                 let problem = format!("the bundle does not hold this key entry, which entry {} goes by", entry.seq);
                 return self.stop(Verdict::Incomplete, "absent-entry", Place::entry(missing), problem);

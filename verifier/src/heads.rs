@@ -1,6 +1,6 @@
 //! The lines under the newest heads statement, and what the auditor expects of each stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bundle::{HeadsReader, Manifest};
 use evidence::statement::{Heads, HeadsLine};
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) expected: HashMap<usize, Ranges>,
     /// For streams of the manifest: their heads line.
     pub(crate) lines: HashMap<usize, HeadsLine>,
+    /// Those streams of the manifest of which a heads line says where they end: how much is expected of them.
+    pub(crate) ended_by_heads: HashSet<usize>,
     /// Count and root of the lines, to be compared with the heads statement; `None` without lines.
     pub(crate) committed: Option<(u64, Hash)>,
     /// How many streams are expected of which the bundle holds nothing.
@@ -78,20 +80,30 @@ impl Planner<'_> {
 
     fn partition(&mut self, lines: Vec<HeadsLine>, findings: &mut Findings) {
         let newest = lines.iter().map(|line| line.stream.epoch).max().unwrap_or(0);
+        let mut epochs = HashSet::new();
         for line in lines {
+            if !epochs.insert(line.stream.epoch) {
+                let problem = format!("two lines are about {}", line.stream);
+                findings.add(Verdict::Unusable, "malformed", Place::file("heads"), problem);
+            }
             let closed = line.stream.epoch < newest;
             let mut expected = Ranges::default();
+            let mut ended_by_heads = self.expectations.is_empty();
             if self.expectations.is_empty() {
                 expected.add(0..line.next);
             }
             for (expectation, met) in self.expectations.iter().zip(&mut self.met) {
                 if expectation.matches(&line.stream) {
                     *met = true;
+                    ended_by_heads |= expectation.is_open();
                     expected.add(expectation.offsets(Some(line.next), closed).unwrap_or_default());
                 }
             }
             self.add(&line.stream, expected, findings);
             if let Some(i) = self.index.get(&line.stream) {
+                if ended_by_heads {
+                    self.plan.ended_by_heads.insert(*i);
+                }
                 self.plan.lines.insert(*i, line);
             }
         }

@@ -119,6 +119,11 @@ impl StreamCheck {
             return self.result;
         }
         self.uncovered(self.position..u64::MAX, None, "no statement in the bundle covers them");
+        let start = self.result.start.unwrap_or(0);
+        if !self.expected.is_empty() && self.expected.within(&(start..u64::MAX)).next().is_none() {
+            let problem = format!("the stream begins at offset {start}: nothing that is expected lies in it");
+            self.result.findings.add(Verdict::Incomplete, "nothing-expected", self.place(), problem);
+        }
         if !self.broken
             && let Err(error) = self.open(reader, index).and_then(|batches| batches.end())
         {
@@ -156,6 +161,9 @@ impl StreamCheck {
             Some(line) if older && offsets.end > line.next => format!("says that the stream ended at {}", line.next),
             Some(line) if older && offsets.end == line.next && entry.statement.hash() != line.statement => {
                 "names another last statement".to_owned()
+            }
+            Some(_) if !older && matches!(entry.statement.statement(), Statement::Epoch(_)) => {
+                "says that the stream had begun before".to_owned()
             }
             Some(line) if !older && offsets.start < line.next => {
                 format!("says that the stream was sealed up to {} before", line.next)

@@ -110,7 +110,9 @@ impl Verification<'_> {
         };
         self.report.checkpoint = Some((signed.checkpoint().clone(), words.clone()));
         let pin = self.read_pin();
-        let seqs: Vec<u64> = chain.streams.iter().map(|stream| stream.newest_statement.unwrap_or(0)).collect();
+        let mut seqs: Vec<u64> = chain.streams.iter().map(|stream| stream.newest_statement.unwrap_or(0)).collect();
+        // The last one is about the heads statement, which says where streams end.
+        seqs.push(chain.heads.map_or(0, |(seq, ..)| seq));
         let comparison = Comparison {
             reader: &reader,
             checkpoint: signed.checkpoint(),
@@ -123,11 +125,15 @@ impl Verification<'_> {
         let paths: Vec<&Path> = self.inputs.clones.iter().map(PathBuf::as_path).collect();
         let clones = comparison.walk(&paths, self.findings);
         let own = self.own_voucher(&signed, &words, &clones);
-        self.freshness(&words, &clones);
+        self.freshness(words.newest_at_s.filter(|_| own.is_ok()), &clones);
         let pin_holds = self.compare_pin(pin.as_ref(), &comparison, &clones);
         self.note_limits(&chain, &signed, &words, &clones);
         // The times in a clone stand in an order that was verified; the bundle's copy only fills in.
-        let vouchers: Vec<_> = clones.vouchers.iter().map(|v| v.as_ref().or(own.as_ref().ok()).cloned()).collect();
+        let mut vouchers: Vec<_> = clones.vouchers.iter().map(|v| v.as_ref().or(own.as_ref().ok()).cloned()).collect();
+        if vouchers.pop().flatten().is_none() {
+            // A heads statement that nobody saw could say less than was sealed.
+            plan.ended_by_heads.iter().filter_map(|i| vouchers.get_mut(*i)?.take()).for_each(drop);
+        }
         if let Err(problem) = &own
             && vouchers.iter().all(Option::is_none)
         {
@@ -232,8 +238,10 @@ impl Verification<'_> {
     }
 
     /// Compares the newest anchor's age with what the auditor allows.
-    fn freshness(&mut self, words: &Words, clones: &Clones) {
-        let newest_at_s = clones.newest_at_s.max(words.newest_at_s);
+    ///
+    /// The bundle's checkpoint, cosigned at `own_at_s`, only counts when it vouches for something.
+    fn freshness(&mut self, own_at_s: Option<u64>, clones: &Clones) {
+        let newest_at_s = clones.newest_at_s.max(own_at_s);
         self.report.newest_at_s = newest_at_s;
         let Some(age_max_s) = self.trust.max_anchor_age_s else {
             self.report.not_checked.push("freshness: the trust file sets no maximum anchor age".into());
@@ -314,7 +322,9 @@ impl Verification<'_> {
             (None, Some(own)) if self.inputs.clones.is_empty() => (own, Source::Bundle),
             _ => return,
         };
-        if pin.is_some_and(|pin| pin.size > seen.size || (pin.size == seen.size && pin.from == from)) {
+        // What was seen in Git must be found there again, also when it is seen in a bundle now.
+        let keeps = |pin: &Pin| pin.size == seen.size && (pin.from == from || pin.from == Source::Git);
+        if pin.is_some_and(|pin| pin.size > seen.size || keeps(pin)) {
             return;
         }
         let TrustFile { origin, genesis, .. } = self.trust;

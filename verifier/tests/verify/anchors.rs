@@ -29,12 +29,22 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8])));
     let report = desk.verify();
     assert_eq!(report.verdict.exit_code(), 4, "{report}");
+    // No anchor covers the heads statement: it could say less than was sealed.
+    let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
+    assert_eq!(places, ["checkpoint"]);
+    assert!(report.streams.iter().all(|stream| stream.proven().is_empty()), "{report}");
+    assert_eq!(report.clones[0].agrees_at, Some(8));
+    desk.expect(&["payments/0"]).refused(4, "not-anchored");
+
+    // An expectation that says itself where it ends needs no heads statement.
+    let ended = ["orders/0#0@0..30", "orders/1#0@0..5", "orders/1#1@0..3", "payments/0#0@0..8"];
+    let report = desk.expect(&ended).verify();
+    assert_eq!(report.verdict.exit_code(), 4, "{report}");
     let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
     assert_eq!(places, ["orders/0", "orders/1 epoch 1"]);
     let proven: Vec<bool> = report.streams.iter().map(|stream| !stream.proven().is_empty()).collect();
     assert_eq!(proven, [false, true, false, true]);
-    assert_eq!(report.clones[0].agrees_at, Some(8));
-    desk.expect(&["payments/0", "orders/1#0"]).proven();
+    desk.expect(&["orders/1#0@0..5", "payments/0#0@0..8"]).proven();
 }
 
 #[test]
@@ -42,7 +52,7 @@ fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
     // The bundle shows the roots of sizes 0 to 3, 5 and 6, 8 and 12 only.
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust());
-    desk.put(&ledger.sparse(&stream("payments", 0, 0), 0..8)).expect(&["payments/0"]);
+    desk.put(&ledger.sparse(&stream("payments", 0, 0), 0..8)).expect(&["payments/0#0@0..8"]);
     for (sizes, code) in [(&[4, 10][..], 4), (&[4, 12], 0), (&[4, 7, 10], 0)] {
         let clone = desk.path(&format!("{sizes:?}.git"));
         Anchors::of(&ledger, &clone, sizes);
