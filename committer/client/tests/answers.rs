@@ -48,7 +48,11 @@ async fn a_cursor_is_asked_with_escaped_names_below_the_prefix() {
     assert_eq!((cursor.epoch, cursor.start, cursor.next), (1, 7, u64::MAX));
     let request = server.await.expect("served");
     let line = request.lines().next().expect("a request line");
-    assert_eq!(line, "GET /log/v1/cursors?cluster=-&partition=3&topic=a%26b%3Dc HTTP/1.1");
+    // In whichever order: it depends on the features that the whole build gives serde_json.
+    let query = line.strip_prefix("GET /log/v1/cursors?").and_then(|line| line.strip_suffix(" HTTP/1.1"));
+    let mut pairs: Vec<&str> = query.expect("the path and the protocol").split('&').collect();
+    pairs.sort_unstable();
+    assert_eq!(pairs, ["cluster=-", "partition=3", "topic=a%26b%3Dc"]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientConfig, metadata::Metadata};
 
-use crate::wait::until;
+use crate::wait::{eventually, until};
 
 /// For one request to a broker that is there.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -73,9 +73,10 @@ impl Admin {
     }
 
     pub(super) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
-        self.reader
-            .fetch_watermarks(topic, partition, ANSWER_WITHIN)
-            .unwrap_or_else(|error| panic!("no watermarks of {topic}/{partition}: {error}"))
+        // A topic that was created anew is looked for at its old leader for a moment.
+        eventually(&format!("watermarks of {topic}/{partition}"), ANSWER_WITHIN, || {
+            self.reader.fetch_watermarks(topic, partition, PEEK).ok()
+        })
     }
 
     /// Whether the broker answers and leads all there is.
