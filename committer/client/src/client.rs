@@ -1,5 +1,6 @@
 //! A client of the committer's HTTP interface.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
@@ -163,7 +164,8 @@ impl Client {
     fn url_with(&self, path: &str, query: &impl Serialize) -> Url {
         let mut url = self.url(path);
         let fields = serde_json::to_value(query).expect("the queries of this crate are structs of strings and numbers");
-        let fields = fields.as_object().expect("a struct serializes as an object");
+        // Sorted, whatever order serde_json was built to keep.
+        let fields: BTreeMap<_, _> = fields.as_object().expect("a struct serializes as an object").iter().collect();
         let mut pairs = url.query_pairs_mut();
         for (name, value) in fields {
             match value.as_str() {

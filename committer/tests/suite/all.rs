@@ -52,6 +52,7 @@ macro_rules! whole_suite {
                 a_database_that_goes_back_while_in_use_is_not_appended_to,
                 a_changed_entry_is_not_signed_over,
                 a_revoked_log_key_signs_no_more,
+                nothing_is_signed_that_cannot_be_remembered,
                 another_log_key_is_refused,
                 clocks_that_differ_stop_appending,
                 two_committers_cover_every_offset_once;

@@ -142,6 +142,24 @@ pub(crate) async fn a_revoked_log_key_signs_no_more(database: Database) {
     running.stop().await;
 }
 
+/// The high-water file comes before the checkpoint that it is about.
+pub(crate) async fn nothing_is_signed_that_cannot_be_remembered(database: Database) {
+    let place = Place::new();
+    // What is written first and then renamed cannot be written.
+    let obstacle = place.keys().join("log.key.high-water.tmp");
+    std::fs::create_dir(&obstacle).expect("made");
+    let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("it must end");
+    assert!(error.to_string().contains("log.key.high-water"), "{error}");
+    {
+        let store = open_existing(&database.url, &place.ledger.id()).await.expect("opens");
+        assert_eq!(store.checkpoint().await.expect("reads"), None);
+    }
+    std::fs::remove_dir(&obstacle).expect("was there");
+    let running = place.start(&database).await;
+    running.signed().await;
+    running.stop().await;
+}
+
 /// A key of another ledger with the same name.
 pub(crate) async fn another_log_key_is_refused(database: Database) {
     let place = Place::new();
