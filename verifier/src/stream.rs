@@ -188,7 +188,6 @@ impl StreamCheck {
             return;
         }
         self.result.start = Some(epoch.start);
-        self.position = epoch.start;
         self.result.newest_statement.get_or_insert(seq);
     }
 

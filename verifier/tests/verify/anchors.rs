@@ -457,6 +457,38 @@ fn a_trust_file_may_name_the_log_keys_of_more_than_one_time() {
     assert!(desk.refused(1, "not-by-log").contains("anchors.git, commit"));
 }
 
+#[test]
+fn an_object_must_be_what_it_is_named() {
+    let ledger = Ledger::example();
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let git = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");
+    let [old, new] = [ledger.cosigned(4, T0), ledger.cosigned(12, T0 + 60)].map(|signed| {
+        let id = git.blob(&signed.to_bytes()).expect("there already").to_string();
+        desk.inputs.clones[0].join("objects").join(&id[..2]).join(&id[2..])
+    });
+    writable(&new);
+    fs::copy(old, new).expect("copied");
+    assert!(desk.refused(5, "unreadable-clone").contains("has not the hash that it is named by"));
+}
+
+#[test]
+fn every_line_of_a_key_of_the_ledger_must_be_valid() {
+    let ledger = Ledger::example();
+    let witness = key("witness.example/w", Algorithm::Cosignature, 50);
+    // The policy does not name the anchor's key, but the ledger does.
+    let mut desk = Desk::new(&ledger.trust_with(&witness, "86400"));
+    let mut signed = ledger.checkpoint(12);
+    signed.cosign(&witness, T0);
+    let mut bundle = ledger.bundle();
+    bundle.checkpoint = signed.to_bytes();
+    desk.put(&bundle).proven();
+    let mut note = signed.note().clone();
+    note.add_signature(ledger.cosigned(8, T0).note().signatures().last().expect("a cosignature").clone());
+    bundle.checkpoint = note.to_bytes();
+    desk.put(&bundle);
+    assert!(desk.refused(1, "bad-signature").contains("anchor-a"));
+}
+
 /// Git makes its objects read-only.
 fn writable(path: &Path) {
     let mut permissions = fs::metadata(path).expect("there").permissions();

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use evidence::chain::Role;
-use evidence::statement::{Action, Heads, SignedStatement, Statement, Summary};
+use evidence::statement::{Action, Heads, Reason, SignedStatement, Statement, Summary};
 use evidence::{Algorithm, Hash, sha256};
 
-use crate::common::bundles::Desk;
+use crate::common::bundles::{Desk, Stream};
 use crate::common::clones::Anchors;
 use crate::common::{Event, Ledger, key, stream};
 use crate::proven;
@@ -201,6 +201,26 @@ fn what_a_distrusted_key_sealed_is_not_proven() {
 }
 
 #[test]
+fn a_gap_by_a_distrusted_key_is_not_accepted() {
+    let mut ledger = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    let operator = std::mem::replace(&mut ledger.operator, key("ingest-a", Algorithm::Ed25519, 3));
+    ledger.gap(&orders, 10, Reason::Start);
+    ledger.operator = operator;
+    ledger.heads();
+    ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), Some(3));
+    let mut desk = Desk::new(&ledger.trust());
+    let clone = desk.path("anchors.git");
+    Anchors::of(&ledger, &clone, &[ledger.size()]);
+    desk.inputs.clones.push(clone);
+    let mut bundle = ledger.bundle();
+    bundle.streams = vec![Stream { id: orders, offsets: 0..10, batches: Vec::new() }];
+    desk.inputs.accepted_gaps.extend(Reason::ALL);
+    desk.put(&bundle);
+    assert!(desk.refused(3, "distrusted-key").starts_with("orders/0, offsets 0 to 9, entry 3:"));
+}
+
+#[test]
 fn a_revoked_key_that_is_not_distrusted_stays_good_for_what_came_before() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), None);
@@ -304,6 +324,53 @@ fn a_false_heads_statement_contradicts_the_streams() {
     // In a small bundle it contradicts the batches that are there.
     desk.put(&ledger.sparse(&orders, 10..20)).expect(&["orders/0@10..20"]);
     assert!(desk.refused(1, "heads-contradict").starts_with("orders/0, offsets 10 to 19, entry 4:"));
+}
+
+/// A dishonest log that a small bundle shows one side of, and the heads statement the other.
+#[test]
+fn small_bundles_must_agree_with_the_heads_statement() {
+    let orders = stream("orders", 0, 0);
+    let sparse = |ledger: &Ledger, skipped: &[u64]| {
+        let seqs = (0..ledger.size()).filter(|seq| !skipped.contains(seq)).collect();
+        let mut bundle = ledger.bundle_of(&seqs, ledger.size());
+        bundle.streams = vec![Stream { id: orders.clone(), offsets: 0..0, batches: Vec::new() }];
+        let mut desk = desk_of(ledger);
+        desk.put(&bundle).expect(&["payments/0#0@0..1"]);
+        desk
+    };
+    let forged = |ledger: &Ledger, prev| {
+        let first = ledger.state.stream(&orders).map_or(0, |head| head.next);
+        let mut summary = ledger.summary(&orders, first..first + 1, &[Event::new(first, b"forged")]);
+        summary.prev = prev;
+        SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest])
+    };
+
+    // Two batches of the same offsets: the heads statement names the other one.
+    let mut ledger = Ledger::new();
+    let twin = forged(&ledger, None);
+    ledger.seal(&orders, 1);
+    ledger.force(twin);
+    ledger.heads_after_force();
+    let desk = sparse(&ledger, &[3]);
+    assert!(desk.refused(1, "heads-contradict").contains("names another last statement"));
+
+    // A stream that the heads statement leaves out.
+    let mut ledger = Ledger::new();
+    ledger.seal(&stream("payments", 0, 0), 1);
+    let unlisted = forged(&ledger, None);
+    ledger.force(unlisted);
+    ledger.heads_after_force();
+    let desk = sparse(&ledger, &[3]);
+    assert!(desk.refused(1, "heads-contradict").contains("leaves this stream out"));
+
+    // A batch after the heads statement that follows on another one than it names.
+    let mut ledger = Ledger::new();
+    ledger.seal(&orders, 1);
+    ledger.heads();
+    let other = forged(&ledger, Some(sha256(b"another")));
+    ledger.force(other);
+    let desk = sparse(&ledger, &[3]);
+    assert!(desk.refused(1, "heads-contradict").contains("names another statement before this one"));
 }
 
 #[test]

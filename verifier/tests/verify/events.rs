@@ -205,6 +205,12 @@ fn a_dropped_batch_is_uncovered() {
     desk.put(&bundle);
     assert!(desk.refused(3, "uncovered").starts_with("orders/0, offsets 10 to 19:"));
     assert_eq!(desk.verify().streams[0].proven(), [0..10, 20..30]);
+    // A frame at the end that no entry calls for.
+    let seqs = (0..12).filter(|seq| *seq != 10).collect();
+    let mut longer = ledger.bundle_of(&seqs, 12);
+    longer.streams = ledger.bundle().streams;
+    desk.put(&longer);
+    assert!(desk.refused(5, "malformed").contains("a frame for which there is no summary"));
     // Frames without their entry, and an entry without its frames, are no bundle.
     bundle.streams = ledger.bundle().streams;
     desk.put(&bundle);

@@ -120,10 +120,15 @@ fn what_cannot_be_compared_is_said_and_not_pinned() {
     let said = report.not_checked.iter().any(|what| what.contains("the pinned head of size 14 could not be compared"));
     assert!(said, "{report}");
     assert_eq!(pin(&desk), before);
-    // The whole bundle shows the root of size 14.
+    // The whole bundle shows the root of size 14: another one contradicts, the same one is gone on from.
     let mut whole = ledger.bundle();
     whole.checkpoint = bundle(&ledger).checkpoint;
-    desk.put(&whole).proven();
+    desk.put(&whole);
+    let other = before.replace(&ledger.root(14).to_string(), &ledger.root(13).to_string());
+    fs::write(desk.path("pin"), other).expect("written");
+    assert!(desk.refused(1, "fork").contains("at the pinned size 14 the bundle has root"));
+    fs::write(desk.path("pin"), &before).expect("written");
+    desk.proven();
     assert!(pin(&desk).contains(&format!("size {}\n", ledger.size())));
 }
 

@@ -132,7 +132,9 @@ impl Ledger {
 
     /// Appends what only a dishonest log would take in: with a place in the chain, but by no rule of it.
     pub(crate) fn force(&mut self, statement: SignedStatement) -> u64 {
-        let entry = self.state.draft(statement, 1_799_999_000_000);
+        let mut entry = self.state.draft(statement, 1_799_999_000_000);
+        entry.seq = self.size();
+        entry.prev = self.entries.last().map(|entry| tree::leaf_hash(entry));
         self.entries.push(entry.to_bytes());
         entry.seq
     }
@@ -238,6 +240,15 @@ impl Ledger {
         let seq = self.append(SignedStatement::sign(Statement::Heads(heads), &[&self.log]));
         self.heads.insert(seq, lines);
         seq
+    }
+
+    /// A true heads entry, after entries that the state refused were forced in.
+    pub(crate) fn heads_after_force(&mut self) {
+        let mut lines: Vec<HeadsLine> = self.state.streams().lines().collect();
+        lines.sort_by_key(ToString::to_string);
+        let heads = self.state.draft_heads().expect("something moved");
+        let seq = self.force(SignedStatement::sign(Statement::Heads(heads), &[&self.log]));
+        self.heads.insert(seq, lines);
     }
 
     /// A heads entry even though nothing moved, by way of a batch without events.
