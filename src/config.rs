@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigFile {
     /// The configuration file (docs/configuration.md)
-    #[arg(long = "config", value_name = "FILE", default_value = "streamseal.toml")]
+    #[arg(long = "config", value_name = "FILE", default_value = "streamseal.toml", global = true)]
     pub path: PathBuf,
 }
 
@@ -22,11 +22,11 @@ pub(crate) struct ConfigFile {
 pub(crate) struct Config {
     /// The ledger that everything here belongs to.
     pub ledger: Ledger,
-    /// Properties of librdkafka, by their own names, in quotes: `"ssl.ca.location" = "/etc/ssl/ca.pem"`. Without
-    /// `"bootstrap.servers"`, `streamseal up` starts the in-process broker. A property that the guarantees rest on, such
+    /// Properties of librdkafka, by their own names, in quotes: `"ssl.ca.location" = "/etc/ssl/ca.pem"`;
+    /// `"bootstrap.servers"` must be there. Without this section `streamseal up` starts the in-process broker, and
+    /// `streamseal committer` publishes nothing. A property that the guarantees rest on, such
     /// as `isolation.level`, cannot be changed.
-    #[serde(default)]
-    pub kafka: kafka::Properties,
+    pub kafka: Option<kafka::Properties>,
     /// What is sealed, and how. For `streamseal ingest` and `streamseal up`.
     pub ingest: Option<ingest_consumer::Config>,
     /// Where the chain lives. For `streamseal committer` and `streamseal up`.
@@ -73,6 +73,11 @@ impl Config {
         if let Some(anchor) = &mut self.anchor {
             anchor.resolve(folder);
         }
+    }
+
+    /// The properties of librdkafka.
+    pub(crate) fn kafka(&self) -> anyhow::Result<&kafka::Properties> {
+        self.kafka.as_ref().context("the configuration has no section [kafka] with \"bootstrap.servers\"")
     }
 
     /// The topic that the committer publishes to is never sealed.

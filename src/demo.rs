@@ -239,7 +239,8 @@ fn next_steps(dir: &Path, config: &Config, stay: bool) {
         output::line("  streamseal init --help               a ledger on your own Kafka and PostgreSQL");
         return;
     }
-    let servers = config.kafka.get(crate::services::BOOTSTRAP_SERVERS).unwrap_or_default();
+    let servers =
+        config.kafka.as_ref().and_then(|kafka| kafka.get(crate::services::BOOTSTRAP_SERVERS)).unwrap_or_default();
     let committer = config.committer_url().unwrap_or_default();
     output::line(format_args!("  kcat -b {servers} -C -t commitments -e | head -1"));
     output::line(format_args!("  echo hello | kcat -b {servers} -P -t {TOPIC}"));

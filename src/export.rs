@@ -156,7 +156,7 @@ fn lines(heads: &Heads) -> anyhow::Result<Vec<HeadsLine>> {
 
 /// The streams and offsets asked for, ascending as a bundle wants them.
 async fn select(args: &Args, config: &Config, client: &Client, lines: &[HeadsLine]) -> anyhow::Result<Vec<Selected>> {
-    let cluster = Cluster::new(&config.kafka, PATIENCE)?;
+    let cluster = Cluster::new(config.kafka()?, PATIENCE)?;
     let mut selected = Vec::new();
     for line in lines {
         let stream = &line.stream;
@@ -297,7 +297,7 @@ async fn write_events(
     writer: &mut Writer,
 ) -> anyhow::Result<Found> {
     let progress = progress(selected.iter().map(|s| s.offsets.end - s.offsets.start).sum());
-    let mut reader = Reader::new(&config.kafka, PATIENCE)?;
+    let mut reader = Reader::new(config.kafka()?, PATIENCE)?;
     let mut total = Found::default();
     for (index, selected) in selected.iter().enumerate() {
         progress.set_message(selected.stream.to_string());

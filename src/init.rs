@@ -208,7 +208,7 @@ fn configuration(settings: &Settings<'_>) -> String {
     let topics = topics.iter().map(|topic| quoted(topic)).collect::<Vec<_>>().join(", ");
     let bootstrap_servers = match bootstrap_servers {
         Some(servers) => format!("[kafka]\n\"bootstrap.servers\" = {}", quoted(servers)),
-        None => "# Without \"bootstrap.servers\", `streamseal up` starts the in-process broker.\n[kafka]".to_owned(),
+        None => "# Without a section [kafka], `streamseal up` starts the in-process broker.".to_owned(),
     };
     let mut out = format!(
         r#"# docs/configuration.md describes every field. Relative paths are relative to this file.

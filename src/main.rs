@@ -62,10 +62,21 @@ fn main() -> ExitCode {
     match run(command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("streamseal: {error:#}");
+            eprintln!("streamseal: {}", in_words(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The error and its causes, each once: some name their cause themselves.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.ends_with(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 fn run(command: Command) -> anyhow::Result<u8> {

@@ -143,7 +143,7 @@ impl Place {
     fn look_up(&self, config: &Config) -> anyhow::Result<Now> {
         ensure!(text::is_name(&self.topic), "--topic {:?} is not a topic name", self.topic);
         tokio::task::block_in_place(|| {
-            let cluster = Cluster::new(&config.kafka, KAFKA_TIMEOUT)?;
+            let cluster = Cluster::new(config.kafka()?, KAFKA_TIMEOUT)?;
             let topic = cluster.topic(&self.topic)?.with_context(|| format!("Kafka has no topic {}", self.topic))?;
             let numbers: Vec<u32> = match self.partition {
                 Some(number) if number >= topic.partitions => {

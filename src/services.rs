@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::config::{Config, ConfigFile};
 use crate::output;
 
-/// The librdkafka property without which `up` starts the in-process broker.
+/// The librdkafka property that says where the brokers are.
 pub(crate) const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 
 /// Runs ingest-consumer, committer and anchor in one process
@@ -123,11 +123,11 @@ pub(crate) async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
 
 /// Starts the in-process broker when the configuration names no other.
 pub(crate) fn start_broker_if_none(config: &mut Config) -> anyhow::Result<Option<EmbeddedBroker>> {
-    if config.kafka.get(BOOTSTRAP_SERVERS).is_some() {
+    if config.kafka.is_some() {
         return Ok(None);
     }
     let broker = EmbeddedBroker::start()?;
-    config.kafka = Properties::new([(BOOTSTRAP_SERVERS, broker.bootstrap_servers())])?;
+    config.kafka = Some(Properties::new([(BOOTSTRAP_SERVERS, broker.bootstrap_servers())])?);
     Ok(Some(broker))
 }
 
@@ -177,7 +177,7 @@ impl Running {
         let section = section(&config.committer, "committer")?.clone();
         let surroundings = committer::Surroundings {
             ledger: ledger(config)?,
-            kafka: config.kafka.get(BOOTSTRAP_SERVERS).map(|_| config.kafka.clone()),
+            kafka: config.kafka.clone(),
             clock: committer::system_clock(),
             listener,
             shutdown: self.shutdown.clone(),
@@ -189,7 +189,7 @@ impl Running {
     fn ingest(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
         let section = section(&config.ingest, "ingest")?.clone();
         let ledger = ledger(config)?.id().clone();
-        let (kafka, shutdown) = (config.kafka.clone(), self.shutdown.clone());
+        let (kafka, shutdown) = (config.kafka()?.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
             ingest_consumer::run(section, ledger, kafka, listener, shutdown).await.context("ingest")
         });

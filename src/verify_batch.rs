@@ -83,7 +83,8 @@ async fn entry(args: &Args, config: &Config, client: &Client) -> anyhow::Result<
         return commitment(path);
     }
     let place = args.event.as_ref().context("a place or --commitment is required")?;
-    let cluster = tokio::task::block_in_place(|| Cluster::new(&config.kafka, PATIENCE)?.id())?;
+    let kafka = config.kafka()?;
+    let cluster = tokio::task::block_in_place(|| Cluster::new(kafka, PATIENCE)?.id())?;
     let partition = Partition { cluster, topic: place.topic.clone(), number: place.partition };
     let Partition { cluster, topic, number } = partition.clone();
     let epoch = match args.epoch {
@@ -147,7 +148,7 @@ async fn verify_inclusion_in_log(config: &Config, client: &Client, entry: &Entry
 }
 
 fn compare(config: &Config, stream: &StreamId, summary: &Summary) -> anyhow::Result<u8> {
-    let mut reader = Reader::new(&config.kafka, PATIENCE)?;
+    let mut reader = Reader::new(config.kafka()?, PATIENCE)?;
     let (events, root) = tokio::task::block_in_place(|| export::root_now(&mut reader, stream, summary))?;
     if root == summary.root {
         output::line(format_args!("as sealed: root {root}"));

@@ -67,8 +67,8 @@ impl Events {
 
     /// Produces everything, no faster than it is sealed, and returns how many events that were.
     pub(crate) async fn produce(&self, config: &Config, client: &Client, topic: &str) -> anyhow::Result<u64> {
-        let producer = Producer::new(&config.kafka)?;
-        let cluster = Cluster::new(&config.kafka, PATIENCE)?;
+        let producer = Producer::new(config.kafka()?)?;
+        let cluster = Cluster::new(config.kafka()?, PATIENCE)?;
         let cluster = tokio::task::block_in_place(|| cluster.id())?;
         let mut counts = vec![0; self.partitions as usize];
         let mut bytes = 0;

@@ -75,7 +75,10 @@ impl<'a> Exporter<'a> {
                 self.write(*seq, summary)?;
                 current = waiting.next();
             }
-            self.batch.push(event, &self.offsets);
+            // Events in a gap between batches belong to none.
+            if current.is_some_and(|(_, summary)| event.offset as u64 >= summary.first) {
+                self.batch.push(event, &self.offsets);
+            }
             anyhow::Ok(())
         })?;
         for (seq, summary) in current.into_iter().chain(waiting) {
