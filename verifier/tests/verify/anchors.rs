@@ -1,4 +1,4 @@
-//! Clones: whole, lagging, rewritten, forged, damaged.
+//! Anchors: in step with the bundle, lagging, forked, rewritten, forged, stale.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,12 @@ use evidence::{Algorithm, Checkpoint, SignedCheckpoint};
 use git2::{Oid, Signature, Time};
 
 use crate::common::bundles::Desk;
-use crate::common::clones::{Anchors, BRANCH, folder, git};
+use crate::common::clones::{Anchors, BRANCH, folder};
 use crate::common::{Event, Ledger, ORIGIN, T0, key, stream};
 use crate::proven;
 
 /// The example's whole bundle, and a clone that `make` makes.
-fn desk_with(make: impl FnOnce(&Ledger, &Path)) -> Desk {
+pub(crate) fn desk_with(make: impl FnOnce(&Ledger, &Path)) -> Desk {
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust());
     desk.put(&ledger.bundle());
@@ -182,68 +182,6 @@ fn replaced_objects_fool_nobody() {
     git.reference(&format!("refs/replace/{forged}"), honest, true, "replace").expect("made");
     git.reference(BRANCH, forged, true, "forged").expect("moved");
     assert_eq!(desk.verify().verdict.exit_code(), 1);
-}
-
-#[test]
-fn shallow_and_partial_clones_are_incomplete() {
-    let ledger = Ledger::example();
-    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 12])));
-    let source = format!("file://{}", desk.inputs.clones[0].display());
-    for (name, more) in [("shallow", &["--depth=1"][..]), ("depth2", &["--depth=2"])] {
-        let args = [&["clone", "-q", "--branch=anchors"], more, &[&source, name]].concat();
-        git(desk.dir.path(), &args);
-        desk.inputs.clones = vec![desk.path(name)];
-        let problem = desk.refused(3, "incomplete-clone");
-        assert!(problem.contains("commit ") && problem.contains("is absent"), "{problem}");
-        // A clone that hides that it is shallow.
-        fs::remove_file(desk.path(name).join(".git/shallow")).expect("removed");
-        desk.refused(3, "incomplete-clone");
-    }
-    drop(ledger);
-}
-
-#[test]
-fn clones_of_every_make_are_read() {
-    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 12])));
-    let source = desk.inputs.clones[0].clone();
-    let name = source.display().to_string();
-    git(desk.dir.path(), &["clone", "-q", "--branch=anchors", &name, "working"]);
-    git(desk.dir.path(), &["clone", "-q", "--bare", &name, "bare"]);
-    git(desk.dir.path(), &["clone", "-q", "--mirror", &name, "mirror"]);
-    git(&desk.path("mirror"), &["gc", "-q"]);
-    git(desk.dir.path(), &["clone", "-q", "--no-checkout", "--no-local", &name, "fetched"]);
-    git(desk.dir.path(), &["clone", "-q", "--shared", &name, "shared"]);
-    for name in ["working", "working/.git", "bare", "mirror", "fetched", "shared"] {
-        desk.inputs.clones = vec![desk.path(name)];
-        let report = desk.proven();
-        assert_eq!(report.clones[0].anchors, 3, "{name}");
-    }
-    git(&desk.path("working"), &["worktree", "add", "-q", "--detach", "../linked"]);
-    desk.inputs.clones = vec![desk.path("linked")];
-    assert!(desk.refused(5, "unreadable-clone").contains("linked working tree"));
-}
-
-#[test]
-fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
-    let mut desk = desk_with(|_, path| fs::create_dir(path).expect("made"));
-    assert!(desk.refused(5, "unreadable-clone").contains("not a Git repository"));
-    desk.inputs.clones = vec![desk.path("nowhere")];
-    assert!(desk.refused(5, "unreadable-clone").contains("nowhere: does not exist"));
-    desk.inputs.clones = vec![desk.path("trust")];
-    desk.refused(5, "unreadable-clone");
-    let empty = desk.path("empty.git");
-    Anchors::new(&empty);
-    desk.inputs.clones = vec![empty];
-    assert!(desk.refused(4, "no-branch").contains("anchors"));
-    let other = desk.path("other.git");
-    Anchors::new(&other).commit_files(&folder("example.com/other"), &[("checkpoint", b"x"), ("consistency", b"y")]);
-    desk.inputs.clones = vec![other];
-    assert!(desk.refused(4, "no-anchor").contains("holds no anchor of example.com/audit"));
-    // One good clone beside them suffices for the anchor, not for the verdict.
-    let good = desk.path("good.git");
-    Anchors::of(&Ledger::example(), &good, &[12]);
-    desk.inputs.clones.push(good);
-    desk.refused(4, "no-anchor");
 }
 
 #[test]
@@ -458,20 +396,6 @@ fn a_trust_file_may_name_the_log_keys_of_more_than_one_time() {
 }
 
 #[test]
-fn an_object_must_be_what_it_is_named() {
-    let ledger = Ledger::example();
-    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
-    let git = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");
-    let [old, new] = [ledger.cosigned(4, T0), ledger.cosigned(12, T0 + 60)].map(|signed| {
-        let id = git.blob(&signed.to_bytes()).expect("there already").to_string();
-        desk.inputs.clones[0].join("objects").join(&id[..2]).join(&id[2..])
-    });
-    writable(&new);
-    fs::copy(old, new).expect("copied");
-    assert!(desk.refused(5, "unreadable-clone").contains("has not the hash that it is named by"));
-}
-
-#[test]
 fn every_line_of_a_key_of_the_ledger_must_be_valid() {
     let ledger = Ledger::example();
     let witness = key("witness.example/w", Algorithm::Cosignature, 50);
@@ -487,81 +411,6 @@ fn every_line_of_a_key_of_the_ledger_must_be_valid() {
     bundle.checkpoint = note.to_bytes();
     desk.put(&bundle);
     assert!(desk.refused(1, "bad-signature").contains("anchor-a"));
-}
-
-/// Git makes its objects read-only.
-fn writable(path: &Path) {
-    let mut permissions = fs::metadata(path).expect("there").permissions();
-    #[expect(clippy::permissions_set_readonly_false, reason = "a file of the test's own")]
-    permissions.set_readonly(false);
-    fs::set_permissions(path, permissions).expect("set");
-}
-
-#[test]
-fn damaged_objects_are_unusable_and_no_panic() {
-    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
-    let objects = desk.inputs.clones[0].join("objects");
-    let mut damaged = 0;
-    for folder in fs::read_dir(&objects).expect("listed") {
-        let folder = folder.expect("an entry").path();
-        for file in fs::read_dir(&folder).expect("listed").flatten().filter(|f| f.path().is_file()) {
-            let bytes = fs::read(file.path()).expect("read");
-            writable(&file.path());
-            let middle = bytes.len() / 2;
-            let flipped: Vec<u8> =
-                bytes.iter().enumerate().map(|(i, b)| if i == middle { b ^ 0x55 } else { *b }).collect();
-            for changed in [&bytes[..middle], &[], &flipped] {
-                fs::write(file.path(), changed).expect("written");
-                let report = desk.verify();
-                assert!([3, 5].contains(&report.verdict.exit_code()), "{report}");
-            }
-            fs::write(file.path(), &bytes).expect("written");
-            damaged += 1;
-        }
-    }
-    assert!(damaged >= 10, "two anchors have ten objects");
-    desk.proven();
-    fs::write(desk.inputs.clones[0].join(BRANCH), "ref: refs/heads/other\n").expect("written");
-    desk.refused(5, "unreadable-clone");
-    fs::write(desk.inputs.clones[0].join(BRANCH), format!("{}\n", "1".repeat(40))).expect("written");
-    desk.refused(3, "incomplete-clone");
-}
-
-#[test]
-fn damaged_packs_are_unusable_and_no_panic() {
-    let desk = desk_with(|ledger, path| {
-        let mut anchors = Anchors::of(ledger, path, &[4]);
-        for i in 0..20 {
-            anchors.anchor(ledger, 12, T0 + 60 + i);
-        }
-    });
-    git(&desk.inputs.clones[0], &["gc", "-q"]);
-    let honest = desk.proven().to_string();
-    let packs = desk.inputs.clones[0].join("objects/pack");
-    let mut damaged = 0;
-    for file in fs::read_dir(packs).expect("listed").flatten().map(|file| file.path()) {
-        let name = file.display().to_string();
-        if !name.ends_with(".pack") && !name.ends_with(".idx") {
-            continue;
-        }
-        damaged += 1;
-        writable(&file);
-        let bytes = fs::read(&file).expect("read");
-        let step = bytes.len() / 200 + 1;
-        for at in (0..bytes.len()).step_by(step) {
-            let flipped: Vec<u8> = bytes.iter().enumerate().map(|(i, b)| if i == at { b ^ 0x55 } else { *b }).collect();
-            for changed in [&flipped[..], &bytes[..at]] {
-                fs::write(&file, changed).expect("written");
-                let report = desk.verify();
-                // Checksums over whole files are not read: each object is checked by its own.
-                let fine = [3, 5].contains(&report.verdict.exit_code()) || report.to_string() == honest;
-                assert!(fine, "{name} at {at}: {report}");
-            }
-        }
-        fs::write(&file, &bytes).expect("written");
-    }
-    assert_eq!(damaged, 2);
-    desk.proven();
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod events;
 mod hostile;
 mod pin;
 mod proven;
+mod repositories;
