@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use evidence::statement::Statement;
 use evidence::{Hash, LeafHasher};
 use kafka::{Batch, Consumer, Failure, FailureKind, Item, Polled, Rebalance, TopicPartition, Waker};
-use service::{Health, Shutdown};
+use service::{Component, Health, Shutdown};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -19,6 +19,9 @@ use crate::stream::{Action, Answer, HashedEvent, Input, InspectError, Inspection
 
 /// How often the group's offsets are committed, which are a display only.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A member that the group gave nothing for so long is a spare one, and ready as such.
+const JOIN_MAX: Duration = Duration::from_secs(10);
 
 /// Trouble with Kafka is logged as a warning so often at most.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -97,6 +100,8 @@ struct Consumption {
     /// No stream's tick is due before this time.
     due_ms: u64,
     seats_made: u64,
+    /// Until the group gives the first partitions: not ready.
+    joining: Option<Component>,
     renew: bool,
 }
 
@@ -114,6 +119,7 @@ impl Consumption {
                 waker.wake();
             }
         });
+        let joining = not_joined(&setup.health, "joining the group");
         let (replier, replies) = mpsc::channel();
         let mut consumption = Self {
             setup,
@@ -134,9 +140,12 @@ impl Consumption {
             begun: Instant::now(),
             due_ms: 0,
             seats_made: 0,
+            joining: Some(joining),
             renew: false,
         };
-        consumption.take_seats(assigned);
+        if !assigned.is_empty() {
+            consumption.take_seats(assigned);
+        }
         Ok(consumption)
     }
 
@@ -150,6 +159,10 @@ impl Consumption {
             self.stop()?;
             self.start()?;
             self.commit();
+            if self.joining.is_some() && self.begun.elapsed() >= JOIN_MAX {
+                tracing::info!("the group gave no partitions to this member; it waits as a spare one");
+                self.joined();
+            }
             let wait = Duration::from_millis(self.due_ms.saturating_sub(self.now_ms())).min(POLL_MAX);
             let rebalance = match self.consumer.poll(wait)? {
                 Polled::Batch(batch) => {
@@ -184,6 +197,7 @@ impl Consumption {
     }
 
     fn take_seats(&mut self, partitions: Vec<TopicPartition>) {
+        self.joined();
         for partition in partitions {
             tracing::info!("{partition}: assigned");
             let outside = &self.setup.outside;
@@ -192,6 +206,12 @@ impl Consumption {
             let seat = Seat::new(self.seats_made, &partition, stream, &self.setup.health);
             self.seats.insert(partition, seat);
             self.due_ms = 0;
+        }
+    }
+
+    fn joined(&mut self) {
+        if let Some(component) = self.joining.take() {
+            component.remove();
         }
     }
 
@@ -210,6 +230,7 @@ impl Consumption {
     /// Gives everything back but the Kafka client.
     fn leave(&mut self) {
         self.wake_at_shutdown.abort();
+        not_joined(&self.setup.health, "making a new Kafka client");
         self.commit_now();
         for (partition, seat) in self.seats.drain() {
             self.setup.cursors.remove(&partition);
@@ -345,6 +366,13 @@ impl Consumption {
             tracing::debug!("the group's offsets, a display only, were not committed: {error}");
         }
     }
+}
+
+/// Reports that there are no partitions yet, and why.
+pub(crate) fn not_joined(health: &Health, reason: &str) -> Component {
+    let component = health.component("group");
+    component.not_ready(reason);
+    component
 }
 
 fn millis(begun: Instant) -> u64 {

@@ -6,21 +6,6 @@ use evidence::{Entry, Hash, Partition, SignedStatement, Statement, VerifierKey};
 
 use crate::stream::{Below, Cursor, Standing};
 
-/// Why an answer is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Doubtful {
-    /// A signature is by a key that was granted after the keys were read, or never: read them again.
-    #[error("{0} is signed by no key that the ledger granted for it")]
-    UnknownKey(&'static str),
-    /// The answer contradicts itself or what was asked.
-    #[error("{0}")]
-    Wrong(String),
-}
-
-fn wrong(problem: impl Into<String>) -> Doubtful {
-    Doubtful::Wrong(problem.into())
-}
-
 /// The keys of a ledger, from its genesis and key entries.
 ///
 /// # Errors
@@ -64,24 +49,31 @@ fn seals(granted: &GrantedKey, topic: &str) -> bool {
 
 /// Verifies the committer's answer about a partition.
 ///
+/// `keys` must be those of after the answer: a key that it does not have was never granted.
+///
 /// # Errors
-/// [`Doubtful`]; a statement of another ledger, stream or cursor is as wrong as one without a valid signature.
+/// What does not verify, or contradicts itself or what was asked: a statement of another ledger, stream or cursor is as
+/// wrong as one without a valid signature.
 pub(crate) fn verify(
     ledger: &LedgerId,
     keys: &Keys,
     partition: &Partition,
     answer: &committer_client::Cursor,
-) -> Result<Cursor, Doubtful> {
+) -> Result<Cursor, String> {
     let stream = partition.stream(answer.epoch);
-    let check = |text: &str, what: &'static str, seq: Option<u64>| -> Result<SignedStatement, Doubtful> {
-        let signed = SignedStatement::parse(text.as_bytes()).map_err(|error| wrong(format!("{what}: {error}")))?;
+    let check = |text: &str, what: &'static str, seq: Option<u64>| -> Result<SignedStatement, String> {
+        let signed = SignedStatement::parse(text.as_bytes()).map_err(|error| format!("{what}: {error}"))?;
         if signed.statement().ledger() != Some(ledger) {
-            return Err(wrong(format!("{what} is of another ledger than {ledger}")));
+            return Err(format!("{what} is of another ledger than {ledger}"));
         }
         if signed.statement().stream() != Some(&stream) {
-            return Err(wrong(format!("{what} is not about {stream}")));
+            return Err(format!("{what} is not about {stream}"));
         }
-        if is_signed(keys, &signed, seq) { Ok(signed) } else { Err(Doubtful::UnknownKey(what)) }
+        if is_signed(keys, &signed, seq) {
+            Ok(signed)
+        } else {
+            Err(format!("{what} is signed by no key that the ledger granted for it"))
+        }
     };
     let newest = answer.statement.as_deref().map(|text| check(text, "the newest statement", answer.seq)).transpose()?;
     let last = answer.last_summary.as_deref().map(|text| check(text, "the last summary", None)).transpose()?;
@@ -89,13 +81,13 @@ pub(crate) fn verify(
     let Some(newest) = newest else {
         if answer.epoch != 0 || answer.next != 0 || last.is_some() {
             let committer_client::Cursor { epoch, next, .. } = answer;
-            return Err(wrong(format!("it names epoch {epoch} and offset {next} without a statement")));
+            return Err(format!("it names epoch {epoch} and offset {next} without a statement"));
         }
         return Ok(Cursor::default());
     };
     let (stated_next, topic_id, begun) = stated(newest.statement());
     if stated_next != answer.next {
-        return Err(wrong(format!("it names offset {}, its newest statement {stated_next}", answer.next)));
+        return Err(format!("it names offset {}, its newest statement {stated_next}", answer.next));
     }
     Ok(Cursor {
         epoch: answer.epoch,
@@ -126,13 +118,13 @@ fn is_signed(keys: &Keys, signed: &SignedStatement, seq: Option<u64>) -> bool {
     })
 }
 
-fn summary_with_events(signed: &SignedStatement, next: u64) -> Result<&Summary, Doubtful> {
+fn summary_with_events(signed: &SignedStatement, next: u64) -> Result<&Summary, String> {
     match signed.statement() {
         Statement::Summary(summary) if summary.last.is_some() && summary.next <= next => Ok(summary),
         Statement::Summary(summary) if summary.last.is_some() => {
-            Err(wrong(format!("the last summary ends at offset {}, after the cursor {next}", summary.next)))
+            Err(format!("the last summary ends at offset {}, after the cursor {next}", summary.next))
         }
-        _ => Err(wrong("the last summary is no summary with events")),
+        _ => Err("the last summary is no summary with events".to_owned()),
     }
 }
 
@@ -213,7 +205,7 @@ mod tests {
         assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).stopped, None);
     }
 
-    fn believe(ledger: &Ledger, answer: &committer_client::Cursor) -> Result<Cursor, Doubtful> {
+    fn believe(ledger: &Ledger, answer: &committer_client::Cursor) -> Result<Cursor, String> {
         let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
         verify(&ledger.id(), &keys, &partition(), answer)
     }
@@ -224,9 +216,9 @@ mod tests {
         let mut answer = ledger.cursor(&partition());
         assert_eq!(believe(&ledger, &answer), Ok(Cursor::default()));
         answer.next = 5;
-        assert!(matches!(believe(&ledger, &answer), Err(Doubtful::Wrong(_))));
+        assert!(believe(&ledger, &answer).is_err());
         answer = committer_client::Cursor { epoch: 1, ..committer_client::Cursor::default() };
-        assert!(matches!(believe(&ledger, &answer), Err(Doubtful::Wrong(_))));
+        assert!(believe(&ledger, &answer).is_err());
     }
 
     #[test]
@@ -263,7 +255,7 @@ mod tests {
             let mut answer = good.clone();
             change(&mut answer);
             match believe(&ledger, &answer) {
-                Err(Doubtful::Wrong(text)) => assert!(text.contains(problem), "{text:?} should contain {problem:?}"),
+                Err(text) => assert!(text.contains(problem), "{text:?} should contain {problem:?}"),
                 other => panic!("{problem}: {other:?}"),
             }
         };
@@ -316,7 +308,11 @@ mod tests {
             assert!(believe(&ledger, &answer(statement, &ingest_key(), 5)).is_ok());
             for stranger in [narrow.clone(), key("stranger", 9), key("ingest-a", 9)] {
                 let believed = believe(&ledger, &answer(statement, &stranger, 5));
-                assert_eq!(believed, Err(Doubtful::UnknownKey("the newest statement")), "{stranger:?}");
+                assert_eq!(
+                    believed,
+                    Err("the newest statement is signed by no key that the ledger granted for it".to_owned()),
+                    "{stranger:?}"
+                );
             }
         }
         assert!(believe(&ledger, &answer(&gap, &operator, 5)).is_ok());
@@ -329,7 +325,10 @@ mod tests {
         // A signature that does not verify.
         let mut forged = answer(&summary, &ingest_key(), 2);
         forged.statement = forged.statement.map(|text| text.replace("bytes 12", "bytes 13"));
-        assert_eq!(believe(&ledger, &forged), Err(Doubtful::UnknownKey("the newest statement")));
+        assert_eq!(
+            believe(&ledger, &forged),
+            Err("the newest statement is signed by no key that the ledger granted for it".to_owned())
+        );
     }
 
     #[test]

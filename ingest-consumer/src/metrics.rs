@@ -10,6 +10,7 @@ pub(crate) struct StreamMetrics {
     sealed_offset: Gauge,
     halted: Gauge,
     assigned: Gauge,
+    unacknowledged: Gauge,
     batches: Counter,
     events: Counter,
     bytes: Counter,
@@ -52,6 +53,7 @@ impl StreamMetrics {
             sealed_offset: gauge!("streamseal_ingest_sealed_offset", &labels),
             halted: gauge!("streamseal_ingest_halted", &labels),
             assigned: gauge!("streamseal_ingest_assigned", &labels),
+            unacknowledged: gauge!("streamseal_ingest_unacknowledged_statements", &labels),
             batches: counter!("streamseal_ingest_batches_total", &labels),
             events: counter!("streamseal_ingest_events_total", &labels),
             bytes: counter!("streamseal_ingest_bytes_total", &labels),
@@ -76,6 +78,11 @@ impl StreamMetrics {
         self.sealed_offset.set(next as f64);
     }
 
+    /// Statements that wait for the committer.
+    pub(crate) fn unacknowledged(&self, statements: usize) {
+        self.unacknowledged.set(statements as f64);
+    }
+
     pub(crate) fn gap(&self) {
         self.gaps.increment(1);
     }
@@ -88,6 +95,7 @@ impl StreamMetrics {
     pub(crate) fn leave(&self) {
         self.assigned.set(0.0);
         self.halted(false);
+        self.unacknowledged(0);
         self.lag.set(0, 0);
     }
 }

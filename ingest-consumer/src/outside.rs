@@ -1,20 +1,15 @@
 //! What the pure step does not know: the committer, the ledger's keys, the signing key and the cluster.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use committer_client::{Client, CursorQuery, Error, SubmitResponse};
-use evidence::chain::Keys;
 use evidence::statement::LedgerId;
 use evidence::{Partition, SignedStatement, SigningKey, Statement};
 use kafka::{Cluster, TopicPartition, Watermarks};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 
-use crate::cursor::{self, Doubtful};
+use crate::cursor;
 use crate::stream::{Answer, Cursor, InspectError, Inspection, Log, Refused, Standing};
-
-/// Keys that were read so long ago are read again.
-const KEYS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// So many questions to the cluster wait for their answers at once, each on a thread.
 const QUESTIONS: usize = 8;
@@ -27,7 +22,6 @@ pub(crate) struct Outside {
     cluster: Arc<Cluster>,
     questions: Semaphore,
     key: SigningKey,
-    keys: Mutex<Option<(Instant, Arc<Keys>)>>,
 }
 
 impl Outside {
@@ -39,7 +33,7 @@ impl Outside {
         key: SigningKey,
     ) -> Self {
         let questions = Semaphore::new(QUESTIONS);
-        Self { ledger, cluster_id, committer, cluster, questions, key, keys: Mutex::new(None) }
+        Self { ledger, cluster_id, committer, cluster, questions, key }
     }
 
     pub(crate) fn ledger(&self) -> &LedgerId {
@@ -62,33 +56,12 @@ impl Outside {
         let named = self.partition(partition);
         let query = CursorQuery { cluster: named.cluster.clone(), topic: named.topic.clone(), partition: named.number };
         let answer = self.committer.cursor(&query).await.map_err(unavailable)?;
-        let mut keys = self.keys(KEYS_AGE_MAX).await?;
-        let mut verified = cursor::verify(&self.ledger, &keys, &named, &answer);
-        if matches!(verified, Err(Doubtful::UnknownKey(_))) {
-            keys = self.keys(Duration::ZERO).await?;
-            verified = cursor::verify(&self.ledger, &keys, &named, &answer);
-        }
-        let cursor = verified.map_err(|doubtful| InspectError::Invalid(doubtful.to_string()))?;
+        // Asked after the cursor, so that the keys of its statements are among them.
+        let keys = self.committer.keys().await.map_err(unavailable)?;
+        let keys = cursor::keys(&self.ledger, &keys.entries).map_err(InspectError::Invalid)?;
+        let cursor = cursor::verify(&self.ledger, &keys, &named, &answer).map_err(InspectError::Invalid)?;
         let standing = cursor::standing(&self.ledger, &keys, self.key.verifier_key(), &named.topic);
         Ok((cursor, standing))
-    }
-
-    /// The ledger's keys, as they were at most `age_max` ago.
-    async fn keys(&self, age_max: Duration) -> Result<Arc<Keys>, InspectError> {
-        let asked = Instant::now();
-        let mut kept = self.keys.lock().await;
-        // Others may have read them while this one waited for its turn.
-        if let Some((read, keys)) = &*kept
-            && *read + age_max >= asked
-        {
-            return Ok(Arc::clone(keys));
-        }
-        let read = Instant::now();
-        let answer = self.committer.keys().await.map_err(unavailable)?;
-        let keys = cursor::keys(&self.ledger, &answer.entries).map_err(InspectError::Invalid)?;
-        let keys = Arc::new(keys);
-        *kept = Some((read, Arc::clone(&keys)));
-        Ok(keys)
     }
 
     async fn log(&self, partition: &TopicPartition) -> Result<Log, String> {

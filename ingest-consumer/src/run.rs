@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::Config;
-use crate::consume::{Ended, Setup, consume};
+use crate::consume::{Ended, Setup, consume, not_joined};
 use crate::lag::{self, Cursors};
 use crate::outside::Outside;
 
@@ -47,6 +47,7 @@ pub async fn run(
     let admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
 
     let component = health.component("kafka");
+    not_joined(&health, "waiting for Kafka");
     tracing::info!(
         "sealing in ledger {ledger} with key {}, batches of {} events, {} bytes or {} ms: up to {} entries a day for \
          each partition that is never idle",

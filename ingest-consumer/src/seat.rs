@@ -76,6 +76,7 @@ impl Seat {
             }
             self.obstacle = obstacle;
         }
+        self.metrics.unacknowledged(self.stream.unacknowledged());
         let next = self.stream.sealed_next();
         if let Some(next) = next {
             self.metrics.cursor(next);

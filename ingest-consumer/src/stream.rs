@@ -153,6 +153,11 @@ impl Stream {
         self.furthest.map(|furthest| furthest.next)
     }
 
+    /// How many statements are made and not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.made.len()
+    }
+
     /// Whether events are of use now. Otherwise the partition is not to be read: this bounds the memory.
     pub fn wants_events(&self) -> bool {
         match self.phase {

@@ -85,6 +85,41 @@ async fn an_absent_committer_delays_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_read_than_may_wait_for_the_committer() {
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("waiting", 2);
+    let ingest = line.ingest("topics = ['waiting']\nbatch_events = 10").await;
+    for number in [0, 1] {
+        line.produce("waiting", number, values(0..10));
+        line.sealed(&line.named("waiting", number), 10).await;
+    }
+    line.committer.trouble(Trouble::Away);
+    let mut waiting = Vec::new();
+    for number in [0, 1] {
+        line.produce("waiting", number, values(0..10_000));
+        let name = format!("unacknowledged_statements{{topic=\"waiting\",partition=\"{number}\"}} ");
+        eventually("the limit is reached", async || {
+            let metrics = ingest.metrics().await;
+            waiting = metrics.lines().filter(|line| line.contains("unacknowledged")).map(ToOwned::to_owned).collect();
+            let count = metrics.split_once(&name).and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+            if count.unwrap_or(0) >= 64 { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+    }
+    // 64 may wait, and one reading of a thousand events may go beyond.
+    let counts = waiting.iter().filter(|line| line.contains("\"waiting\""));
+    let counts: Vec<u32> = counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert!(counts.len() == 2 && counts.iter().all(|count| *count < 64 + 100), "{waiting:?}");
+    line.committer.trouble(Trouble::None);
+    for number in [0, 1] {
+        let partition = line.named("waiting", number);
+        line.sealed(&partition, 10_010).await;
+        line.assert_true(&partition);
+    }
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_makes_no_second_entry() {
     let line = Line::embedded(Ledger::new()).await;
     line.create_topic("orders", 1);
@@ -240,7 +275,8 @@ async fn a_cluster_that_does_not_answer_is_waited_for() {
         ("socket.timeout.ms".to_owned(), "1000".to_owned()),
     ]);
     let ingest = line.ingest_at(properties.expect("good"), "topics = ['orders']").await;
-    ingest.waits_for("kafka: kafka: asking for the cluster id").await;
+    let reasons = ingest.waits_for("kafka: kafka: asking for the cluster id").await;
+    assert!(reasons.contains("group: waiting for Kafka"), "{reasons}");
     ingest.stop().await;
 }
 

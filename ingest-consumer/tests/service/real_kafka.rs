@@ -8,7 +8,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tests::Kafka;
 
 use crate::ledger::Ledger;
-use crate::support::{Line, PATIENCE, eventually, values};
+use crate::support::{Line, PATIENCE, Trouble, eventually, values};
 
 async fn line() -> (&'static Kafka, Line) {
     let kafka = Kafka::shared();
@@ -156,6 +156,28 @@ async fn a_topic_recreated_while_running_is_a_new_epoch() {
     ingest.ready().await;
     let epochs: Vec<_> = line.summaries(&orders).iter().map(|s| (s.stream.epoch, s.first)).collect();
     assert_eq!((epochs[0], epochs[1]), ((0, 0), (1, 0)));
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_of_a_topic_that_is_gone_is_not_sealed() {
+    let (kafka, line) = line().await;
+    let topic = kafka.topic("replaced", 1);
+    let orders = line.named(&topic, 0);
+    let ingest = line.ingest(&format!("partitions = ['{topic}/0']\ngroup = '{topic}'")).await;
+    ingest.ready().await;
+    line.committer.trouble(Trouble::Away);
+    line.produce(&topic, 0, values(0..10));
+    // They were read, and their summary waits.
+    ingest.waits_for("/v1/statements").await;
+    kafka.delete_topic(&topic);
+    kafka.create_topic(&topic, 1, &[]);
+    line.produce(&topic, 0, values(100..103));
+    line.committer.trouble(Trouble::None);
+    line.sealed(&orders, 3).await;
+    line.assert_true(&orders);
+    let new = topic_id(&line, &topic);
+    assert!(line.summaries(&orders).iter().all(|summary| summary.topic_id == new));
     ingest.stop().await;
 }
 
