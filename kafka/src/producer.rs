@@ -90,13 +90,20 @@ impl ProducerContext for Deliveries {
         match result {
             Ok(_) => state.delivered += 1,
             Err((error, message)) => {
-                let topic = message.topic();
-                state.failure.get_or_insert_with(|| format!("a record for {topic}: {error}"));
+                state.failure.get_or_insert_with(|| undelivered(message.topic(), error));
             }
         }
         drop(state);
         self.changed.notify_all();
     }
+}
+
+/// What is told of a record that could not be delivered.
+fn undelivered(topic: &str, error: &KafkaError) -> String {
+    let code = error.rdkafka_error_code();
+    let is_missing = matches!(code, Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition));
+    let remedy = if is_missing { "; create the topic, or let the brokers (auto.create.topics.enable)" } else { "" };
+    format!("a record for {topic}: {error}{remedy}")
 }
 
 impl Producer {

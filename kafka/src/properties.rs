@@ -123,6 +123,13 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
+    /// These properties, with one more where it is not given.
+    pub(crate) fn or(&self, name: &str, value: &str) -> Self {
+        let mut properties = self.clone();
+        properties.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        properties
+    }
+
     pub(crate) fn consumer(&self, group: Option<&str>) -> ClientConfig {
         let mut config = self.config(CONSUMER, CONSUMER_FIXED);
         if let Some(group) = group {

@@ -37,7 +37,9 @@ impl Reader {
     /// [`Error::Property`] when librdkafka refuses a property.
     pub fn new(properties: &Properties, patience: Duration) -> Result<Self, Error> {
         Ok(Self {
-            consumer: Consumer::alone(properties, "streamseal-reader")?,
+            // What is read is there already. A broker asked to wait for more at the end of one partition would keep
+            // the next one waiting too: librdkafka asks a broker one thing at a time.
+            consumer: Consumer::alone(&properties.or("fetch.wait.max.ms", "10"), "streamseal-reader")?,
             cluster: Cluster::new(properties, patience)?,
             patience,
         })

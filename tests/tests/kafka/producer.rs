@@ -57,3 +57,14 @@ fn records_wait_for_a_broker_that_is_away() {
     let values: Vec<_> = events.into_iter().map(|event| event.value).collect();
     assert_eq!(values, (0..1_000_u32).map(|n| Some(n.to_be_bytes().to_vec())).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_topic_that_is_missing_is_asked_for() {
+    let topic = tests::unique("missing");
+    let properties = properties(Kafka::shared().bootstrap(), &[("topic.metadata.propagation.max.ms", "100")]);
+    let producer = Producer::new(&properties).expect("the properties are valid");
+    let record = Record { topic: &topic, partition: None, value: Some(b"a"), ..Record::default() };
+    producer.send(&record, PATIENCE).expect("a topic's state is learnt later");
+    let error = producer.flush(PATIENCE).expect_err("there is no such topic").to_string();
+    assert!(error.contains(&topic) && error.contains("create the topic"), "{error}");
+}
