@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tests::{Kafka, Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
@@ -175,6 +175,24 @@ impl Ledger {
         });
     }
 
+    /// A bundle of everything, once an anchor accounts for all up to this offset.
+    fn exported_up_to(&self, last: u64) -> PathBuf {
+        let bundle = self.folder.join("bundle");
+        until("everything is anchored", WITHIN, || {
+            let _ = fs::remove_dir_all(&bundle);
+            let exported = self.command(&["export"]).arg(&bundle).output().unwrap().status.success();
+            exported && self.verify(&bundle, &[]).1.contains(&format!("offsets 0 to {last}"))
+        });
+        bundle
+    }
+
+    fn verify(&self, bundle: &Path, more: &[&str]) -> (Option<i32>, String) {
+        let mut verify = command(&["verify", "--trust"]);
+        verify.arg(self.path("trust")).arg("--clone").arg(self.path("anchors.git")).args(more).arg(bundle);
+        let Output { status, stdout, .. } = verify.output().unwrap();
+        (status.code(), String::from_utf8_lossy(&stdout).into_owned())
+    }
+
     fn halted(&self, why: &str) {
         until(&format!("sealing halts: {why}"), WITHIN, || {
             http_get(self.ingest, "/readyz").is_some_and(|(status, body)| status == 503 && body.contains(why))
@@ -258,27 +276,33 @@ fn the_operator_begins_an_epoch_and_leaves_a_gap() {
     ledger.produce(10);
     ledger.until_sealed(1, 30);
 
-    let trust = ledger.path("trust");
-    let verdict = |bundle: &Path, more: &[&str]| {
-        let mut verify = command(&["verify", "--trust"]);
-        verify.arg(&trust).arg("--clone").arg(ledger.path("anchors.git")).args(more).arg(bundle);
-        let Output { status, stdout, .. } = verify.output().unwrap();
-        (status.code(), String::from_utf8_lossy(&stdout).into_owned())
-    };
-    // Until an anchor accounts for all of it.
-    let bundle = ledger.folder.join("bundle");
-    until("everything is anchored", WITHIN, || {
-        let _ = fs::remove_dir_all(&bundle);
-        let exported = ledger.command(&["export"]).arg(&bundle).output().unwrap().status.success();
-        let report = if exported { verdict(&bundle, &[]).1 } else { String::new() };
-        report.contains("offsets 0 to 29")
-    });
+    let bundle = ledger.exported_up_to(29);
     let expect = format!("{}/0#1", ledger.topic);
-    let (code, report) = verdict(&bundle, &["--expect", &expect]);
+    let (code, report) = ledger.verify(&bundle, &["--expect", &expect]);
     assert_eq!(code, Some(3), "a gap is not complete unless it is accepted: {report}");
-    let (code, report) = verdict(&bundle, &["--expect", &expect, "--accept-gap", "operator"]);
+    let (code, report) = ledger.verify(&bundle, &["--expect", &expect, "--accept-gap", "operator"]);
     assert_eq!(code, Some(0), "{report}");
-    let (code, report) = verdict(&bundle, &["--accept-gap", "operator"]);
+    let (code, report) = ledger.verify(&bundle, &["--accept-gap", "operator"]);
     assert_eq!(code, Some(3), "the events of the first epoch are gone with their topic: {report}");
     assert!(report.contains("offsets 0 to 9"), "{report}");
+}
+
+#[test]
+fn an_export_takes_a_range_of_time() {
+    let ledger = Ledger::start();
+    ledger.produce(10);
+    ledger.until_sealed(0, 10);
+    let between = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().to_string();
+    ledger.produce(5);
+    ledger.until_sealed(0, 15);
+    ledger.exported_up_to(14);
+    for (option, events, offsets) in [("--since", 5, "10..15"), ("--until", 10, "0..10")] {
+        let bundle = ledger.folder.join(option);
+        let shown = run(ledger.command(&["export", option, &between]).arg(&bundle));
+        assert!(shown.contains(&format!("{events} events")), "{shown}");
+        let (code, report) = ledger.verify(&bundle, &["--expect", &format!("{}/0@{offsets}", ledger.topic)]);
+        assert_eq!(code, Some(0), "{report}");
+        let (code, report) = ledger.verify(&bundle, &["--expect", &format!("{}/0@0..15", ledger.topic)]);
+        assert_eq!(code, Some(3), "the others are not in the bundle: {report}");
+    }
 }
