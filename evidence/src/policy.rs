@@ -152,6 +152,23 @@ impl Policy {
         &self.witnesses
     }
 
+    /// Whether the quorum counts a witness: it is the quorum, or a member of its group, or of a group in that. Others
+    /// may be in a policy, and make no difference.
+    pub fn counts(&self, witness: &VerifierKey) -> bool {
+        let mut counted: Vec<Member> = self.quorum.into_iter().collect();
+        let mut at = 0;
+        while let Some(member) = counted.get(at).copied() {
+            match member {
+                Member::Witness(place) if self.witnesses[place].key == *witness => return true,
+                Member::Witness(_) => {}
+                // A member of one group at most, so this ends.
+                Member::Group(place) => counted.extend(&self.groups[place].members),
+            }
+            at += 1;
+        }
+        false
+    }
+
     /// The policy as text: logs, witnesses, groups, the quorum; comments are not kept.
     pub fn encode(&self) -> String {
         let mut out = String::new();

@@ -361,11 +361,11 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Keeps the voucher with the earlier time; of those without a time, the newer one.
+/// Keeps the voucher with the earlier time, of equal times that with the smaller size. One without a time comes last.
 fn earlier(best: &mut Option<Anchored>, new: Option<Anchored>) {
-    let time = |anchored: &Anchored| anchored.words.existed_by_s.unwrap_or(u64::MAX);
+    let rank = |anchored: &Anchored| (anchored.words.existed_by_s.unwrap_or(u64::MAX), anchored.size);
     if let Some(new) = new
-        && best.as_ref().is_none_or(|best| time(&new) <= time(best))
+        && best.as_ref().is_none_or(|best| rank(&new) <= rank(best))
     {
         *best = Some(new);
     }

@@ -69,22 +69,22 @@ impl Planner<'_> {
             root.push_leaf(tree::leaf_hash(text.as_bytes()));
             last = text;
             if group.first().is_some_and(|first| first.stream.partition != line.stream.partition) {
-                self.partition(std::mem::take(&mut group), findings);
+                self.partition(std::mem::take(&mut group), findings)?;
             }
             group.push(line);
         }
-        self.partition(group, findings);
+        self.partition(group, findings)?;
         self.plan.committed = Some((root.end(), root.root()));
         Ok(())
     }
 
-    fn partition(&mut self, lines: Vec<HeadsLine>, findings: &mut Findings) {
+    fn partition(&mut self, lines: Vec<HeadsLine>, findings: &mut Findings) -> Result<(), bundle::Error> {
         let newest = lines.iter().map(|line| line.stream.epoch).max().unwrap_or(0);
         let mut epochs = HashSet::new();
         for line in lines {
             if !epochs.insert(line.stream.epoch) {
                 let problem = format!("two lines are about {}", line.stream);
-                findings.add(Verdict::Unusable, "malformed", Place::file("heads"), problem);
+                return Err(bundle::Error::Malformed { file: "heads".into(), problem });
             }
             let closed = line.stream.epoch < newest;
             let mut expected = Ranges::default();
@@ -107,6 +107,7 @@ impl Planner<'_> {
                 self.plan.lines.insert(*i, line);
             }
         }
+        Ok(())
     }
 
     fn add(&mut self, stream: &StreamId, expected: Ranges, findings: &mut Findings) {

@@ -220,8 +220,8 @@ impl Verification<'_> {
         }
         if self.inputs.clones.is_empty() && words.satisfied && !words.any_independent() {
             return Err(
-                "no clone was given, and only the ledger's own keys vouch for the checkpoint: they could show \
-                        something else to others"
+                "no clone was given, and of those that the quorum counts only the ledger's own keys vouch for the \
+                 checkpoint: they could show something else to others"
                     .into(),
             );
         }

@@ -30,17 +30,19 @@ pub struct Word {
     pub time_s: u64,
     /// Whether its key was never granted in the ledger: the ledger's keeper may still hold it, but does not say so.
     pub independent: bool,
+    /// Whether the policy's quorum counts it.
+    pub counts: bool,
 }
 
 impl Words {
-    /// Whether somebody outside of the ledger cosigned.
+    /// Whether somebody outside of the ledger cosigned, whom the quorum counts.
     pub fn any_independent(&self) -> bool {
-        self.witnesses.iter().any(|word| word.independent)
+        self.witnesses.iter().any(|word| word.counts && word.independent)
     }
 
-    /// The witnesses who had cosigned by the time that the quorum vouches for.
+    /// The witnesses who had cosigned by the time that the quorum vouches for, and whom it counts.
     pub fn by_then(&self) -> impl Iterator<Item = &Word> {
-        self.witnesses.iter().filter(|word| self.existed_by_s.is_some_and(|by| word.time_s <= by))
+        self.witnesses.iter().filter(|word| word.counts && self.existed_by_s.is_some_and(|by| word.time_s <= by))
     }
 }
 
@@ -92,7 +94,8 @@ impl Judge<'_> {
         let log_key_revoked = self.is_revoked(&verdict.log, checkpoint.size);
         let word = |(key, time_s): (VerifierKey, u64)| {
             let independent = !self.keys.knows_public_key(&key);
-            Word { key, time_s, independent }
+            let counts = self.policy.counts(&key);
+            Word { key, time_s, independent, counts }
         };
         Ok(Words {
             log: verdict.log,

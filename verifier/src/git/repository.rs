@@ -114,9 +114,14 @@ impl Repository {
     /// The remotes of which there are loose references.
     fn remotes(&self) -> Result<Vec<String>, Fault> {
         let folder = self.folder.join("refs/remotes");
-        let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
+        let fault = |e: std::io::Error| Fault::unusable(format!("refs/remotes: {e}"));
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(fault)?,
+        };
         let mut names = Vec::new();
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = entry.map_err(fault)?;
             if names.len() == REMOTES_MAX {
                 return Err(Fault::unusable(format!("more than {REMOTES_MAX} remotes")));
             }
@@ -157,8 +162,9 @@ impl Repository {
             }
             let Some((id, name)) = text.trim_end().split_once(' ') else { continue };
             let local = name.strip_prefix("refs/heads/") == Some(branch);
-            let remote = name.strip_prefix("refs/remotes/").and_then(|rest| rest.strip_suffix(branch));
-            if local || remote.is_some_and(|rest| rest.len() > 1 && rest.ends_with('/')) {
+            // The name of a remote has no slash here, as in the folder of loose references.
+            let remote = name.strip_prefix("refs/remotes/").and_then(|rest| rest.split_once('/'));
+            if local || remote.is_some_and(|(remote, rest)| !remote.is_empty() && rest == branch) {
                 let id = Id::parse(id.as_bytes())
                     .ok_or_else(|| Fault::unusable(format!("{name} does not name a commit by its SHA-1")))?;
                 found.insert(name.to_owned(), id);

@@ -110,6 +110,7 @@ fn words(words: &Words) -> Value {
             "key": word.key.to_string(),
             "time_s": word.time_s.to_string(),
             "independent": word.independent,
+            "counts": word.counts,
         })).collect::<Vec<_>>(),
         "policy_satisfied": words.satisfied,
         "existed_by_s": words.existed_by_s.map(|at| at.to_string()),

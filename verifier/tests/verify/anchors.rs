@@ -359,6 +359,41 @@ fn an_anchor_that_is_too_old_is_stale() {
 }
 
 #[test]
+fn a_checkpoint_that_vouches_for_nothing_is_not_fresh_either() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8])));
+    let ledger = Ledger::example();
+    // The clone stood still for two days. Fresh cosignatures on a head that nobody published change nothing.
+    let now_s = T0 + 2 * 86_400;
+    let mut bundle = ledger.bundle();
+    bundle.checkpoint = ledger.cosigned(12, now_s).to_bytes();
+    desk.inputs.now_s = now_s;
+    desk.put(&bundle).expect(&["payments/0#0@0..8"]);
+    assert!(desk.refused(4, "stale").contains("made at 2027-01-15T08:01:00Z"));
+    assert_eq!(desk.verify().newest_at_s, Some(T0 + 60));
+    desk.inputs.clones.clear();
+    assert!(desk.refused(4, "stale").contains("no quorum of witnesses says"));
+}
+
+#[test]
+fn of_vouchers_of_one_time_the_smaller_size_comes_first() {
+    let mut desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::new(path);
+        anchors.anchor(ledger, 12, T0);
+    });
+    let ledger = Ledger::example();
+    let second = desk.path("second.git");
+    Anchors::of(&ledger, &second, &[8, 12]);
+    let clones = [desk.inputs.clones[0].clone(), second];
+    desk.expect(&["payments/0#0@0..8"]);
+    for order in [[0, 1], [1, 0]] {
+        desk.inputs.clones = order.map(|i| clones[i].clone()).to_vec();
+        let report = desk.proven();
+        let anchored = report.streams[3].anchored.as_ref().expect("anchored");
+        assert_eq!((anchored.size, anchored.words.existed_by_s), (8, Some(T0)));
+    }
+}
+
+#[test]
 fn the_word_of_a_revoked_anchor_key_does_not_count() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Anchor, ledger.anchor.verifier_key().clone(), None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evidence::chain::Role;
-use evidence::statement::{Action, Heads, Reason, SignedStatement, Statement, Summary};
+use evidence::statement::{Action, Reason, SignedStatement, Statement, Summary};
 use evidence::{Algorithm, Hash, sha256};
 
 use crate::common::bundles::{Desk, Stream};
@@ -12,7 +12,7 @@ use crate::common::{Event, Ledger, key, stream};
 use crate::proven;
 
 /// A desk with the ledger's whole bundle and a clone that has its newest head.
-fn desk_of(ledger: &Ledger) -> Desk {
+pub(crate) fn desk_of(ledger: &Ledger) -> Desk {
     let mut desk = Desk::new(&ledger.trust());
     let clone = desk.path("anchors.git");
     Anchors::of(ledger, &clone, &[ledger.size()]);
@@ -166,6 +166,24 @@ fn key_entries_cannot_be_left_out() {
 }
 
 #[test]
+fn an_entry_cannot_go_by_a_key_entry_that_is_not_before_it() {
+    for keys_seq in [12, 13, 99] {
+        let mut ledger = Ledger::example();
+        let summary = ledger.summary(&stream("orders", 0, 0), 30..31, &[Event::new(30, b"late")]);
+        let statement = SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]);
+        ledger.force(statement);
+        let mut entry = ledger.entry(12);
+        entry.keys = Some((keys_seq, sha256(b"no key entry")));
+        ledger.entries[12] = entry.to_bytes();
+        // A bundle that leaves entries out could otherwise pass for one that lacks a key entry.
+        let kept: BTreeSet<u64> = (0..13).filter(|seq| *seq != 7).collect();
+        let mut desk = desk_of(&ledger);
+        desk.put(&ledger.bundle_of(&kept, 13));
+        assert!(desk.refused(1, "wrong-keys").starts_with("orders/0, entry 12:"));
+    }
+}
+
+#[test]
 fn a_revocation_that_was_left_out_is_missed() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), Some(5));
@@ -252,125 +270,6 @@ fn keys_that_a_distrusted_operator_granted_are_distrusted_as_well() {
         "{problem}"
     );
     assert_eq!(desk.verify().findings.len(), 1);
-}
-
-#[test]
-fn heads_lines_are_those_that_were_signed() {
-    let (ledger, mut desk) = proven::desk();
-    let without = |change: &dyn Fn(&mut Vec<evidence::statement::HeadsLine>)| {
-        let mut bundle = ledger.bundle();
-        change(bundle.heads.as_mut().expect("has heads"));
-        bundle
-    };
-    for forged in [
-        without(&|lines| drop(lines.pop())),
-        without(&|lines| lines[0].next -= 8),
-        without(&|lines| lines[0].statement = sha256(b"another")),
-    ] {
-        assert!(desk.put(&forged).refused(1, "altered-heads").starts_with("heads, entry 11:"));
-    }
-    desk.put(&without(&|lines| lines.swap(0, 1))).refused(5, "malformed");
-    desk.put(&without(&|lines| lines.push(lines[3].clone()))).refused(5, "malformed");
-}
-
-#[test]
-fn without_heads_only_what_is_named_with_offsets_can_be_proven() {
-    let (ledger, mut desk) = proven::desk();
-    let mut bundle = ledger.bundle();
-    bundle.heads = None;
-    desk.put(&bundle).refused(3, "no-heads");
-    for open in ["payments/*", "payments/0", "payments/0@0..8", "payments/0#0@0.."] {
-        desk.expect(&[open]).refused(3, "no-heads");
-    }
-    desk.expect(&["payments/0#0@0..8"]).proven();
-    desk.expect(&["payments/0#1@0..8"]);
-    assert!(desk.refused(3, "uncovered").contains("payments/0#1@0..8"));
-    // Lines that no statement in the bundle commits to are worth nothing.
-    let kept = (0..11).collect();
-    let mut bundle = ledger.bundle_of(&kept, 12);
-    bundle.streams = ledger.bundle().streams;
-    bundle.heads = ledger.heads.get(&11).cloned();
-    desk.expect(&[]).put(&bundle).refused(3, "no-heads");
-}
-
-#[test]
-fn a_stream_that_the_heads_statement_knows_cannot_be_left_out() {
-    let (ledger, mut desk) = proven::desk();
-    let mut bundle = ledger.bundle();
-    bundle.streams.retain(|stream| stream.id.partition.topic == "orders");
-    desk.put(&bundle);
-    assert!(desk.refused(3, "uncovered").starts_with("payments/0, offsets 0 to 7: the bundle does not hold"));
-    desk.expect(&["orders/*"]).proven();
-    desk.expect(&["*/*"]).refused(3, "uncovered");
-}
-
-#[test]
-fn a_false_heads_statement_contradicts_the_streams() {
-    // The log signs heads that leave out the newest batch of a stream. With all entries, the chain's rules show it.
-    let mut ledger = Ledger::new();
-    let orders = stream("orders", 0, 0);
-    ledger.seal(&orders, 10);
-    let lines: Vec<_> = ledger.state.streams().lines().collect();
-    ledger.seal(&orders, 10);
-    let heads = Heads {
-        ledger: ledger.state.ledger().clone(),
-        streams: 1,
-        root: evidence::statement::heads_root(lines.clone()),
-    };
-    let seq = ledger.force(SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
-    ledger.heads.insert(seq, lines);
-    let mut desk = desk_of(&ledger);
-    assert!(desk.refused(1, "bad-heads").starts_with("entry 5:"));
-    // In a small bundle it contradicts the batches that are there.
-    desk.put(&ledger.sparse(&orders, 10..20)).expect(&["orders/0@10..20"]);
-    assert!(desk.refused(1, "heads-contradict").starts_with("orders/0, offsets 10 to 19, entry 4:"));
-}
-
-/// A dishonest log that a small bundle shows one side of, and the heads statement the other.
-#[test]
-fn small_bundles_must_agree_with_the_heads_statement() {
-    let orders = stream("orders", 0, 0);
-    let sparse = |ledger: &Ledger, skipped: &[u64]| {
-        let seqs = (0..ledger.size()).filter(|seq| !skipped.contains(seq)).collect();
-        let mut bundle = ledger.bundle_of(&seqs, ledger.size());
-        bundle.streams = vec![Stream { id: orders.clone(), offsets: 0..0, batches: Vec::new() }];
-        let mut desk = desk_of(ledger);
-        desk.put(&bundle).expect(&["payments/0#0@0..1"]);
-        desk
-    };
-    let forged = |ledger: &Ledger, prev| {
-        let first = ledger.state.stream(&orders).map_or(0, |head| head.next);
-        let mut summary = ledger.summary(&orders, first..first + 1, &[Event::new(first, b"forged")]);
-        summary.prev = prev;
-        SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest])
-    };
-
-    // Two batches of the same offsets: the heads statement names the other one.
-    let mut ledger = Ledger::new();
-    let twin = forged(&ledger, None);
-    ledger.seal(&orders, 1);
-    ledger.force(twin);
-    ledger.heads_after_force();
-    let desk = sparse(&ledger, &[3]);
-    assert!(desk.refused(1, "heads-contradict").contains("names another last statement"));
-
-    // A stream that the heads statement leaves out.
-    let mut ledger = Ledger::new();
-    ledger.seal(&stream("payments", 0, 0), 1);
-    let unlisted = forged(&ledger, None);
-    ledger.force(unlisted);
-    ledger.heads_after_force();
-    let desk = sparse(&ledger, &[3]);
-    assert!(desk.refused(1, "heads-contradict").contains("leaves this stream out"));
-
-    // A batch after the heads statement that follows on another one than it names.
-    let mut ledger = Ledger::new();
-    ledger.seal(&orders, 1);
-    ledger.heads();
-    let other = forged(&ledger, Some(sha256(b"another")));
-    ledger.force(other);
-    let desk = sparse(&ledger, &[3]);
-    assert!(desk.refused(1, "heads-contradict").contains("names another statement before this one"));
 }
 
 #[test]

@@ -50,6 +50,32 @@ fn a_pin_is_made_and_goes_up() {
 }
 
 #[test]
+fn what_was_learnt_from_git_stays_so() {
+    let ledger = longer();
+    let witness = crate::common::key("witness.example/w", evidence::Algorithm::Cosignature, 50);
+    let mut signed = ledger.checkpoint(14);
+    signed.cosign(&witness, T0);
+    let mut bundle = ledger.bundle();
+    bundle.checkpoint = signed.to_bytes();
+    let mut desk = Desk::new(&ledger.trust_with(&witness, "-"));
+    desk.put(&bundle);
+    desk.inputs.pin = Some(desk.path("pin"));
+    desk.proven();
+    let from_bundle = pin(&desk);
+    assert!(from_bundle.ends_with("from bundle\n"), "{from_bundle}");
+    let clone = desk.path("anchors.git");
+    Anchors::new(&clone).commit(0, Vec::new(), &signed);
+    desk.inputs.clones = vec![clone];
+    desk.proven();
+    let from_git = pin(&desk);
+    assert_eq!(from_git, from_bundle.replace("from bundle", "from git"), "the better source replaces the other");
+    // The same head, without a clone to see it in: it must still be found in Git the next time.
+    desk.inputs.clones.clear();
+    desk.proven();
+    assert_eq!(pin(&desk), from_git);
+}
+
+#[test]
 fn older_evidence_is_a_rollback() {
     let (ledger, mut desk) = proven::desk();
     let grown = desk.path("longer.git");

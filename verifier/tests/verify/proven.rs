@@ -181,6 +181,44 @@ fn an_independent_witness_makes_up_for_a_clone() {
 }
 
 #[test]
+fn a_witness_whom_the_quorum_does_not_count_makes_up_for_nothing() {
+    let ledger = Ledger::example();
+    let outside = key("witness.example/w", Algorithm::Cosignature, 50);
+    let mut bundle = ledger.bundle();
+    let mut checkpoint = ledger.cosigned(ledger.size(), T0);
+    checkpoint.cosign(&outside, T0);
+    bundle.checkpoint = checkpoint.to_bytes();
+    let witness = format!("witness outside {}\n", outside.verifier_key());
+    let trust = ledger.trust();
+    let with = |quorum: &str| trust.replace("quorum anchor-a\n", &format!("{witness}{quorum}\n"));
+    let mut desk = Desk::new(&with("quorum anchor-a"));
+    desk.put(&bundle);
+    assert!(desk.refused(4, "not-anchored").contains("only the ledger's own keys"));
+    for (quorum, exit_code) in [
+        ("quorum none", 4),
+        ("group none-of-them 1 anchor-a\ngroup unused any outside\nquorum none-of-them", 4),
+        ("group both all anchor-a outside\nquorum both", 0),
+        ("group either any anchor-a outside\nquorum either", 0),
+        ("group inner any outside\ngroup outer any anchor-a inner\nquorum outer", 0),
+    ] {
+        let text = with(quorum).replace("max-anchor-age 86400", "max-anchor-age -");
+        std::fs::write(&desk.inputs.trust, text).expect("written");
+        let report = desk.verify();
+        assert_eq!(report.verdict.exit_code(), exit_code, "{quorum}: {report}");
+        // By whose word it existed then: only those whom the quorum counts are named.
+        let named = report.to_string().contains("witness.example/w (size");
+        assert_eq!(named, exit_code == 0, "{quorum}: {report}");
+    }
+    // With a clone it is proven, by the word of those whom the quorum counts.
+    std::fs::write(&desk.inputs.trust, with("quorum anchor-a")).expect("written");
+    let clone = desk.path("anchors.git");
+    Anchors::new(&clone).commit(0, Vec::new(), &checkpoint);
+    desk.inputs.clones.push(clone);
+    let text = desk.proven().to_string();
+    assert!(text.contains("says anchor-a (the ledger's own key) (size 12"), "{text}");
+}
+
+#[test]
 fn json_says_the_same_and_keeps_large_numbers() {
     let (_, desk) = desk();
     let json = desk.proven().to_json();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::anchors::desk_with;
 use crate::common::clones::{Anchors, BRANCH, folder, git};
-use crate::common::{Ledger, T0};
+use crate::common::{Ledger, T0, stream};
 
 #[test]
 fn shallow_and_partial_clones_are_incomplete() {
@@ -67,6 +67,29 @@ fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
     Anchors::of(&Ledger::example(), &good, &[12]);
     desk.inputs.clones.push(good);
     desk.refused(4, "no-anchor");
+}
+
+/// A remote's branch `other/anchors` is no copy of `anchors`, however its reference is kept.
+#[test]
+fn only_a_branch_of_this_very_name_is_a_copy() {
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4, 12]);
+        let honest = anchors.tip();
+        let mut fork = Ledger::new();
+        fork.seal(&stream("orders", 0, 0), 1);
+        let first = anchors.git.find_commit(honest).expect("there").parent_id(0).expect("a parent");
+        anchors.reset(first, 4);
+        let other = anchors.anchor(&fork, 4, T0 + 60);
+        anchors.reset(honest, 12);
+        for name in ["refs/remotes/origin/other/anchors", "refs/heads/other/anchors", "refs/tags/anchors"] {
+            anchors.git.reference(name, other, true, "other").expect("made");
+        }
+        anchors.git.reference("refs/remotes/origin/anchors", honest, true, "copy").expect("made");
+    });
+    assert_eq!(desk.proven().clones.len(), 2);
+    git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
+    assert!(!desk.inputs.clones[0].join(BRANCH).exists());
+    assert_eq!(desk.proven().clones.len(), 2);
 }
 
 #[test]

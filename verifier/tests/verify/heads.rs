@@ -1,0 +1,187 @@
+//! What the newest heads statement says of the streams, and what is expected by it.
+
+use evidence::sha256;
+use evidence::statement::{Epoch, Heads, HeadsLine, SignedStatement, Statement, heads_root};
+
+use crate::chain::desk_of;
+use crate::common::bundles::Stream;
+use crate::common::{Event, Ledger, stream};
+use crate::proven;
+
+#[test]
+fn heads_lines_are_those_that_were_signed() {
+    let (ledger, mut desk) = proven::desk();
+    let without = |change: &dyn Fn(&mut Vec<HeadsLine>)| {
+        let mut bundle = ledger.bundle();
+        change(bundle.heads.as_mut().expect("has heads"));
+        bundle
+    };
+    for forged in [
+        without(&|lines| drop(lines.pop())),
+        without(&|lines| lines[0].next -= 8),
+        without(&|lines| lines[0].statement = sha256(b"another")),
+    ] {
+        assert!(desk.put(&forged).refused(1, "altered-heads").starts_with("heads, entry 11:"));
+    }
+    desk.put(&without(&|lines| lines.swap(0, 1))).refused(5, "malformed");
+    desk.put(&without(&|lines| lines.push(lines[3].clone()))).refused(5, "malformed");
+}
+
+#[test]
+fn without_heads_only_what_is_named_with_offsets_can_be_proven() {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.bundle();
+    bundle.heads = None;
+    desk.put(&bundle).refused(3, "no-heads");
+    for open in ["payments/*", "payments/0", "payments/0@0..8", "payments/0#0@0.."] {
+        desk.expect(&[open]).refused(3, "no-heads");
+    }
+    desk.expect(&["payments/0#0@0..8"]).proven();
+    desk.expect(&["payments/0#1@0..8"]);
+    assert!(desk.refused(3, "uncovered").contains("payments/0#1@0..8"));
+    // Lines that no statement in the bundle commits to are worth nothing.
+    let kept = (0..11).collect();
+    let mut bundle = ledger.bundle_of(&kept, 12);
+    bundle.streams = ledger.bundle().streams;
+    bundle.heads = ledger.heads.get(&11).cloned();
+    desk.expect(&[]).put(&bundle).refused(3, "no-heads");
+}
+
+#[test]
+fn a_stream_that_the_heads_statement_knows_cannot_be_left_out() {
+    let (ledger, mut desk) = proven::desk();
+    let mut bundle = ledger.bundle();
+    bundle.streams.retain(|stream| stream.id.partition.topic == "orders");
+    desk.put(&bundle);
+    assert!(desk.refused(3, "uncovered").starts_with("payments/0, offsets 0 to 7: the bundle does not hold"));
+    desk.expect(&["orders/*"]).proven();
+    desk.expect(&["*/*"]).refused(3, "uncovered");
+}
+
+#[test]
+fn a_false_heads_statement_contradicts_the_streams() {
+    // The log signs heads that leave out the newest batch of a stream. With all entries, the chain's rules show it.
+    let mut ledger = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    ledger.seal(&orders, 10);
+    let lines: Vec<_> = ledger.state.streams().lines().collect();
+    ledger.seal(&orders, 10);
+    let heads = Heads { ledger: ledger.state.ledger().clone(), streams: 1, root: heads_root(lines.clone()) };
+    let seq = ledger.force(SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
+    ledger.heads.insert(seq, lines);
+    let mut desk = desk_of(&ledger);
+    assert!(desk.refused(1, "bad-heads").starts_with("entry 5:"));
+    // In a small bundle it contradicts the batches that are there.
+    desk.put(&ledger.sparse(&orders, 10..20)).expect(&["orders/0@10..20"]);
+    assert!(desk.refused(1, "heads-contradict").starts_with("orders/0, offsets 10 to 19, entry 4:"));
+}
+
+/// A dishonest log that a small bundle shows one side of, and the heads statement the other.
+#[test]
+fn small_bundles_must_agree_with_the_heads_statement() {
+    let orders = stream("orders", 0, 0);
+    let sparse = |ledger: &Ledger, skipped: &[u64]| {
+        let seqs = (0..ledger.size()).filter(|seq| !skipped.contains(seq)).collect();
+        let mut bundle = ledger.bundle_of(&seqs, ledger.size());
+        bundle.streams = vec![Stream { id: orders.clone(), offsets: 0..0, batches: Vec::new() }];
+        let mut desk = desk_of(ledger);
+        desk.put(&bundle).expect(&["payments/0#0@0..1"]);
+        desk
+    };
+    let forged = |ledger: &Ledger, prev| {
+        let first = ledger.state.stream(&orders).map_or(0, |head| head.next);
+        let mut summary = ledger.summary(&orders, first..first + 1, &[Event::new(first, b"forged")]);
+        summary.prev = prev;
+        SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest])
+    };
+
+    // Two batches of the same offsets: the heads statement names the other one.
+    let mut ledger = Ledger::new();
+    let twin = forged(&ledger, None);
+    ledger.seal(&orders, 1);
+    ledger.force(twin);
+    ledger.heads_after_force();
+    let desk = sparse(&ledger, &[3]);
+    assert!(desk.refused(1, "heads-contradict").contains("names another last statement"));
+
+    // A stream that the heads statement leaves out.
+    let mut ledger = Ledger::new();
+    ledger.seal(&stream("payments", 0, 0), 1);
+    let unlisted = forged(&ledger, None);
+    ledger.force(unlisted);
+    ledger.heads_after_force();
+    let desk = sparse(&ledger, &[3]);
+    assert!(desk.refused(1, "heads-contradict").contains("leaves this stream out"));
+
+    // A batch after the heads statement that follows on another one than it names.
+    let mut ledger = Ledger::new();
+    ledger.seal(&orders, 1);
+    ledger.heads();
+    let other = forged(&ledger, Some(sha256(b"another")));
+    ledger.force(other);
+    let desk = sparse(&ledger, &[3]);
+    assert!(desk.refused(1, "heads-contradict").contains("names another statement before this one"));
+}
+
+/// An epoch that begins again, somewhere else, after the heads statement said where it stands.
+#[test]
+fn no_epoch_begins_after_a_heads_statement_that_has_it() {
+    let mut ledger = Ledger::new();
+    let first = stream("orders", 0, 0);
+    ledger.seal(&first, 2);
+    let second = ledger.epoch(&first, 0);
+    ledger.seal(&second, 3);
+    ledger.heads();
+    // Its cursor would be beyond the one in the heads line, as if batches between had been left out of the bundle.
+    let again = Epoch {
+        ledger: ledger.state.ledger().clone(),
+        stream: second.clone(),
+        topic_id: Some("id-1".into()),
+        old_topic_id: None,
+        old_next: 2,
+        start: 50,
+        prev: sha256(b"another"),
+    };
+    ledger.force(SignedStatement::sign(Statement::Epoch(again), &[&ledger.operator]));
+    let seqs = (0..ledger.size()).filter(|seq| ![3, 4, 5].contains(seq)).collect();
+    let mut bundle = ledger.bundle_of(&seqs, ledger.size());
+    bundle.streams = vec![Stream { id: second, offsets: 0..0, batches: Vec::new() }];
+    let mut desk = desk_of(&ledger);
+    desk.put(&bundle).expect(&["payments/0#0@0..1"]);
+    let problem = desk.refused(1, "heads-contradict");
+    assert!(problem.starts_with("orders/0 epoch 1, ") && problem.contains("had begun before"), "{problem}");
+}
+
+#[test]
+fn a_stream_has_one_heads_line() {
+    let mut ledger = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    ledger.seal(&orders, 10);
+    // Signed by a dishonest log, which shows each auditor the cursor that suits.
+    let line: HeadsLine = ledger.state.streams().lines().next().expect("one stream");
+    let lines = vec![line.clone(), HeadsLine { next: 9, ..line }];
+    let root = heads_root(lines.clone());
+    let heads = Heads { ledger: ledger.state.ledger().clone(), streams: 2, root };
+    let seq = ledger.force(SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
+    ledger.heads.insert(seq, lines);
+    let mut desk = desk_of(&ledger);
+    // Without the genesis the entries cannot be followed: the lines are refused before.
+    desk.put(&ledger.sparse(&orders, 0..10)).expect(&["orders/0#0@0..10"]);
+    let problem = desk.refused(5, "malformed");
+    assert!(problem.starts_with("heads: two lines are about orders/0"), "{problem}");
+    assert_eq!(desk.verify().findings.len(), 1, "nothing else is looked at");
+}
+
+#[test]
+fn what_lies_before_a_stream_begins_cannot_be_expected_of_it() {
+    let mut ledger = Ledger::new();
+    ledger.seal(&stream("orders", 0, 0), 10);
+    let second = ledger.epoch(&stream("orders", 0, 0), 7);
+    ledger.seal(&second, 5);
+    ledger.heads();
+    let mut desk = desk_of(&ledger);
+    desk.expect(&["orders/0#1@0..7"]);
+    let problem = desk.refused(3, "nothing-expected");
+    assert!(problem.starts_with("orders/0 epoch 1: the stream begins at offset 7"), "{problem}");
+    desk.expect(&["orders/0#1@0..8"]).proven();
+}
