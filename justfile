@@ -32,6 +32,7 @@ deny:
 # Write the golden vectors anew; a test compares them
 vectors:
     UPDATE_VECTORS=1 cargo test --locked --package evidence --test vectors
+    UPDATE_VECTORS=1 cargo test --locked --package verifier --test verify vectors
 
 # Write docs/configuration.md anew; a test compares it
 config-reference:

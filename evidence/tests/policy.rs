@@ -113,6 +113,20 @@ fn a_known_log_does_not_sign_for_another_origin() {
 }
 
 #[test]
+fn the_quorum_counts_its_own_and_the_members_of_its_groups() {
+    let counted = |lines: &str| {
+        let policy = policy(lines);
+        (1..=6).filter(|seed| policy.counts(witness(*seed).verifier_key())).collect::<Vec<u8>>()
+    };
+    assert_eq!(counted(NESTED), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(counted("group X 2 W1 W2 W3\ngroup Y any W4 W5 X\nquorum Y\n"), [1, 2, 3, 4, 5]);
+    assert_eq!(counted("group X 2 W1 W2 W3\ngroup Y any W4 W5\nquorum X\n"), [1, 2, 3]);
+    assert_eq!(counted("quorum W6\n"), [6]);
+    assert_eq!(counted("quorum none\n"), [0; 0]);
+    assert!(!policy(NESTED).counts(witness(7).verifier_key()), "one that the policy does not know");
+}
+
+#[test]
 fn either_key_of_a_rotated_log_counts() {
     let rotated = policy(&format!("log {}\nquorum none\n", log(2).verifier_key()));
     for seed in [1, 2] {

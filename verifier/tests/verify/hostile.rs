@@ -27,7 +27,7 @@ fn desk() -> Desk {
     desk
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("listed") {
         let path = entry.expect("an entry").path();

@@ -12,3 +12,4 @@ mod hostile;
 mod pin;
 mod proven;
 mod repositories;
+mod vectors;

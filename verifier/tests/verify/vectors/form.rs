@@ -1,0 +1,187 @@
+//! How cases are written in `cases.json`.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Serialize;
+use verifier::{Finding, Report, StreamReport};
+
+use crate::common::T0;
+
+/// Changes to the golden files, and what must be said then.
+#[derive(Serialize)]
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) changes: Vec<Change>,
+    pub(super) inputs: Inputs,
+    pub(super) outcome: Outcome,
+}
+
+/// A change to one file.
+#[derive(Serialize)]
+pub(super) struct Change {
+    pub(super) file: String,
+    #[serde(flatten)]
+    pub(super) how: How,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum How {
+    /// From byte `at` on, `remove` bytes give way to those of `insert`. A file that is not there has no bytes.
+    Splice { at: String, remove: String, insert: String },
+    /// The file is taken away.
+    Absent { absent: bool },
+}
+
+impl Change {
+    pub(super) fn splice(file: &str, at: usize, remove: usize, insert: &[u8]) -> Self {
+        let insert = insert.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { file: file.into(), how: How::Splice { at: at.to_string(), remove: remove.to_string(), insert } }
+    }
+
+    pub(super) fn absent(file: impl Into<String>) -> Self {
+        Self { file: file.into(), how: How::Absent { absent: true } }
+    }
+
+    pub(super) fn apply(&self, folder: &Path) {
+        let path = folder.join(&self.file);
+        match &self.how {
+            How::Absent { .. } => fs::remove_file(path).expect("removed"),
+            How::Splice { at, remove, insert } => {
+                let mut bytes = fs::read(&path).unwrap_or_default();
+                let at: usize = at.parse().expect("a number");
+                let end = at + remove.parse::<usize>().expect("a number");
+                let digits = insert.as_bytes().as_chunks::<2>().0.iter();
+                let hex = |pair: &[u8; 2]| {
+                    let pair = std::str::from_utf8(pair).expect("digits");
+                    u8::from_str_radix(pair, 16).expect("digits")
+                };
+                bytes.splice(at..end, digits.map(hex));
+                fs::write(path, bytes).expect("written");
+            }
+        }
+    }
+}
+
+/// What the verifier is given beside the bundle and the trust file.
+#[derive(Clone, Serialize)]
+pub(super) struct Inputs {
+    /// Whether the clone `anchors.git` is given.
+    pub(super) clone: bool,
+    pub(super) expect: Vec<&'static str>,
+    pub(super) accept_gap: Vec<&'static str>,
+    /// The auditor's clock, in seconds since 1970.
+    pub(super) now_s: String,
+    /// Whether the pin file `pin` is used.
+    pub(super) pin: bool,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        let now_s = (T0 + 3600).to_string();
+        Self { clone: true, expect: vec!["orders/0"], accept_gap: vec!["start"], now_s, pin: false }
+    }
+}
+
+/// What must be said.
+#[derive(Serialize)]
+pub(super) struct Outcome {
+    pub(super) exit_code: u8,
+    verdict: String,
+    pub(super) findings: Vec<Found>,
+    proven: Vec<Proven>,
+    /// The pin file afterwards; none when it is not used, or not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pin: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Found {
+    verdict: String,
+    pub(super) code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offsets: Option<[String; 2]>,
+}
+
+/// What of a stream is proven, and by whom it was seen when.
+#[derive(Serialize)]
+struct Proven {
+    stream: String,
+    offsets: Vec<[String; 2]>,
+    events: String,
+    gaps: Vec<[String; 2]>,
+    anchored_size: String,
+    existed_by_s: String,
+}
+
+impl Outcome {
+    /// Of a verification of what lies in `folder`.
+    pub(super) fn new(report: &Report, folder: &Path, pin: Option<String>) -> Self {
+        Self {
+            exit_code: report.verdict.exit_code(),
+            verdict: report.verdict.to_string(),
+            findings: report.findings.iter().map(|finding| Found::new(finding, folder)).collect(),
+            proven: report.streams.iter().filter_map(Proven::new).collect(),
+            pin,
+        }
+    }
+}
+
+impl Found {
+    fn new(finding: &Finding, folder: &Path) -> Self {
+        let place = &finding.place;
+        let prefix = format!("{}/", folder.display());
+        Self {
+            verdict: finding.verdict.to_string(),
+            code: finding.code,
+            file: place.file.as_ref().map(|file| file.strip_prefix(&prefix).unwrap_or(file).to_owned()),
+            commit: place.commit.clone(),
+            entry: place.entry.map(|seq| seq.to_string()),
+            stream: place.stream.as_ref().map(name),
+            offsets: place.offsets.clone().map(pair),
+        }
+    }
+
+    /// The place in one line.
+    pub(super) fn place(&self) -> String {
+        let offsets = self.offsets.as_ref().map(|[from, to]| format!("{from}..{to}"));
+        let entry = self.entry.as_ref().map(|seq| format!("entry {seq}"));
+        let commit = self.commit.as_ref().map(|_| "commit".to_owned());
+        let parts = [self.file.clone(), commit, self.stream.clone(), offsets, entry];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Proven {
+    fn new(report: &StreamReport) -> Option<Self> {
+        let anchored = report.anchored.as_ref().filter(|_| !report.proven().is_empty())?;
+        Some(Self {
+            stream: name(&report.stream),
+            offsets: report.proven().iter().cloned().map(pair).collect(),
+            events: report.events.to_string(),
+            gaps: report.gaps.iter().map(|gap| pair(gap.offsets.clone())).collect(),
+            anchored_size: anchored.size.to_string(),
+            existed_by_s: anchored.words.existed_by_s.expect("the policy has a quorum").to_string(),
+        })
+    }
+}
+
+/// As the fields stand in a heads line.
+fn name(stream: &evidence::StreamId) -> String {
+    let evidence::Partition { cluster, topic, number } = &stream.partition;
+    format!("{cluster} {topic} {number} {}", stream.epoch)
+}
+
+fn pair(range: Range<u64>) -> [String; 2] {
+    [range.start.to_string(), range.end.to_string()]
+}
