@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::Clock;
 use crate::chain::verify_ahead;
 use crate::changes::Changes;
+use crate::compute::Compute;
 use crate::signer::Verdict;
 use crate::store::{Store, StoreError, StoredEntry};
 
@@ -72,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: LedgerId,
     pub(crate) clock: Clock,
+    pub(crate) compute: Compute,
     /// Signs heads statements.
     pub(crate) log_key: Option<Arc<SigningKey>>,
     /// Told of every append.

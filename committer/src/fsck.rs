@@ -9,6 +9,7 @@ use evidence::statement::LedgerId;
 use keystore::Head;
 
 use crate::chain::Chain;
+use crate::compute::Compute;
 use crate::replay::{Fault, Replay};
 use crate::store::{Begun, Store, StoreError, StoreErrorKind, StreamRow};
 
@@ -52,7 +53,7 @@ pub async fn fsck(
     ledger: &LedgerId,
     mut progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Report, StoreError> {
-    let mut check = Check { store, replay: Replay::new(ledger), problems: Vec::new() };
+    let mut check = Check { store, replay: Replay::new(ledger, Compute::Threads), problems: Vec::new() };
     let size = store.position().await?.map_or(0, |p| p.next_seq);
     let first_bad = match check.entries(size, &mut progress).await {
         Ok(()) => check.tables(&mut progress).await,

@@ -14,9 +14,10 @@ use axum::routing::{get, post};
 use committer_client::caps;
 use evidence::statement::LedgerId;
 
-use answer::Failure;
+pub use answer::Failure;
 
 use crate::appender::Appender;
+use crate::compute::Compute;
 use crate::store::Store;
 
 /// What the handlers share.
@@ -27,12 +28,13 @@ pub(crate) struct Api {
     bodies: submit::Bodies,
 }
 
-/// The chain to serve.
+/// The chain to serve: what the HTTP interface does once a request was read.
 #[derive(Clone)]
-pub(crate) struct Opened {
+pub struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) appender: Appender,
     pub(crate) ledger: LedgerId,
+    pub(crate) compute: Compute,
 }
 
 impl Api {

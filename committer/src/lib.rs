@@ -8,9 +8,11 @@
 mod appender;
 mod chain;
 mod changes;
+mod compute;
 mod config;
 mod fsck;
 mod http;
+mod parts;
 mod publisher;
 mod replay;
 mod run;
@@ -25,8 +27,12 @@ mod watcher;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use compute::Compute;
 pub use config::{Config, DatabaseUrl, Ledger};
 pub use fsck::{Report, fsck};
+pub use http::{Failure, Opened};
+pub use parts::{LogKey, Materials, Parts, Task, Tasks};
+pub use publisher::{Deliver, Message, Topic};
 pub use run::{Surroundings, run};
 
 /// Milliseconds since 1970 by the clock of this machine.

@@ -1,35 +1,32 @@
 //! Publishes every entry to the topic of commitments, in seq order.
 
+mod topic;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use committer_client::Commitment;
 use evidence::{Entry, Statement};
-use kafka::{Producer, Properties, Record};
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
 use crate::chain::parse;
 use crate::store::{Lease, Store, StoreError};
+pub(crate) use topic::KafkaTopic;
+pub use topic::{Deliver, Message, Topic};
 
 /// Entries between two recordings of how far publishing got: after a crash at most so many are repeated.
 const CHUNK: u64 = 500;
 
-/// How often a broker that does not answer is reported, and `stop` looked at while it does not.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// How often a committer that is not the publisher looks whether it may become it.
 const LEASE_EVERY: Duration = Duration::from_secs(5);
-
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// What publishing needs.
 pub(crate) struct Publisher {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) properties: Properties,
-    pub(crate) topic: Arc<str>,
+    pub(crate) topic: Arc<dyn Topic>,
+    pub(crate) backoff: Backoff,
     pub(crate) health: Component,
 }
 
@@ -44,20 +41,14 @@ enum Pause {
     LeaseLost,
 }
 
-/// A record to be: its key, and the value that is the same bytes however often it is published.
-struct Message {
-    key: String,
-    value: Vec<u8>,
-}
-
 impl Publisher {
     /// Publishes until `stop`; whatever goes wrong is tried again.
     ///
     /// # Errors
     /// When librdkafka does not accept the properties.
     pub(crate) async fn run(self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> anyhow::Result<()> {
-        Producer::new(&self.properties).context("publishing to Kafka")?;
-        let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
+        self.topic.producer().context("publishing to Kafka")?;
+        let mut backoff = self.backoff.clone();
         let mut trouble = None;
         while !stop.is_cancelled() {
             let lease = match self.store.publisher_lease().await {
@@ -90,7 +81,7 @@ impl Publisher {
         backoff: &mut Backoff,
         trouble: &mut Option<String>,
     ) -> Result<(), Pause> {
-        let producer = Arc::new(Producer::new(&self.properties)?);
+        let producer = self.topic.producer()?;
         let mut published = self.store.published().await?.unwrap_or(0);
         while !stop.is_cancelled() {
             changes.mark_unchanged();
@@ -105,7 +96,7 @@ impl Publisher {
             let end = published + entries.len() as u64;
             let messages = entries.iter().map(|stored| parse(stored).map(|entry| message(&entry)));
             let messages = messages.collect::<Result<Vec<_>, _>>()?;
-            if !self.deliver(&producer, messages, stop).await? {
+            if !producer.deliver(messages, &self.health, stop).await? {
                 return Ok(());
             }
             self.store.set_published(end).await?;
@@ -118,39 +109,6 @@ impl Publisher {
             self.health.ready();
         }
         Ok(())
-    }
-
-    /// Sends records and waits until all are acknowledged, however long that takes; `false` at `stop`.
-    async fn deliver(
-        &self,
-        producer: &Arc<Producer>,
-        messages: Vec<Message>,
-        stop: &Shutdown,
-    ) -> Result<bool, kafka::Error> {
-        let (producer, topic, stop) = (Arc::clone(producer), Arc::clone(&self.topic), stop.clone());
-        let health = self.health.clone();
-        let send = move || {
-            let keep_on = || {
-                health.not_ready("Kafka does not acknowledge the records for the topic of commitments");
-                !stop.is_cancelled()
-            };
-            for Message { key, value } in &messages {
-                let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
-                let record = Record { topic: &topic, key, value, ..Record::default() };
-                while !producer.send(&record, PATIENCE)? {
-                    if !keep_on() {
-                        return Ok(false);
-                    }
-                }
-            }
-            while !producer.flush(PATIENCE)? {
-                if !keep_on() {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        };
-        tokio::task::spawn_blocking(send).await.expect("sending does not panic")
     }
 
     fn report(&self, trouble: &mut Option<String>, reason: Pause) {

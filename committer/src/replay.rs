@@ -11,6 +11,7 @@ use evidence::tree::Node;
 use evidence::{Entry, Hash};
 
 use crate::chain::{Chain, verify_ahead};
+use crate::compute::Compute;
 use crate::store::{EntryRow, Store, StoreError, StoreErrorKind};
 
 /// Entries read at a time.
@@ -22,6 +23,7 @@ const ENTRIES_PER_THREAD_MIN: usize = 32;
 /// The chain as far as it was read back.
 #[derive(Debug)]
 pub(crate) struct Replay {
+    compute: Compute,
     chain: Chain,
     /// What must be stored beside the entries read, and was not yet found to be.
     expected: Vec<Expected>,
@@ -64,8 +66,8 @@ impl Fault {
 
 impl Replay {
     /// Nothing read yet.
-    pub(crate) fn new(ledger: &LedgerId) -> Self {
-        Self { chain: Chain::new(ledger), expected: Vec::new() }
+    pub(crate) fn new(ledger: &LedgerId, compute: Compute) -> Self {
+        Self { compute, chain: Chain::new(ledger), expected: Vec::new() }
     }
 
     /// The chain as far as it was read.
@@ -86,12 +88,11 @@ impl Replay {
             return Err(Fault::bad(begin, "absent"));
         }
         let keys = Arc::new(self.chain.state().keys().clone());
-        // On a thread where it may take its time: a thousand signatures take some 50 ms.
+        // A thousand signatures take some 50 ms.
         let nothing = Chain::new(self.chain.state().ledger());
         let chain = std::mem::replace(&mut self.chain, nothing);
-        let applied = tokio::task::spawn_blocking(move || apply(chain, &keys, rows));
         let result;
-        (self.chain, self.expected, result) = applied.await.expect("applying does not panic");
+        (self.chain, self.expected, result) = self.compute.run(move || apply(chain, &keys, rows)).await;
         // What was applied before a bad entry may have something wrong beside it: that is the earlier fault.
         self.confirm(store).await?;
         result
@@ -178,6 +179,9 @@ fn parse_all(keys: &Keys, rows: &[EntryRow]) -> Vec<Result<Entry, evidence::Erro
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = rows.len().div_ceil(threads).max(ENTRIES_PER_THREAD_MIN);
+    if rows.len() <= share {
+        return rows.iter().map(parse).collect();
+    }
     std::thread::scope(|scope| {
         let shares: Vec<_> =
             rows.chunks(share).map(|rows| scope.spawn(move || rows.iter().map(parse).collect::<Vec<_>>())).collect();

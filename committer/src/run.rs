@@ -3,25 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use evidence::SigningKey;
-use keystore::HighWater;
-use service::{Backoff, Component, Health, Shutdown, admin};
+use anyhow::Context;
+use service::{Backoff, Health, Shutdown, admin};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::appender::{self, Appender, Outcome};
-use crate::changes::Changes;
+use crate::Clock;
+use crate::compute::Compute;
 use crate::config::{Config, Ledger};
-use crate::http::{Api, Opened};
-use crate::publisher::Publisher;
-use crate::signer::{self, Signer, Verdict, high_water_path};
+use crate::http::Api;
+use crate::parts::{LogKey, Materials, Parts, Tasks};
+use crate::publisher::{KafkaTopic, Topic};
 use crate::store::{self, Store};
-use crate::{Clock, watcher};
 
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// How long each step of an orderly end may take.
 const STEP_MAX: Duration = Duration::from_secs(10);
@@ -47,7 +43,7 @@ pub struct Surroundings {
 pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<()> {
     let Surroundings { ledger, kafka, clock, listener, shutdown } = surroundings;
     service::metrics::install()?;
-    let log_key = config.log_key.as_deref().map(|path| LogKey::open(path, &ledger)).transpose()?;
+    let log_key = config.log_key.as_deref().map(|path| open_log_key(path, &ledger)).transpose()?;
     let health = Health::new();
     let api = Api::new();
     // Ends the parts when one of them fails, without ending what else the process runs.
@@ -55,18 +51,33 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
     let server = admin::serve(listener, api.router().merge(admin::router(health.clone())), stop.clone());
     let mut server = tokio::spawn(server);
 
-    let parts = async {
+    let running = async {
         let Some(store) = open_store(&config, &ledger, &health, &stop).await? else { return Ok(None) };
-        Ok::<_, anyhow::Error>(Some(Parts::start(store, &config, &ledger, kafka, clock, log_key, &health)))
+        let topic = kafka.map(|properties| {
+            Arc::new(KafkaTopic { properties, name: config.commitments_topic.as_str().into() }) as Arc<dyn Topic>
+        });
+        let (parts, tasks) = Parts::new(Materials {
+            store,
+            ledger,
+            log_key,
+            topic,
+            clock,
+            compute: Compute::Threads,
+            checkpoint_every: Duration::from_millis(config.checkpoint_ms.get().into()),
+            heads_every: Duration::from_secs(config.heads_s.get().into()),
+            backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
+            health: health.clone(),
+        });
+        Ok::<_, anyhow::Error>(Some(Running::start(parts, tasks, api.clone(), &stop)))
     };
-    let parts = tokio::select! {
-        parts = parts => parts,
+    let running = tokio::select! {
+        running = running => running,
         served = &mut server => return served.context("the server's task")?,
     };
-    let result = match parts {
-        Ok(Some(mut parts)) => {
+    let result = match running {
+        Ok(Some(mut running)) => {
             let result = tokio::select! {
-                result = parts.serve(&api, &ledger, &stop) => result,
+                result = running.first_end() => result,
                 served = &mut server => served.context("the server's task").flatten(),
             };
             stop.cancel();
@@ -74,7 +85,7 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
             if !server.is_finished() {
                 server.await.context("the server's task")??;
             }
-            result.and(parts.end().await)
+            result.and(running.end().await)
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -83,26 +94,9 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
     result
 }
 
-/// The log key with the memory of what it signed.
-struct LogKey {
-    key: Arc<SigningKey>,
-    high_water: HighWater,
-}
-
-impl LogKey {
-    fn open(path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<Self> {
-        let key = keystore::read_signing_key(path).context("`committer.log_key`")?;
-        ensure!(
-            key.verifier_key() == ledger.log_key(),
-            "`committer.log_key` {}: {} is not the log key of this ledger, which is {}",
-            path.display(),
-            key.verifier_key(),
-            ledger.log_key()
-        );
-        let origin = &ledger.id().origin;
-        let high_water = HighWater::open(&high_water_path(path), origin)?;
-        Ok(Self { key: Arc::new(key), high_water })
-    }
+fn open_log_key(path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<LogKey> {
+    let key = keystore::read_signing_key(path).context("`committer.log_key`")?;
+    LogKey::open(key, path, ledger)
 }
 
 /// Opens the database, however long it is away; `None` at `stop`.
@@ -133,85 +127,33 @@ async fn open_store(
     }
 }
 
-type Tasks = JoinSet<anyhow::Result<()>>;
+type Spawned = JoinSet<anyhow::Result<()>>;
 
-/// The running parts.
-struct Parts {
-    store: Arc<dyn Store>,
-    appender: Appender,
-    /// Ready when the chain has its genesis, so that there is something to serve.
-    chain_begun: Component,
-    signs: bool,
-    heads_every: Duration,
-    /// The appender's worker and the signer.
-    chain: Tasks,
-    stop_chain: Shutdown,
-    /// What reads the chain until the last entry is there.
-    readers: Tasks,
-    stop_readers: Shutdown,
+/// The parts as tasks.
+struct Running {
+    parts: Parts,
+    lead: Spawned,
+    chain: Spawned,
+    readers: Spawned,
 }
 
-impl Parts {
-    fn start(
-        store: Arc<dyn Store>,
-        config: &Config,
-        ledger: &Ledger,
-        kafka: Option<kafka::Properties>,
-        clock: Clock,
-        log_key: Option<LogKey>,
-        health: &Health,
-    ) -> Self {
-        let (stop_chain, stop_readers) = (Shutdown::new(), Shutdown::new());
-        let (mut chain, mut readers) = (Tasks::new(), Tasks::new());
-        let changes = Changes::new();
-        let key = log_key.as_ref().map(|log_key| Arc::clone(&log_key.key));
-        let signs = key.is_some();
-        let (verdict, verdict_seen) = watch::channel(if signs { Verdict::Checking } else { Verdict::Sound });
-        let (appender, worker) = Appender::new(appender::Parts {
-            store: Arc::clone(&store),
-            ledger: ledger.id().clone(),
-            clock,
-            log_key: key,
-            changes: changes.clone(),
-            verdict: verdict_seen,
-            health: health.component("appending"),
-            stop: stop_chain.clone(),
-        });
-        chain.spawn(async { worker.await.map_err(Into::into) });
-        if let Some(LogKey { key, high_water }) = log_key {
-            let interval = Duration::from_millis(config.checkpoint_ms.get().into());
-            let (store, ledger, health) = (Arc::clone(&store), ledger.id().clone(), health.component("signing"));
-            let signer = Signer::new(signer::Parts { store, ledger, key, high_water, interval, verdict, health });
-            let run = signer.run(changes.subscribe(), stop_chain.clone());
-            chain.spawn(async { run.await.map_err(Into::into) });
+impl Running {
+    fn start(parts: Parts, tasks: Tasks, api: Api, stop: &Shutdown) -> Self {
+        let opened = parts.opened.clone();
+        let lead = parts.lead(move || api.open(opened), stop.clone());
+        let Tasks { chain, readers } = tasks;
+        Self {
+            parts,
+            lead: Spawned::from_iter([lead]),
+            chain: chain.into_iter().collect(),
+            readers: readers.into_iter().collect(),
         }
-        if let Some(properties) = kafka {
-            let (store, topic) = (Arc::clone(&store), config.commitments_topic.as_str().into());
-            let publisher = Publisher { store, properties, topic, health: health.component("publishing") };
-            readers.spawn(publisher.run(changes.subscribe(), stop_readers.clone()));
-        }
-        let watch = watcher::watch(Arc::clone(&store), changes, health.component("database"), stop_readers.clone());
-        readers.spawn(async { watch.await.map_err(Into::into) });
-        let heads_every = Duration::from_secs(config.heads_s.get().into());
-        let chain_begun = health.component("chain");
-        Self { store, appender, chain_begun, signs, heads_every, chain, stop_chain, readers, stop_readers }
     }
 
-    /// Begins the chain if it is empty, then serves until `stop` or until a part fails.
-    async fn serve(&mut self, api: &Api, ledger: &Ledger, stop: &Shutdown) -> anyhow::Result<()> {
-        let work = async {
-            begin_chain(&*self.store, &self.appender, ledger, stop).await?;
-            let (store, appender) = (Arc::clone(&self.store), self.appender.clone());
-            api.open(Opened { store, appender, ledger: ledger.id().clone() });
-            self.chain_begun.ready();
-            if self.signs {
-                state_heads(&self.appender, self.heads_every, stop).await;
-            }
-            stop.cancelled().await;
-            Ok(())
-        };
+    /// Returns at the end of the first part that ends: at shutdown, or because it failed.
+    async fn first_end(&mut self) -> anyhow::Result<()> {
         tokio::select! {
-            result = work => result,
+            Some(ended) = self.lead.join_next() => ended.context("a task of the committer").flatten(),
             Some(ended) = self.chain.join_next() => ended.context("a task of the committer").flatten(),
             Some(ended) = self.readers.join_next() => ended.context("a task of the committer").flatten(),
         }
@@ -219,21 +161,22 @@ impl Parts {
 
     /// States and signs where everything stands, then ends all parts.
     async fn end(self) -> anyhow::Result<()> {
-        if self.signs && !self.chain.is_empty() {
-            let heads = tokio::time::timeout(STEP_MAX, self.appender.append_heads()).await;
-            if !matches!(heads, Ok(Ok(_))) {
+        if !self.chain.is_empty() {
+            let stated = tokio::time::timeout(STEP_MAX, self.parts.state_end()).await;
+            if !matches!(stated, Ok(true)) {
                 tracing::warn!("ending without a last statement of where all streams stand");
             }
         }
-        self.stop_chain.cancel();
+        let lead = end_all(self.lead).await;
+        self.parts.stop_chain.cancel();
         let chain = end_all(self.chain).await;
-        self.stop_readers.cancel();
-        chain.and(end_all(self.readers).await)
+        self.parts.stop_readers.cancel();
+        lead.and(chain).and(end_all(self.readers).await)
     }
 }
 
 /// Waits for tasks that were told to end.
-async fn end_all(mut tasks: Tasks) -> anyhow::Result<()> {
+async fn end_all(mut tasks: Spawned) -> anyhow::Result<()> {
     let ends = async {
         while let Some(ended) = tasks.join_next().await {
             ended.context("a task of the committer")??;
@@ -244,45 +187,4 @@ async fn end_all(mut tasks: Tasks) -> anyhow::Result<()> {
         tracing::warn!("ending although a task has not come to its end");
         Ok(())
     })
-}
-
-/// Appends the genesis and the first key statements to an empty chain, however long the database is away.
-async fn begin_chain(store: &dyn Store, appender: &Appender, ledger: &Ledger, stop: &Shutdown) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
-    while !stop.is_cancelled() {
-        match store.position().await {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => {
-                let beginning = ledger.beginning().iter().map(|statement| appender.prepare(statement.clone()));
-                if let Ok(outcome) = appender.append(beginning.collect()).await {
-                    // Unless another committer was quicker, with other grants, there is nothing to refuse.
-                    if let Some(refusal) = outcome.refused {
-                        tracing::warn!("of the configured first key statements, not all were appended: {refusal}");
-                    }
-                    continue;
-                }
-            }
-            Err(error) if error.is_transient() => {}
-            Err(error) => return Err(error.into()),
-        }
-        backoff.wait(stop).await;
-    }
-    Ok(())
-}
-
-/// Has a heads statement appended now and then, until `stop`.
-async fn state_heads(appender: &Appender, every: Duration, stop: &Shutdown) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(every) => {}
-        }
-        match appender.append_heads().await {
-            Ok(Outcome { refused: Some(refusal), .. }) => {
-                tracing::error!("no statement of where all streams stand: {refusal}");
-            }
-            Ok(_) => {}
-            Err(undecided) => tracing::warn!("no statement of where all streams stand: {undecided}"),
-        }
-    }
 }

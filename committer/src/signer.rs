@@ -12,11 +12,9 @@ use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
 use crate::chain::load_tree;
+use crate::compute::Compute;
 use crate::replay::{Fault, Replay};
 use crate::store::{Store, StoreError, StoreErrorKind, StoredCheckpoint};
-
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// How often progress is told while a long chain is read back.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -43,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) high_water: HighWater,
     /// The shortest time between two checkpoints.
     pub(crate) interval: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) compute: Compute,
     pub(crate) verdict: watch::Sender<Verdict>,
     pub(crate) health: Component,
 }
@@ -55,6 +55,8 @@ pub(crate) struct Signer {
     /// Shared only with the thread that syncs it.
     high_water: Arc<Mutex<HighWater>>,
     interval: Duration,
+    backoff: Backoff,
+    compute: Compute,
     verdict: watch::Sender<Verdict>,
     health: Component,
     replay: Replay,
@@ -124,9 +126,9 @@ pub(crate) fn high_water_path(log_key: &Path) -> std::path::PathBuf {
 
 impl Signer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, ledger, key, high_water, interval, verdict, health } = parts;
+        let Parts { store, ledger, key, high_water, interval, backoff, compute, verdict, health } = parts;
         Self {
-            replay: Replay::new(&ledger),
+            replay: Replay::new(&ledger, compute),
             high_water: Arc::new(Mutex::new(high_water)),
             checked: false,
             due: Vec::new(),
@@ -136,6 +138,8 @@ impl Signer {
             ledger,
             key,
             interval,
+            backoff,
+            compute,
             verdict,
             health,
         }
@@ -143,19 +147,18 @@ impl Signer {
 
     /// Signs until `stop`, and what is there then. Ends with an error when the service must.
     pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> Result<(), Trouble> {
-        let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             let result = self.round(&stop).await;
             self.report(&result);
             match result {
                 Ok(()) => {
-                    backoff.reset();
+                    self.backoff.reset();
                     wait_for_more(&mut changes, self.interval, &stop).await;
                 }
                 Err(trouble) if trouble.is_fatal() => return Err(trouble),
                 Err(_) => {
-                    backoff.wait(&stop).await;
+                    self.backoff.wait(&stop).await;
                 }
             }
         }
@@ -272,7 +275,7 @@ impl Signer {
         let high_water = Arc::clone(&self.high_water);
         let advance = move || lock(&high_water).advance(head);
         // First the disk, then the world: after a crash here the same head is signed again.
-        match tokio::task::spawn_blocking(advance).await.expect("writing a file does not panic") {
+        match self.compute.run(advance).await {
             Ok(()) => {}
             Err(error @ (keystore::Error::Backwards { .. } | keystore::Error::Sideways { .. })) => {
                 return Err(Trouble::Unsound(error.to_string()));

@@ -1,8 +1,7 @@
-//! Where the chain is kept: one contract, two databases.
+//! Where the chain is kept: one contract, two databases, and a third in memory to test with.
 
 mod error;
-#[cfg(test)]
-mod faulty;
+pub mod memory;
 mod migrations;
 mod postgres;
 mod reads;
@@ -26,8 +25,6 @@ use postgres::PostgresStore;
 use sqlite::SqliteStore;
 
 pub use error::{StoreError, StoreErrorKind};
-#[cfg(test)]
-pub(crate) use faulty::{Fault, FaultyStore};
 pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
 
 /// No call of a [`Store`] takes longer.

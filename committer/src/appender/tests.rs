@@ -1,7 +1,9 @@
 //! The appender on a database that fails: not written, written all the same, or in the way of another.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use evidence::SignedStatement;
 use service::{Health, Shutdown};
 use tokio::sync::watch;
@@ -9,21 +11,73 @@ use tokio::task::JoinHandle;
 
 use super::{Appender, Candidate, Outcome, Parts, QUEUE_REQUESTS_MAX, Undecided};
 use crate::changes::Changes;
+use crate::compute::Compute;
 use crate::signer::Verdict;
-use crate::store::{self, Fault, FaultyStore, Store, StoreError, StoreErrorKind};
+use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
+use crate::store::{Store, StoreError, StoreErrorKind};
 use crate::test_ledger::{TestLedger, stream};
 use crate::{fsck, system_clock};
 
 /// A database with the beginning of a chain.
 struct Database {
     ledger: TestLedger,
+    memory: MemoryDatabase,
     store: Arc<dyn Store>,
-    _folder: tempfile::TempDir,
+}
+
+/// What happens to the next transaction.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Nothing.
+    None,
+    /// It does not begin.
+    Begin(StoreErrorKind),
+    /// It is not written.
+    Lost(StoreErrorKind),
+    /// It is written, and reported as unknown.
+    Written,
+}
+
+/// A link with planned faults; after them all is well.
+#[derive(Default)]
+struct Planned {
+    faults: Mutex<VecDeque<Fault>>,
+    /// That of the transaction under way.
+    now: Mutex<Option<Fault>>,
+}
+
+impl Planned {
+    fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().expect("not poisoned").extend(faults);
+    }
+}
+
+#[async_trait]
+impl Link for Planned {
+    async fn request(&self, call: Call<'_>) -> Result<(), Cut> {
+        let mut now = self.now.lock().expect("not poisoned");
+        match call {
+            Call::Begin => *now = self.faults.lock().expect("not poisoned").pop_front(),
+            Call::Commit(_) => {}
+            _ => return Ok(()),
+        }
+        match (call, *now) {
+            (Call::Begin, Some(Fault::Begin(kind))) | (Call::Commit(_), Some(Fault::Lost(kind))) => Err(Cut::Now(kind)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind> {
+        match (call, *self.now.lock().expect("not poisoned")) {
+            (Call::Commit(_), Some(Fault::Written)) => Err(StoreErrorKind::Unknown),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A committer's appender on it.
 struct Committer {
-    store: Arc<FaultyStore>,
+    link: Arc<Planned>,
     appender: Appender,
     worker: JoinHandle<Result<(), StoreError>>,
     stop: Shutdown,
@@ -32,11 +86,10 @@ struct Committer {
 
 impl Database {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         let ledger = TestLedger::new("appender");
-        let url = format!("sqlite:{}", folder.path().join("chain.db").display());
-        let store = store::open(&url, &ledger.id()).await.expect("opens");
-        let database = Self { ledger, store, _folder: folder };
+        let memory = MemoryDatabase::new(system_clock());
+        let store = memory.open(&ledger.id(), Arc::new(Direct)).expect("opens");
+        let database = Self { ledger, memory, store };
         let committer = database.committer();
         let beginning = [vec![database.ledger.genesis.clone()], database.ledger.grants.clone()].concat();
         assert_eq!(committer.seqs(&beginning).await, Ok(vec![0, 1]));
@@ -45,20 +98,21 @@ impl Database {
     }
 
     fn committer(&self) -> Committer {
-        let store = Arc::new(FaultyStore::new(Arc::clone(&self.store)));
+        let link = Arc::new(Planned::default());
         let stop = Shutdown::new();
         let (verdict, verdict_seen) = watch::channel(Verdict::Sound);
         let (appender, worker) = Appender::new(Parts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: self.memory.open(&self.ledger.id(), Arc::clone(&link) as Arc<dyn Link>).expect("opens"),
             ledger: self.ledger.id(),
             clock: system_clock(),
+            compute: Compute::Threads,
             log_key: None,
             changes: Changes::new(),
             verdict: verdict_seen,
             health: Health::new().component("appending"),
             stop: stop.clone(),
         });
-        Committer { store, appender, worker: tokio::spawn(worker), stop, verdict }
+        Committer { link, appender, worker: tokio::spawn(worker), stop, verdict }
     }
 
     async fn size(&self) -> u64 {
@@ -100,11 +154,11 @@ async fn a_transaction_in_the_way_of_another_is_tried_again() {
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
     let conflict = StoreErrorKind::Conflict;
     for (i, fault) in [Fault::Begin(conflict), Fault::Lost(conflict)].into_iter().enumerate() {
-        committer.store.plan([fault, fault, fault]);
+        committer.link.plan([fault, fault, fault]);
         assert_eq!(committer.seqs(&statements[i..=i]).await, Ok(vec![2 + i as u64]));
     }
     // Not for ever.
-    committer.store.plan([Fault::Lost(conflict); 11]);
+    committer.link.plan([Fault::Lost(conflict); 11]);
     assert!(committer.seqs(&statements[2..]).await.is_err());
     assert_eq!(committer.seqs(&statements[2..]).await, Ok(vec![4]));
     database.assert_sound().await;
@@ -119,15 +173,15 @@ async fn whatever_fails_asking_again_tells_and_appends_once() {
         Fault::Begin(Unavailable),
         Fault::Lost(Unavailable),
         Fault::Lost(Unknown),
-        Fault::Written(Unknown),
+        Fault::Written,
         Fault::Lost(Damaged),
     ];
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3 * faults.len(), None);
     for (i, (fault, statements)) in faults.into_iter().zip(statements.chunks(3)).enumerate() {
         let first = 2 + 3 * i as u64;
-        committer.store.plan([fault]);
+        committer.link.plan([fault]);
         let undecided = committer.seqs(&statements[..2]).await;
-        assert!(undecided.as_ref().is_err_and(|e| e.contains("planned")), "{fault:?}: {undecided:?}");
+        assert!(undecided.as_ref().is_err_and(|e| e.contains("the connection broke")), "{fault:?}: {undecided:?}");
         assert_eq!(committer.seqs(&statements[..2]).await, Ok(vec![first, first + 1]), "{fault:?}");
         assert_eq!(committer.seqs(&statements[1..]).await, Ok(vec![first + 1, first + 2]), "{fault:?}");
     }
@@ -139,7 +193,7 @@ async fn whatever_fails_asking_again_tells_and_appends_once() {
 async fn a_disk_that_failed_ends_the_worker() {
     let database = Database::new().await;
     let committer = database.committer();
-    committer.store.plan([Fault::Lost(StoreErrorKind::Broken)]);
+    committer.link.plan([Fault::Lost(StoreErrorKind::Broken)]);
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
     assert!(committer.seqs(&statements).await.is_err());
     let error = committer.worker.await.expect("no panic").expect_err("it ends");
@@ -191,7 +245,7 @@ async fn every_offset_is_covered_once_whatever_fails() {
                 0 => Fault::Begin(Unavailable),
                 1 => Fault::Lost(Unavailable),
                 2 | 3 => Fault::Lost(Unknown),
-                4 | 5 => Fault::Written(Unknown),
+                4 | 5 => Fault::Written,
                 6 => Fault::Begin(Conflict),
                 7 => Fault::Lost(Conflict),
                 _ => Fault::None,
@@ -199,7 +253,7 @@ async fn every_offset_is_covered_once_whatever_fails() {
         };
         let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 60, None);
         for committer in &committers {
-            committer.store.plan((0..200).map(|_| faults()));
+            committer.link.plan((0..200).map(|_| faults()));
         }
         for (i, pair) in statements.chunks(2).enumerate() {
             let (a, b) = (&committers[i % 2], &committers[(i + 1) % 2]);

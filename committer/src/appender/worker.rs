@@ -1,11 +1,12 @@
 //! The task that appends: one transaction for all that waits, then the next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evidence::SigningKey;
 use evidence::chain::{Keys, Position};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::group::Group;
 use super::{Outcome, Parts, Reply, Request, Undecided};
@@ -160,8 +161,7 @@ impl Worker {
         let log_key = self.parts.log_key.clone();
         let work = Arc::clone(work);
         let decide = move || decide(Group::new(chain, now_ms, known), &work, log_key.as_deref());
-        let decided = tokio::task::spawn_blocking(decide);
-        let (outcomes, chain, append) = decided.await.expect("deciding does not panic");
+        let (outcomes, chain, append) = self.parts.compute.run(decide).await;
         if let Some(append) = append {
             self.write(transaction, &append).await?;
         }
@@ -345,7 +345,7 @@ fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> (Vec
 /// Returns at a time, or never.
 async fn until(time: Option<Instant>) {
     match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
+        Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
 }

@@ -15,10 +15,13 @@ pub(super) const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "appli
 const RETRY_AFTER_S: &str = "1";
 
 /// An answer that is not a 200.
-pub(crate) struct Failure {
+#[derive(Debug)]
+pub struct Failure {
     status: StatusCode,
-    code: &'static str,
-    message: String,
+    /// One of [`committer_client::code`].
+    pub code: &'static str,
+    /// The reason for a person.
+    pub message: String,
 }
 
 impl Failure {

@@ -20,28 +20,44 @@ type Query<T> = Result<axum::extract::Query<T>, QueryRejection>;
 
 pub(super) async fn cursors(opened: Opened, query: Query<CursorQuery>) -> Result<Json<Cursor>, Failure> {
     let CursorQuery { cluster, topic, partition } = fields(query)?;
-    cursor(&*opened.store, &Partition { cluster, topic, number: partition }).await.map(Json)
+    opened.cursor(&Partition { cluster, topic, number: partition }).await.map(Json)
 }
 
-/// Where a partition stands, with the texts that say so.
-pub(super) async fn cursor(store: &dyn Store, partition: &Partition) -> Result<Cursor, Failure> {
-    let Some(stream) = store.open_stream(partition).await? else { return Ok(Cursor::default()) };
-    let head = stream.head;
-    let statement = statement_text(store, head.seq).await?;
-    let last_summary = match stream.last_summary {
-        Some(seq) if seq == head.seq => Some(statement.clone()),
-        Some(seq) => Some(statement_text(store, seq).await?),
-        None => None,
-    };
-    Ok(Cursor {
-        epoch: head.id.epoch,
-        start: head.start,
-        next: head.next,
-        topic_id: head.topic_id,
-        statement: Some(statement),
-        seq: Some(head.seq),
-        last_summary,
-    })
+impl Opened {
+    /// Where a partition stands, with the texts that say so.
+    ///
+    /// # Errors
+    /// When the database does not answer, or not as it should.
+    pub async fn cursor(&self, partition: &Partition) -> Result<Cursor, Failure> {
+        let store = &*self.store;
+        let Some(stream) = store.open_stream(partition).await? else { return Ok(Cursor::default()) };
+        let head = stream.head;
+        let statement = statement_text(store, head.seq).await?;
+        let last_summary = match stream.last_summary {
+            Some(seq) if seq == head.seq => Some(statement.clone()),
+            Some(seq) => Some(statement_text(store, seq).await?),
+            None => None,
+        };
+        Ok(Cursor {
+            epoch: head.id.epoch,
+            start: head.start,
+            next: head.next,
+            topic_id: head.topic_id,
+            statement: Some(statement),
+            seq: Some(head.seq),
+            last_summary,
+        })
+    }
+
+    /// Everything that ever changed the keys.
+    ///
+    /// # Errors
+    /// When the database does not answer, or not as it should.
+    pub async fn keys(&self) -> Result<Keys, Failure> {
+        let entries = self.store.key_entries().await?;
+        let entries = entries.into_iter().map(|stored| text(stored.bytes)).collect::<Result<_, _>>()?;
+        Ok(Keys { entries })
+    }
 }
 
 /// The note of the statement in an entry that a stream's row names.
@@ -53,9 +69,7 @@ async fn statement_text(store: &dyn Store, seq: u64) -> Result<String, Failure> 
 }
 
 pub(super) async fn keys(opened: Opened) -> Result<Json<Keys>, Failure> {
-    let entries = opened.store.key_entries().await?;
-    let entries = entries.into_iter().map(|stored| text(stored.bytes)).collect::<Result<_, _>>()?;
-    Ok(Json(Keys { entries }))
+    Opened::keys(&opened).await.map(Json)
 }
 
 pub(super) async fn entry(opened: Opened, Path(seq): Path<String>) -> Result<Response, Failure> {

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use committer_client::{Accepted, Stopped, SubmitRequest, SubmitResponse, caps, code};
-use evidence::{Error, Partition, SignedStatement, StreamId};
+use evidence::{Error, SignedStatement, StreamId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
@@ -59,33 +59,38 @@ pub(super) async fn statements(
     // Held until the answer, as the statements are in memory until then.
     let _room = bodies.take_room(request.headers())?;
     let body = read_body(request).await?;
-    let appender = opened.appender.clone();
-    // Some 50 microseconds a statement, mostly signatures: not on a thread that serves other requests.
-    let read = tokio::task::spawn_blocking(move || read(&appender, &body)).await;
-    let Read { candidates, streams, mut stopped } = read.expect("reading statements does not panic")?;
-
-    let mut accepted = Vec::new();
-    if !candidates.is_empty() {
-        let outcome = opened.appender.append(candidates).await?;
-        for entry in outcome.accepted {
-            accepted.push(Accepted { seq: entry.seq, entry: reads::text(entry.bytes)? });
-        }
-        if let Some(refusal) = outcome.refused {
-            let (code, message) = (refusal.code().to_owned(), refusal.to_string());
-            stopped = Some(Stopped { index: accepted.len(), code, message });
-        }
-    }
-    // Of the last statement that was looked at and is one.
-    let last = accepted.len().min(streams.len().saturating_sub(1));
-    let cursor = match streams.get(last) {
-        Some(Some(stream)) => Some(cursor(&opened, &stream.partition).await?),
-        _ => None,
-    };
-    Ok(Json(SubmitResponse { accepted, stopped, cursor }))
+    opened.submit(body).await.map(Json)
 }
 
-async fn cursor(opened: &Opened, partition: &Partition) -> Result<committer_client::Cursor, Failure> {
-    reads::cursor(&*opened.store, partition).await
+impl Opened {
+    /// Decides about the statements of a [`SubmitRequest`] in JSON.
+    ///
+    /// # Errors
+    /// When it is no such request, or nothing is known about its outcome.
+    pub async fn submit(&self, body: Bytes) -> Result<SubmitResponse, Failure> {
+        let appender = self.appender.clone();
+        // Some 50 microseconds a statement, mostly signatures: not on a thread that serves other requests.
+        let read = self.compute.run(move || read(&appender, &body)).await?;
+        let Read { candidates, streams, mut stopped } = read;
+        let mut accepted = Vec::new();
+        if !candidates.is_empty() {
+            let outcome = self.appender.append(candidates).await?;
+            for entry in outcome.accepted {
+                accepted.push(Accepted { seq: entry.seq, entry: reads::text(entry.bytes)? });
+            }
+            if let Some(refusal) = outcome.refused {
+                let (code, message) = (refusal.code().to_owned(), refusal.to_string());
+                stopped = Some(Stopped { index: accepted.len(), code, message });
+            }
+        }
+        // Of the last statement that was looked at and is one.
+        let last = accepted.len().min(streams.len().saturating_sub(1));
+        let cursor = match streams.get(last) {
+            Some(Some(stream)) => Some(self.cursor(&stream.partition).await?),
+            _ => None,
+        };
+        Ok(SubmitResponse { accepted, stopped, cursor })
+    }
 }
 
 async fn read_body(request: Request) -> Result<Bytes, Failure> {

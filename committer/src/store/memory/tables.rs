@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use evidence::chain::Position;
+use evidence::statement::HeadsLine;
+use evidence::{Hash, Partition, StreamId};
+
+use crate::store::{Append, EntryRow, Moved, StoreError, StoredCheckpoint, StoredEntry, StreamPlace, StreamRow, sql};
+
+/// What a database holds of one ledger, with the same keys as the tables of the other stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    /// SHA-256 of the genesis text.
+    pub genesis: Hash,
+    /// Where the chain stands.
+    pub position: Option<Position>,
+    /// The entries by seq.
+    pub entries: BTreeMap<u64, Arc<EntryRow>>,
+    /// The streams by number.
+    pub streams: BTreeMap<u64, StreamRow>,
+    /// Complete subtrees by level and index, leaves apart.
+    pub nodes: BTreeMap<(u8, u64), Hash>,
+    /// The newest signed checkpoint.
+    pub checkpoint: Option<StoredCheckpoint>,
+    /// How many entries were published.
+    pub published: Option<u64>,
+}
+
+impl Tables {
+    pub(super) fn new(genesis: Hash) -> Self {
+        Self {
+            genesis,
+            position: None,
+            entries: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            checkpoint: None,
+            published: None,
+        }
+    }
+
+    /// Writes an append, or nothing of it.
+    pub(super) fn write(&mut self, append: &Append) -> Result<(), StoreError> {
+        let mut written = self.clone();
+        for row in &append.entries {
+            written.insert_entry(row)?;
+        }
+        for moved in &append.streams {
+            written.move_stream(moved)?;
+        }
+        for (node, hash) in &append.nodes {
+            if written.nodes.insert((node.level, node.index), *hash).is_some() {
+                return Err(in_the_way(&format!("a subtree {} of level {}", node.index, node.level)));
+            }
+        }
+        written.position = Some(append.position);
+        *self = written;
+        Ok(())
+    }
+
+    fn insert_entry(&mut self, row: &EntryRow) -> Result<(), StoreError> {
+        let end = |place: Option<StreamPlace>| place.map(|place| (place.stream, place.next));
+        let taken = |other: &Arc<EntryRow>| {
+            other.statement == row.statement || (row.place.is_some() && end(other.place) == end(row.place))
+        };
+        if self.entries.contains_key(&row.seq) || self.entries.values().any(taken) {
+            return Err(in_the_way(&format!("an entry with the seq, the statement or the offsets of {}", row.seq)));
+        }
+        self.entries.insert(row.seq, Arc::new(row.clone()));
+        Ok(())
+    }
+
+    /// The compare-and-set of a cursor.
+    fn move_stream(&mut self, moved: &Moved) -> Result<(), StoreError> {
+        let Moved { from, row } = moved;
+        match from {
+            None if self.streams.contains_key(&row.number)
+                || self.streams.values().any(|s| s.head.id == row.head.id) =>
+            {
+                Err(in_the_way(&format!("a stream {}", row.head.id)))
+            }
+            None => {
+                self.streams.insert(row.number, row.clone());
+                Ok(())
+            }
+            Some(from) => match self.streams.get_mut(&row.number) {
+                Some(stored) if stored.head.next == *from => {
+                    *stored = row.clone();
+                    Ok(())
+                }
+                _ => Err(sql::cursors_differ([(row, *from)])),
+            },
+        }
+    }
+
+    pub(super) fn stored(row: &EntryRow) -> StoredEntry {
+        StoredEntry { seq: row.seq, bytes: row.bytes.clone() }
+    }
+
+    pub(super) fn range(&self, seqs: Range<u64>) -> impl DoubleEndedIterator<Item = &EntryRow> {
+        let seqs = seqs.start..seqs.end.max(seqs.start);
+        self.entries.range(seqs).map(|(_, row)| &**row)
+    }
+
+    pub(super) fn by_statement(&self, statement: &Hash) -> Option<StoredEntry> {
+        self.entries.values().find(|row| row.statement == *statement).map(|row| Self::stored(row))
+    }
+
+    pub(super) fn key_entries(&self) -> Vec<StoredEntry> {
+        let keys = self.entries.values().filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
+        keys.map(|row| Self::stored(row)).collect()
+    }
+
+    pub(super) fn heads_entry(&self, size: u64) -> Option<StoredEntry> {
+        self.range(0..size).rev().find(|row| row.kind == "heads").map(Self::stored)
+    }
+
+    pub(super) fn heads_lines(&self, size: u64) -> Vec<HeadsLine> {
+        let streams = self.streams.values().filter(|stream| stream.number < size);
+        let line = |stream: &StreamRow| {
+            let newest = self.of_stream(stream.number).filter(|(_, row)| row.seq < size).last()?;
+            let (place, row) = newest;
+            Some(HeadsLine { stream: stream.head.id.clone(), next: place.next, statement: row.statement })
+        };
+        streams.filter_map(line).collect()
+    }
+
+    /// The entries of a stream in order, which is the order of their offsets.
+    fn of_stream(&self, number: u64) -> impl Iterator<Item = (StreamPlace, &EntryRow)> {
+        self.entries.values().filter_map(move |row| Some((row.place.filter(|place| place.stream == number)?, &**row)))
+    }
+
+    fn number(&self, stream: &StreamId) -> Option<u64> {
+        self.streams.values().find(|row| row.head.id == *stream).map(|row| row.number)
+    }
+
+    pub(super) fn open_stream(&self, partition: &Partition) -> Option<StreamRow> {
+        let of_partition = self.streams.values().filter(|row| row.head.id.partition == *partition);
+        of_partition.max_by_key(|row| row.head.id.epoch).cloned()
+    }
+
+    pub(super) fn stream_entries(&self, stream: &StreamId, from: u64, limit: usize) -> Vec<StoredEntry> {
+        let entries = self.number(stream).into_iter().flat_map(|number| self.of_stream(number));
+        let later = |place: &StreamPlace| place.next > from || (place.next == from && place.first == place.next);
+        entries.filter(|(place, _)| later(place)).take(limit).map(|(_, row)| Self::stored(row)).collect()
+    }
+
+    pub(super) fn covering_entry(&self, stream: &StreamId, offset: u64) -> Option<StoredEntry> {
+        let mut entries = self.number(stream).into_iter().flat_map(|number| self.of_stream(number));
+        entries.find(|(place, _)| (place.first..place.next).contains(&offset)).map(|(_, row)| Self::stored(row))
+    }
+
+    pub(super) fn subtrees(&self, level: u8, indices: Range<u64>) -> Vec<Hash> {
+        match level {
+            0 => self.range(indices).map(|row| row.leaf).collect(),
+            _ => {
+                let end = indices.end.max(indices.start);
+                self.nodes.range((level, indices.start)..(level, end)).map(|(_, hash)| *hash).collect()
+            }
+        }
+    }
+}
+
+fn in_the_way(what: &str) -> StoreError {
+    StoreError::damaged(format!("{what} is there already"))
+}
