@@ -166,6 +166,16 @@ impl PartsReader {
         (self.start, self.end) = (0, 0);
     }
 
+    /// Gives back what an item longer than the usual buffer took.
+    pub(crate) fn shrink(&mut self) {
+        if self.buffer.len() > BUFFER_BYTES {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            self.buffer.truncate(self.end.max(BUFFER_BYTES));
+            self.buffer.shrink_to_fit();
+        }
+    }
+
     /// Takes the next `count` bytes. `what` names them in the error when the sequence ends before.
     pub(crate) fn take(&mut self, count: usize, what: &str) -> Result<&[u8], Error> {
         let remaining = self.len - self.position();
@@ -308,6 +318,19 @@ mod tests {
         let error = reader.take(usize::MAX, "record").expect_err("too long");
         assert!(error.to_string().starts_with("x/000000.y: byte 0: a record"), "{error}");
         assert_eq!(reader.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_long_item_does_not_keep_its_memory() {
+        let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 251) as u8).collect();
+        let (_dir, root) = written(&bytes, 1 << 20);
+        let open = || PartsReader::with_part_bytes(&root, "x/".into(), ".y", bytes.len() as u64, 1 << 20);
+        let mut reader = open().expect("complete");
+        let long = bytes.len() - 10;
+        assert_eq!(reader.take(long, "item").expect("there"), &bytes[..long]);
+        reader.shrink();
+        assert!(reader.buffer.capacity() <= BUFFER_BYTES);
+        assert_eq!(reader.take(10, "item").expect("there"), &bytes[long..]);
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl BatchChecker {
         while let Some(row) = self.rows.next(reader)? {
             walk.without_event(&row);
         }
+        reader.shrink();
         Ok(walk.finish())
     }
 

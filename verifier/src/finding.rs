@@ -151,29 +151,37 @@ pub(crate) fn offsets_in_words(offsets: &Range<u64>) -> String {
     }
 }
 
-/// How many findings are kept in full.
+/// How many findings of each verdict are kept in full: many of a light one cannot hide where a grave one is.
 pub(crate) const FINDINGS_MAX: usize = 1000;
 
 /// Collects findings: all of them count for the verdict, the first of them are kept.
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) kept: Vec<Finding>,
-    /// How many more there were.
+    /// How many findings there were of each verdict, by its rank.
+    counts: [usize; 6],
+    /// How many more there were than are kept.
     pub(crate) more: u64,
     pub(crate) verdict: Verdict,
 }
 
 impl Default for Findings {
     fn default() -> Self {
-        Self { kept: Vec::new(), more: 0, verdict: Verdict::Proven }
+        Self { kept: Vec::new(), counts: [0; 6], more: 0, verdict: Verdict::Proven }
     }
 }
 
 impl Findings {
     pub(crate) fn add(&mut self, verdict: Verdict, code: &'static str, place: Place, problem: impl Into<String>) {
-        self.verdict = self.verdict.or(verdict);
-        if self.kept.len() < FINDINGS_MAX {
-            self.kept.push(Finding { verdict, code, place, problem: problem.into() });
+        self.keep(Finding { verdict, code, place, problem: problem.into() });
+    }
+
+    fn keep(&mut self, finding: Finding) {
+        self.verdict = self.verdict.or(finding.verdict);
+        let count = &mut self.counts[usize::from(finding.verdict.rank())];
+        *count += 1;
+        if *count <= FINDINGS_MAX {
+            self.kept.push(finding);
         } else {
             self.more += 1;
         }
@@ -182,13 +190,7 @@ impl Findings {
     pub(crate) fn extend(&mut self, other: Self) {
         self.verdict = self.verdict.or(other.verdict);
         self.more += other.more;
-        for finding in other.kept {
-            if self.kept.len() < FINDINGS_MAX {
-                self.kept.push(finding);
-            } else {
-                self.more += 1;
-            }
-        }
+        other.kept.into_iter().for_each(|finding| self.keep(finding));
     }
 
     /// Adds what kept a part of the bundle from being read.
@@ -239,16 +241,18 @@ mod tests {
     fn findings_beyond_the_limit_still_count() {
         let mut findings = Findings::default();
         for i in 0..FINDINGS_MAX as u64 + 5 {
-            let verdict = if i > FINDINGS_MAX as u64 { Verdict::Tampered } else { Verdict::Incomplete };
-            findings.add(verdict, "absent-event", Place::entry(i), "gone");
+            findings.add(Verdict::Incomplete, "absent-event", Place::entry(i), "gone");
         }
-        assert_eq!((findings.kept.len(), findings.more, findings.verdict), (FINDINGS_MAX, 5, Verdict::Tampered));
+        assert_eq!((findings.kept.len(), findings.more, findings.verdict), (FINDINGS_MAX, 5, Verdict::Incomplete));
+        // However many there are of them, a graver one is named.
+        findings.add(Verdict::Tampered, "altered-event", Place::entry(7), "changed");
         let mut all = Findings::default();
         all.add(Verdict::NotAnchored, "stale", Place::default(), "old");
+        all.add(Verdict::Incomplete, "absent-event", Place::default(), "gone");
         all.extend(findings);
-        assert_eq!((all.kept.len(), all.more, all.verdict), (FINDINGS_MAX, 6, Verdict::Tampered));
+        assert_eq!((all.kept.len(), all.more, all.verdict), (FINDINGS_MAX + 2, 6, Verdict::Tampered));
         all.sort();
-        assert_eq!(all.kept[FINDINGS_MAX - 1].code, "stale");
+        assert_eq!((all.kept[0].code, all.kept[FINDINGS_MAX + 1].code), ("altered-event", "stale"));
     }
 
     #[test]

@@ -254,6 +254,7 @@ impl StreamCheck {
             Ok(checked) => self.batch(seq, summary, &held, checked, distrusted.is_none()),
             Err(error) => {
                 self.broken = true;
+                self.batches = None;
                 self.result.findings.unreadable(&error);
             }
         }

@@ -68,6 +68,12 @@ impl BatchReader {
         Ok(())
     }
 
+    /// Gives back what unusually long events took, so that many streams can be read in turns.
+    pub fn shrink(&mut self) {
+        self.leaves.shrink();
+        self.events.shrink();
+    }
+
     /// Gives up files and buffers until the next call, so that many streams can be read in turns.
     pub fn suspend(&mut self) {
         self.leaves.suspend();

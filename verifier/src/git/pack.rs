@@ -1,8 +1,11 @@
 //! Packs (Git's pack format, version 2) and their indexes (version 2).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::id::Id;
 use super::store::{Damaged, Kind, inflate, open_file, packed_bytes_max};
@@ -17,6 +20,9 @@ const DELTAS_MAX: usize = 4096;
 /// How many bytes may be unpacked on the way to one object.
 const WORK_BYTES_MAX: usize = 64 << 20;
 
+/// How many bytes of objects that were made from deltas are remembered.
+const MADE_BYTES_MAX: usize = 16 << 20;
+
 /// The longest header of an object in a pack: type, length, and the base of a delta.
 const HEADER_BYTES_MAX: usize = 64;
 
@@ -27,6 +33,31 @@ pub(super) struct Pack {
     pack_len: u64,
     /// For each first byte, how many ids begin with it or a smaller one.
     fanout: Vec<u32>,
+    /// Which of the store's packs it is.
+    number: usize,
+    made: Rc<RefCell<Made>>,
+}
+
+type Object = (Kind, Rc<[u8]>);
+
+/// Objects of all packs that were made from deltas, by pack and offset, at most [`MADE_BYTES_MAX`] bytes together. What
+/// is made from them next need not begin again: otherwise a small pack of long chains could take hours.
+#[derive(Default)]
+pub(super) struct Made {
+    objects: HashMap<(usize, u64), Object>,
+    bytes: usize,
+}
+
+impl Made {
+    fn keep(&mut self, at: (usize, u64), kind: Kind, bytes: &Rc<[u8]>) {
+        if self.bytes + bytes.len() > MADE_BYTES_MAX {
+            *self = Self::default();
+        }
+        if self.objects.insert(at, (kind, Rc::clone(bytes))).is_none() {
+            // With what it takes to remember it.
+            self.bytes += bytes.len() + 128;
+        }
+    }
 }
 
 /// An object as it lies in the pack.
@@ -47,8 +78,8 @@ enum What {
 }
 
 impl Pack {
-    /// Opens an index and the pack beside it.
-    pub(super) fn open(index: &Path) -> Result<Self, Damaged> {
+    /// Opens an index and the pack beside it. `number` is different for each pack that shares `made`.
+    pub(super) fn open(index: &Path, number: usize, made: Rc<RefCell<Made>>) -> Result<Self, Damaged> {
         let name = index.display();
         let pack = open_file(&index.with_extension("pack"))?.ok_or_else(|| format!("{name} has no pack beside it"))?;
         let index = open_file(index)?.ok_or("is gone")?;
@@ -64,7 +95,7 @@ impl Pack {
             return Err(format!("the pack of {name} is not of version 2, or its index is damaged").into());
         }
         let pack_len = pack.metadata()?.len();
-        Ok(Self { index, pack, pack_len, fanout })
+        Ok(Self { index, pack, pack_len, fanout, number, made })
     }
 
     /// Where an object lies in the pack; `None` when it is not in it.
@@ -106,29 +137,37 @@ impl Pack {
         let mut deltas = Vec::new();
         let mut at = offset;
         let (kind, mut bytes) = loop {
+            if let Some((kind, bytes)) = self.made.borrow().objects.get(&(self.number, at)) {
+                break (*kind, Rc::clone(bytes));
+            }
             let packed = self.header(at)?;
-            at = match packed.what {
-                What::Whole(kind) => break (kind, self.unpack(&packed, bytes_max)?),
+            let base = match packed.what {
+                What::Whole(kind) => break (kind, self.unpack(&packed, bytes_max)?.into()),
                 What::DeltaAt(base) => base,
                 What::DeltaTo(base) => {
                     self.find(base)?.ok_or_else(|| format!("a delta to {base}, which is not in its pack"))?
                 }
             };
-            deltas.push(packed);
+            deltas.push((at, packed));
+            at = base;
             if deltas.len() > DELTAS_MAX {
                 return Err(format!("more than {DELTAS_MAX} deltas").into());
             }
         };
         let mut work = bytes.len();
-        for delta in deltas.into_iter().rev() {
+        for (at, delta) in deltas.into_iter().rev() {
             let delta = self.unpack(&delta, packed_bytes_max(bytes_max))?;
-            bytes = apply(&bytes, &delta, bytes_max)?;
+            bytes = apply(&bytes, &delta, bytes_max)?.into();
+            self.made.borrow_mut().keep((self.number, at), kind, &bytes);
             work += delta.len() + bytes.len();
             if work > WORK_BYTES_MAX {
                 return Err(format!("deltas over more than {WORK_BYTES_MAX} bytes").into());
             }
         }
-        Ok((kind, bytes))
+        if bytes.len() > bytes_max {
+            return Err(format!("{} bytes, at most {bytes_max} are read", bytes.len()).into());
+        }
+        Ok((kind, bytes.to_vec()))
     }
 
     fn header(&self, at: u64) -> Result<Packed, Damaged> {

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
@@ -77,13 +78,14 @@ impl Store {
                 return Err(format!("objects in more than {FOLDERS_MAX} folders").into());
             }
         }
+        let made = Rc::default();
         let mut packs = Vec::new();
         for folder in &folders {
             let Ok(files) = fs::read_dir(folder.join("pack")) else { continue };
             for file in files {
                 let path = file?.path();
                 if path.extension().is_some_and(|extension| extension == "idx") {
-                    packs.push(Pack::open(&path)?);
+                    packs.push(Pack::open(&path, packs.len(), Rc::clone(&made))?);
                 }
                 if packs.len() > PACKS_MAX {
                     return Err(format!("more than {PACKS_MAX} packs; run `git gc` in the clone").into());

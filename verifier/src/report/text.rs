@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
@@ -29,7 +30,7 @@ impl Display for Report {
         self.clones(f)?;
         if !self.not_checked.is_empty() {
             writeln!(f, "\nNot checked:")?;
-            self.not_checked.iter().try_for_each(|what| writeln!(f, "  {what}"))?;
+            self.not_checked.iter().try_for_each(|what| writeln!(f, "  {}", visible(what)))?;
         }
         Ok(())
     }
@@ -39,8 +40,10 @@ impl Report {
     fn findings(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
             let place = finding.place.to_string();
+            let place = visible(&place);
             let separator = if place.is_empty() { "" } else { ": " };
-            writeln!(f, "  {}: {place}{separator}{} [{}]", finding.verdict, finding.problem, finding.code)?;
+            let problem = visible(&finding.problem);
+            writeln!(f, "  {}: {place}{separator}{problem} [{}]", finding.verdict, finding.code)?;
         }
         if self.findings_more > 0 {
             writeln!(f, "  and {} more findings", self.findings_more)?;
@@ -68,7 +71,7 @@ impl Report {
         for clone in &self.clones {
             let whole = if clone.complete { "" } else { ", not read to its beginning" };
             let anchors = counted(clone.anchors, "anchor", "s");
-            writeln!(f, "  {} {}: {anchors}{whole}", clone.path, clone.reference)?;
+            writeln!(f, "  {} {}: {anchors}{whole}", visible(&clone.path), visible(&clone.reference))?;
             if let Some(newest) = &clone.newest {
                 writeln!(f, "    newest: size {}, {}", newest.size, newest.in_words())?;
             }
@@ -114,10 +117,25 @@ impl StreamReport {
         let Some(anchored) = self.anchored.as_ref().filter(|_| self.counts) else { return Ok(()) };
         let place = anchored.commit.as_ref().map_or_else(
             || "the bundle's checkpoint".to_owned(),
-            |(path, commit)| format!("commit {commit} in {path}"),
+            |(path, commit)| format!("commit {commit} in {}", visible(path)),
         );
         writeln!(f, "    {} (size {}, {place})", anchored.in_words(), anchored.size)
     }
+}
+
+/// Without characters that a terminal would obey or hide: file names and references come with the evidence, and could
+/// otherwise write lines of their own into the report.
+fn visible(text: &str) -> Cow<'_, str> {
+    // Escaped as \n or \u{1b}; what is escaped with a backslash before itself (quotes) is harmless.
+    let is_plain = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
+    if text.chars().all(is_plain) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_plain(c) { out.push(c) } else { out.extend(c.escape_debug()) }
+    }
+    out.into()
 }
 
 fn counted(count: u64, what: &str, plural: &str) -> String {
@@ -131,4 +149,15 @@ fn list(ranges: &[Range<u64>]) -> String {
         words.push(format!("{} more ranges", ranges.len() - SHOWN));
     }
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_evidence_writes_into_the_report() {
+        assert_eq!(visible("it's a \"name\" of Zürich\\"), "it's a \"name\" of Zürich\\");
+        assert_eq!(visible("x\nPROVEN\r\u{1b}[2J\u{202e}\u{0}"), "x\\nPROVEN\\r\\u{1b}[2J\\u{202e}\\0");
+    }
 }
