@@ -18,7 +18,7 @@ use suite::trouble::seal_up_to;
 use tests::Postgres;
 
 fn new_database() -> Database {
-    Database { url: Postgres::shared().database(), _folder: None }
+    Database::postgres(Postgres::shared().database())
 }
 
 all::whole_suite!(new_database());
@@ -85,7 +85,7 @@ async fn connections_cut_at_any_statement_lose_and_repeat_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_crashes_loses_and_repeats_nothing() {
     let server = Postgres::start();
-    let database = Database { url: server.database(), _folder: None };
+    let database = Database::postgres(server.database());
     let place = Arc::new(Place::new());
     let mut left = 3;
     seal_through(&database, &place, || {
@@ -107,7 +107,7 @@ async fn a_server_that_crashes_loses_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_not_there_is_waited_for() {
     let server = Postgres::start();
-    let database = Database { url: server.database(), _folder: None };
+    let database = Database::postgres(server.database());
     let place = Place::new();
     server.stop();
     let running = place.spawn(&database, Options::default()).await;

@@ -15,11 +15,6 @@ use suite::running::{Options, Place, until};
 
 const PARTITIONS: u32 = 4;
 
-fn new_database() -> Database {
-    let folder = tempfile::tempdir().expect("a folder");
-    Database { url: format!("sqlite:{}", folder.path().join("chain.db").display()), _folder: Some(folder) }
-}
-
 fn properties(bootstrap: &str) -> Properties {
     Properties::new([("bootstrap.servers", bootstrap)]).expect("valid")
 }
@@ -81,7 +76,7 @@ async fn until_published(running: &suite::running::Running) -> u64 {
 async fn every_entry_is_published_with_its_exact_text() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
-    let (database, place) = (new_database(), Place::new());
+    let (database, place) = (Database::sqlite(), Place::new());
     let t = stream("t", 7);
     let mut statements = place.ledger.summaries(&t, 0, 10, 3, None);
     statements.push(place.ledger.gap(&t, 30, 35, Some(statements[2].hash())));
@@ -117,7 +112,7 @@ async fn every_entry_is_published_with_its_exact_text() {
 async fn a_publisher_that_was_killed_goes_on_with_the_same_bytes() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
-    let (database, place) = (new_database(), Place::new());
+    let (database, place) = (Database::sqlite(), Place::new());
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 30, None);
     for (part, forgotten) in statements.chunks(10).zip([0, 5, 1]) {
         let running = place.start_with(&database, publishing(&bootstrap)).await;
@@ -143,7 +138,7 @@ async fn a_publisher_that_was_killed_goes_on_with_the_same_bytes() {
 async fn only_one_of_two_committers_publishes_and_the_other_takes_over() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
-    let (database, place) = (new_database(), Place::new());
+    let (database, place) = (Database::sqlite(), Place::new());
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
     let first = place.start_with(&database, publishing(&bootstrap)).await;
     let second = place.start_with(&database, Options { signs: false, ..publishing(&bootstrap) }).await;
@@ -160,7 +155,7 @@ async fn only_one_of_two_committers_publishes_and_the_other_takes_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_kafka_everything_else_goes_on() {
-    let (database, place) = (new_database(), Place::new());
+    let (database, place) = (Database::sqlite(), Place::new());
     let server = tests::Kafka::start();
     server.create_topic("commitments", PARTITIONS as i32, &[]);
     server.stop();

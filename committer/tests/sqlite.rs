@@ -6,9 +6,4 @@ mod suite;
 
 use suite::Database;
 
-fn new_database() -> Database {
-    let folder = tempfile::tempdir().expect("a folder");
-    Database { url: format!("sqlite:{}", folder.path().join("chain.db").display()), _folder: Some(folder) }
-}
-
-all::whole_suite!(new_database());
+all::whole_suite!(Database::sqlite());

@@ -16,8 +16,8 @@ macro_rules! suite {
 
 pub(crate) use suite;
 
-/// All tests of the suite.
-macro_rules! whole_suite {
+/// The contract of `Store`.
+macro_rules! store_suite {
     ($database:expr) => {
         all::suite! { $database;
             store:
@@ -27,6 +27,7 @@ macro_rules! whole_suite {
                 a_row_in_the_way_is_damage,
                 known_statements_are_told,
                 one_append_at_a_time,
+                an_append_that_is_abandoned_is_there_whole_or_not_at_all,
                 entries_are_found_by_what_they_cover,
                 heads_lines_are_those_of_any_size,
                 nodes_of_all_levels_are_kept,
@@ -35,6 +36,18 @@ macro_rules! whole_suite {
                 another_genesis_is_refused,
                 what_is_not_there_is_not_begun_when_only_looked_for,
                 one_publisher_at_a_time;
+        }
+    };
+}
+
+pub(crate) use store_suite;
+
+/// All tests of the suite.
+#[allow(unused_macros, reason = "a store in memory has no service")]
+macro_rules! whole_suite {
+    ($database:expr) => {
+        all::store_suite!($database);
+        all::suite! { $database;
             service:
                 begins_the_chain_and_serves_a_log_that_verifies,
                 appends_and_answers_again_with_the_same_entry,
@@ -69,4 +82,5 @@ macro_rules! whole_suite {
     };
 }
 
+#[allow(unused_imports, reason = "a store in memory has no service")]
 pub(crate) use whole_suite;

@@ -1,4 +1,5 @@
-//! What every database and every committer must do; `sqlite.rs` and `postgres.rs` run it.
+//! What every database and every committer must do; `sqlite.rs` and `postgres.rs` run it, `memory.rs` the part that is
+//! the contract of `Store`.
 
 pub(crate) mod fsck;
 pub(crate) mod ledger;
@@ -8,19 +9,58 @@ pub(crate) mod trouble;
 
 pub(crate) mod running;
 
+use std::sync::Arc;
+
+use committer::store::memory::{Direct, MemoryDatabase};
+use committer::store::{Store, StoreError, open, open_existing};
+use evidence::statement::LedgerId;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 /// A new database.
 pub(crate) struct Database {
+    /// Where a committer finds it; one in memory is found by none.
     pub(crate) url: String,
     /// Goes with this value.
     pub(crate) _folder: Option<tempfile::TempDir>,
+    memory: Option<MemoryDatabase>,
 }
 
 /// All tables of a chain.
 const TABLES: [&str; 6] = ["ledgers", "entries", "streams", "tree_nodes", "checkpoints", "publications"];
 
 impl Database {
+    #[allow(dead_code, reason = "each test file has its own kind")]
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("chain.db").display());
+        Self { url, _folder: Some(folder), memory: None }
+    }
+
+    #[allow(dead_code, reason = "each test file has its own kind")]
+    pub(crate) fn postgres(url: String) -> Self {
+        Self { url, _folder: None, memory: None }
+    }
+
+    #[allow(dead_code, reason = "each test file has its own kind")]
+    pub(crate) fn memory() -> Self {
+        let memory = MemoryDatabase::new(committer::system_clock());
+        Self { url: String::new(), _folder: None, memory: Some(memory) }
+    }
+
+    pub(crate) async fn open(&self, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
+        match &self.memory {
+            Some(memory) => memory.open(ledger, Arc::new(Direct)),
+            None => open(&self.url, ledger).await,
+        }
+    }
+
+    pub(crate) async fn open_existing(&self, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
+        match &self.memory {
+            Some(memory) => memory.open_existing(ledger, Arc::new(Direct)),
+            None => open_existing(&self.url, ledger).await,
+        }
+    }
+
     /// Runs SQL that no committer would run.
     pub(crate) async fn execute(&self, sql: &str) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));

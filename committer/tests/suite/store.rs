@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use committer::store::{
-    Append, EntryRow, Moved, Store, StoreErrorKind, StoredCheckpoint, StreamRow, open, open_existing,
-};
+use committer::store::{Append, EntryRow, Moved, Store, StoreErrorKind, StoredCheckpoint, StreamRow};
 use evidence::chain::{Position, State};
 use evidence::statement::HeadsLine;
 use evidence::tree::{CompactRange, Node};
@@ -79,7 +77,7 @@ async fn commit(store: &dyn Store, append: &Append) {
 /// A store that holds the first entries of a ledger, and what continues it.
 async fn begin(database: &Database) -> (Arc<dyn Store>, TestLedger, Writer) {
     let ledger = TestLedger::new("store");
-    let store = open(&database.url, &ledger.id()).await.expect("opens");
+    let store = database.open(&ledger.id()).await.expect("opens");
     let mut writer = Writer::new(&ledger);
     let beginning = [vec![ledger.genesis.clone()], ledger.grants.clone()].concat();
     commit(&*store, &writer.append(&beginning)).await;
@@ -100,7 +98,7 @@ pub(crate) async fn an_append_is_there_whole_and_after_reopening(database: Datab
     commit(&*store, &second).await;
     drop(store);
 
-    let store = open_existing(&database.url, &ledger.id()).await.expect("opens again");
+    let store = database.open_existing(&ledger.id()).await.expect("opens again");
     assert_eq!(store.position().await.expect("reads"), Some(second.position));
     let rows = store.rows(2..100).await.expect("reads");
     assert_eq!(rows, [first.entries.clone(), second.entries.clone()].concat());
@@ -177,7 +175,7 @@ pub(crate) async fn known_statements_are_told(database: Database) {
 pub(crate) async fn one_append_at_a_time(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let append = writer.append(&ledger.summaries(&stream("t", 0), 0, 10, 1, None));
-    let other = open(&database.url, &ledger.id()).await.expect("opens");
+    let other = database.open(&ledger.id()).await.expect("opens");
     let first = store.begin(&[]).await.expect("begins");
     let mut second = tokio::spawn(async move {
         loop {
@@ -191,6 +189,37 @@ pub(crate) async fn one_append_at_a_time(database: Database) {
     assert!(waited.is_err(), "the second append began while the first was under way");
     first.transaction.commit(&append).await.expect("commits");
     assert_eq!(second.await.expect("no panic"), Some(append.position), "the second sees what the first wrote");
+}
+
+/// A client that goes away on the way: whoever comes next is told what became of it.
+pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(database: Database) {
+    let (store, ledger, mut writer) = begin(&database).await;
+    let (mut first, mut prev) = (0, None);
+    for attempt in 0..20 {
+        let summaries = ledger.summaries(&stream("t", 0), first, 10, 2, prev);
+        let append = writer.append(&summaries);
+        let begun = store.begin(&[]).await.expect("begins");
+        let commit = begun.transaction.commit(&append);
+        let _ = tokio::time::timeout(Duration::from_micros(100 * attempt), commit).await;
+        let hashes: Vec<Hash> = summaries.iter().map(SignedStatement::hash).collect();
+        let begun = loop {
+            match store.begin(&hashes).await {
+                Err(error) if error.is_transient() => {}
+                begun => break begun.expect("begins"),
+            }
+        };
+        let (position, known) = (begun.position, begun.known.len());
+        match known {
+            0 => {
+                assert_ne!(position, Some(append.position), "attempt {attempt}");
+                begun.transaction.commit(&append).await.expect("commits what is not there");
+            }
+            2 => assert_eq!(position, Some(append.position), "attempt {attempt}"),
+            some => panic!("attempt {attempt}: {some} of 2 statements are there"),
+        }
+        (first, prev) = (first + 20, Some(hashes[1]));
+    }
+    assert_eq!(store.position().await.expect("reads").map(|p| p.next_seq), Some(2 + 40));
 }
 
 pub(crate) async fn entries_are_found_by_what_they_cover(database: Database) {
@@ -271,7 +300,7 @@ pub(crate) async fn ledgers_do_not_see_each_other(database: Database) {
     commit(&*store, &writer.append(&ledger.summaries(&t, 0, 1, 300, None))).await;
     store.set_published(300).await.expect("writes");
     let id = evidence::statement::LedgerId { origin: "example.com/other".to_owned(), genesis: sha256(b"other") };
-    let other = open(&database.url, &id).await.expect("opens");
+    let other = database.open(&id).await.expect("opens");
     assert_eq!(other.position().await.expect("reads"), None);
     assert_eq!(other.entries(0..10).await.expect("reads"), []);
     assert_eq!(other.key_entries().await.expect("reads"), []);
@@ -290,7 +319,7 @@ pub(crate) async fn ledgers_do_not_see_each_other(database: Database) {
 pub(crate) async fn another_genesis_is_refused(database: Database) {
     begin(&database).await;
     let other = TestLedger::new("another");
-    let error = open(&database.url, &other.id()).await.err().expect("the genesis differs");
+    let error = database.open(&other.id()).await.err().expect("the genesis differs");
     assert_eq!(error.kind, StoreErrorKind::Refused);
     for genesis in [other.genesis.hash(), TestLedger::new("store").genesis.hash()] {
         assert!(error.message.contains(&genesis.to_string()), "{error} should name {genesis}");
@@ -299,15 +328,15 @@ pub(crate) async fn another_genesis_is_refused(database: Database) {
 
 pub(crate) async fn what_is_not_there_is_not_begun_when_only_looked_for(database: Database) {
     let ledger = TestLedger::new("store");
-    let error = open_existing(&database.url, &ledger.id()).await.err().expect("there is nothing");
+    let error = database.open_existing(&ledger.id()).await.err().expect("there is nothing");
     assert_eq!(error.kind, StoreErrorKind::Refused, "{error}");
-    open(&database.url, &ledger.id()).await.expect("begins");
-    open_existing(&database.url, &ledger.id()).await.expect("is there now");
+    database.open(&ledger.id()).await.expect("begins");
+    database.open_existing(&ledger.id()).await.expect("is there now");
 }
 
 pub(crate) async fn one_publisher_at_a_time(database: Database) {
     let (store, ledger, _) = begin(&database).await;
-    let other = open(&database.url, &ledger.id()).await.expect("opens");
+    let other = database.open(&ledger.id()).await.expect("opens");
     let mut lease = store.publisher_lease().await.expect("asks").expect("it is free");
     assert!(lease.is_held().await);
     assert!(other.publisher_lease().await.expect("asks").is_none());

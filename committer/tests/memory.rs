@@ -1,0 +1,135 @@
+//! The contract of `Store` in memory, and what its link can do to a client.
+
+#[path = "suite/all.rs"]
+mod all;
+#[allow(dead_code, reason = "what takes a service runs elsewhere")]
+mod suite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use committer::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
+use committer::store::{Store, StoreErrorKind};
+use committer::system_clock;
+use evidence::SignedStatement;
+use suite::Database;
+use suite::ledger::TestLedger;
+use suite::store::Writer;
+
+all::store_suite!(Database::memory());
+
+/// Cuts every commit before or after it is carried out.
+#[derive(Clone, Copy)]
+enum CutCommits {
+    Before(Cut),
+    After,
+}
+
+#[async_trait]
+impl Link for CutCommits {
+    async fn request(&self, call: Call<'_>) -> Result<(), Cut> {
+        match (self, call) {
+            (Self::Before(cut), Call::Commit(_)) => Err(*cut),
+            _ => Ok(()),
+        }
+    }
+
+    async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind> {
+        match (self, call) {
+            (Self::After, Call::Commit(_)) => Err(StoreErrorKind::Unavailable),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Place {
+    memory: MemoryDatabase,
+    ledger: TestLedger,
+    statement: SignedStatement,
+    writer: Writer,
+}
+
+impl Place {
+    fn new() -> Self {
+        let ledger = TestLedger::new("memory");
+        let writer = Writer::new(&ledger);
+        Self { memory: MemoryDatabase::new(system_clock()), statement: ledger.genesis.clone(), ledger, writer }
+    }
+
+    fn store(&self, link: impl Link + 'static) -> Arc<dyn Store> {
+        self.memory.open(&self.ledger.id(), Arc::new(link)).expect("opens")
+    }
+
+    /// Commits a genesis through a link, and says what the client is told.
+    async fn commit(&mut self, link: impl Link + 'static) -> Option<StoreErrorKind> {
+        let append = self.writer.append(std::slice::from_ref(&self.statement));
+        let begun = self.store(link).begin(&[]).await.expect("begins");
+        begun.transaction.commit(&append).await.err().map(|error| error.kind)
+    }
+
+    /// Whether the chain has it.
+    async fn is_there(&self) -> bool {
+        let begun = self.store(Direct).begin(&[self.statement.hash()]).await.expect("begins");
+        !begun.known.is_empty()
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_did_not_get_there_is_not_there() {
+    for kind in [StoreErrorKind::Conflict, StoreErrorKind::Unavailable, StoreErrorKind::Unknown] {
+        let mut place = Place::new();
+        assert_eq!(place.commit(CutCommits::Before(Cut::Now(kind))).await, Some(kind));
+        assert!(!place.is_there().await);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_reply_got_lost_is_there_and_unknown() {
+    let mut place = Place::new();
+    assert_eq!(place.commit(CutCommits::After).await, Some(StoreErrorKind::Unknown));
+    assert!(place.is_there().await);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_carried_out_later_keeps_the_lock_until_then() {
+    for carried_out in [true, false] {
+        let mut place = Place::new();
+        assert_eq!(place.commit(CutCommits::Before(Cut::Later)).await, Some(StoreErrorKind::Unknown));
+        assert_eq!(place.memory.orphans(), 1);
+        {
+            let store = place.store(Direct);
+            let mut next = std::pin::pin!(store.begin(&[]));
+            assert!(poll_once(next.as_mut()).is_none(), "it is not known yet what there is to go on from");
+            place.memory.settle_orphans(carried_out);
+            assert_eq!(poll_once(next.as_mut()).expect("free").expect("begins").position.is_some(), carried_out);
+        }
+        assert_eq!(place.is_there().await, carried_out);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_ended_commits_nothing() {
+    let mut place = Place::new();
+    let append = place.writer.append(std::slice::from_ref(&place.statement));
+    let store = place.store(Direct);
+    let mut lease = store.publisher_lease().await.expect("asks").expect("free");
+    let begun = store.begin(&[]).await.expect("begins");
+    place.memory.end_sessions();
+    let other = place.store(Direct).begin(&[]).await.expect("the lock is free");
+    let error = begun.transaction.commit(&append).await.expect_err("the session ended");
+    assert_eq!(error.kind, StoreErrorKind::Unavailable);
+    drop(other);
+    assert!(!place.is_there().await);
+    assert!(!lease.is_held().await);
+    let newer = store.publisher_lease().await.expect("asks");
+    drop(lease);
+    assert!(newer.expect("free").is_held().await, "the older one's end does not touch it");
+}
+
+/// One poll.
+fn poll_once<T>(future: std::pin::Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+    match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
