@@ -104,6 +104,15 @@ impl Kafka {
         self.admin.create_topic(name, partitions, settings);
     }
 
+    /// Gives a topic more partitions, so that it has `partitions` of them.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub fn add_partitions(&self, topic: &str, partitions: usize) {
+        self.admin.add_partitions(topic, partitions);
+    }
+
     /// Deletes a topic and returns when the broker has forgotten it, so that it can be created anew.
     ///
     /// # Panics
@@ -228,6 +237,8 @@ group.consumer.min.session.timeout.ms=1000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.threads=1
+# Compaction, where a topic wants it, begins at once.
+log.cleaner.backoff.ms=200
 log.cleaner.dedupe.buffer.size=4194304
 # The largest records that tests produce.
 message.max.bytes=20971520

@@ -8,6 +8,7 @@
 //! Everything is synchronous; call it from async tests as it is.
 
 mod cache;
+mod disk;
 mod git;
 mod http;
 mod kafka;
@@ -16,11 +17,14 @@ mod network;
 mod ports;
 mod postgres;
 mod process;
+mod producer;
+mod proxy;
 mod scratch;
 mod streamseal;
 mod user;
 mod wait;
 
+pub use disk::SmallDisk;
 pub use git::{BareRepository, GitHttp, GitSsh, git};
 pub use http::http_get;
 pub use kafka::Kafka;
@@ -29,6 +33,8 @@ pub use network::without_network;
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, run};
+pub use producer::{Acknowledged, Producer, ToProduce};
+pub use proxy::{Cut, From, PostgresProxy};
 pub use scratch::{Scratch, unique};
 pub use streamseal::streamseal;
 pub use wait::{eventually, until};

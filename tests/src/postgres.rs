@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::disk::SmallDisk;
 use crate::ports::free_port;
 use crate::process::{Process, run, send};
 use crate::scratch::{Scratch, unique};
@@ -22,9 +23,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
+    data: PathBuf,
     process: Process,
     /// After the process: dropped in this order.
-    folder: Scratch,
+    _folder: Scratch,
 }
 
 impl Postgres {
@@ -41,15 +43,96 @@ impl Postgres {
     /// When PostgreSQL is not installed or does not start.
     pub fn start() -> Self {
         let folder = Scratch::new("postgres");
-        let port = free_port();
         let data = folder.join("data");
+        Self::start_at(folder, data)
+    }
+
+    /// The same with its data on a disk that can be filled up.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_on(disk: &SmallDisk) -> Self {
+        give_to_server(disk.path());
+        Self::start_at(Scratch::new("postgres"), disk.path().join("data"))
+    }
+
+    fn start_at(folder: Scratch, data: PathBuf) -> Self {
+        let port = free_port();
         initialise(&folder, &data, port);
+        Self::run(folder, data, port)
+    }
+
+    /// A standby of this server, which streams from it what it does not have yet.
+    ///
+    /// # Panics
+    /// When PostgreSQL does not copy the data, or does not start.
+    pub fn standby(&self) -> Self {
+        let folder = Scratch::new("standby");
+        let (data, port) = (folder.join("data"), free_port());
+        give_to_server(folder.path());
+        self.copy_to(&data, &["--write-recovery-conf"]);
+        set(&data, &format!("port={port}\n"));
+        Self::run(folder, data, port)
+    }
+
+    fn run(folder: Scratch, data: PathBuf, port: u16) -> Self {
         let mut command = as_server("QUIT", &program("postgres"));
         command.current_dir(folder.path()).arg("-D").arg(&data);
         let process = Process::start("postgres", folder.join("log"), command);
-        let server = Self { port, process, folder };
+        let server = Self { port, data, process, _folder: folder };
         server.wait_until_ready();
         server
+    }
+
+    /// Has a standby take no more from its primary, as if the network between them were gone.
+    ///
+    /// # Panics
+    /// When it is no standby.
+    pub fn cut_off(&self) {
+        self.psql("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        until("the standby is on its own", READY_WITHIN, || {
+            self.psql("postgres", "SELECT COUNT(*) FROM pg_stat_wal_receiver") == "0"
+        });
+    }
+
+    /// Makes a standby a server that takes writes.
+    ///
+    /// # Panics
+    /// When it is no standby.
+    pub fn promote(&self) {
+        assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t", "the standby was promoted");
+    }
+
+    /// The address of a database of the same name here.
+    pub fn address_of(&self, database: &str) -> String {
+        let name = database.rsplit('/').next().unwrap_or_default();
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Copies the running server's data to `target`, as backups are made.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn back_up(&self, target: &Path) {
+        self.copy_to(target, &[]);
+    }
+
+    fn copy_to(&self, target: &Path, options: &[&str]) {
+        fs::create_dir(target).expect("there is nothing yet");
+        give_to_server(target);
+        let mut command = as_server("KILL", &program("pg_basebackup"));
+        command.current_dir(target).args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
+        run(command.args(["-c", "fast", "--no-sync"]).args(options).arg("-D").arg(target));
+    }
+
+    /// Puts a backup in the place of the data of a server that does not run.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn restore(&self, backup: &Path) {
+        fs::remove_dir_all(&self.data).expect("the data can be removed");
+        run(Command::new("cp").arg("-a").arg(backup).arg(&self.data));
     }
 
     /// A new empty database; returns the address to connect to.
@@ -59,7 +142,7 @@ impl Postgres {
     pub fn database(&self) -> String {
         let name = unique("test").replace('-', "_");
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
-        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+        self.address_of(&name)
     }
 
     /// Runs SQL in `database` (a name or an address) and returns the rows: fields separated by `|`, one row a line.
@@ -111,19 +194,44 @@ impl Postgres {
 
     /// Where its data are, for tests that damage or copy them.
     pub fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.data.clone()
+    }
+
+    /// Freezes all its processes (SIGSTOP).
+    pub fn sigstop(&self) {
+        // The one that makes the others first.
+        self.process.sigstop();
+        self.process.children().into_iter().for_each(|child| send(child, Signal::STOP));
+    }
+
+    /// Lets them go on.
+    pub fn sigcont(&self) {
+        self.process.children().into_iter().for_each(|child| send(child, Signal::CONT));
+        self.process.sigcont();
+    }
+
+    /// Whether it ended by itself; it can then be started again.
+    pub fn has_ended(&self) -> bool {
+        self.process.exited().is_some_and(|_| {
+            self.process.kill9();
+            true
+        })
+    }
+
+    /// Whether it takes connections.
+    pub fn answers(&self) -> bool {
+        Command::new(program("pg_isready"))
+            .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+            .arg(self.port.to_string())
+            .stdin(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     }
 
     fn wait_until_ready(&self) {
-        let is_ready = program("pg_isready");
         until("PostgreSQL answers", READY_WITHIN, || {
             self.process.assert_running();
-            Command::new(&is_ready)
-                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p"])
-                .arg(self.port.to_string())
-                .stdin(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
+            self.answers()
         });
     }
 }
@@ -140,6 +248,11 @@ fn initialise(folder: &Scratch, data: &Path, port: u16) {
     let settings = format!(
         "listen_addresses='127.0.0.1'\nport={port}\nunix_socket_directories=''\nshared_buffers=64MB\nmax_connections=100\n"
     );
+    set(data, &settings);
+}
+
+/// Adds settings, which count before those that are there.
+fn set(data: &Path, settings: &str) {
     OpenOptions::new()
         .append(true)
         .open(data.join("postgresql.conf"))

@@ -21,6 +21,7 @@ pub fn unique(name: &str) -> String {
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    kept: bool,
 }
 
 impl Scratch {
@@ -32,7 +33,7 @@ impl Scratch {
     pub fn new(name: &str) -> Self {
         let path = RUN.path.join(unique(name));
         create(&path);
-        Self { path }
+        Self { path, kept: false }
     }
 
     /// Where it is.
@@ -46,12 +47,22 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Leaves it there after the run.
+    pub fn keep(&mut self) {
+        if !std::mem::replace(&mut self.kept, true) {
+            keep();
+            eprintln!("kept for a look: {}", self.path.display());
+        }
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if thread::panicking() {
-            keep();
-            eprintln!("kept for a look: {}", self.path.display());
-        } else {
+            self.keep();
+        }
+        if !self.kept {
             // What is left (a server may be writing still) goes with the run's folder.
             let _ = fs::remove_dir_all(&self.path);
         }
@@ -77,6 +88,7 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
     let path = std::env::temp_dir().join(format!("streamseal-{program}-{}", process::id()));
     create(&path);
     let remove = r#"cat >/dev/null
+while read -r _ place _; do case $place in "$0"/*) umount --lazy "$place";; esac; done </proc/mounts
 [ -e "$0/keep" ] && exit
 for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$0" && exit; sleep 0.2; done"#;
     let watcher = Command::new("sh")

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -47,6 +47,17 @@ impl Admin {
         until(&format!("topic {name} has leaders"), ANSWER_WITHIN, || {
             let metadata = self.reader.fetch_metadata(Some(name), PEEK);
             metadata.is_ok_and(|metadata| all_led(&metadata))
+        });
+    }
+
+    pub(super) fn add_partitions(&self, topic: &str, partitions: usize) {
+        let more = NewPartitions::new(topic, partitions);
+        let result = wait(self.client.create_partitions([&more], &options()));
+        let result = result.expect("the broker answers").remove(0);
+        result.unwrap_or_else(|(_, error)| panic!("cannot give {topic} {partitions} partitions: {error}"));
+        until(&format!("topic {topic} has {partitions} partitions"), ANSWER_WITHIN, || {
+            let metadata = self.reader.fetch_metadata(Some(topic), PEEK);
+            metadata.is_ok_and(|metadata| all_led(&metadata) && metadata.topics()[0].partitions().len() == partitions)
         });
     }
 

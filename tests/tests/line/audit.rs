@@ -11,15 +11,12 @@ use evidence::{Algorithm, Entry, LeafPreimage, SignedStatement, SigningKey, Stat
 use serde_json::Value;
 use tests::until;
 
-use crate::forge::{Batch, Forgery, Record};
+use crate::common::forge::{Batch, Forgery, Record};
+use crate::common::ledger::{
+    INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verdict, number, verify, verify_alone,
+};
 use crate::input::TOPICS;
-use crate::ledger::{Ledger, Verdict, number, verify, verify_alone};
 use crate::{COMMITMENTS, Evidence, Surroundings};
-
-const PROVEN: i32 = 0;
-const TAMPERED: i32 = 1;
-const INCOMPLETE: i32 = 3;
-const NOT_ANCHORED: i32 = 4;
 
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -120,46 +117,46 @@ pub(crate) fn what_is_done_to_a_bundle_is_found(around: &Surroundings, evidence:
     let target = Target::in_bundle(&evidence.bundle);
 
     let changed = tamper("changed", &|forgery| change(&mut target.batch(forgery).events[1]));
-    found(&changed, TAMPERED, "altered-event", &at(target.offset(1)));
+    changed.require(TAMPERED, "altered-event", &at(target.offset(1)));
 
     let fitted = tamper("fitted", &|forgery| {
         let batch = target.batch(forgery);
         change(&mut batch.events[1]);
         batch.leaf_index[1].content = content_hash(&batch.events[1].content);
     });
-    found(&fitted, TAMPERED, "altered-batch", &at(target.offsets.clone()));
+    fitted.require(TAMPERED, "altered-batch", &at(target.offsets.clone()));
 
     let dropped = tamper("dropped", &|forgery| {
         target.batch(forgery).events.remove(1);
     });
-    found(&dropped, INCOMPLETE, "absent-event", &at(target.offset(1)));
+    dropped.require(INCOMPLETE, "absent-event", &at(target.offset(1)));
 
     let swapped = tamper("swapped", &|forgery| {
         let events = &mut target.batch(forgery).events;
         let (one, other) = events.split_at_mut(2);
         std::mem::swap(&mut one[1].content, &mut other[0].content);
     });
-    found(&swapped, TAMPERED, "altered-event", &at(target.offset(1)));
-    found(&swapped, TAMPERED, "altered-event", &at(target.offset(2)));
+    swapped.require(TAMPERED, "altered-event", &at(target.offset(1)));
+    swapped.require(TAMPERED, "altered-event", &at(target.offset(2)));
 
     let reordered = tamper("reordered", &|forgery| target.batch(forgery).events.swap(1, 2));
-    found(&reordered, TAMPERED, "reordered-event", &at(target.offset(1)));
+    reordered.require(TAMPERED, "reordered-event", &at(target.offset(1)));
 
     let added = tamper("added", &|forgery| {
         let events = &mut target.batch(forgery).events;
         let offset = target.offsets.end as i64;
         events.push(Record { offset, ..events[1].clone() });
     });
-    found(&added, TAMPERED, "added-event", &at(target.offsets.end..target.offsets.end + 1));
+    added.require(TAMPERED, "added-event", &at(target.offsets.end..target.offsets.end + 1));
 
     let without_batch = tamper("without-batch", &|forgery| {
         forgery.stream(TOPIC, PARTITION).batches.retain(|batch| batch.seq != target.seq);
         forgery.drop_entry(target.seq);
     });
-    found(&without_batch, INCOMPLETE, "uncovered", &at(target.offsets.clone()));
+    without_batch.require(INCOMPLETE, "uncovered", &at(target.offsets.clone()));
 
     let forged = tamper("forged-entry", &|forgery| forge_batch(forgery, &target));
-    found(&forged, TAMPERED, "altered-entry", &[("/entry", target.seq.to_string().into())]);
+    forged.require(TAMPERED, "altered-entry", &[("/entry", target.seq.to_string().into())]);
 }
 
 /// Changes an event and everything that the forger can make fit: leaf index, root, and a summary signed with a key of
@@ -189,12 +186,12 @@ pub(crate) fn a_rewritten_history_is_found(around: &Surroundings, evidence: &Evi
     rewritten.drop_commit(&commits[middle]);
     let verdict = verify(&evidence.trust, &evidence.bundle, rewritten.path(), None);
     let after = rewritten.commits()[middle].clone();
-    found(&verdict, TAMPERED, "inconsistent-anchors", &[("/commit", after.into())]);
+    verdict.require(TAMPERED, "inconsistent-anchors", &[("/commit", after.into())]);
 
     let rewound = evidence.clone.copy(around.folder.join("rewound.clone"));
     rewound.rewind(&commits[middle]);
     let verdict = verify(&evidence.trust, &evidence.bundle, rewound.path(), None);
-    found(&verdict, NOT_ANCHORED, "not-anchored", &[]);
+    verdict.require(NOT_ANCHORED, "not-anchored", &[]);
 }
 
 /// Old evidence is proven for itself; to who has seen more it is a rollback.
@@ -204,14 +201,14 @@ pub(crate) fn old_evidence_is_found_by_the_pin(around: &Surroundings, evidence: 
     assert_eq!(audit(early, &early.bundle).code, PROVEN);
     assert_eq!(pinned(early).code, PROVEN);
     assert_eq!(pinned(evidence).code, PROVEN);
-    found(&pinned(early), TAMPERED, "rollback", &[("/file", pin.display().to_string().into())]);
+    pinned(early).require(TAMPERED, "rollback", &[("/file", pin.display().to_string().into())]);
 }
 
 /// Evidence of another ledger, with the same origin and the same events, does not pass for that of this one.
 pub(crate) fn another_ledger_is_found(around: &Surroundings, evidence: &Evidence, forged: &Evidence) {
     assert_eq!(audit(forged, &forged.bundle).code, PROVEN);
     let verdict = verify(&evidence.trust, &forged.bundle, forged.clone.path(), None);
-    found(&verdict, TAMPERED, "wrong-genesis", &[]);
+    verdict.require(TAMPERED, "wrong-genesis", &[]);
 
     // Nor when it claims to be of this one.
     let mut claim = Forgery::of(&forged.bundle);
@@ -219,7 +216,7 @@ pub(crate) fn another_ledger_is_found(around: &Surroundings, evidence: &Evidence
     let bundle = around.folder.join("claim");
     claim.write(&bundle);
     let verdict = verify(&evidence.trust, &bundle, forged.clone.path(), None);
-    found(&verdict, TAMPERED, "not-by-log", &[("/file", "checkpoint".into())]);
+    verdict.require(TAMPERED, "not-by-log", &[("/file", "checkpoint".into())]);
 }
 
 fn audit(evidence: &Evidence, bundle: &Path) -> Verdict {
@@ -239,18 +236,4 @@ fn at(offsets: Range<u64>) -> Vec<(&'static str, Value)> {
         ("/offsets/from", offsets.start.to_string().into()),
         ("/offsets/to", offsets.end.to_string().into()),
     ]
-}
-
-/// Requires a verdict, and a finding of this code at this place.
-#[track_caller]
-fn found(verdict: &Verdict, exit: i32, code: &str, place: &[(&str, Value)]) {
-    let Verdict { code: exited, report } = verdict;
-    let findings = report["findings"].as_array().unwrap();
-    let fits = |finding: &&Value| {
-        finding["code"] == code && place.iter().all(|(field, value)| finding.pointer(field) == Some(value))
-    };
-    assert!(
-        *exited == exit && findings.iter().any(|f| fits(&f)),
-        "exit {exited}, wanted {exit} and {code} at {place:?}; {report:#}"
-    );
 }

@@ -6,21 +6,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 mod audit;
-mod forge;
-mod history;
+#[path = "../common/mod.rs"]
+mod common;
 mod input;
-mod ledger;
 
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{BareRepository, GitHttp, Kafka, Postgres, Process, Scratch, until};
+use tests::{BareRepository, GitHttp, Kafka, Postgres, Scratch, until};
 
-use history::Clone;
+use common::history::Clone;
+use common::ledger::{Ledger, Neighbours};
 use input::{Input, PARTITIONS, TOPICS};
-use ledger::{Ledger, Neighbours};
 
 const ORIGIN: &str = "example.com/audit";
 
@@ -29,9 +28,6 @@ const COMMITMENTS: &str = "commitments";
 
 /// For all lines of a slice to be sealed, at full size and in an unoptimised build.
 const SEALED_WITHIN: Duration = Duration::from_secs(900);
-
-/// For what is sealed to be anchored.
-const ANCHORED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Of a core, for all services together, when nothing is produced. Twice what is promised (2 %): the build is not
 /// optimised, and the anchor looks at the head sixty times as often as by default.
@@ -124,6 +120,7 @@ impl Surroundings {
             database: &Postgres::shared().database(),
             remote: &self.git.url(&format!("{name}.git")),
             topics: &TOPICS,
+            commitments: COMMITMENTS,
             // Some hundreds of batches whatever the size of the input.
             batch_events: (self.input.len() / 200).clamp(100, 4096),
         };
@@ -174,7 +171,7 @@ impl Surroundings {
     fn wait_until_sealed(&self, ledger: &Ledger, lines: u64) {
         let cluster = self.kafka.cluster_id();
         until(&format!("{lines} lines are sealed"), SEALED_WITHIN, || {
-            assert_running(ledger);
+            ledger.assert_running();
             let sealed = self.input.places().map(|(topic, partition, _)| ledger.sealed(cluster, topic, partition));
             sealed.sum::<Option<u64>>().is_some_and(|sealed| sealed >= lines)
         });
@@ -183,11 +180,7 @@ impl Surroundings {
     /// Waits until so many lines are sealed and anchored, then exports them and clones the anchors.
     fn take_evidence(&self, ledger: &Ledger, name: &str, lines: u64) -> Evidence {
         self.wait_until_sealed(ledger, lines);
-        until("what is sealed is anchored", ANCHORED_WITHIN, || {
-            assert_running(ledger);
-            let anchored = history::anchored_size(&self.repository(&ledger.name), ORIGIN);
-            anchored.is_some() && anchored == ledger.size()
-        });
+        ledger.until_anchored(&self.repository(&ledger.name), ORIGIN);
         let bundle = self.folder.join(format!("{name}.bundle"));
         let start = Instant::now();
         ledger.export(&bundle);
@@ -221,10 +214,6 @@ impl Idle {
     }
 
     fn cpu(ledger: &Ledger) -> Duration {
-        ledger.services().map(Process::cpu_time).iter().sum()
+        ledger.services().map(|service| service.cpu_time()).iter().sum()
     }
-}
-
-fn assert_running(ledger: &Ledger) {
-    ledger.services().into_iter().for_each(Process::assert_running);
 }

@@ -1,5 +1,6 @@
 //! What a forger does to a bundle: takes it apart, changes it, and puts a well-formed bundle together again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -117,6 +118,22 @@ impl Forgery {
         })
     }
 
+    /// All entries in it.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.runs.iter().flat_map(|run| &run.entries).map(|bytes| Entry::parse(bytes).unwrap())
+    }
+
+    /// Gives batches without a leaf index the one that a bundle from before has of them.
+    pub(crate) fn keep_leaf_indexes_of(&mut self, before: &Self) {
+        let batches = before.streams.iter().flat_map(|stream| &stream.batches);
+        let kept: BTreeMap<u64, &Vec<LeafPreimage>> = batches.map(|batch| (batch.seq, &batch.leaf_index)).collect();
+        for batch in self.streams.iter_mut().flat_map(|stream| &mut stream.batches) {
+            if let Some(kept) = kept.get(&batch.seq).filter(|_| batch.leaf_index.is_empty()) {
+                batch.leaf_index = (*kept).clone();
+            }
+        }
+    }
+
     /// The entry with this number.
     pub(crate) fn entry(&self, seq: u64) -> Entry {
         let run = self.runs.iter().find(|run| (run.first..run.end()).contains(&seq)).expect("the bundle has the entry");
@@ -149,8 +166,7 @@ impl Forgery {
 
     /// The seqs of the summaries of a stream that have events, in order.
     fn batch_seqs(&self, stream: &StreamId) -> Vec<u64> {
-        let entries = self.runs.iter().flat_map(|run| &run.entries).map(|bytes| Entry::parse(bytes).unwrap());
-        let of_stream = entries.filter(|entry| match entry.statement.statement() {
+        let of_stream = self.entries().filter(|entry| match entry.statement.statement() {
             Statement::Summary(summary) => summary.stream == *stream && summary.events > 0,
             _ => false,
         });

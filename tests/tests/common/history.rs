@@ -71,7 +71,8 @@ impl Clone {
         self.git(&["update-ref", &format!("refs/remotes/origin/{BRANCH}"), commit]);
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    /// Runs a Git command in it and returns what it prints.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         run(git().arg("-C").arg(&self.path).args(arguments)).trim_end().to_owned()
     }
 }

@@ -1,0 +1,167 @@
+//! A broker that is killed and frozen, and one that lost the end of its log.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tests::{Kafka, Postgres, ToProduce};
+
+use crate::common::ledger::{INCOMPLETE, PROVEN, TAMPERED};
+use crate::run::{Run, Scenario};
+use crate::site::{Plan, Site, hold, stream};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "kill-broker",
+        fault: "kill -9 of the broker, three times, once away for 5 s, while events are produced",
+        expected: "nothing is lost; sealing goes on by itself",
+        quick: true,
+        play: kill,
+    },
+    Scenario {
+        name: "freeze-broker",
+        fault: "SIGSTOP of the broker for 6 s, longer than a member's session, then SIGCONT",
+        expected: "nothing is lost; sealing goes on by itself",
+        quick: false,
+        play: freeze,
+    },
+    Scenario {
+        name: "truncated-log",
+        fault: "the broker dies and comes back without the end of its log, which then grows again",
+        expected: "ingest halts and shows both sides until the operator's epoch; the old epoch is no longer proven there",
+        quick: true,
+        play: |run| lose_the_end(run, Damage::CutOff),
+    },
+    Scenario {
+        name: "deleted-segment",
+        fault: "the broker dies and comes back without the last segment of its log",
+        expected: "ingest halts and shows both sides until the operator's epoch; the old epoch is no longer proven there",
+        quick: false,
+        play: |run| lose_the_end(run, Damage::DeletedSegment),
+    },
+];
+
+fn plan(kafka: &Kafka) -> Plan<'_> {
+    Plan { kafka, database: Postgres::shared().database(), partitions: 2, topic: &[], git: None }
+}
+
+fn kill(run: &mut Run) {
+    let kafka = Kafka::start();
+    let mut site = Site::start(run, plan(&kafka));
+    for away in [0, 5, 0] {
+        run.fault(&format!("killed, away for {away} s"));
+        let ended = site.while_producing(|site| {
+            site.until_progress();
+            kafka.kill9();
+            hold(Duration::from_secs(away));
+            kafka.start_again();
+            Instant::now()
+        });
+        site.recover(run, ended);
+    }
+    site.prove(run);
+}
+
+fn freeze(run: &mut Run) {
+    let kafka = Kafka::start();
+    let mut site = Site::start(run, plan(&kafka));
+    run.fault("frozen");
+    let ended = site.while_producing(|site| {
+        site.until_progress();
+        kafka.sigstop();
+        hold(Duration::from_secs(6));
+        kafka.sigcont();
+        Instant::now()
+    });
+    site.recover(run, ended);
+    site.prove(run);
+}
+
+/// How the end of the log is lost.
+#[derive(Clone, Copy, PartialEq)]
+enum Damage {
+    /// The last segment ends earlier.
+    CutOff,
+    /// The last segment is gone.
+    DeletedSegment,
+}
+
+/// Events before what is lost, and those that are.
+const KEPT: u64 = 60;
+const LOST: u64 = 40;
+
+const TIME_MS: i64 = 1_700_000_000_000;
+
+/// Longer than a segment of the topic lasts.
+const HOUR_MS: i64 = 3_600_000;
+
+fn lose_the_end(run: &mut Run, damage: Damage) {
+    let kafka = Kafka::start();
+    let mut site = Site::start(run, Plan { partitions: 1, topic: &[("segment.ms", "60000")], ..plan(&kafka) });
+    let (topic, place) = (site.topic.clone(), site.place(0));
+    let folder = kafka.data().join(format!("{topic}-0"));
+    produce_at(&mut site, KEPT, TIME_MS);
+    site.until_sealed();
+    let length = fs::metadata(segments(&folder).last().unwrap()).unwrap().len();
+    let later = if damage == Damage::DeletedSegment { HOUR_MS } else { 0 };
+    produce_at(&mut site, LOST, TIME_MS + later);
+    site.until_anchored();
+
+    run.fault("the broker dies and loses the end of its log");
+    kafka.kill9();
+    let segments = segments(&folder);
+    assert_eq!(segments.len(), if damage == Damage::DeletedSegment { 2 } else { 1 });
+    let last = segments.last().unwrap();
+    match damage {
+        Damage::CutOff => File::options().write(true).open(last).and_then(|file| file.set_len(length)).unwrap(),
+        Damage::DeletedSegment => fs::remove_file(last).unwrap(),
+    }
+    kafka.start_again();
+    assert_eq!(kafka.watermarks(&topic, 0), (0, KEPT as i64));
+    let truncated = format!("sealed up to offset {}, Kafka's high watermark is {KEPT}", KEPT + LOST);
+    site.ledger.ingest.until_not_ready(&truncated);
+    site.account.destroy(&place, |offset| offset >= KEPT);
+    let evidence = site.evidence_of_what_is_sealed(&[]);
+    let verdict = site.check(run, "what is left of the old epoch", &evidence, &[], |_| true);
+    assert_eq!(verdict.code, INCOMPLETE, "{:#}", verdict.report);
+
+    // It grows beyond where it ended, with other events.
+    site.account.begin_epoch(&place, 0..KEPT);
+    site.produce(LOST * 2);
+    site.ledger.ingest.restart();
+    site.ledger.ingest.until_not_ready(&format!("the event at offset {} is another one", KEPT + LOST - 1));
+    assert_eq!(site.sealed(), Some(KEPT + LOST), "nothing is sealed before the operator says so");
+
+    let ended = Instant::now();
+    site.ledger.operate(&["epoch"], &["--topic", &topic, "--partition", "0", "--start", "0"]);
+    site.recover(run, ended);
+    site.ledger.ingest.until_ready();
+    let new = format!("{topic}/0#1");
+    let evidence = site.evidence(&["--stream", &new]);
+    let verdict = site.check(run, "the new epoch", &evidence, &["--expect", &new], |epoch| epoch == 1);
+    assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+
+    let evidence = site.evidence(&[]);
+    let verdict = site.judge(run, "everything, with other events in the old epoch's place", &evidence, &[]);
+    verdict.require(TAMPERED, "altered-batch", &stream(&topic, 0, 0));
+    site.ledger.fsck();
+}
+
+fn produce_at(site: &mut Site<'_>, events: u64, timestamp: i64) {
+    let producer = site.producer(&[]);
+    for _ in 0..events {
+        let value = site.value();
+        let event =
+            ToProduce { topic: &site.topic, value: Some(&value), timestamp: Some(timestamp), ..ToProduce::default() };
+        producer.send(event);
+    }
+    site.account.add(producer.acknowledged());
+}
+
+/// The files of a partition's log, in their order.
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut logs: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|kind| kind == "log")).collect();
+    logs.sort();
+    logs
+}

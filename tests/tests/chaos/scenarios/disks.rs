@@ -1,0 +1,103 @@
+//! Disks that are full.
+
+use std::time::Instant;
+
+use tests::{Kafka, Postgres, SmallDisk, until};
+
+use crate::common::ledger::{PROVEN, Service};
+use crate::run::{Run, Scenario};
+use crate::site::{Evidence, Plan, SOON, Site};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "full-database",
+        fault: "the database's disk is full while events are produced",
+        expected: "no acknowledgement, producers are not touched; with room again, sealing goes on",
+        quick: false,
+        play: database,
+    },
+    Scenario {
+        name: "full-remote",
+        fault: "the disk of the Git remote is full while events are produced",
+        expected: "the chain goes on; with room again, the anchors follow",
+        quick: false,
+        play: remote,
+    },
+    Scenario {
+        name: "full-export",
+        fault: "the disk that is exported to is full",
+        expected: "the export fails and says where; what it left is never proven",
+        quick: false,
+        play: export,
+    },
+];
+
+fn database(run: &mut Run) {
+    let disk = SmallDisk::mount(192);
+    let postgres = Postgres::start_on(&disk);
+    let database = postgres.database();
+    let kafka = Kafka::shared();
+    let mut site = Site::start(run, Plan { kafka, database, partitions: 2, topic: &[], git: None });
+    run.fault("full");
+    let ended = site.while_producing(|site| {
+        site.until_progress();
+        disk.fill();
+        site.ledger.committer.until_not_ready("");
+        site.ledger.ingest.until_not_ready("");
+        disk.make_room();
+        until("PostgreSQL runs", SOON, || {
+            // It ends when not even what a crash left can be written.
+            if postgres.has_ended() {
+                postgres.start_again();
+            }
+            postgres.answers()
+        });
+        Instant::now()
+    });
+    site.recover(run, ended);
+    site.ledger.services().into_iter().for_each(Service::until_ready);
+    site.prove(run);
+}
+
+fn remote(run: &mut Run) {
+    let disk = SmallDisk::mount(4);
+    let git = Some(disk.path().join("git"));
+    std::fs::create_dir(disk.path().join("git")).unwrap();
+    let mut site = Site::start(run, Plan { git, ..Plan::default() });
+    site.produce(50);
+    site.until_anchored();
+    run.fault("full");
+    disk.fill();
+    site.produce(50);
+    site.until_sealed();
+    site.ledger.anchor.until_not_ready("remote");
+    disk.make_room();
+    let ended = Instant::now();
+    site.until_anchored();
+    site.recover(run, ended);
+    site.ledger.anchor.until_ready();
+    site.prove(run);
+}
+
+fn export(run: &mut Run) {
+    let mut site = Site::start(run, Plan::default());
+    site.produce(2_000);
+    let evidence = site.prove(run);
+    // Room for more and more of it: it ends in every part.
+    let disk = SmallDisk::mount(1);
+    for kibibytes in [0, 8, 40, 80, 160, 240] {
+        run.fault(&format!("full after {kibibytes} KiB"));
+        disk.fill_but(kibibytes * 1024);
+        let bundle = disk.path().join("bundle");
+        let output = site.ledger.try_export(&bundle, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("No space left"), "{kibibytes} KiB: {said}");
+        assert!(said.contains(&bundle.display().to_string()), "{said}");
+        let partial = Evidence { bundle: bundle.clone(), ..evidence.clone() };
+        let verdict = partial.verify(&[]);
+        run.verdict("what a full disk left", &verdict);
+        assert_ne!(verdict.code, PROVEN, "{:#}", verdict.report);
+        let _ = std::fs::remove_dir_all(&bundle);
+        disk.make_room();
+    }
+}

@@ -1,0 +1,133 @@
+//! Events that Kafka loses after they were sealed, or before.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tests::{ToProduce, eventually};
+
+use crate::common::forge::Forgery;
+use crate::common::ledger::{INCOMPLETE, PROVEN, number};
+use crate::run::{Run, Scenario};
+use crate::site::{Evidence, Plan, SOON, Site, offsets_in_kafka};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "erased-events",
+        fault: "DeleteRecords of events that were sealed, in the middle of a batch",
+        expected: "with a kept leaf index, exactly these are named as absent; the rest is proven",
+        quick: true,
+        play: erased,
+    },
+    Scenario {
+        name: "compacted-events",
+        fault: "compaction of events that were sealed",
+        expected: "with a kept leaf index, exactly these are named as absent; the rest is proven",
+        quick: true,
+        play: compacted_after,
+    },
+    Scenario {
+        name: "compacted-before",
+        fault: "compaction of events before they are sealed",
+        expected: "their offsets are holes; what is left is proven",
+        quick: false,
+        play: compacted_before,
+    },
+];
+
+fn erased(run: &mut Run) {
+    let mut site = Site::start(run, Plan { partitions: 1, ..Plan::default() });
+    let (topic, place) = (site.topic.clone(), site.place(0));
+    site.produce(200);
+    let before = site.evidence(&[]);
+    run.fault("sealed events are deleted");
+    site.kafka.delete_records(&topic, 0, 117);
+    site.account.destroy(&place, |offset| offset < 117);
+    let absent = (0..117).collect();
+    name_exactly(run, &site, &before, &absent);
+}
+
+/// Settings of the topic that is compacted: its segments end by the time of events.
+const COMPACTED: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), ("segment.ms", "60000"), ("min.cleanable.dirty.ratio", "0.01")];
+
+const EVENTS: u64 = 200;
+const TIME_MS: i64 = 1_700_000_000_000;
+
+/// Longer than a segment lasts.
+const HOUR_MS: i64 = 3_600_000;
+
+fn compacted_after(run: &mut Run) {
+    let mut site = Site::start(run, Plan { topic: COMPACTED, partitions: 1, ..Plan::default() });
+    let place = site.place(0);
+    produce_keys(&mut site);
+    let before = site.evidence(&[]);
+    run.fault("sealed events are compacted");
+    let absent = compact(&mut site);
+    site.account.destroy(&place, |offset| absent.contains(&offset));
+    name_exactly(run, &site, &before, &absent);
+}
+
+fn compacted_before(run: &mut Run) {
+    let mut site = Site::start(run, Plan { topic: COMPACTED, partitions: 1, ..Plan::default() });
+    let place = site.place(0);
+    site.ledger.ingest.kill9();
+    produce_keys(&mut site);
+    run.fault("events are compacted before they are sealed");
+    let gone = compact(&mut site);
+    site.account.forget(&place, |offset| gone.contains(&offset));
+    let ended = Instant::now();
+    site.ledger.ingest.start_again();
+    site.recover(run, ended);
+    site.prove(run);
+}
+
+/// Events of a few keys, which compaction will leave the newest of.
+fn produce_keys(site: &mut Site<'_>) {
+    let keys: Vec<String> = (0..EVENTS).map(|number| format!("key {}", number * number % 37)).collect();
+    produce_at(site, &keys, TIME_MS);
+}
+
+fn produce_at(site: &mut Site<'_>, keys: &[String], timestamp: i64) {
+    let producer = site.producer(&[]);
+    for key in keys {
+        let value = site.value();
+        let (key, value) = (Some(key.as_str()), Some(value.as_str()));
+        producer.send(ToProduce { topic: &site.topic, partition: 0, key, value, timestamp: Some(timestamp) });
+    }
+    site.account.add(producer.acknowledged());
+}
+
+/// Ends the segment and waits until the broker has compacted it: the offsets that are gone.
+fn compact(site: &mut Site<'_>) -> BTreeSet<u64> {
+    let last_of_each: usize = 37_usize.div_ceil(2);
+    produce_at(site, &["another".to_owned()], TIME_MS + HOUR_MS);
+    let left = eventually("the broker compacts", SOON, || {
+        let left = offsets_in_kafka(site.kafka, &site.topic, 0);
+        // Squares modulo 37 have so many values.
+        (left.len() <= last_of_each + 2).then_some(left)
+    });
+    (0..EVENTS).filter(|offset| !left.contains(offset)).collect()
+}
+
+/// With the leaf indexes of evidence from before, every absent event is named, and no other.
+fn name_exactly(run: &mut Run, site: &Site<'_>, before: &Evidence, absent: &BTreeSet<u64>) {
+    assert!(!absent.is_empty());
+    let evidence = site.evidence(&[]);
+    let mut forgery = Forgery::of(&evidence.bundle);
+    forgery.keep_leaf_indexes_of(&Forgery::of(&before.bundle));
+    let evidence = Evidence { bundle: evidence.bundle.with_extension("with-index"), ..evidence };
+    forgery.write(&evidence.bundle);
+    let verdict = site.judge(run, "what is left, with the kept leaf index", &evidence, &[]);
+    assert_eq!(verdict.code, INCOMPLETE, "{:#}", verdict.report);
+    let findings = verdict.report["findings"].as_array().unwrap();
+    let named = findings.iter().map(|finding| {
+        assert_eq!(finding["code"], "absent-event", "{finding:#}");
+        let (from, to) = (number(&finding["offsets"]["from"]).unwrap(), number(&finding["offsets"]["to"]).unwrap());
+        assert_eq!(from + 1, to, "{finding:#}");
+        from
+    });
+    assert_eq!(named.collect::<BTreeSet<_>>(), *absent);
+    let verdict = before.verify(&[]);
+    run.verdict("the evidence from before", &verdict);
+    assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+}

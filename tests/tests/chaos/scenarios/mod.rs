@@ -1,0 +1,31 @@
+//! The scenarios, each with what is done and what must come of it.
+
+mod broker;
+mod clones;
+mod connections;
+mod database;
+mod disks;
+mod erasure;
+mod members;
+mod remotes;
+mod services;
+mod topics;
+
+use crate::run::Scenario;
+
+/// All of them, in the order of the report.
+pub(crate) fn all() -> Vec<Scenario> {
+    let groups = [
+        services::SCENARIOS,
+        members::SCENARIOS,
+        broker::SCENARIOS,
+        topics::SCENARIOS,
+        erasure::SCENARIOS,
+        database::SCENARIOS,
+        connections::SCENARIOS,
+        remotes::SCENARIOS,
+        clones::SCENARIOS,
+        disks::SCENARIOS,
+    ];
+    groups.into_iter().flatten().copied().collect()
+}

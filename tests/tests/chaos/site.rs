@@ -1,0 +1,337 @@
+//! A ledger on its neighbours, and what is done with it in every scenario: produce, wait, take evidence, compare.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, ToProduce, eventually, unique, until};
+
+use crate::account::{Account, Place};
+use crate::common::history::Clone;
+use crate::common::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_with};
+use crate::run::{Recovery, Run, Tally};
+
+const ORIGIN: &str = "example.com/chaos";
+
+/// For all that was produced to be sealed.
+const SEALED_WITHIN: Duration = Duration::from_secs(120);
+
+/// For what a neighbour does by itself.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// Small, so that there are many.
+const BATCH_EVENTS: u64 = 50;
+
+/// What a producer that goes on all the time sends to each partition at once, and how long it rests after that.
+const BURST: u64 = 10;
+const REST: Duration = Duration::from_millis(20);
+
+/// What runs in a scenario.
+pub(crate) struct Site<'a> {
+    pub(crate) kafka: &'a Kafka,
+    pub(crate) ledger: Ledger,
+    pub(crate) git: GitHttp,
+    /// The remote that anchors are pushed to.
+    pub(crate) remote: BareRepository,
+    /// The topic that is sealed.
+    pub(crate) topic: String,
+    pub(crate) partitions: u32,
+    pub(crate) account: Account,
+    folder: PathBuf,
+    /// Numbers the events, so that no two are alike.
+    next: AtomicU64,
+}
+
+/// What a site is made of.
+pub(crate) struct Plan<'a> {
+    pub(crate) kafka: &'a Kafka,
+    /// The address of the database.
+    pub(crate) database: String,
+    pub(crate) partitions: u32,
+    /// Settings of the topic.
+    pub(crate) topic: &'a [(&'a str, &'a str)],
+    /// Where the Git remote is, if not in the scenario's folder.
+    pub(crate) git: Option<PathBuf>,
+}
+
+impl Default for Plan<'static> {
+    /// On the broker and in the database server that scenarios share which do not harm them.
+    fn default() -> Self {
+        Self { kafka: Kafka::shared(), database: Postgres::shared().database(), partitions: 2, topic: &[], git: None }
+    }
+}
+
+/// What an auditor holds.
+#[derive(Clone)]
+pub(crate) struct Evidence {
+    pub(crate) trust: PathBuf,
+    pub(crate) bundle: PathBuf,
+    pub(crate) clone: PathBuf,
+}
+
+impl Evidence {
+    /// What the verifier says.
+    pub(crate) fn verify(&self, arguments: &[&str]) -> Verdict {
+        verify_with(&self.trust, &self.bundle, &self.clone, arguments)
+    }
+}
+
+impl<'a> Site<'a> {
+    /// Starts a ledger.
+    pub(crate) fn start(run: &Run, plan: Plan<'a>) -> Self {
+        let Plan { kafka, database, partitions, topic: settings, git } = plan;
+        let name = unique(run.scenario);
+        let topic = format!("{name}-events");
+        let commitments = format!("{name}-commitments");
+        kafka.create_topic(&topic, partitions.cast_signed(), settings);
+        kafka.create_topic(&commitments, 1, &[]);
+        let folder = run.folder.join(&name);
+        std::fs::create_dir(&folder).unwrap();
+        let repositories = git.unwrap_or_else(|| folder.join("git"));
+        let remote = BareRepository::new(repositories.join("anchors.git"));
+        let git = GitHttp::start(repositories);
+        let neighbours = Neighbours {
+            bootstrap: kafka.bootstrap(),
+            database: &database,
+            remote: &git.url("anchors.git"),
+            topics: &[&topic],
+            commitments: &commitments,
+            batch_events: BATCH_EVENTS,
+        };
+        let ledger = Ledger::start(&name, folder.join("ledger"), ORIGIN, &neighbours);
+        Self {
+            kafka,
+            ledger,
+            git,
+            remote,
+            topic,
+            partitions,
+            account: Account::default(),
+            folder,
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// The scenario's topic, with a partition.
+    pub(crate) fn place(&self, partition: u32) -> Place {
+        (self.topic.clone(), partition)
+    }
+
+    /// A producer for the site's broker.
+    pub(crate) fn producer(&self, properties: &[(&str, &str)]) -> Producer {
+        Producer::new(self.kafka.bootstrap(), properties)
+    }
+
+    /// Produces so many events to each partition and takes them down.
+    pub(crate) fn produce(&mut self, events: u64) {
+        let producer = self.producer(&[]);
+        for partition in 0..self.partitions {
+            self.send(&producer, partition, events);
+        }
+        self.account.add(producer.acknowledged());
+    }
+
+    /// Hands events for a partition to a producer.
+    pub(crate) fn send(&self, producer: &Producer, partition: u32, events: u64) {
+        for _ in 0..events {
+            let value = self.value();
+            producer.send(ToProduce { topic: &self.topic, partition, value: Some(&value), ..ToProduce::default() });
+        }
+    }
+
+    /// The value of the next event: no two are alike.
+    pub(crate) fn value(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("event {number} of {}, {}", self.topic, "~".repeat(number as usize % 97))
+    }
+
+    /// Produces all the time while `fault` runs, and takes that down.
+    pub(crate) fn while_producing<T>(&mut self, fault: impl FnOnce(&Self) -> T) -> T {
+        let ended = AtomicBool::new(false);
+        let site = &*self;
+        let (value, acknowledged) = thread::scope(|scope| {
+            let _end = Ended(&ended);
+            let producing = scope.spawn(|| site.produce_until(&ended));
+            let value = fault(site);
+            ended.store(true, Ordering::SeqCst);
+            (value, producing.join().expect("the producer does not fail"))
+        });
+        self.account.add(acknowledged);
+        value
+    }
+
+    fn produce_until(&self, ended: &AtomicBool) -> Vec<Acknowledged> {
+        let producer = self.producer(&[]);
+        while !ended.load(Ordering::SeqCst) {
+            (0..self.partitions).for_each(|partition| self.send(&producer, partition, BURST));
+            // A pace, not a wait: as fast as can be would measure the machine.
+            thread::sleep(REST);
+        }
+        producer.acknowledged()
+    }
+
+    /// How many offsets are sealed; `None` while the committer is away.
+    pub(crate) fn sealed(&self) -> Option<u64> {
+        (0..self.partitions).map(|partition| self.sealed_of(partition)).sum()
+    }
+
+    /// Up to which offset a partition is sealed; `None` while the committer is away.
+    pub(crate) fn sealed_of(&self, partition: u32) -> Option<u64> {
+        self.ledger.sealed(self.kafka.cluster_id(), &self.topic, partition)
+    }
+
+    /// Waits until more is sealed than now.
+    pub(crate) fn until_progress(&self) {
+        let before = eventually("the committer answers", SEALED_WITHIN, || self.sealed());
+        until("sealing goes on", SEALED_WITHIN, || self.sealed().is_some_and(|sealed| sealed > before));
+    }
+
+    /// Waits until everything that was produced is sealed.
+    pub(crate) fn until_sealed(&self) {
+        for place in self.account.places() {
+            let end = self.account.end(&place);
+            until(&format!("{place:?} is sealed up to {end}"), SEALED_WITHIN, || {
+                self.ledger.assert_running();
+                self.ledger.sealed(self.kafka.cluster_id(), &place.0, place.1).is_some_and(|sealed| sealed >= end)
+            });
+        }
+    }
+
+    /// Waits until more of every partition is sealed than now.
+    pub(crate) fn until_all_progress(&self) {
+        for partition in 0..self.partitions {
+            let before = eventually("the committer answers", SEALED_WITHIN, || self.sealed_of(partition));
+            until("sealing of every partition goes on", SEALED_WITHIN, || {
+                self.sealed_of(partition).is_some_and(|sealed| sealed > before)
+            });
+        }
+    }
+
+    /// Waits until everything that was produced is sealed and anchored.
+    pub(crate) fn until_anchored(&self) {
+        self.until_sealed();
+        self.ledger.until_anchored(self.remote.path(), ORIGIN);
+    }
+
+    /// Measures the recovery from a fault that ended: an event is produced to each partition, the first to be sealed and
+    /// then everything waited for.
+    pub(crate) fn recover(&mut self, run: &mut Run, ended: Instant) {
+        self.produce(1);
+        let ends: Vec<u64> = (0..self.partitions).map(|p| self.account.end(&self.place(p))).collect();
+        until("an event from after the fault is sealed", SEALED_WITHIN, || {
+            let mut partitions = (0..self.partitions).zip(&ends);
+            partitions.any(|(partition, end)| self.sealed_of(partition).is_some_and(|sealed| sealed >= *end))
+        });
+        let first = ended.elapsed();
+        self.until_sealed();
+        run.recovered(Recovery { first, all: ended.elapsed() });
+    }
+
+    /// Waits until everything that was produced is sealed and anchored, exports it, or `arguments` of it, and clones the
+    /// anchors.
+    pub(crate) fn evidence(&self, arguments: &[&str]) -> Evidence {
+        self.until_sealed();
+        self.evidence_of_what_is_sealed(arguments)
+    }
+
+    /// The same without waiting for what is not sealed.
+    pub(crate) fn evidence_of_what_is_sealed(&self, arguments: &[&str]) -> Evidence {
+        self.ledger.until_anchored(self.remote.path(), ORIGIN);
+        let name = unique("evidence");
+        let (bundle, clone) = (self.folder.join(format!("{name}.bundle")), self.folder.join(format!("{name}.clone")));
+        // It fails when Kafka has other events now, which is what the verifier is to find.
+        let exported = self.ledger.try_export(&bundle, arguments);
+        assert!(bundle.is_dir(), "not exported: {}", String::from_utf8_lossy(&exported.stderr));
+        let clone = Clone::of(&self.git.url("anchors.git"), clone);
+        Evidence { trust: self.ledger.trust(), bundle, clone: clone.path().to_owned() }
+    }
+
+    /// Checks the database, takes evidence of everything, and requires that all that was produced is proven.
+    pub(crate) fn prove(&self, run: &mut Run) -> Evidence {
+        let evidence = self.evidence(&[]);
+        self.ledger.fsck();
+        let verdict = self.judge(run, "everything", &evidence, &[]);
+        assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+        evidence
+    }
+
+    /// Verifies evidence of everything and compares it with the account: how the scenario ends.
+    pub(crate) fn judge(&self, run: &mut Run, what: &str, evidence: &Evidence, arguments: &[&str]) -> Verdict {
+        let (verdict, tally) = self.compare(run, what, evidence, arguments, |_| true);
+        run.outcome.tally = tally;
+        verdict
+    }
+
+    /// Verifies evidence of some epochs on the way, and requires that none of their events is lost, doubled or falsely
+    /// proven.
+    pub(crate) fn check(
+        &self,
+        run: &mut Run,
+        what: &str,
+        evidence: &Evidence,
+        arguments: &[&str],
+        is_meant: impl Fn(u64) -> bool,
+    ) -> Verdict {
+        self.compare(run, what, evidence, arguments, is_meant).0
+    }
+
+    fn compare(
+        &self,
+        run: &mut Run,
+        what: &str,
+        evidence: &Evidence,
+        arguments: &[&str],
+        is_meant: impl Fn(u64) -> bool,
+    ) -> (Verdict, Tally) {
+        let verdict = evidence.verify(arguments);
+        run.verdict(what, &verdict);
+        let tally = self.account.compare(&evidence.bundle, &verdict, is_meant);
+        if !tally.is_good() {
+            run.outcome.tally = tally;
+            panic!("{what}: {tally:?}; {:#}", verdict.report);
+        }
+        (verdict, tally)
+    }
+}
+
+/// Ends a producer also when the fault's own checks fail.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Lets a fault last: its length is part of it, nothing is waited for.
+pub(crate) fn hold(length: Duration) {
+    thread::sleep(length);
+}
+
+/// Offsets of a partition that Kafka has events at, as another client sees it.
+pub(crate) fn offsets_in_kafka(kafka: &Kafka, topic: &str, partition: u32) -> Vec<u64> {
+    let listed = kafka.kcat().consume_with_format(topic, r"%p %o\n");
+    let prefix = format!("{partition} ");
+    let offsets = listed.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok());
+    offsets.collect()
+}
+
+/// A stream as a finding has it.
+pub(crate) fn stream(topic: &str, partition: u32, epoch: u64) -> Vec<(&'static str, Value)> {
+    vec![
+        ("/stream/topic", topic.into()),
+        ("/stream/partition", partition.into()),
+        ("/stream/epoch", epoch.to_string().into()),
+    ]
+}
+
+/// Offsets of a stream as a finding has them.
+pub(crate) fn at(topic: &str, partition: u32, epoch: u64, offsets: Range<u64>) -> Vec<(&'static str, Value)> {
+    let mut place = stream(topic, partition, epoch);
+    place.push(("/offsets/from", offsets.start.to_string().into()));
+    place.push(("/offsets/to", offsets.end.to_string().into()));
+    place
+}

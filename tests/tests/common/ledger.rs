@@ -1,0 +1,382 @@
+//! A ledger under test: its services as processes of their own, and the commands of operator and auditor.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::{Process, free_port, http_get, run, streamseal, until, without_network};
+
+use super::history;
+
+const CONFIG: &str = "streamseal.toml";
+
+/// The line of the configuration that makes a committer sign.
+const LOG_KEY: &str = "log_key = \"keys/log.key\"\n";
+
+/// For a service to be ready, on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// For what is sealed to be anchored.
+const ANCHORED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where a ledger's services find their neighbours.
+pub(crate) struct Neighbours<'a> {
+    pub(crate) bootstrap: &'a str,
+    pub(crate) database: &'a str,
+    pub(crate) remote: &'a str,
+    pub(crate) topics: &'a [&'a str],
+    /// Where the committer publishes; no other ledger on the same broker may.
+    pub(crate) commitments: &'a str,
+    /// How large batches get.
+    pub(crate) batch_events: u64,
+}
+
+/// A ledger and its services.
+pub(crate) struct Ledger {
+    pub(crate) name: String,
+    folder: PathBuf,
+    pub(crate) committer: Service,
+    pub(crate) ingest: Service,
+    pub(crate) anchor: Service,
+}
+
+impl Ledger {
+    /// Makes a ledger in `folder` with `streamseal init` and starts its services. Its name is also that of its consumer
+    /// group.
+    pub(crate) fn start(name: &str, folder: PathBuf, origin: &str, neighbours: &Neighbours<'_>) -> Self {
+        let Neighbours { bootstrap, database, remote, topics, .. } = *neighbours;
+        let mut init = Command::new(streamseal());
+        init.arg("init").arg(&folder).args(["--origin", origin]);
+        init.args(["--bootstrap-servers", bootstrap, "--database", database, "--remote", remote]);
+        topics.iter().for_each(|topic| {
+            init.args(["--topic", topic]);
+        });
+        run(&mut init);
+        let [committer, ingest, anchor] = configure(&folder, name, neighbours);
+        let config = folder.join(CONFIG);
+        let ledger = Self {
+            name: name.to_owned(),
+            committer: Service::start("committer", &config, committer),
+            ingest: Service::start("ingest", &config, ingest),
+            anchor: Service::start("anchor", &config, anchor),
+            folder,
+        };
+        ledger.services().into_iter().for_each(Service::until_ready);
+        ledger
+    }
+
+    /// Its services.
+    pub(crate) fn services(&self) -> [&Service; 3] {
+        [&self.committer, &self.ingest, &self.anchor]
+    }
+
+    /// Fails the test when one of them ended by itself.
+    #[track_caller]
+    pub(crate) fn assert_running(&self) {
+        self.services().into_iter().for_each(|service| service.assert_running());
+    }
+
+    /// One more committer on the same database, which does not sign.
+    pub(crate) fn another_committer(&self) -> Service {
+        let address = free_address();
+        self.another("committer", "committer-b", address, |text| {
+            let own = format!("listen = \"{}\"", self.committer.address);
+            assert!(text.contains(&own) && text.contains(LOG_KEY), "{text}");
+            text.replace(&own, &format!("listen = \"{address}\"")).replace(LOG_KEY, "")
+        })
+    }
+
+    /// One more ingest-consumer of the same group, with a key of its own, that submits to `committer`.
+    pub(crate) fn another_ingest(&self, name: &str, committer: &Service) -> Service {
+        let key = self.folder.join("keys").join(format!("{name}.key"));
+        let made = run(Command::new(streamseal()).arg("keygen").arg(&key).args(["--name", name, "--role", "ingest"]));
+        let vkey = made.split_whitespace().find(|word| word.starts_with(&format!("{name}+")));
+        let vkey = vkey.unwrap_or_else(|| panic!("keygen printed no vkey: {made}"));
+        self.operate(&["key"], &["grant", vkey, "--role", "ingest"]);
+        let address = free_address();
+        self.another("ingest", name, address, |text| {
+            text.replace(&format!("listen = \"{}\"", self.ingest.address), &format!("listen = \"{address}\""))
+                .replace("keys/ingest.key", &format!("keys/{name}.key"))
+                // The ingest-consumer's section comes first.
+                .replacen(&format!("http://{}", self.committer.address), &format!("http://{}", committer.address), 1)
+        })
+    }
+
+    fn another(&self, kind: &str, name: &str, address: SocketAddr, edit: impl FnOnce(&str) -> String) -> Service {
+        let text = fs::read_to_string(self.config()).unwrap();
+        let config = self.folder.join(format!("{name}.toml"));
+        fs::write(&config, edit(&text)).unwrap();
+        let service = Service::start(kind, &config, address);
+        service.until_ready();
+        service
+    }
+
+    /// Runs a command of `streamseal` with the configuration and the operator's key.
+    pub(crate) fn operate(&self, command: &[&str], arguments: &[&str]) {
+        let mut operate = Command::new(streamseal());
+        operate.args(command).arg("--config").arg(self.config()).args(arguments);
+        run(operate.arg("--operator-key").arg(self.folder.join("keys/operator.key")));
+    }
+
+    /// The offset up to which a partition is sealed; `None` while the committer is away.
+    pub(crate) fn sealed(&self, cluster: &str, topic: &str, partition: u32) -> Option<u64> {
+        let query = format!("/v1/cursors?cluster={cluster}&topic={topic}&partition={partition}");
+        number(&self.ask(&query)?["next"])
+    }
+
+    /// The size of the chain; `None` while the committer is away.
+    pub(crate) fn size(&self) -> Option<u64> {
+        number(&self.ask("/v1/status")?["size"])
+    }
+
+    /// How many entries are on the topic of commitments; `None` while the committer is away.
+    pub(crate) fn published(&self) -> Option<u64> {
+        number(&self.ask("/v1/status")?["published_size"])
+    }
+
+    /// Waits until the newest anchor in `repository` covers a statement of where all streams stand that is not older than
+    /// anything sealed.
+    pub(crate) fn until_anchored(&self, repository: &Path, origin: &str) {
+        until("what is sealed is stated and anchored", ANCHORED_WITHIN, || {
+            self.assert_running();
+            let anchored = history::anchored_size(repository, origin);
+            anchored.is_some_and(|size| self.stated(size) == Some(true))
+        });
+    }
+
+    /// Whether the newest statement of heads among the first `size` entries says of every stream where it stands now.
+    fn stated(&self, size: u64) -> Option<bool> {
+        let lines = self.ask(&format!("/v1/heads?size={size}"))?["lines"].as_array()?.clone();
+        let newest = self.ask(&format!("/v1/heads?size={}", self.size()?))?["lines"].as_array()?.clone();
+        // A stream may have moved since the newest one, or begun: the next one is soon.
+        let moved = newest.iter().map(|line| {
+            let fields: Vec<&str> = line.as_str()?.split(' ').collect();
+            let [cluster, topic, partition, _, next, _] = fields[..] else { panic!("a line of heads: {line}") };
+            let now = self.sealed(cluster, topic, partition.parse().ok()?)?;
+            Some((cluster, topic, partition, next.parse::<u64>().ok()?, now))
+        });
+        // Of a partition's epochs only the newest moves.
+        let mut standing = BTreeMap::new();
+        for stream in moved {
+            let (cluster, topic, partition, next, now) = stream?;
+            standing.insert((cluster, topic, partition), next == now);
+        }
+        Some(lines == newest && standing.values().all(|&stands| stands))
+    }
+
+    /// `streamseal export` of everything that is anchored.
+    pub(crate) fn export(&self, target: &Path) {
+        let Output { status, stderr, .. } = self.try_export(target, &[]);
+        assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+    }
+
+    /// `streamseal export` with more arguments; it also ends with an error when Kafka no longer has what was sealed.
+    pub(crate) fn try_export(&self, target: &Path, arguments: &[&str]) -> Output {
+        let mut export = Command::new(streamseal());
+        export.arg("export").arg(target).arg("--config").arg(self.config()).args(arguments).output().unwrap()
+    }
+
+    /// `streamseal committer fsck`: whether the whole database hashes and applies again.
+    pub(crate) fn fsck(&self) {
+        if let Err(problems) = self.try_fsck() {
+            panic!("{problems}");
+        }
+    }
+
+    /// The same with what it prints.
+    pub(crate) fn try_fsck(&self) -> Result<(), String> {
+        let mut fsck = Command::new(streamseal());
+        let Output { status, stdout, stderr } =
+            fsck.arg("committer").arg("--config").arg(self.config()).arg("fsck").output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        if status.success() { Ok(()) } else { Err(said) }
+    }
+
+    /// What the auditor was given.
+    pub(crate) fn trust(&self) -> PathBuf {
+        self.folder.join("trust")
+    }
+
+    /// The anchor's own repository.
+    pub(crate) fn own_repository(&self) -> PathBuf {
+        self.folder.join("anchor.git")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join(CONFIG)
+    }
+
+    fn ask(&self, path: &str) -> Option<Value> {
+        let (status, body) = http_get(self.committer.address, path)?;
+        (status == 200).then(|| serde_json::from_str(&body).expect("the committer answers with JSON"))
+    }
+}
+
+/// A service in a process of its own.
+pub(crate) struct Service {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Service {
+    fn start(kind: &str, config: &Path, address: SocketAddr) -> Self {
+        let mut command = Process::command(streamseal());
+        command.arg(kind).arg("--config").arg(config);
+        let process = Process::start(kind, config.with_extension(format!("{kind}.log")), command);
+        Self { process, address }
+    }
+
+    /// Waits until it is ready.
+    pub(crate) fn until_ready(&self) {
+        until(&format!("{:?} is ready", self.process), READY_WITHIN, || {
+            self.assert_running();
+            self.readiness().is_some_and(|(status, _)| status == 200)
+        });
+    }
+
+    /// Waits until it is not ready and says so with these words.
+    pub(crate) fn until_not_ready(&self, words: &str) {
+        let mut said = String::new();
+        let start = Instant::now();
+        while !said.contains(words) {
+            self.assert_running();
+            assert!(start.elapsed() < READY_WITHIN, "{:?} does not say {words:?} but {said:?}", self.process);
+            said = self.readiness().filter(|(status, _)| *status != 200).map(|(_, said)| said).unwrap_or(said);
+        }
+    }
+
+    fn readiness(&self) -> Option<(u16, String)> {
+        http_get(self.address, "/readyz")
+    }
+}
+
+impl Deref for Service {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// Exit codes of the verifier.
+pub(crate) const PROVEN: i32 = 0;
+pub(crate) const TAMPERED: i32 = 1;
+pub(crate) const INCOMPLETE: i32 = 3;
+pub(crate) const NOT_ANCHORED: i32 = 4;
+
+/// What `streamseal verify --json` said.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) code: i32,
+    pub(crate) report: Value,
+}
+
+impl Verdict {
+    /// Whether there is a finding of this code with these values at these places of its JSON.
+    pub(crate) fn has(&self, code: &str, place: &[(&str, Value)]) -> bool {
+        let findings = self.report["findings"].as_array().unwrap();
+        findings.iter().any(|finding| {
+            finding["code"] == code && place.iter().all(|(field, value)| finding.pointer(field) == Some(value))
+        })
+    }
+
+    /// Requires this exit code, and a finding of this code at this place.
+    #[track_caller]
+    pub(crate) fn require(&self, exit: i32, code: &str, place: &[(&str, Value)]) {
+        let Self { code: exited, report } = self;
+        let fits = *exited == exit && self.has(code, place);
+        assert!(fits, "exit {exited}, wanted {exit} and {code} at {place:?}; {report:#}");
+    }
+}
+
+/// Runs the verifier where there is no network.
+pub(crate) fn verify(trust: &Path, bundle: &Path, clone: &Path, pin: Option<&Path>) -> Verdict {
+    let pin = pin.map(|pin| ["--pin".as_ref(), pin.as_os_str()]);
+    verify_with(trust, bundle, clone, pin.iter().flatten())
+}
+
+/// The same with any arguments.
+pub(crate) fn verify_with(
+    trust: &Path,
+    bundle: &Path,
+    clone: &Path,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Verdict {
+    let mut command = without_network(streamseal());
+    command.args(["verify", "--json", "--trust"]).arg(trust).arg("--clone").arg(clone).arg(bundle).args(arguments);
+    verdict(command)
+}
+
+/// The same by the auditor's small binary.
+pub(crate) fn verify_alone(trust: &Path, bundle: &Path, clone: &Path) -> Verdict {
+    let mut command = without_network(streamseal().with_file_name("streamseal-verify"));
+    command.args(["--json", "--trust"]).arg(trust).arg("--clone").arg(clone).arg(bundle);
+    verdict(command)
+}
+
+fn verdict(mut command: Command) -> Verdict {
+    let start = Instant::now();
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    eprintln!("verified in {:?}", start.elapsed());
+    let code = status.code().expect("the verifier is not killed");
+    let report = serde_json::from_slice(&stdout).unwrap_or_else(|error| {
+        panic!(
+            "{command:?} printed no JSON ({error}), exit {code}: {}{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        )
+    });
+    Verdict { code, report }
+}
+
+/// A 64-bit number as JSON views show it: in a string.
+pub(crate) fn number(value: &Value) -> Option<u64> {
+    value.as_str()?.parse().ok()
+}
+
+fn free_address() -> SocketAddr {
+    ([127, 0, 0, 1], free_port()).into()
+}
+
+/// Gives the services free ports and the pace of a test: batches that are small and early, anchors every second.
+/// Returns the addresses of committer, ingest-consumer and anchor.
+fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketAddr; 3] {
+    let Neighbours { commitments, batch_events, .. } = neighbours;
+    let addresses = [(); 3].map(|()| free_address());
+    let path = folder.join(CONFIG);
+    let mut text = fs::read_to_string(&path).unwrap();
+    for (default, address) in [7380, 7381, 7382].iter().zip(addresses) {
+        text = text.replace(&format!("127.0.0.1:{default}"), &address.to_string());
+    }
+    let kafka = [
+        // A killed member of the group is missed soon.
+        ("session.timeout.ms", "3000"),
+        // A broker that is back is found soon, and so are new partitions.
+        ("reconnect.backoff.max.ms", "500"),
+        ("topic.metadata.refresh.interval.ms", "1000"),
+    ];
+    let kafka: String = kafka.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
+    let pace = [
+        ("[kafka]", kafka),
+        (
+            "[ingest]",
+            format!(
+                "group = \"{name}\"\nexclude = [\"{commitments}\"]\nbatch_events = {batch_events}\nbatch_age_ms = 200"
+            ),
+        ),
+        ("[committer]", format!("commitments_topic = \"{commitments}\"\nheads_s = 1")),
+        ("[anchor]", "interval_s = 1".to_owned()),
+    ];
+    for (section, settings) in pace {
+        assert!(text.contains(section), "{text}");
+        text = text.replace(section, &format!("{section}\n{settings}"));
+    }
+    fs::write(&path, text).unwrap();
+    addresses
+}
