@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use committer_client::{Accepted, Stopped, SubmitRequest, SubmitResponse, caps, code};
 use evidence::{Error, SignedStatement, StreamId};
+use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
@@ -57,7 +58,13 @@ pub(super) async fn statements(
     request: Request,
 ) -> Result<Json<SubmitResponse>, Failure> {
     // Held until the answer, as the statements are in memory until then.
-    let _room = bodies.take_room(request.headers())?;
+    let _room = match bodies.take_room(request.headers()) {
+        Ok(room) => room,
+        Err(failure) => {
+            discard_body(request).await;
+            return Err(failure);
+        }
+    };
     let body = read_body(request).await?;
     opened.submit(body).await.map(Json)
 }
@@ -103,6 +110,23 @@ async fn read_body(request: Request) -> Result<Bytes, Failure> {
         StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
         _ => Failure::bad_request(rejection.body_text()),
     })
+}
+
+/// Lets a client finish sending, so that it reads the answer instead of finding the connection closed: as much as
+/// might be an honest mistake, without keeping any of it.
+async fn discard_body(request: Request) {
+    let mut left = 2 * caps::SUBMIT_BODY_BYTES;
+    let mut body = request.into_body().into_data_stream();
+    let discard = async {
+        while let Some(Ok(part)) = body.next().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // One who is too slow finds the connection closed.
+    let _ = tokio::time::timeout(BODY_TIME_MAX, discard).await;
 }
 
 fn body_too_large() -> Failure {
