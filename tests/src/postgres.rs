@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -119,7 +120,7 @@ impl Postgres {
     }
 
     fn copy_to(&self, target: &Path, options: &[&str]) {
-        fs::create_dir(target).expect("there is nothing yet");
+        fs::DirBuilder::new().mode(0o700).create(target).expect("there is nothing yet");
         give_to_server(target);
         let mut command = as_server("KILL", &program("pg_basebackup"));
         command.current_dir(target).args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
@@ -131,7 +132,9 @@ impl Postgres {
     /// # Panics
     /// When that fails.
     pub fn restore(&self, backup: &Path) {
-        fs::remove_dir_all(&self.data).expect("the data can be removed");
+        if self.data.exists() {
+            fs::remove_dir_all(&self.data).expect("the data can be removed");
+        }
         run(Command::new("cp").arg("-a").arg(backup).arg(&self.data));
     }
 

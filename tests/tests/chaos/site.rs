@@ -138,7 +138,9 @@ impl<'a> Site<'a> {
     pub(crate) fn send(&self, producer: &Producer, partition: u32, events: u64) {
         for _ in 0..events {
             let value = self.value();
-            producer.send(ToProduce { topic: &self.topic, partition, value: Some(&value), ..ToProduce::default() });
+            // A key that is in no other event, so that compaction leaves all of them.
+            let (topic, key, value) = (self.topic.as_str(), value.split(',').next(), Some(value.as_str()));
+            producer.send(ToProduce { topic, partition, key, value, timestamp: None });
         }
     }
 

@@ -98,7 +98,7 @@ impl Ledger {
         let made = run(Command::new(streamseal()).arg("keygen").arg(&key).args(["--name", name, "--role", "ingest"]));
         let vkey = made.split_whitespace().find(|word| word.starts_with(&format!("{name}+")));
         let vkey = vkey.unwrap_or_else(|| panic!("keygen printed no vkey: {made}"));
-        self.operate(&["key"], &["grant", vkey, "--role", "ingest"]);
+        self.operate(&["key"], &["grant", vkey, "--role", "ingest", "--scope", "*"]);
         let address = free_address();
         self.another("ingest", name, address, |text| {
             text.replace(&format!("listen = \"{}\"", self.ingest.address), &format!("listen = \"{address}\""))
@@ -242,12 +242,12 @@ impl Service {
 
     /// Waits until it is not ready and says so with these words.
     pub(crate) fn until_not_ready(&self, words: &str) {
-        let mut said = String::new();
+        let mut said = None;
         let start = Instant::now();
-        while !said.contains(words) {
+        while !said.as_ref().is_some_and(|said: &String| said.contains(words)) {
             self.assert_running();
             assert!(start.elapsed() < READY_WITHIN, "{:?} does not say {words:?} but {said:?}", self.process);
-            said = self.readiness().filter(|(status, _)| *status != 200).map(|(_, said)| said).unwrap_or(said);
+            said = self.readiness().filter(|(status, _)| *status != 200).map(|(_, said)| said).or(said);
         }
     }
 

@@ -190,7 +190,7 @@ const EDITS: [(&str, &str, &str, &str); 6] = [
     (
         "an entry is added",
         "INSERT INTO entries (ledger, seq, leaf, statement, kind, stream, first_offset, next_offset, entry) \
-         SELECT ledger, 1000000, leaf, sha256(statement), kind, stream, first_offset, next_offset, entry \
+         SELECT ledger, 1000000, leaf, sha256(statement), kind, stream, next_offset, 1000000, entry \
          FROM entries WHERE seq = 5",
         "DELETE FROM entries WHERE seq = 1000000",
         "entry 1000000: ",

@@ -1,5 +1,6 @@
 //! Disks that are full.
 
+use std::fs;
 use std::time::Instant;
 
 use tests::{Kafka, Postgres, SmallDisk, until};
@@ -62,7 +63,7 @@ fn database(run: &mut Run) {
 fn remote(run: &mut Run) {
     let disk = SmallDisk::mount(4);
     let git = Some(disk.path().join("git"));
-    std::fs::create_dir(disk.path().join("git")).unwrap();
+    fs::create_dir(disk.path().join("git")).unwrap();
     let mut site = Site::start(run, Plan { git, ..Plan::default() });
     site.produce(50);
     site.until_anchored();
@@ -92,12 +93,19 @@ fn export(run: &mut Run) {
         let output = site.ledger.try_export(&bundle, &[]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("No space left"), "{kibibytes} KiB: {said}");
-        assert!(said.contains(&bundle.display().to_string()), "{said}");
-        let partial = Evidence { bundle: bundle.clone(), ..evidence.clone() };
-        let verdict = partial.verify(&[]);
-        run.verdict("what a full disk left", &verdict);
-        assert_ne!(verdict.code, PROVEN, "{:#}", verdict.report);
-        let _ = std::fs::remove_dir_all(&bundle);
+        assert!(said.contains(&disk.path().display().to_string()), "{said}");
+        assert!(!bundle.exists(), "half a bundle has the name of a whole one");
+        for left in fs::read_dir(disk.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_dir()) {
+            let verdict = Evidence { bundle: left.clone(), ..evidence.clone() }.verify(&[]);
+            run.verdict("what a full disk left", &verdict);
+            assert_ne!(verdict.code, PROVEN, "{:#}", verdict.report);
+            fs::remove_dir_all(left).unwrap();
+        }
         disk.make_room();
     }
+    let room = SmallDisk::mount(16);
+    let evidence = Evidence { bundle: room.path().join("bundle"), ..evidence };
+    site.ledger.export(&evidence.bundle);
+    let verdict = site.judge(run, "exported where there is room", &evidence, &[]);
+    assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
 }
