@@ -1,4 +1,5 @@
-//! Publishes every entry to the topic of commitments, in seq order.
+//! Publishes every entry to the topic of commitments, in seq order; a publisher that was frozen while another took over
+//! may still send what it had in hand.
 
 mod topic;
 

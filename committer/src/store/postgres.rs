@@ -104,8 +104,16 @@ pub(super) fn classify(code: &str) -> StoreErrorKind {
 /// Of an error in answer to COMMIT. Only where the server says that it rolled back is the outcome known.
 fn commit_error(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
-    let rolled_back = ["40", "23", "53"].iter().any(|class| code.starts_with(class));
-    if rolled_back { error.into() } else { StoreError::new(StoreErrorKind::Unknown, format!("commit: {error}")) }
+    if was_rolled_back(&code) {
+        return error.into();
+    }
+    StoreError::new(StoreErrorKind::Unknown, format!("commit: {error}"))
+}
+
+/// Whether a SQLSTATE in answer to COMMIT says that nothing was written.
+fn was_rolled_back(code: &str) -> bool {
+    // Of the class of rollbacks, 40003 alone is none: it says that the outcome is not known.
+    code != "40003" && ["40", "23", "53"].iter().any(|class| code.starts_with(class))
 }
 
 struct PostgresTransaction {
@@ -323,6 +331,18 @@ mod tests {
             ("42501", StoreErrorKind::Refused),
         ] {
             assert_eq!(classify(code), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn only_a_rollback_says_that_a_commit_wrote_nothing() {
+        // Serialization failure, deadlock, a deferred constraint, disk full.
+        for code in ["40001", "40P01", "23505", "53100"] {
+            assert!(was_rolled_back(code), "{code}");
+        }
+        // Statement completion unknown, transaction resolution unknown, shutting down, no code at all.
+        for code in ["40003", "08007", "57P01", ""] {
+            assert!(!was_rolled_back(code), "{code}");
         }
     }
 
