@@ -2,7 +2,7 @@
 
 use evidence::chain::{GrantedKey, Keys, Role, State};
 use evidence::statement::{LedgerId, Summary};
-use evidence::{Entry, Hash, Partition, SignedStatement, Statement, VerifierKey};
+use evidence::{Entry, Partition, SignedStatement, Statement, VerifierKey};
 
 use crate::stream::{Below, Cursor, Standing};
 
@@ -10,7 +10,7 @@ use crate::stream::{Below, Cursor, Standing};
 ///
 /// # Errors
 /// When an entry is malformed, or is refused after the ones before it.
-pub(crate) fn keys(ledger: &LedgerId, entries: &[String]) -> Result<Keys, String> {
+pub fn keys(ledger: &LedgerId, entries: &[String]) -> Result<Keys, String> {
     let mut state = State::new(&ledger.origin, ledger.genesis);
     for text in entries {
         let entry = Entry::parse(text.as_bytes()).map_err(|error| format!("a key entry: {error}"))?;
@@ -24,7 +24,7 @@ pub(crate) fn keys(ledger: &LedgerId, entries: &[String]) -> Result<Keys, String
 }
 
 /// Whether a key may seal a topic now.
-pub(crate) fn standing(ledger: &LedgerId, keys: &Keys, key: &VerifierKey, topic: &str) -> Standing {
+pub fn standing(ledger: &LedgerId, keys: &Keys, key: &VerifierKey, topic: &str) -> Standing {
     let name = key.name();
     let problem = match keys.granted().iter().find(|granted| granted.key == *key) {
         None => format!("the signing key {key} is not granted in ledger {}", ledger.origin),
@@ -54,7 +54,7 @@ fn seals(granted: &GrantedKey, topic: &str) -> bool {
 /// # Errors
 /// What does not verify, or contradicts itself or what was asked: a statement of another ledger, stream or cursor is as
 /// wrong as one without a valid signature.
-pub(crate) fn verify(
+pub fn verify(
     ledger: &LedgerId,
     keys: &Keys,
     partition: &Partition,
@@ -154,11 +154,6 @@ fn below(newest: &Statement, last: Option<&Summary>) -> Below {
         start..summary.next
     });
     Below { last: last.and_then(|summary| summary.last), empty: empty.filter(|range| !range.is_empty()).collect() }
-}
-
-/// Whether an entry holds the statement with this identity: what an acknowledgement must show.
-pub(crate) fn acknowledges(entry: &str, statement: Hash) -> bool {
-    Entry::parse(entry.as_bytes()).is_ok_and(|entry| entry.statement.hash() == statement)
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use committer_client::{Client, CursorQuery, Error, SubmitResponse};
+use committer_client::{Client, CursorQuery, Error};
 use evidence::statement::LedgerId;
 use evidence::{Partition, SignedStatement, SigningKey, Statement};
 use kafka::{Cluster, TopicPartition, Watermarks};
 use tokio::sync::Semaphore;
 
+use crate::acknowledgement::decided;
 use crate::cursor;
 use crate::stream::{Answer, Cursor, InspectError, Inspection, Log, Refused, Standing};
 
@@ -131,43 +132,6 @@ impl Outside {
     }
 }
 
-/// An acknowledgement counts when it shows the statement in its entry.
-fn decided(signed: &[SignedStatement], answer: SubmitResponse) -> Answer {
-    for (signed, accepted) in signed.iter().zip(&answer.accepted) {
-        if !cursor::acknowledges(&accepted.entry, signed.hash()) {
-            let problem = format!("the committer acknowledged entry {}, which holds another statement", accepted.seq);
-            return Answer::Unknown { problem, retry_after_ms: None };
-        }
-    }
-    let refused = answer.stopped.map(|stopped| Refused { code: stopped.code, message: stopped.message });
-    Answer::Decided { accepted: answer.accepted.len(), refused }
-}
-
 fn unavailable(error: Error) -> InspectError {
     InspectError::Unavailable(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use committer_client::{Accepted, Stopped};
-
-    use super::*;
-    use crate::ledger::Ledger;
-
-    #[test]
-    fn an_acknowledgement_of_another_statement_decides_nothing() {
-        let ledger = Ledger::new();
-        let entries = ledger.entries();
-        let signed: Vec<SignedStatement> = entries.iter().map(|entry| entry.statement.clone()).collect();
-        let accepted = |which: usize| Accepted {
-            seq: entries[which].seq,
-            entry: String::from_utf8(entries[which].to_bytes()).expect("text"),
-        };
-        let stopped = Some(Stopped { index: 1, code: "wrong-prev".into(), message: "no".into() });
-        let answer = |which, stopped| SubmitResponse { accepted: vec![accepted(which)], stopped, cursor: None };
-        let refused = Some(Refused { code: "wrong-prev".into(), message: "no".into() });
-        assert_eq!(decided(&signed, answer(0, stopped.clone())), Answer::Decided { accepted: 1, refused });
-        let other = decided(&signed, answer(1, stopped));
-        assert!(matches!(&other, Answer::Unknown { problem, .. } if problem.contains("entry 1")), "{other:?}");
-    }
 }

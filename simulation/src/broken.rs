@@ -1,0 +1,80 @@
+//! Parts that are broken on purpose: the model that does not notice them proves nothing.
+
+use evidence::SignedStatement;
+use evidence::Statement;
+use ingest_consumer::stream::Answer;
+
+use crate::committers::Question;
+use crate::ledger::{ORIGIN, partition};
+use crate::seats::{Request, Seat};
+use crate::world::World;
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// The database sometimes forgets a commit that it acknowledged.
+    CommitForgotten,
+    /// A cursor sometimes moves without an entry.
+    CursorWithoutEntry,
+    /// A consumer whose summary was refused signs the same root after the statement that came in between.
+    SignsAgain,
+    /// The signer's high-water file is gone after every crash.
+    NoHighWater,
+    /// The broker sometimes acknowledges a commitment that it does not keep.
+    CommitmentsLost,
+    /// The database's clock goes back, and entries take its time as it is.
+    TimeAsItIs,
+}
+
+impl World<'_> {
+    /// What a broken database does to its tables.
+    pub(crate) fn break_something(&mut self) {
+        match self.broken {
+            Some(Broken::CommitForgotten) => {
+                let now = self.database.tables(ORIGIN);
+                let grew = self.remembered.as_ref().is_some_and(|before| before.entries.len() < now.entries.len());
+                match self.remembered.take() {
+                    Some(before) if grew && self.random.one_in(8) => {
+                        self.database.replace(ORIGIN, before.clone());
+                        self.remembered = Some(before);
+                    }
+                    _ => self.remembered = Some(now),
+                }
+            }
+            Some(Broken::CursorWithoutEntry) if self.random.one_in(40) => {
+                let mut tables = self.database.tables(ORIGIN);
+                if let Some(row) = tables.streams.values_mut().next() {
+                    row.head.next += 1;
+                    self.database.replace(ORIGIN, tables);
+                }
+            }
+            Some(Broken::TimeAsItIs) if self.random.one_in(10) => {
+                let mut tables = self.database.tables(ORIGIN);
+                if let Some(position) = &mut tables.position {
+                    position.time = i64::MIN;
+                    self.database.replace(ORIGIN, tables);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The refused summary once more, under a new `prev`: `true` when it was sent.
+    pub(crate) fn sign_again(&mut self, which: usize, signed: &[SignedStatement], answer: &Answer) -> bool {
+        let Answer::Decided { accepted, refused: Some(refused) } = answer else { return false };
+        let seat = &self.seats[which];
+        let (Some(refused), true) = (signed.get(*accepted), refused.code.starts_with("wrong-")) else { return false };
+        let (Statement::Summary(summary), Some(head)) = (refused.statement(), self.head(seat.partition)) else {
+            return false;
+        };
+        if head.id != partition(seat.partition).stream(summary.stream.epoch) || head.next >= summary.next {
+            return false;
+        }
+        let mut summary = summary.clone();
+        (summary.first, summary.prev) = (head.next, Some(head.statement));
+        let (signed, body) = Seat::sign(vec![Statement::Summary(summary)], &self.keys.ingest[seat.key]);
+        let call = self.network.send(0, Question::Submit(body));
+        self.seats[which].request = Some(Request::Sent(call, signed));
+        true
+    }
+}

@@ -1,0 +1,196 @@
+//! The committers: the real parts of each, on the database in memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use committer::store::memory::MemoryDatabase;
+use committer::{Clock, Compute, Failure, LogKey, Materials, Opened, Parts};
+use committer_client::{Cursor, Keys as KeyEntries, SubmitResponse};
+use evidence::Partition;
+use service::{Backoff, Health, Shutdown};
+
+use crate::commitments::{Commitments, NodeTopic};
+use crate::executor::Executor;
+use crate::ledger::Keys;
+use crate::link::{Gates, NodeLink};
+
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(300);
+const HEADS_EVERY: Duration = Duration::from_secs(4);
+
+/// A clock that the world sets.
+#[derive(Clone, Default)]
+pub(crate) struct WorldClock(Arc<AtomicI64>);
+
+impl WorldClock {
+    pub(crate) fn set_ms(&self, ms: i64) {
+        self.0.store(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn as_clock(&self) -> Clock {
+        let ms = Arc::clone(&self.0);
+        Arc::new(move || ms.load(Ordering::Relaxed))
+    }
+}
+
+/// What a request asks.
+#[derive(Clone)]
+pub(crate) enum Question {
+    /// A partition's cursor and the keys.
+    Cursor(Partition),
+    /// The body of a submission.
+    Submit(Vec<u8>),
+}
+
+/// What is answered.
+pub(crate) enum Reply {
+    Cursor(Result<(Cursor, KeyEntries), Unanswered>),
+    Submitted(Result<SubmitResponse, Unanswered>),
+}
+
+/// Not a 200, as the HTTP client tells it.
+pub(crate) enum Unanswered {
+    /// Nothing is known of the outcome.
+    Unavailable(String),
+    /// Refused as a whole.
+    Refused(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        if failure.code == committer_client::code::UNAVAILABLE {
+            Self::Unavailable(failure.message)
+        } else {
+            Self::Refused(failure)
+        }
+    }
+}
+
+/// One machine with a committer, whether it runs or not.
+pub(crate) struct Node {
+    pub(crate) number: usize,
+    pub(crate) signs: bool,
+    pub(crate) clock: WorldClock,
+    /// Set when the running committer serves.
+    opened: Option<Arc<OnceLock<Opened>>>,
+    /// Why the running committer ended.
+    ended: Arc<Mutex<Option<String>>>,
+}
+
+/// What the committers of a world share.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) database: &'a MemoryDatabase,
+    pub(crate) gates: &'a Gates,
+    pub(crate) commitments: &'a Commitments,
+    /// Where the high-water file is.
+    pub(crate) folder: &'a Path,
+}
+
+/// The path of the log key; only the high-water file beside it is ever there.
+pub(crate) fn log_key_path(folder: &Path) -> PathBuf {
+    folder.join("log.key")
+}
+
+impl Node {
+    pub(crate) fn new(number: usize, signs: bool) -> Self {
+        Self { number, signs, clock: WorldClock::default(), opened: None, ended: Arc::default() }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.opened.is_some()
+    }
+
+    /// What a request meets.
+    pub(crate) fn serves(&self) -> Option<&Opened> {
+        self.opened.as_ref()?.get()
+    }
+
+    /// Starts a committer, as the service does.
+    ///
+    /// # Errors
+    /// When it refuses to start.
+    pub(crate) fn start(
+        &mut self,
+        surroundings: &Surroundings<'_>,
+        executor: &mut Executor<'_>,
+        seed: u64,
+    ) -> Result<(), String> {
+        let Surroundings { keys, database, gates, commitments, folder } = surroundings;
+        let number = self.number;
+        let link = Arc::new(NodeLink { node: number, gates: (*gates).clone() });
+        let store = database.open(keys.id(), link).map_err(|error| error.to_string())?;
+        let log_key = self.signs.then(|| LogKey::open((*keys.log).clone(), &log_key_path(folder), &keys.ledger));
+        let topic = NodeTopic { node: number, gates: (*gates).clone(), commitments: (*commitments).clone() };
+        let (parts, tasks) = Parts::new(Materials {
+            store,
+            ledger: keys.ledger.clone(),
+            log_key: log_key.transpose().map_err(|error| error.to_string())?,
+            topic: Some(Arc::new(topic)),
+            clock: self.clock.as_clock(),
+            compute: Compute::Here,
+            checkpoint_every: CHECKPOINT_EVERY,
+            heads_every: HEADS_EVERY,
+            backoff: Backoff::with_seed(Duration::from_millis(100), Duration::from_secs(5), seed),
+            health: Health::new(),
+        });
+        let opened = Arc::new(OnceLock::new());
+        let (serving, serve) = (parts.opened.clone(), Arc::clone(&opened));
+        let lead = parts.lead(
+            move || {
+                let _ = serve.set(serving);
+            },
+            Shutdown::new(),
+        );
+        self.ended = Arc::default();
+        for task in tasks.chain.into_iter().chain(tasks.readers).chain([lead]) {
+            let ended = Arc::clone(&self.ended);
+            executor.spawn(
+                number,
+                Box::pin(async move {
+                    let end = task.await.map_or_else(|error| error.to_string(), |()| "without a reason".to_owned());
+                    *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+                }),
+            );
+        }
+        self.opened = Some(opened);
+        Ok(())
+    }
+
+    /// Ends the committer where it is.
+    pub(crate) fn kill(&mut self, executor: &mut Executor<'_>) {
+        executor.kill(self.number);
+        self.opened = None;
+    }
+
+    /// Why it ended by itself, if it did.
+    pub(crate) fn take_end(&self) -> Option<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Answers a question, as the HTTP interface does.
+pub(crate) async fn answer(opened: Opened, question: Question) -> Reply {
+    match question {
+        Question::Cursor(partition) => {
+            let asked = async {
+                let cursor = opened.cursor(&partition).await?;
+                Ok((cursor, opened.keys().await?))
+            };
+            Reply::Cursor(asked.await)
+        }
+        Question::Submit(body) => Reply::Submitted(opened.submit(body.into()).await.map_err(Into::into)),
+    }
+}
+
+impl Reply {
+    /// The answer of a network that has none.
+    pub(crate) fn none(question: &Question, why: &str) -> Self {
+        let unanswered = || Unanswered::Unavailable(why.to_owned());
+        match question {
+            Question::Cursor(_) => Self::Cursor(Err(unanswered())),
+            Question::Submit(_) => Self::Submitted(Err(unanswered())),
+        }
+    }
+}

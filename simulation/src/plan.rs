@@ -1,0 +1,53 @@
+use crate::random::Random;
+
+/// What happens in a world besides what happens in all of them, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan {
+    pub(crate) steps: u64,
+    /// Of a hundred messages to and from the database, so many get cut.
+    pub(crate) cuts: u64,
+    /// The topic is deleted and made again.
+    pub(crate) recreated: bool,
+    /// A new leader lacks the end of the log.
+    pub(crate) truncated: bool,
+    /// An old copy takes the place of the database for a while.
+    pub(crate) old_copy: bool,
+    /// The ingest key is replaced and revoked.
+    pub(crate) new_key: bool,
+    /// Clocks jump.
+    pub(crate) clocks: bool,
+    /// When the log is struck.
+    pub(crate) strike_at: u64,
+    /// When the copy is made, when it takes the place, when the full one is back.
+    pub(crate) copy_at: [u64; 3],
+    /// When the new key is granted, and when the old one is revoked.
+    pub(crate) key_at: [u64; 2],
+}
+
+const STEPS: u64 = 220;
+
+impl Plan {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let (recreated, truncated) = match random.below(6) {
+            0 => (true, false),
+            1 => (false, true),
+            _ => (false, false),
+        };
+        let mut copy_at = [random.below(STEPS), random.below(STEPS), random.below(STEPS)];
+        copy_at.sort_unstable();
+        let mut key_at = [random.below(STEPS), random.below(STEPS)];
+        key_at.sort_unstable();
+        Self {
+            steps: STEPS,
+            cuts: [0, 3, 10][random.index(3)],
+            recreated,
+            truncated,
+            old_copy: random.one_in(4),
+            new_key: random.one_in(5),
+            clocks: random.one_in(5),
+            strike_at: random.below(STEPS),
+            copy_at,
+            key_at,
+        }
+    }
+}

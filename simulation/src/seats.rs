@@ -1,0 +1,105 @@
+//! The ingest-consumers: for each assigned partition the real step of a stream, with its Kafka client, its questions and
+//! its signing key around it.
+
+use std::sync::Arc;
+
+use evidence::statement::LedgerId;
+use evidence::{SignedStatement, SigningKey, Statement};
+use ingest_consumer::acknowledgement::decided;
+use ingest_consumer::cursor;
+use ingest_consumer::stream::{Answer, Cursor, InspectError, Limits, Refused, Standing, Stream};
+
+use crate::committers::{Reply, Unanswered};
+use crate::ledger::{TOPIC, partition};
+
+const LIMITS: Limits =
+    Limits { batch_events: 7, batch_bytes: 200, batch_age_ms: 500, request_statements: 3, unacknowledged: 6 };
+
+/// A partition as one process has it. Two processes can believe that they do.
+pub(crate) struct Seat {
+    pub(crate) number: u64,
+    pub(crate) partition: u32,
+    /// Which of the ingest keys it signs with.
+    pub(crate) key: usize,
+    /// Whether the partition was given to another since.
+    pub(crate) is_zombie: bool,
+    pub(crate) stream: Stream,
+    /// Where its Kafka client reads.
+    pub(crate) reader: Option<u64>,
+    pub(crate) inspecting: Option<Inspecting>,
+    pub(crate) request: Option<Request>,
+}
+
+pub(crate) enum Inspecting {
+    /// To ask the committer.
+    Asked,
+    /// The committer was asked, in this call.
+    Sent(u64),
+    /// To ask Kafka.
+    Answered(Box<(Cursor, Standing)>),
+}
+
+pub(crate) enum Request {
+    /// Kafka is to be asked whether the topic is still the same.
+    Unchecked(Option<String>, Vec<Statement>),
+    /// The committer was asked, in this call.
+    Sent(u64, Vec<SignedStatement>),
+}
+
+impl Seat {
+    pub(crate) fn new(number: u64, of: u32, key: usize, ledger: &LedgerId) -> Self {
+        let stream = Stream::new(ledger.clone(), partition(of), LIMITS);
+        let (reader, inspecting, request) = (None, None, None);
+        Self { number, partition: of, key, is_zombie: false, stream, reader, inspecting, request }
+    }
+
+    /// Signs statements as `outside` does, and the body that submits them.
+    pub(crate) fn sign(statements: Vec<Statement>, key: &Arc<SigningKey>) -> (Vec<SignedStatement>, Vec<u8>) {
+        let signed: Vec<_> = statements.into_iter().map(|statement| SignedStatement::sign(statement, &[key])).collect();
+        let body = body(&signed);
+        (signed, body)
+    }
+}
+
+/// The body of a submission.
+pub(crate) fn body(signed: &[SignedStatement]) -> Vec<u8> {
+    let text = |signed: &SignedStatement| String::from_utf8(signed.to_bytes()).expect("notes are text");
+    let request = committer_client::SubmitRequest { statements: signed.iter().map(text).collect() };
+    serde_json::to_vec(&request).expect("texts are JSON")
+}
+
+/// What the answer about a cursor is worth, as `outside` sees it.
+pub(crate) fn inspected(
+    ledger: &LedgerId,
+    of: u32,
+    key: &SigningKey,
+    reply: Reply,
+) -> Result<(Cursor, Standing), InspectError> {
+    let unavailable = |why: &str| InspectError::Unavailable(why.to_owned());
+    let (answer, keys) = match reply {
+        Reply::Cursor(Ok(answer)) => answer,
+        Reply::Cursor(Err(Unanswered::Unavailable(why))) => return Err(unavailable(&why)),
+        Reply::Cursor(Err(Unanswered::Refused(failure))) => return Err(unavailable(&failure.message)),
+        Reply::Submitted(_) => return Err(unavailable("an answer to another question")),
+    };
+    let keys = cursor::keys(ledger, &keys.entries).map_err(InspectError::Invalid)?;
+    let verified = cursor::verify(ledger, &keys, &partition(of), &answer).map_err(InspectError::Invalid)?;
+    Ok((verified, cursor::standing(ledger, &keys, key.verifier_key(), TOPIC)))
+}
+
+/// What the answer to a submission is worth, as `outside` sees it.
+pub(crate) fn answered(signed: &[SignedStatement], reply: Reply) -> Answer {
+    match reply {
+        Reply::Submitted(Ok(response)) => decided(signed, response),
+        Reply::Submitted(Err(Unanswered::Refused(failure))) => {
+            let (code, message) = (failure.code.to_owned(), failure.message);
+            Answer::Decided { accepted: 0, refused: Some(Refused { code, message }) }
+        }
+        Reply::Submitted(Err(Unanswered::Unavailable(problem))) => {
+            Answer::Unknown { problem, retry_after_ms: Some(1000) }
+        }
+        Reply::Cursor(_) => {
+            Answer::Unknown { problem: "an answer to another question".to_owned(), retry_after_ms: None }
+        }
+    }
+}
