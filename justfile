@@ -12,6 +12,10 @@ test:
 test-of PACKAGE:
     cargo test --locked --package {{ PACKAGE }}
 
+# Real faults on real Kafka, PostgreSQL and Git: all scenarios, or those named (as root: some fill up small disks)
+chaos *NAMES:
+    cargo test --locked --package tests --test chaos -- --all --report {{ justfile_directory() / "target/chaos" }} {{ NAMES }}
+
 # Format the code
 fmt:
     cargo fmt --all

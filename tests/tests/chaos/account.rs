@@ -21,21 +21,44 @@ type Stream = (String, u32, u64);
 type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 /// Every event that the broker has acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Account {
     /// The epoch that events of a place are of now; 0 when absent.
     epochs: BTreeMap<Place, u64>,
     streams: BTreeMap<Stream, BTreeMap<u64, Kept>>,
 }
 
+/// What the scenario itself did to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Nothing: it must be proven.
+    There,
+    /// Kafka lost it after it was sealed, or before and in a gap: it must not be proven.
+    Destroyed,
+    /// Kafka lost it before it was sealed, as compaction does: nothing may be said of it.
+    NeverSeen,
+}
+
 #[derive(Debug, Clone)]
 struct Kept {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
-    /// Kafka no longer has it, by the scenario's own doing.
-    destroyed: bool,
+    fate: Fate,
     /// Produced in the epoch before, and still there in this one.
     carried: bool,
+}
+
+/// What [`Account::falsify`] does to the last event of a place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Falsehood {
+    /// It has another value.
+    Another,
+    /// There is one more after it.
+    More,
+    /// It is not there.
+    Less,
+    /// It is said to be gone.
+    Destroyed,
 }
 
 impl Account {
@@ -47,7 +70,7 @@ impl Account {
                 .streams
                 .entry(stream.clone())
                 .or_default()
-                .insert(offset, Kept { key, value, destroyed: false, carried: false });
+                .insert(offset, Kept { key, value, fate: Fate::There, carried: false });
             assert!(before.is_none(), "the broker gave offset {offset} of {stream:?} twice");
         }
     }
@@ -65,16 +88,18 @@ impl Account {
 
     /// Takes down that Kafka no longer has these events.
     pub(crate) fn destroy(&mut self, place: &Place, is_destroyed: impl Fn(u64) -> bool) {
-        let stream = self.stream(place);
-        for (offset, event) in self.streams.get_mut(&stream).expect("events were produced there") {
-            event.destroyed |= is_destroyed(*offset);
-        }
+        self.set_fate(place, Fate::Destroyed, is_destroyed);
     }
 
-    /// Takes events out that nobody could seal: they were gone before.
-    pub(crate) fn forget(&mut self, place: &Place, was_gone: impl Fn(u64) -> bool) {
+    /// Takes down that Kafka compacted these events away before they were sealed.
+    pub(crate) fn compact(&mut self, place: &Place, is_gone: impl Fn(u64) -> bool) {
+        self.set_fate(place, Fate::NeverSeen, is_gone);
+    }
+
+    fn set_fate(&mut self, place: &Place, fate: Fate, is_meant: impl Fn(u64) -> bool) {
         let stream = self.stream(place);
-        self.streams.get_mut(&stream).expect("events were produced there").retain(|offset, _| !was_gone(*offset));
+        let events = self.streams.get_mut(&stream).expect("events were produced there").iter_mut();
+        events.filter(|(offset, _)| is_meant(**offset)).for_each(|(_, event)| event.fate = fate);
     }
 
     /// What is produced from now on is of the next epoch, which begins with the events of this one that are `kept`.
@@ -118,14 +143,30 @@ impl Account {
                 let found = exported.get(stream).and_then(|events| events.get(offset));
                 let is_right = found == Some(&(event.key.as_deref(), event.value.as_deref()));
                 tally.produced += u64::from(!event.carried);
-                tally.destroyed += u64::from(event.destroyed);
-                match is_proven(stream, *offset) {
-                    true => tally.falsely_proven += u64::from(!is_right || event.destroyed),
-                    false => tally.lost += u64::from(!event.destroyed),
+                tally.destroyed += u64::from(event.fate != Fate::There);
+                match (event.fate, is_proven(stream, *offset)) {
+                    (Fate::There, true) => tally.falsely_proven += u64::from(!is_right),
+                    (Fate::There, false) => tally.lost += 1,
+                    (Fate::Destroyed, is_proven) => tally.falsely_proven += u64::from(is_proven),
+                    (Fate::NeverSeen, is_proven) => tally.falsely_proven += u64::from(is_proven && found.is_some()),
                 }
             }
         }
         tally
+    }
+
+    /// Writes something else into the account: to see that the comparison notices.
+    pub(crate) fn falsify(&mut self, place: &Place, what: Falsehood) {
+        let stream = self.stream(place);
+        let events = self.streams.get_mut(&stream).expect("events were produced there");
+        let (last, mut event) = events.pop_last().expect("events were produced there");
+        match what {
+            Falsehood::Another => event.value = Some(b"another".to_vec()),
+            Falsehood::More => drop(events.insert(last + 1, event.clone())),
+            Falsehood::Less => return,
+            Falsehood::Destroyed => event.fate = Fate::Destroyed,
+        }
+        events.insert(last, event);
     }
 
     fn event(&self, stream: &Stream, offset: u64) -> Option<&Kept> {

@@ -43,23 +43,31 @@ impl Asked {
         asked
     }
 
-    fn wants(&self, scenario: &Scenario) -> bool {
-        match self.words.as_slice() {
+    fn choose<'a>(&self, scenarios: &'a [Scenario]) -> Vec<&'a Scenario> {
+        let named = |word: &str| scenarios.iter().any(|scenario| scenario.name == word);
+        let fits = |scenario: &Scenario, word: &String| match named(word) {
+            true => scenario.name == word,
+            false => scenario.name.contains(word.as_str()),
+        };
+        let is_wanted = |scenario: &&Scenario| match self.words.as_slice() {
             [] => self.all || scenario.quick,
-            words => {
-                words.iter().any(|word| scenario.name == word) || words.iter().any(|word| scenario.name.contains(word))
-            }
-        }
+            words => words.iter().any(|word| fits(scenario, word)),
+        };
+        scenarios.iter().filter(is_wanted).collect()
     }
 }
 
 /// Runs what is asked for.
 pub(crate) fn main(scenarios: &[Scenario]) -> ExitCode {
     let asked = Asked::read();
-    let wanted: Vec<&Scenario> = scenarios.iter().filter(|scenario| asked.wants(scenario)).collect();
+    let wanted = asked.choose(scenarios);
     if asked.list {
         wanted.iter().for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
+    }
+    if asked.all && wanted.is_empty() {
+        println!("no scenario has a name like that; --list --all lists them");
+        return ExitCode::FAILURE;
     }
     let start = Instant::now();
     let rows = play(&wanted, asked.runs);

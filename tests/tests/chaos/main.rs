@@ -2,9 +2,9 @@
 //! that the broker acknowledged is proven once by the verifier (which runs where there is no network), compared with the
 //! scenario's own account of what it produced, or is named as not proven, if it was destroyed.
 //!
-//! `cargo test -p tests --test chaos` runs the quick scenarios, with words those of all whose names contain one of them;
-//! `-- --all` runs all, `-- --list` lists them, `--report FOLDER` writes what came out as Markdown and JSON, `--runs N`
-//! repeats. Those that fill disks up need root, to mount small ones.
+//! `cargo test -p tests --test chaos` runs the quick scenarios, with words those of all whose names they are (or are part
+//! of); `-- --all` runs all, `-- --list --all` lists them, `--report FOLDER` writes what came out as Markdown and JSON,
+//! `--runs N` repeats. Those that fill disks up need root, to mount small ones.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]

@@ -55,12 +55,21 @@ pub(crate) struct Plan<'a> {
     pub(crate) topic: &'a [(&'a str, &'a str)],
     /// Where the Git remote is, if not in the scenario's folder.
     pub(crate) git: Option<PathBuf>,
+    /// Where the ledger's folder is, with keys and the anchor's repository, if not there.
+    pub(crate) ledger: Option<PathBuf>,
+}
+
+impl<'a> Plan<'a> {
+    /// On a broker of the scenario's own, and in the database server that scenarios share which do not harm it.
+    pub(crate) fn on(kafka: &'a Kafka) -> Self {
+        Self { kafka, database: Postgres::shared().database(), partitions: 2, topic: &[], git: None, ledger: None }
+    }
 }
 
 impl Default for Plan<'static> {
     /// On the broker and in the database server that scenarios share which do not harm them.
     fn default() -> Self {
-        Self { kafka: Kafka::shared(), database: Postgres::shared().database(), partitions: 2, topic: &[], git: None }
+        Self::on(Kafka::shared())
     }
 }
 
@@ -82,7 +91,7 @@ impl Evidence {
 impl<'a> Site<'a> {
     /// Starts a ledger.
     pub(crate) fn start(run: &Run, plan: Plan<'a>) -> Self {
-        let Plan { kafka, database, partitions, topic: settings, git } = plan;
+        let Plan { kafka, database, partitions, topic: settings, git, ledger } = plan;
         let name = unique(run.scenario);
         let topic = format!("{name}-events");
         let commitments = format!("{name}-commitments");
@@ -101,7 +110,8 @@ impl<'a> Site<'a> {
             commitments: &commitments,
             batch_events: BATCH_EVENTS,
         };
-        let ledger = Ledger::start(&name, folder.join("ledger"), ORIGIN, &neighbours);
+        let ledger = ledger.unwrap_or_else(|| folder.join("ledger"));
+        let ledger = Ledger::start(&name, ledger, ORIGIN, &neighbours);
         Self {
             kafka,
             ledger,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -21,6 +22,9 @@ const LOG_KEY: &str = "log_key = \"keys/log.key\"\n";
 
 /// For a service to be ready, on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a service is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// For what is sealed to be anchored.
 const ANCHORED_WITHIN: Duration = Duration::from_secs(60);
@@ -236,19 +240,30 @@ impl Service {
     pub(crate) fn until_ready(&self) {
         until(&format!("{:?} is ready", self.process), READY_WITHIN, || {
             self.assert_running();
-            self.readiness().is_some_and(|(status, _)| status == 200)
+            self.is_ready()
         });
     }
 
-    /// Waits until it is not ready and says so with these words.
-    pub(crate) fn until_not_ready(&self, words: &str) {
-        let mut said = None;
+    /// Waits until it is not ready and says so with these words; returns all it says.
+    pub(crate) fn until_not_ready(&self, words: &str) -> String {
+        let mut last = None;
         let start = Instant::now();
-        while !said.as_ref().is_some_and(|said: &String| said.contains(words)) {
+        loop {
             self.assert_running();
-            assert!(start.elapsed() < READY_WITHIN, "{:?} does not say {words:?} but {said:?}", self.process);
-            said = self.readiness().filter(|(status, _)| *status != 200).map(|(_, said)| said).or(said);
+            assert!(start.elapsed() < READY_WITHIN, "{:?} does not say {words:?} but {last:?}", self.process);
+            if let Some((_, said)) = self.readiness().filter(|(status, _)| *status != 200) {
+                if said.contains(words) {
+                    return said;
+                }
+                last = Some(said);
+            }
+            thread::sleep(LOOK_EVERY);
         }
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.readiness().is_some_and(|(status, _)| status == 200)
     }
 
     fn readiness(&self) -> Option<(u16, String)> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tests::{Kafka, Postgres, ToProduce};
+use tests::{Kafka, ToProduce};
 
 use crate::common::ledger::{INCOMPLETE, PROVEN, TAMPERED};
 use crate::run::{Run, Scenario};
@@ -41,13 +41,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn plan(kafka: &Kafka) -> Plan<'_> {
-    Plan { kafka, database: Postgres::shared().database(), partitions: 2, topic: &[], git: None }
-}
-
 fn kill(run: &mut Run) {
     let kafka = Kafka::start();
-    let mut site = Site::start(run, plan(&kafka));
+    let mut site = Site::start(run, Plan::on(&kafka));
     for away in [0, 5, 0] {
         run.fault(&format!("killed, away for {away} s"));
         let ended = site.while_producing(|site| {
@@ -64,7 +60,7 @@ fn kill(run: &mut Run) {
 
 fn freeze(run: &mut Run) {
     let kafka = Kafka::start();
-    let mut site = Site::start(run, plan(&kafka));
+    let mut site = Site::start(run, Plan::on(&kafka));
     run.fault("frozen");
     let ended = site.while_producing(|site| {
         site.until_progress();
@@ -97,7 +93,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 fn lose_the_end(run: &mut Run, damage: Damage) {
     let kafka = Kafka::start();
-    let mut site = Site::start(run, Plan { partitions: 1, topic: &[("segment.ms", "60000")], ..plan(&kafka) });
+    let mut site = Site::start(run, Plan { partitions: 1, topic: &[("segment.ms", "60000")], ..Plan::on(&kafka) });
     let (topic, place) = (site.topic.clone(), site.place(0));
     let folder = kafka.data().join(format!("{topic}-0"));
     produce_at(&mut site, KEPT, TIME_MS);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Kafka, Postgres, PostgresProxy, until};
+use tests::{Postgres, PostgresProxy, until};
 
 use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
@@ -45,6 +45,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         play: stale_standby,
     },
     Scenario {
+        name: "stale-standby-of-two",
+        fault: "the same with a second committer, which does not sign",
+        expected: "nothing is sealed there",
+        quick: false,
+        play: stale_standby_of_two,
+    },
+    Scenario {
         name: "edited-rows",
         fault: "rows of the chain are edited, removed and added",
         expected: "fsck names the entry; a committer that starts on it does not sign",
@@ -54,7 +61,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn plan(postgres: &Postgres) -> Plan<'static> {
-    Plan { kafka: Kafka::shared(), database: postgres.database(), partitions: 2, topic: &[], git: None }
+    Plan { database: postgres.database(), ..Plan::default() }
 }
 
 fn kill(run: &mut Run) {
@@ -152,6 +159,40 @@ fn stale_standby(run: &mut Run) {
     proxy.fail_over_to(&database);
     site.recover(run, Instant::now());
     site.ledger.services().into_iter().for_each(Service::until_ready);
+    site.prove(run);
+}
+
+fn stale_standby_of_two(run: &mut Run) {
+    let primary = Postgres::start();
+    let database = primary.database();
+    let proxy = PostgresProxy::in_front_of(&database);
+    let mut site = Site::start(run, Plan { database: proxy.through(&database), ..plan(&primary) });
+    let committer = site.ledger.another_committer();
+    let ingest = site.ledger.another_ingest("ingest-b", &committer);
+    site.produce(100);
+    site.until_anchored();
+    let standby = primary.standby();
+    let stale = standby.address_of(&database);
+    until("the standby has what there is", SOON, || size(&standby, &stale) == size(&primary, &database));
+    standby.cut_off();
+    site.produce(100);
+    site.until_anchored();
+    let before = size(&standby, &stale);
+    site.ledger.ingest.kill9();
+
+    run.fault("the standby takes over");
+    standby.promote();
+    proxy.fail_over_to(&stale);
+    site.produce(100);
+    site.ledger.committer.until_not_ready("went back");
+    run.say(&committer.until_not_ready(""));
+    run.say(&ingest.until_not_ready(""));
+    assert_eq!(size(&standby, &stale), before, "something was appended to a database that lacks entries");
+    proxy.fail_over_to(&database);
+    site.ledger.ingest.start_again();
+    site.recover(run, Instant::now());
+    site.ledger.services().into_iter().for_each(Service::until_ready);
+    [&ingest, &committer].into_iter().for_each(Service::until_ready);
     site.prove(run);
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use tests::{Kafka, Postgres, SmallDisk, until};
+use tests::{Postgres, SmallDisk, until};
 
 use crate::common::ledger::{PROVEN, Service};
 use crate::run::{Run, Scenario};
@@ -25,6 +25,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         play: remote,
     },
     Scenario {
+        name: "full-ledger",
+        fault: "the disk with the high-water files and the anchor's repository is full while events are produced",
+        expected: "nothing is signed that could not be remembered; with room again and services started again, all goes on",
+        quick: false,
+        play: ledger,
+    },
+    Scenario {
         name: "full-export",
         fault: "the disk that is exported to is full",
         expected: "the export fails and says where; what it left is never proven",
@@ -36,15 +43,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn database(run: &mut Run) {
     let disk = SmallDisk::mount(192);
     let postgres = Postgres::start_on(&disk);
-    let database = postgres.database();
-    let kafka = Kafka::shared();
-    let mut site = Site::start(run, Plan { kafka, database, partitions: 2, topic: &[], git: None });
+    let mut site = Site::start(run, Plan { database: postgres.database(), ..Plan::default() });
     run.fault("full");
     let ended = site.while_producing(|site| {
         site.until_progress();
         disk.fill();
-        site.ledger.committer.until_not_ready("");
-        site.ledger.ingest.until_not_ready("");
+        let committer = site.ledger.committer.until_not_ready("database");
+        let ingest = site.ledger.ingest.until_not_ready("unavailable");
+        run.say(&format!("committer: {committer:?}; ingest: {ingest:?}"));
         disk.make_room();
         until("PostgreSQL runs", SOON, || {
             // It ends when not even what a crash left can be written.
@@ -77,6 +83,30 @@ fn remote(run: &mut Run) {
     site.until_anchored();
     site.recover(run, ended);
     site.ledger.anchor.until_ready();
+    site.prove(run);
+}
+
+fn ledger(run: &mut Run) {
+    let disk = SmallDisk::mount(8);
+    let mut site = Site::start(run, Plan { ledger: Some(disk.path().join("ledger")), ..Plan::default() });
+    run.fault("full");
+    let ended = site.while_producing(|site| {
+        site.until_progress();
+        disk.fill();
+        // Whoever must remember what it signed, and cannot, ends.
+        until("the committer ends", SOON, || site.ledger.committer.exited().is_some());
+        until("the anchor ends or waits", SOON, || {
+            site.ledger.anchor.exited().is_some() || !site.ledger.anchor.is_ready()
+        });
+        disk.make_room();
+        site.ledger.committer.kill9();
+        site.ledger.anchor.kill9();
+        site.ledger.committer.start_again();
+        site.ledger.anchor.start_again();
+        Instant::now()
+    });
+    site.recover(run, ended);
+    site.ledger.services().into_iter().for_each(Service::until_ready);
     site.prove(run);
 }
 

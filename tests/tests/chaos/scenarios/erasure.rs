@@ -74,7 +74,7 @@ fn compacted_before(run: &mut Run) {
     produce_keys(&mut site);
     run.fault("events are compacted before they are sealed");
     let gone = compact(&mut site);
-    site.account.forget(&place, |offset| gone.contains(&offset));
+    site.account.compact(&place, |offset| gone.contains(&offset));
     let ended = Instant::now();
     site.ledger.ingest.start_again();
     site.recover(run, ended);

@@ -2,10 +2,12 @@
 
 mod broker;
 mod clones;
+mod comparison;
 mod connections;
 mod database;
 mod disks;
 mod erasure;
+mod everything;
 mod members;
 mod remotes;
 mod services;
@@ -18,6 +20,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let groups = [
         services::SCENARIOS,
         members::SCENARIOS,
+        everything::SCENARIOS,
         broker::SCENARIOS,
         topics::SCENARIOS,
         erasure::SCENARIOS,
@@ -26,6 +29,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         remotes::SCENARIOS,
         clones::SCENARIOS,
         disks::SCENARIOS,
+        comparison::SCENARIOS,
     ];
     groups.into_iter().flatten().copied().collect()
 }

@@ -1,0 +1,40 @@
+//! All at once, as when the power fails.
+
+use std::time::Instant;
+
+use tests::{Kafka, Postgres};
+
+use crate::common::ledger::Service;
+use crate::run::{Run, Scenario};
+use crate::site::{Plan, Site};
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "kill-everything",
+    fault: "kill -9 of services, database and broker at the same time, twice; all start at the same time",
+    expected: "nothing that was acknowledged is lost; all find each other again",
+    quick: true,
+    play,
+}];
+
+fn play(run: &mut Run) {
+    let (kafka, postgres) = (Kafka::start(), Postgres::start());
+    let plan = Plan { database: postgres.database(), ..Plan::on(&kafka) };
+    let mut site = Site::start(run, plan);
+    for _ in 0..2 {
+        run.fault("all is killed");
+        let ended = site.while_producing(|site| {
+            site.until_progress();
+            site.ledger.services().into_iter().for_each(|service| service.kill9());
+            postgres.kill9();
+            kafka.kill9();
+            // The services are there before what they need.
+            site.ledger.services().into_iter().for_each(|service| service.start_again());
+            postgres.start_again();
+            kafka.start_again();
+            Instant::now()
+        });
+        site.recover(run, ended);
+        site.ledger.services().into_iter().for_each(Service::until_ready);
+    }
+    site.prove(run);
+}
