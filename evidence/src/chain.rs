@@ -7,7 +7,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use keys::{GrantedKey, Keys, Revocation};
+pub use keys::{GrantedKey, Keys, NotByLog, Revocation};
 pub use refusal::Refusal;
 pub use streams::{StreamHead, Streams};
 
@@ -61,6 +61,19 @@ impl State {
         }
     }
 
+    /// The state that all key entries of a ledger, in order, show: keys complete, streams unknown.
+    ///
+    /// # Errors
+    /// When an entry is refused.
+    pub fn of_keys<'a>(ledger: &LedgerId, key_entries: impl IntoIterator<Item = &'a Entry>) -> Result<Self, Refusal> {
+        let mut state = Self::new(&ledger.origin, ledger.genesis);
+        for entry in key_entries {
+            state.skip_to(entry.seq);
+            state.apply(entry)?;
+        }
+        Ok(state)
+    }
+
     /// The state as a store holds it: all key entries in order, every stream's head, the newest heads statement, and
     /// the position. The key entries are verified; the rest is the store's word, which the signer and `fsck` check.
     ///
@@ -74,11 +87,7 @@ impl State {
         heads: Option<Heads>,
         position: Position,
     ) -> Result<Self, Refusal> {
-        let mut state = Self::new(origin, genesis);
-        for entry in key_entries {
-            state.skip_to(entry.seq);
-            state.apply(entry)?;
-        }
+        let mut state = Self::of_keys(&LedgerId { origin: origin.to_owned(), genesis }, key_entries)?;
         if state.next_seq > position.next_seq {
             return Err(Refusal::WrongSeq { expected: position.next_seq, found: state.next_seq - 1 });
         }

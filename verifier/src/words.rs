@@ -133,7 +133,6 @@ impl Judge<'_> {
     /// then.
     fn is_revoked(&self, key: &VerifierKey, size: u64) -> bool {
         let granted = self.keys.granted().iter().find(|granted| granted.key.public_key() == key.public_key());
-        let revoked = granted.and_then(|granted| granted.revoked);
-        revoked.is_some_and(|revoked| size > revoked.distrust_from.unwrap_or(revoked.seq))
+        granted.is_some_and(|granted| !granted.counts_on_checkpoint(size))
     }
 }

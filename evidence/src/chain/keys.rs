@@ -1,6 +1,6 @@
 use super::Refusal;
 use crate::statement::{Action, Genesis, KeyStatement, LedgerId, Role, TopicPattern};
-use crate::{Hash, NoteSignature, VerifierKey};
+use crate::{Hash, NoteSignature, SignedCheckpoint, VerifierKey};
 
 /// The keys of a ledger: what was granted, and what was revoked since.
 ///
@@ -37,10 +37,48 @@ pub struct Revocation {
     pub distrust_from: Option<u64>,
 }
 
+/// Why a checkpoint is not by a log key of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotByLog(String);
+
+impl GrantedKey {
+    /// Whether what this key says of a checkpoint of `size` entries counts, by what the ledger says of it since (SPEC.md
+    /// section 13.5).
+    pub fn counts_on_checkpoint(&self, size: u64) -> bool {
+        self.revoked.is_none_or(|end| size <= end.distrust_from.unwrap_or(end.seq))
+    }
+}
+
 impl Keys {
     /// All keys ever granted, in the order of their grants.
     pub fn granted(&self) -> &[GrantedKey] {
         &self.granted
+    }
+
+    /// The keys of a role that are granted and not revoked, in the order of their grants.
+    pub fn in_force(&self, role: Role) -> impl Iterator<Item = &GrantedKey> {
+        self.granted.iter().filter(move |granted| granted.role == role && granted.revoked.is_none())
+    }
+
+    /// Verifies that a log key of the ledger signed a checkpoint, one that counts at its size. Every line by a log key,
+    /// revoked or not, must be valid.
+    ///
+    /// # Errors
+    /// When none did, with the reason.
+    pub fn verify_checkpoint(&self, signed: &SignedCheckpoint) -> Result<&GrantedKey, NotByLog> {
+        let log_keys = self.granted.iter().filter(|granted| granted.role == Role::Log);
+        let lines = log_keys.filter(|granted| signed.note().has_signature_by(&granted.key)).collect::<Vec<_>>();
+        for granted in &lines {
+            signed.verify(&granted.key).map_err(|error| NotByLog(error.to_string()))?;
+        }
+        let size = signed.checkpoint().size;
+        lines.iter().find(|granted| granted.counts_on_checkpoint(size)).copied().ok_or_else(|| match lines.first() {
+            None => NotByLog("it is signed by no log key of the ledger".to_owned()),
+            Some(GrantedKey { key, .. }) => {
+                NotByLog(format!("its log key {key} was revoked, and no longer counts on a checkpoint of size {size}"))
+            }
+        })
     }
 
     /// Seq and leaf hash of the newest entry that changed keys.
@@ -91,7 +129,7 @@ impl Keys {
                 if statement.distrust_from.is_some_and(|from| from > seq) {
                     return Err(bad("`distrust-from` lies in the future"));
                 }
-                if granted.role == Role::Operator && self.operators() == 1 {
+                if granted.role == Role::Operator && self.in_force(Role::Operator).count() == 1 {
                     return Err(bad("is the last operator key"));
                 }
                 Ok(())
@@ -133,9 +171,5 @@ impl Keys {
             let name = g.key.name() == key.name() && !(role == Role::Log && g.role == Role::Log);
             name || g.key.id() == key.id() || g.key.public_key() == key.public_key()
         })
-    }
-
-    fn operators(&self) -> usize {
-        self.granted.iter().filter(|g| g.role == Role::Operator && g.revoked.is_none()).count()
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LastEvent, Reason, Summary};
-use crate::{Algorithm, Note, Partition, SigningKey, sha256};
+use crate::{Algorithm, Checkpoint, Note, Partition, SignedCheckpoint, SigningKey, sha256};
 
 const ORIGIN: &str = "example.com/audit";
 
@@ -242,6 +242,49 @@ fn a_log_key_is_replaced_by_one_of_the_same_name() {
     let ingest = key(ORIGIN, Algorithm::Ed25519, 23);
     let grant = ledger.key_statement(Action::Grant, Role::Ingest, ingest.verifier_key().clone());
     assert_eq!(ledger.code(grant), "bad-key");
+}
+
+#[test]
+fn checkpoints_are_by_log_keys_that_count_at_their_size() {
+    let mut ledger = Ledger::new();
+    let (first, second) = (ledger.log.clone(), key(ORIGIN, Algorithm::Ed25519, 22));
+    let signed = |size: u64, by: &[&SigningKey]| {
+        let mut note =
+            Note::unsigned(Checkpoint { origin: ORIGIN.into(), size, root: sha256(b"root") }.encode()).expect("text");
+        by.iter().for_each(|key| note.sign(key));
+        SignedCheckpoint::parse(&note.to_bytes()).expect("own bytes")
+    };
+    let signer = |ledger: &Ledger, signed: &SignedCheckpoint| {
+        ledger.state.keys().verify_checkpoint(signed).map(|granted| granted.key.clone()).map_err(|e| e.to_string())
+    };
+    let by_second = signed(9, &[&second]);
+    let problem = signer(&ledger, &by_second).expect_err("never granted");
+    assert!(problem.contains("no log key of the ledger"), "{problem}");
+    let grant = ledger.key_statement(Action::Grant, Role::Log, second.verifier_key().clone());
+    ledger.append(grant).expect("a second log key");
+    assert_eq!(ledger.state.keys().in_force(Role::Log).count(), 2);
+    assert_eq!(signer(&ledger, &by_second).as_ref(), Ok(second.verifier_key()));
+    assert_eq!(signer(&ledger, &signed(9, &[&first])).as_ref(), Ok(first.verifier_key()));
+
+    // Genesis, grant of the ingest key, of the log key, and now entry 3, which the tree of size 3 does not have.
+    let revoke = ledger.key_statement(Action::Revoke, Role::Log, first.verifier_key().clone());
+    ledger.append(revoke).expect("the first log key");
+    assert_eq!(ledger.state.keys().in_force(Role::Log).count(), 1);
+    assert_eq!(signer(&ledger, &signed(3, &[&first])).as_ref(), Ok(first.verifier_key()));
+    let problem = signer(&ledger, &signed(4, &[&first])).expect_err("revoked by then");
+    assert!(problem.contains(&first.verifier_key().to_string()) && problem.contains("revoked"), "{problem}");
+    assert_eq!(signer(&ledger, &signed(4, &[&first, &second])).as_ref(), Ok(second.verifier_key()));
+
+    // A line of a key that does not count must still be valid.
+    let mut spoiled = String::from_utf8(signed(4, &[&second]).to_bytes()).expect("text");
+    let other = signed(3, &[&first]);
+    let line = other.note().signatures().next().expect("one").to_line();
+    spoiled.push_str(&format!("{line}\n"));
+    let spoiled = SignedCheckpoint::parse(spoiled.as_bytes()).expect("a checkpoint");
+    let problem = signer(&ledger, &spoiled).expect_err("of another checkpoint");
+    assert!(problem.contains("not valid"), "{problem}");
+    let by_operator = signed(4, &[&ledger.operator]);
+    assert!(signer(&ledger, &by_operator).is_err());
 }
 
 #[test]
