@@ -16,6 +16,10 @@ test-of PACKAGE:
 chaos *NAMES:
     cargo test --locked --package tests --test chaos -- --all --report {{ justfile_directory() / "target/chaos" }} {{ NAMES }}
 
+# Every forgery and damage of evidence that the tests of the verifier know, not only a sample; minutes
+hostile:
+    HOSTILE_EVIDENCE=whole cargo test --release --locked --package verifier --test verify forgery
+
 # Format the code
 fmt:
     cargo fmt --all

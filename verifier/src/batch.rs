@@ -109,6 +109,8 @@ impl BatchChecker {
         summary: &Summary,
         held: Range<u64>,
     ) -> Result<Checked, bundle::Error> {
+        // A batch that could not be read to its end leaves events behind, perhaps of another stream.
+        self.hasher.drain();
         let (row_count, _) = reader.begin(seq)?;
         let mut walk = Walk::new(summary, held, row_count > 0);
         self.rows.clear();

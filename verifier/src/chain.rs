@@ -39,6 +39,8 @@ pub(crate) struct Chain {
     pub(crate) heads: Option<(u64, i64, u64)>,
     /// How many entries were followed.
     pub(crate) entries: u64,
+    /// Whether they were followed to the last one, so that no key entry is missing.
+    pub(crate) is_whole: bool,
     /// Where runs are whose place in the tree was proven.
     pub(crate) runs: VecDeque<Range<u64>>,
 }
@@ -92,12 +94,14 @@ pub(crate) fn follow(
                 (queue, scope.spawn(move || check_streams(reader, share, &jobs, worker, threads)))
             })
             .unzip();
-        let chain = Chain { state, streams: Vec::new(), heads: None, entries: 0, runs: VecDeque::new() };
+        let chain =
+            Chain { state, streams: Vec::new(), heads: None, entries: 0, is_whole: false, runs: VecDeque::new() };
         let index = reader.manifest().streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
         let mut follower =
             Follower { reader, checkpoint, plan, scan, findings, index, queues, unbroken_from: 0, chain };
         let all_read = follower.run().is_ok();
         let Follower { mut chain, queues, .. } = follower;
+        chain.is_whole = all_read && chain.state.next_seq() == checkpoint.size;
         drop(queues);
         let shares: Vec<Vec<StreamCheck>> = workers
             .into_iter()
@@ -263,7 +267,7 @@ impl Follower<'_> {
             self.stop(verdict, code, place.clone(), error.to_string())
         })?;
         if let Err(refusal) = self.chain.state.apply(&entry) {
-            return Err(self.refused(&entry, &refusal));
+            return Err(self.refused(seq, &entry, &refusal));
         }
         self.chain.entries += 1;
         let distrusted = self.scan.distrust.of(&entry, self.chain.state.keys()).map(str::to_owned);
@@ -291,17 +295,18 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn refused(&mut self, entry: &Entry, refusal: &Refusal) -> Stopped {
+    /// `seq` is where the entry stands, whatever it says of itself.
+    fn refused(&mut self, seq: u64, entry: &Entry, refusal: &Refusal) -> Stopped {
         if let (Refusal::WrongKeys { .. }, Some((needed, _))) = (refusal, entry.keys) {
             let newest = self.chain.state.keys().newest().map(|(seq, _)| seq);
-            let was_given = (self.unbroken_from..entry.seq).contains(&needed);
-            if !was_given && needed < entry.seq && newest.is_none_or(|newest| needed > newest) {
+            let was_given = (self.unbroken_from..seq).contains(&needed);
+            if !was_given && needed < seq && newest.is_none_or(|newest| needed > newest) {
                 let missing = newest.map_or(0, |_| needed);
-                let problem = format!("the bundle does not hold this key entry, which entry {} goes by", entry.seq);
+                let problem = format!("the bundle does not hold this key entry, which entry {seq} goes by");
                 return self.stop(Verdict::Incomplete, "absent-entry", Place::entry(missing), problem);
             }
         }
-        let place = Place { stream: entry.statement.statement().stream().cloned(), ..Place::entry(entry.seq) };
+        let place = Place { stream: entry.statement.statement().stream().cloned(), ..Place::entry(seq) };
         self.stop(Verdict::Tampered, refusal.code(), place, format!("the chain is not valid here: {refusal}"))
     }
 

@@ -395,7 +395,11 @@ impl Anchored {
     pub(crate) fn in_words(&self) -> String {
         let Some(by) = self.words.existed_by_s else { return "no witness says since when it exists".to_owned() };
         let name = |word: &crate::words::Word| {
-            let whose = if word.independent { "" } else { " (the ledger's own key)" };
+            let whose = match word.independent {
+                Some(true) => "",
+                Some(false) => " (the ledger's own key)",
+                None => " (perhaps a key of the ledger)",
+            };
             format!("{}{whose}", word.key.name())
         };
         let names: Vec<String> = self.words.by_then().map(name).collect();

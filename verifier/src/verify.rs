@@ -98,7 +98,12 @@ impl Verification<'_> {
         let Some(signed) = self.checkpoint(&reader) else { return };
         let Some((scan, plan)) = self.prepare(&reader) else { return };
         let chain = self.follow(&reader, &signed, &scan, &plan);
-        let judge = Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: chain.state.keys() };
+        let judge = Judge {
+            origin: &self.trust.origin,
+            policy: &self.trust.policy,
+            keys: chain.state.keys(),
+            all_keys: chain.is_whole,
+        };
         // The signatures were verified before; now it is known which keys are the ledger's own, and which it revoked.
         let words = match judge.judge(&signed) {
             Ok(words) => words,
@@ -169,7 +174,8 @@ impl Verification<'_> {
         let bytes = reader.checkpoint().map_err(|error| self.findings.unreadable(&error)).ok()?;
         let parsed = SignedCheckpoint::parse(&bytes);
         let signed = parsed.map_err(|error| self.findings.unparsable(place.clone(), &error)).ok()?;
-        let judge = Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: &Keys::default() };
+        let judge =
+            Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: &Keys::default(), all_keys: false };
         if let Err(worthless) = judge.judge(&signed) {
             let problem = format!("the checkpoint counts for nothing: {worthless}");
             self.findings.add(Verdict::Tampered, worthless.code(), place, problem);
@@ -220,8 +226,8 @@ impl Verification<'_> {
         }
         if self.inputs.clones.is_empty() && words.satisfied && !words.any_independent() {
             return Err(
-                "no clone was given, and of those that the quorum counts only the ledger's own keys vouch for the \
-                 checkpoint: they could show something else to others"
+                "no clone was given, and nobody whom the quorum counts is known to be outside of the ledger: its \
+                 keeper could show something else to others"
                     .into(),
             );
         }
@@ -344,6 +350,9 @@ impl Verification<'_> {
         let by_whom = clones.largest.as_ref().map_or(words, |largest| &largest.words);
         if by_whom.witnesses.is_empty() {
             notes.push("time: no witness says when anything existed".into());
+        } else if by_whom.witnesses.iter().any(|word| word.independent.is_none()) {
+            notes
+                .push("independence: not all key entries were read, so it is not known who is the ledger's own".into());
         } else if !by_whom.any_independent() {
             notes.push("time: only keys of the ledger itself say when anything existed".into());
         } else {

@@ -29,7 +29,8 @@ pub struct Word {
     /// When it cosigned, in seconds since 1970, by its own clock.
     pub time_s: u64,
     /// Whether its key was never granted in the ledger: the ledger's keeper may still hold it, but does not say so.
-    pub independent: bool,
+    /// `None` where not all key entries were read.
+    pub independent: Option<bool>,
     /// Whether the policy's quorum counts it.
     pub counts: bool,
 }
@@ -37,7 +38,7 @@ pub struct Word {
 impl Words {
     /// Whether somebody outside of the ledger cosigned, whom the quorum counts.
     pub fn any_independent(&self) -> bool {
-        self.witnesses.iter().any(|word| word.counts && word.independent)
+        self.witnesses.iter().any(|word| word.counts && word.independent == Some(true))
     }
 
     /// The witnesses who had cosigned by the time that the quorum vouches for, and whom it counts.
@@ -73,6 +74,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) policy: &'a Policy,
     /// The keys as far as the chain could be followed.
     pub(crate) keys: &'a Keys,
+    /// Whether those are all, up to the bundle's checkpoint.
+    pub(crate) all_keys: bool,
 }
 
 impl Judge<'_> {
@@ -93,7 +96,8 @@ impl Judge<'_> {
         };
         let log_key_revoked = self.is_revoked(&verdict.log, checkpoint.size);
         let word = |(key, time_s): (VerifierKey, u64)| {
-            let independent = !self.keys.knows_public_key(&key);
+            let known = self.keys.knows_public_key(&key);
+            let independent = (known || self.all_keys).then_some(!known);
             let counts = self.policy.counts(&key);
             Word { key, time_s, independent, counts }
         };

@@ -93,7 +93,7 @@ impl Repository {
         for TreeEntry { name, mode, id } in objects::tree(&self.store, log)? {
             let at = [&b"checkpoint"[..], b"consistency"].iter().position(|known| *known == name);
             match at {
-                Some(at) if mode == MODE_FILE => files[at] = Some(id),
+                Some(at) if mode == MODE_FILE && files[at].is_none() => files[at] = Some(id),
                 _ => {
                     let name = String::from_utf8_lossy(&name);
                     return Err(Fault::unusable(format!("{name:?} has no place in the folder of an anchor")));
@@ -175,9 +175,11 @@ impl Repository {
 
 /// The folder with this name in a tree.
 fn folder(tree: Vec<TreeEntry>, name: &str) -> Result<Option<Id>, Fault> {
-    match tree.into_iter().find(|entry| entry.name == name.as_bytes()) {
-        None => Ok(None),
-        Some(entry) if entry.mode == MODE_TREE => Ok(Some(entry.id)),
-        Some(_) => Err(Fault::unusable(format!("{name:?} is not a folder"))),
+    let mut found = tree.into_iter().filter(|entry| entry.name == name.as_bytes());
+    match (found.next(), found.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(Fault::unusable(format!("{name:?} is in its tree twice"))),
+        (Some(entry), None) if entry.mode == MODE_TREE => Ok(Some(entry.id)),
+        (Some(_), None) => Err(Fault::unusable(format!("{name:?} is not a folder"))),
     }
 }

@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
                 utc(before.time_s)
             );
             // The anchor's own key never signs an earlier time; a witness elsewhere may set its clock right.
-            if !now.independent {
+            if now.independent == Some(false) {
                 return Err(Fault::new(Verdict::Tampered, "time-backwards", problem).at(commit));
             }
             self.clock_note.get_or_insert(format!("commit {commit}: {problem}"));

@@ -17,7 +17,11 @@ impl Display for Report {
         if let Some((checkpoint, words)) = &self.checkpoint {
             writeln!(f, "\nCheckpoint: size {}, root {}", checkpoint.size, checkpoint.root)?;
             for word in &words.witnesses {
-                let whose = if word.independent { "not a key of the ledger" } else { "the ledger's own key" };
+                let whose = match word.independent {
+                    Some(true) => "not a key of the ledger",
+                    Some(false) => "the ledger's own key",
+                    None => "not known whether a key of the ledger",
+                };
                 writeln!(f, "  cosigned {} by {} ({whose})", utc(word.time_s), word.key.name())?;
             }
             writeln!(f, "  {} entries of the bundle are in its tree and keep the chain's rules", self.entries)?;

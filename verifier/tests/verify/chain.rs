@@ -183,6 +183,31 @@ fn an_entry_cannot_go_by_a_key_entry_that_is_not_before_it() {
     }
 }
 
+/// An auditor is not told that a witness is in other hands when the entry that grants its key was left out.
+#[test]
+fn who_is_independent_is_not_known_without_all_key_entries() {
+    let mut ledger = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    ledger.seal(&orders, 3);
+    let second = key("anchor-b", Algorithm::Cosignature, 5);
+    ledger.grant(Role::Anchor, second.verifier_key().clone());
+    ledger.heads();
+    let mut checkpoint = ledger.checkpoint(6);
+    checkpoint.cosign(&second, crate::common::T0);
+    let mut desk = Desk::new(&ledger.trust_with(&second, "86400"));
+    desk.expect(&["orders/0#0@0..3"]);
+    for (kept, exit_code) in [(0..6, 4), (0..4, 3)] {
+        let mut bundle = ledger.bundle_of(&kept.collect(), 6);
+        bundle.checkpoint = checkpoint.to_bytes();
+        bundle.heads = None;
+        bundle.streams = vec![ledger.stream(&orders, 0..3)];
+        let report = desk.put(&bundle).verify();
+        assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
+        assert!(report.streams[0].proven().is_empty() && !report.streams[0].intact.is_empty(), "{report}");
+        assert!(!report.to_string().contains("not a key of the ledger"), "{report}");
+    }
+}
+
 #[test]
 fn a_revocation_that_was_left_out_is_missed() {
     let mut ledger = Ledger::example();

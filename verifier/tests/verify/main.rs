@@ -7,6 +7,7 @@ mod chain;
 mod command;
 mod common;
 mod events;
+mod forgery;
 mod heads;
 mod hostile;
 mod pin;
