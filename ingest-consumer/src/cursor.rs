@@ -235,9 +235,9 @@ mod tests {
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
         assert_eq!((cursor.next, cursor.below), (20, Below { last: Some(last(12)), empty: after_last }));
         // A new epoch begins with nothing.
-        ledger.begin_epoch(&partition(), Some("T2".into()), 4);
+        ledger.begin_epoch(&partition(), Some("T2".into()), 0);
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
-        assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (1, 4, Some("T2"), false));
+        assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (1, 0, Some("T2"), false));
         assert_eq!(cursor.below, Below::default());
     }
 

@@ -13,8 +13,6 @@ pub enum Halt {
         signed: Option<String>,
         /// The topic id that Kafka shows.
         found: Option<String>,
-        /// The low watermark that Kafka shows.
-        low: u64,
     },
     /// Kafka's log ends before the cursor: events that were sealed are gone from its end.
     Truncated {
@@ -83,14 +81,10 @@ impl Halt {
     pub fn remedy(&self, partition: &Partition) -> String {
         let Partition { topic, number, .. } = partition;
         match self {
-            Self::Recreated { low, .. }
-            | Self::Truncated { low, .. }
-            | Self::Altered { low, .. }
-            | Self::Appeared { low, .. } => format!(
-                "find out who did that and keep what is left of the old events; then begin a new epoch, which seals \
-                 what Kafka holds now: `streamseal epoch --config FILE --topic {topic} --partition {number} --start \
-                 {low} --operator-key FILE`"
-            ),
+            Self::Recreated { .. } => new_epoch(partition, 0),
+            Self::Truncated { low, .. } | Self::Altered { low, .. } | Self::Appeared { low, .. } => {
+                new_epoch(partition, *low)
+            }
             Self::Unreadable { offset, .. } => format!(
                 "leave the record out by a signed gap: `streamseal gap --config FILE --topic {topic} --partition \
                  {number} --next {} --operator-key FILE`",
@@ -113,6 +107,14 @@ impl Halt {
             Self::Refused { .. } => "read the committer's reason; sealing is tried again now and then".to_owned(),
         }
     }
+}
+
+fn new_epoch(Partition { topic, number, .. }: &Partition, start: u64) -> String {
+    format!(
+        "find out who did that and keep what is left of the old events; then begin a new epoch, which seals what Kafka \
+         holds now: `streamseal epoch --config FILE --topic {topic} --partition {number} --start {start} \
+         --operator-key FILE`"
+    )
 }
 
 impl fmt::Display for Halt {

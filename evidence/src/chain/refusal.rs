@@ -102,6 +102,16 @@ pub enum Refusal {
         /// The epoch that is open.
         expected: u64,
     },
+    /// The epoch begins so late that offsets belong to no epoch.
+    #[error("{stream}: begins at {start}, and not at {start_max} or before; what is not sealed from there is a gap")]
+    BadEpoch {
+        /// The stream.
+        stream: StreamId,
+        /// Where it begins.
+        start: u64,
+        /// The highest offset that it may begin at: the old cursor, or 0 in a topic that was recreated.
+        start_max: u64,
+    },
     /// The topic id is not the one that the stream began with.
     #[error("{stream}: topic id {found}, the stream has {expected}")]
     WrongTopicId {
@@ -159,6 +169,7 @@ impl Refusal {
             Self::WrongCursor { .. } => "wrong-cursor",
             Self::WrongPrev { .. } => "wrong-prev",
             Self::WrongEpoch { .. } => "wrong-epoch",
+            Self::BadEpoch { .. } => "bad-epoch",
             Self::WrongTopicId { .. } => "wrong-topic-id",
             Self::BadGap { .. } => "bad-gap",
             Self::BadKey { .. } => "bad-key",

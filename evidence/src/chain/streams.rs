@@ -103,9 +103,14 @@ impl Streams {
         Ok(())
     }
 
-    /// A new epoch follows on the open one, ends it where it stands, and names its last statement.
+    /// A new epoch follows on the open one, ends it where it stands, and names its last statement. It leaves no offset
+    /// out: that is what gaps are for.
     pub(super) fn check_epoch(&self, epoch: &Epoch, unbroken_from: u64) -> Result<(), Refusal> {
         let stream = &epoch.stream;
+        let start_max = if epoch.topic_id == epoch.old_topic_id { epoch.old_next } else { 0 };
+        if epoch.start > start_max {
+            return Err(Refusal::BadEpoch { stream: stream.clone(), start: epoch.start, start_max });
+        }
         let wrong_epoch = |expected| Refusal::WrongEpoch { stream: stream.clone(), expected };
         let Some(head) = self.open(&stream.partition) else {
             return if unbroken_from > 0 { Ok(()) } else { Err(wrong_epoch(0)) };

@@ -108,7 +108,7 @@ impl Ledger {
         Epoch {
             ledger: self.state.ledger().clone(),
             stream: orders(head.id.epoch + 1),
-            topic_id: Some("new".into()),
+            topic_id: if start == 0 { Some("new".into()) } else { head.topic_id.clone() },
             old_topic_id: head.topic_id.clone(),
             old_next: head.next,
             start,
@@ -308,12 +308,16 @@ fn an_epoch_ends_the_stream_where_it_stands() {
     assert_eq!(ledger.code(by_operator(&ledger, Epoch { prev: sha256(b""), ..ledger.epoch(0) })), "wrong-prev");
     let other_id = Epoch { old_topic_id: Some("x".into()), ..ledger.epoch(0) };
     assert_eq!(ledger.code(by_operator(&ledger, other_id)), "wrong-topic-id");
+    let recreated = Epoch { start: 1, ..ledger.epoch(0) };
+    assert_eq!(ledger.code(by_operator(&ledger, recreated)), "bad-epoch", "offset 0 would be nowhere");
+    assert_eq!(ledger.code(by_operator(&ledger, ledger.epoch(6))), "bad-epoch", "offset 5 would be nowhere");
     ledger.begin_epoch(2);
 
     let old = ledger.sealed(Summary { stream: orders(0), ..ledger.summary(5, 6) });
     assert_eq!(ledger.code(old), "wrong-epoch");
-    assert_eq!(ledger.code(ledger.sealed(ledger.summary(2, 6))), "wrong-topic-id");
-    ledger.append(ledger.sealed(Summary { topic_id: Some("new".into()), ..ledger.summary(2, 6) })).expect("epoch 1");
+    let other_topic = Summary { topic_id: Some("new".into()), ..ledger.summary(2, 6) };
+    assert_eq!(ledger.code(ledger.sealed(other_topic)), "wrong-topic-id");
+    ledger.append(ledger.sealed(ledger.summary(2, 6))).expect("epoch 1");
     assert_eq!(ledger.state.stream(&orders(0)).map(|h| h.next), Some(5));
     assert_eq!(ledger.state.stream(&orders(1)).map(|h| (h.start, h.next)), Some((2, 6)));
 }

@@ -18,7 +18,7 @@ pub struct Epoch {
     pub old_topic_id: Option<String>,
     /// The old stream's cursor, where it ends.
     pub old_next: u64,
-    /// The first offset of the new stream.
+    /// The first offset of the new stream: in the same topic the old cursor at most, in a recreated one 0.
     pub start: u64,
     /// SHA-256 of the text of the old stream's last statement.
     pub prev: Hash,

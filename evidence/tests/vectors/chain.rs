@@ -354,9 +354,9 @@ fn grown() -> Chain {
     chain.append("what was removed before it was sealed", sign(Statement::Gap(gap), &[ingest_b]));
     let gap = chain.gap(&orders, 25, Reason::Truncated, 5, 5);
     chain.append("what the broker lost", sign(Statement::Gap(gap), &[operator_2]));
-    let epoch = chain.epoch(&orders, 2);
+    let epoch = chain.epoch(&orders, 0);
     chain.append("a recreated topic", sign(Statement::Epoch(epoch), &[operator_2]));
-    seal(&mut chain, "the first batch of the new epoch", &stream("orders", 0, 1), &[2, 3], 5, i64::MAX - 2, ingest_b);
+    seal(&mut chain, "the first batch of the new epoch", &stream("orders", 0, 1), &[0, 3], 5, i64::MAX - 2, ingest_b);
     let Batch { leaf_index, summary } = chain.batch(&payments, &[160], 161, i64::MIN);
     let earliest = sign(Statement::Summary(summary), &[ingest_b]);
     chain.append_batch("the earliest timestamp", earliest, Some(leaf_index));

@@ -77,7 +77,7 @@ pub(super) fn decide(ledger: &LedgerId, partition: &Partition, inspection: Inspe
     // an id until its next epoch, as the chain asks.
     let sealed = cursor.statement.is_some();
     if sealed && cursor.topic_id.is_some() && cursor.topic_id != log.topic_id {
-        return Err(Halt::Recreated { signed: cursor.topic_id, found: log.topic_id, low });
+        return Err(Halt::Recreated { signed: cursor.topic_id, found: log.topic_id });
     }
     if high < cursor.next {
         return Err(Halt::Truncated { next: cursor.next, low, high });

@@ -136,9 +136,9 @@ fn no_epoch_begins_after_a_heads_statement_that_has_it() {
     let again = Epoch {
         ledger: ledger.state.ledger().clone(),
         stream: second.clone(),
-        topic_id: Some("id-1".into()),
+        topic_id: None,
         old_topic_id: None,
-        old_next: 2,
+        old_next: 60,
         start: 50,
         prev: sha256(b"another"),
     };

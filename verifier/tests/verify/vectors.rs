@@ -43,8 +43,8 @@ impl Golden {
     /// | 5 | orders/0, offsets 4 to 8, of which 6 has no event |
     /// | 6 | orders/0, offsets 9 and 10, without an event |
     /// | 7 | orders/0, offsets 11 to 12, without a leaf index in the bundle |
-    /// | 8 | orders/0 begins epoch 1 at 20 |
-    /// | 9 | orders/0 epoch 1, offset 20 |
+    /// | 8 | orders/0 begins epoch 1 at 12 |
+    /// | 9 | orders/0 epoch 1, offset 12 |
     /// | 10 | heads |
     fn new() -> Self {
         let mut ledger = Ledger::new();
@@ -55,7 +55,7 @@ impl Golden {
         ledger.seal_events(&orders, 4..9, events);
         ledger.seal_events(&orders, 9..11, Vec::new());
         ledger.seal(&orders, 2);
-        let second = ledger.epoch(&orders, 20);
+        let second = ledger.epoch(&orders, 12);
         ledger.seal(&second, 1);
         ledger.heads();
         let witness = key("witness.example/w", Algorithm::Cosignature, 50);
@@ -71,7 +71,7 @@ impl Golden {
         let seqs = (0..self.ledger.size()).filter(|seq| *seq != 4).collect();
         let mut bundle = self.ledger.bundle_of(&seqs, self.ledger.size());
         bundle.checkpoint = self.cosigned(11, 60).to_bytes();
-        bundle.streams = vec![self.ledger.stream(&orders, 0..13), self.ledger.stream(&stream("orders", 0, 1), 20..21)];
+        bundle.streams = vec![self.ledger.stream(&orders, 0..13), self.ledger.stream(&stream("orders", 0, 1), 12..13)];
         bundle.batch(7).leaf_index.clear();
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bundle");

@@ -1,6 +1,6 @@
 //! How the chain could have gone on otherwise: what takes several entries to accept or to refuse.
 
-use evidence::statement::{Action, Reason, Role};
+use evidence::statement::{Action, Epoch, Reason, Role, Summary};
 use evidence::{Algorithm, SignedStatement, SigningKey, Statement};
 
 use super::{Batch, Branch, Chain, sign, text};
@@ -53,6 +53,17 @@ pub(super) fn branches(chain: &Chain) -> Vec<Branch> {
         let Batch { summary, .. } = chain.batch(&stream("orders", 0, 1), &[4, 5], 6, 1_732_180_030_000);
         sign(Statement::Summary(summary), &[&ring.ingest_b])
     };
+    let orders = stream("orders", 0, 0);
+    let truncated = |chain: &Chain| {
+        let good = chain.epoch(&orders, 2);
+        let epoch = Epoch { topic_id: good.old_topic_id.clone(), ..good };
+        sign(Statement::Epoch(epoch), &[&ring.operator_2])
+    };
+    let same_topic = |chain: &Chain| {
+        let Batch { summary, .. } = chain.batch(&stream("orders", 0, 1), &[2], 3, 1_732_180_030_000);
+        let topic_id = chain.state.stream(&orders).expect("sealed").topic_id.clone();
+        sign(Statement::Summary(Summary { topic_id, ..summary }), &[&ring.ingest_b])
+    };
     let log_2 = key(ORIGIN, Algorithm::Ed25519, 11);
     let grant = |chain: &Chain| log_key(chain, Action::Grant, &log_2);
     let revoke = |chain: &Chain| log_key(chain, Action::Revoke, &ring.log);
@@ -61,6 +72,7 @@ pub(super) fn branches(chain: &Chain) -> Vec<Branch> {
         move |chain: &Chain| sign(Statement::Heads(chain.heads()), &[&by])
     };
     vec![
+        begin("an epoch from where the topic was truncated", 16).accept(truncated).accept(same_topic).end(),
         begin("what was gone when a new epoch began", 17).accept(gap(4)).end(),
         begin("what was gone at the start, in two gaps", 17).accept(gap(4)).refuse("bad-gap", gap(6)),
         begin("heads by another log key", 19).accept(grant).accept(heads(&log_2)).end(),

@@ -261,7 +261,7 @@ fn coverage(attempts: &mut Attempts<'_>) {
     let mut early = chain.batch(&stream("orders", 0, 1), &[1], 2, 0).summary;
     early.first = 1;
     let early = sign(Statement::Summary(early), &[&ring.ingest_b]);
-    attempts.statement("an offset before the start of the epoch", &chain, early, "wrong-cursor");
+    attempts.statement("a range that does not begin where the epoch does", &chain, early, "wrong-cursor");
 }
 
 /// Gaps that their signer may not state.
@@ -302,7 +302,7 @@ fn epochs(attempts: &mut Attempts<'_>) {
     let ring = KeyRing::new();
     let orders = stream("orders", 0, 0);
     let chain = attempts.after(16);
-    let good = chain.epoch(&orders, 2);
+    let good = chain.epoch(&orders, 0);
     let signed = |epoch: Epoch, by: &SigningKey| sign(Statement::Epoch(epoch), &[by]);
     let by = &ring.operator_2;
     attempts.statement("an epoch by an ingest key", &chain, signed(good.clone(), &ring.ingest_b), "wrong-role");
@@ -317,6 +317,10 @@ fn epochs(attempts: &mut Attempts<'_>) {
     attempts.statement("another last statement", &chain, signed(other_prev, by), "wrong-prev");
     let other_id = Epoch { old_topic_id: None, ..good.clone() };
     attempts.statement("another topic id of the old stream", &chain, signed(other_id, by), "wrong-topic-id");
+    let later = Epoch { start: 1, ..good.clone() };
+    attempts.statement("an epoch of another topic that does not begin at 0", &chain, signed(later, by), "bad-epoch");
+    let skips = Epoch { topic_id: good.old_topic_id.clone(), start: 26, ..good.clone() };
+    attempts.statement("an epoch that leaves an offset out", &chain, signed(skips, by), "bad-epoch");
     let unsealed = Epoch { stream: stream("orders", 9, 1), ..good };
     attempts.statement("an epoch of what was never sealed", &chain, signed(unsealed, by), "wrong-epoch");
     let chain = attempts.after(17);

@@ -311,7 +311,8 @@ impl World {
     fn operate(&mut self) {
         if self.processes[0].stream.halt().is_some() && self.cursor().epoch == 0 {
             let (id, low) = (self.topic().id.clone(), self.topic().low);
-            self.ledger.begin_epoch(&partition(), Some(id), low);
+            let same = self.cursor().topic_id.as_ref() == Some(&id);
+            self.ledger.begin_epoch(&partition(), Some(id), if same { low } else { 0 });
         }
     }
 }

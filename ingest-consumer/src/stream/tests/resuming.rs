@@ -99,7 +99,7 @@ fn another_topic_of_the_same_name_halts() {
         let mut bench = Bench::sealed_to(4);
         bench.log.topic_id = found.clone();
         let actions = bench.inspect();
-        assert_eq!(halted(&actions), &Halt::Recreated { signed: Some("T1".into()), found, low: 0 });
+        assert_eq!(halted(&actions), &Halt::Recreated { signed: Some("T1".into()), found });
     }
 }
 

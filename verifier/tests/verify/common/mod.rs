@@ -223,7 +223,7 @@ impl Ledger {
         let epoch = Epoch {
             ledger: self.state.ledger().clone(),
             stream: new.clone(),
-            topic_id: Some(format!("id-{}", new.epoch)),
+            topic_id: if start == 0 { Some(format!("id-{}", new.epoch)) } else { head.topic_id.clone() },
             old_topic_id: head.topic_id.clone(),
             old_next: head.next,
             start,

@@ -88,15 +88,15 @@ impl Golden {
             self.case(
                 "offsets that were not sealed",
                 vec![],
-                expect("orders/0#1@20..25"),
+                expect("orders/0#1@12..17"),
                 3,
-                Some(("uncovered", "- orders 0 1, 21..25")),
+                Some(("uncovered", "- orders 0 1, 13..17")),
             ),
             self.case("no such stream", vec![], expect("refunds/*"), 3, Some(("no-such-stream", ""))),
             self.case(
                 "offsets before the stream begins",
                 vec![],
-                expect("orders/0#1@0..20"),
+                expect("orders/0#1@0..12"),
                 3,
                 Some(("nothing-expected", "- orders 0 1")),
             ),
@@ -185,7 +185,7 @@ impl Golden {
             ),
             self.damaged(
                 "a heads line is there twice",
-                vec![self.replace("bundle/heads", "- orders 0 1 21", "- orders 0 0 21")],
+                vec![self.replace("bundle/heads", "- orders 0 1 13", "- orders 0 0 13")],
                 5,
                 "malformed",
                 "heads",
