@@ -7,7 +7,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use evidence::chain::{Keys, Refusal};
+use evidence::chain::{Keys, Position, Refusal};
 use evidence::statement::LedgerId;
 use evidence::{Hash, SignedStatement, SigningKey};
 use service::{Component, Shutdown};
@@ -80,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) changes: Changes,
     /// What the signer makes of the database.
     pub(crate) verdict: watch::Receiver<Verdict>,
+    /// The largest position that the database was seen at, whoever appended.
+    pub(crate) seen: watch::Receiver<Option<Position>>,
     pub(crate) health: Component,
     /// Ends the worker, after what waits.
     pub(crate) stop: Shutdown,

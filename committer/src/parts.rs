@@ -106,6 +106,7 @@ impl Parts {
         let key = log_key.as_ref().map(|log_key| Arc::clone(&log_key.key));
         let signs = key.is_some();
         let (verdict, verdict_seen) = watch::channel(if signs { Verdict::Checking } else { Verdict::Sound });
+        let (seen, largest_seen) = watch::channel(None);
         let (appender, worker) = Appender::new(appender::Parts {
             store: Arc::clone(&store),
             ledger: ledger.id().clone(),
@@ -114,6 +115,7 @@ impl Parts {
             log_key: key,
             changes: changes.clone(),
             verdict: verdict_seen,
+            seen: largest_seen,
             health: health.component("appending"),
             stop: stop_chain.clone(),
         });
@@ -132,7 +134,8 @@ impl Parts {
             let publisher = Publisher { store, topic, backoff: backoff.clone(), health };
             readers.push(Box::pin(publisher.run(changes.subscribe(), stop_readers.clone())));
         }
-        let watch = watcher::watch(Arc::clone(&store), changes, health.component("database"), stop_readers.clone());
+        let watch =
+            watcher::watch(Arc::clone(&store), changes, seen, health.component("database"), stop_readers.clone());
         readers.push(Box::pin(async { watch.await.map_err(Into::into) }));
         let opened = Opened { store: Arc::clone(&store), appender, ledger: ledger.id().clone(), compute };
         let chain_begun = health.component("chain");

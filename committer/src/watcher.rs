@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evidence::chain::Position;
 use service::{Component, Shutdown};
+use tokio::sync::watch;
 
 use crate::changes::Changes;
 use crate::store::{Store, StoreError, StoreErrorKind};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Announces changes of the chain's position and shows whether the database answers, until `stop`.
+/// Announces changes of the chain's position, keeps the largest in `seen`, and shows whether the database answers, until
+/// `stop`.
 ///
 /// # Errors
 /// When the disk failed under the database: the service ends.
 pub(crate) async fn watch(
     store: Arc<dyn Store>,
     changes: Changes,
+    seen: watch::Sender<Option<Position>>,
     health: Component,
     stop: Shutdown,
 ) -> Result<(), StoreError> {
@@ -31,6 +35,13 @@ pub(crate) async fn watch(
                 health.ready();
                 if known != position {
                     known = position;
+                    seen.send_if_modified(|seen| {
+                        let is_more = size(position) > size(*seen);
+                        if is_more {
+                            *seen = position;
+                        }
+                        is_more
+                    });
                     changes.announce();
                 }
             }
@@ -48,4 +59,8 @@ pub(crate) async fn watch(
         }
     }
     Ok(())
+}
+
+fn size(position: Option<Position>) -> u64 {
+    position.map_or(0, |position| position.next_seq)
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use evidence::SignedStatement;
+use evidence::chain::Position;
 use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -82,6 +83,7 @@ struct Committer {
     worker: JoinHandle<Result<(), StoreError>>,
     stop: Shutdown,
     verdict: watch::Sender<Verdict>,
+    seen: watch::Sender<Option<Position>>,
 }
 
 impl Database {
@@ -101,6 +103,7 @@ impl Database {
         let link = Arc::new(Planned::default());
         let stop = Shutdown::new();
         let (verdict, verdict_seen) = watch::channel(Verdict::Sound);
+        let (seen, largest_seen) = watch::channel(None);
         let (appender, worker) = Appender::new(Parts {
             store: self.memory.open(&self.ledger.id(), Arc::clone(&link) as Arc<dyn Link>).expect("opens"),
             ledger: self.ledger.id(),
@@ -109,10 +112,11 @@ impl Database {
             log_key: None,
             changes: Changes::new(),
             verdict: verdict_seen,
+            seen: largest_seen,
             health: Health::new().component("appending"),
             stop: stop.clone(),
         });
-        Committer { link, appender, worker: tokio::spawn(worker), stop, verdict }
+        Committer { link, appender, worker: tokio::spawn(worker), stop, verdict, seen }
     }
 
     async fn size(&self) -> u64 {
@@ -200,6 +204,31 @@ async fn a_disk_that_failed_ends_the_worker() {
     assert_eq!(error.kind, StoreErrorKind::Broken);
     assert!(matches!(committer.appender.append_heads().await, Err(Undecided::Unavailable(_))));
     assert_eq!(database.size().await, 2);
+}
+
+/// What others were seen to append counts as what was committed here: a copy without it is not continued.
+#[tokio::test]
+async fn a_copy_without_what_others_appended_is_not_continued() {
+    let database = Database::new().await;
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
+    let [one, other] = [database.committer(), database.committer()];
+    assert_eq!(one.seqs(&statements[..1]).await, Ok(vec![2]));
+    assert_eq!(other.seqs(&statements[1..2]).await, Ok(vec![3]));
+    let newest = database.store.position().await.expect("reads").expect("there are entries");
+    for (seen, problem) in [
+        (Position { head: statements[0].hash(), ..newest }, "has another chain"),
+        (Position { next_seq: newest.next_seq + 1, ..newest }, "went back"),
+    ] {
+        one.seen.send_replace(Some(seen));
+        match one.append(&statements[2..]).await {
+            Err(Undecided::Unavailable(message)) => assert!(message.contains(problem), "{message}"),
+            decided => panic!("{decided:?}, although the database {problem}"),
+        }
+    }
+    assert_eq!(database.size().await, newest.next_seq);
+    other.seen.send_replace(Some(newest));
+    assert_eq!(other.seqs(&statements[2..]).await, Ok(vec![4]));
+    database.assert_sound().await;
 }
 
 #[tokio::test]

@@ -219,10 +219,16 @@ impl Worker {
 
     /// The chain that is locked: the one from the last transaction, if no other committer appended since.
     async fn locked_chain(&mut self, position: Option<Position>) -> Result<Chain, Failure> {
-        if let Some(chain) = self.chain.take()
-            && let Some(chain) = self.follow(chain, position).await?
-        {
-            return Ok(chain);
+        // Others may have appended more than this committer did, and it must not continue a copy without that.
+        let seen = *self.parts.seen.borrow();
+        self.confirmed = self.confirmed.into_iter().chain(seen).max_by_key(|position| position.next_seq);
+        if let Some(chain) = self.chain.take() {
+            if self.confirmed.is_some_and(|confirmed| confirmed.next_seq > chain.size()) {
+                self.check_confirmed(position).await?;
+            }
+            if let Some(chain) = self.follow(chain, position).await? {
+                return Ok(chain);
+            }
         }
         self.check_confirmed(position).await?;
         let chain = Chain::load(&*self.parts.store, &self.parts.ledger, position).await?;

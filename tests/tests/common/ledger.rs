@@ -372,6 +372,7 @@ fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketA
     let kafka = [
         // A killed member of the group is missed soon.
         ("session.timeout.ms", "3000"),
+        ("heartbeat.interval.ms", "500"),
         // A broker that is back is found soon, and so are new partitions.
         ("reconnect.backoff.max.ms", "500"),
         ("topic.metadata.refresh.interval.ms", "1000"),
