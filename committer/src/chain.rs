@@ -6,8 +6,9 @@ use evidence::chain::{Keys, Position, Refusal, State};
 use evidence::statement::LedgerId;
 use evidence::tree::{CompactRange, Node};
 use evidence::{Entry, Hash, SignedStatement, Statement, StreamId};
+use keystore::Head;
 
-use crate::store::{EntryRow, Store, StoreError, StoredEntry, StreamRow};
+use crate::store::{EntryRow, Store, StoreError, StoredCheckpoint, StoredEntry, StreamRow};
 
 /// The levels of the tree whose complete subtrees are stored, as in C2SP tlog-tiles: every eighth.
 const TILE_HEIGHT: u8 = 8;
@@ -63,10 +64,13 @@ impl Chain {
         let heads = match store.heads_entry(position.next_seq).await? {
             None => None,
             Some(stored) => match parse(&stored)?.statement.statement() {
-                Statement::Heads(heads) => Some(heads.clone()),
+                Statement::Heads(heads) => Some((stored.seq, heads.clone())),
                 _ => return Err(StoreError::damaged(format!("entry {} is stored as heads and is not", stored.seq))),
             },
         };
+        check_checkpoint(store, position).await?;
+        check_streams(store, &streams, heads.as_ref().map(|(seq, heads)| (*seq, heads.streams)), position).await?;
+        let heads = heads.map(|(_, heads)| heads);
         let stored = |row: &StreamRow| Stored { number: row.number, last_summary: row.last_summary };
         let numbers = streams.iter().map(|row| (row.head.id.clone(), stored(row))).collect();
         let heads_of_streams = streams.into_iter().map(|row| row.head);
@@ -139,6 +143,57 @@ impl Chain {
         let head = self.state.head()?;
         Some(Position { next_seq: self.state.next_seq(), head, time: self.state.time() })
     }
+}
+
+/// A chain that is shorter than its own checkpoint, or another one, is an old copy or was changed. Where no signer looks,
+/// this is all that tells.
+async fn check_checkpoint(store: &dyn Store, position: Position) -> Result<(), StoreError> {
+    let Some(StoredCheckpoint { head: signed, .. }) = store.checkpoint().await? else { return Ok(()) };
+    if position.next_seq < signed.size {
+        return Err(StoreError::damaged(format!(
+            "it has {} entries, its own checkpoint says {signed}: it lost its newest entries: put the full one back",
+            position.next_seq
+        )));
+    }
+    let root = load_tree(store, signed.size).await?.root();
+    if root != signed.root {
+        let found = Head { size: signed.size, root };
+        return Err(StoreError::damaged(format!("it has {found}, its own checkpoint says {signed}: run fsck")));
+    }
+    Ok(())
+}
+
+/// The table of streams repeats what the entries say, and is what new statements are decided by: a row that was changed
+/// or removed would let in statements that have no place in the chain. `heads` is the seq of the newest heads entry and
+/// its number of streams.
+async fn check_streams(
+    store: &dyn Store,
+    rows: &[StreamRow],
+    heads: Option<(u64, u64)>,
+    position: Position,
+) -> Result<(), StoreError> {
+    let lines = store.heads_lines(position.next_seq).await?;
+    let lines: HashMap<_, _> = lines.iter().map(|line| (&line.stream, (line.next, line.statement))).collect();
+    for StreamRow { head, .. } in rows {
+        let newest = lines.get(&head.id).copied();
+        if newest != Some((head.next, head.statement)) {
+            let newest = newest.map_or_else(|| "none".to_owned(), |(next, statement)| format!("{next} {statement}"));
+            return Err(StoreError::damaged(format!(
+                "the table streams says that {} stands at {} {}, its newest entry says {newest}: put the row right \
+                 (ARCHITECTURE.md, Recovery)",
+                head.id, head.next, head.statement
+            )));
+        }
+    }
+    let Some((seq, stated)) = heads else { return Ok(()) };
+    let found = rows.iter().filter(|row| row.number < seq).count() as u64;
+    if found != stated {
+        return Err(StoreError::damaged(format!(
+            "the table streams has {found} streams that began before entry {seq}, which states {stated}: run fsck, and put \
+             the rows right (ARCHITECTURE.md, Recovery)"
+        )));
+    }
+    Ok(())
 }
 
 /// The edge of the tree over the first `size` entries, from the stored hashes of complete subtrees.

@@ -18,9 +18,10 @@ pub struct Config {
     /// PostgreSQL with `synchronous_commit` or `fsync` off is refused. A failover to an asynchronous standby can lose
     /// entries that were acknowledged: the signer then refuses the database.
     pub database: DatabaseUrl,
-    /// The log key, a file of mode 0600, which signs checkpoints and heads. What was signed last stands beside it, in a
-    /// file whose name ends in `.high-water`: keep the two together, and never restore that file from a backup. A
-    /// committer without a log key appends and serves only.
+    /// The log key, a file of mode 0600, which signs checkpoints and heads: that of the genesis, or one granted since.
+    /// What was signed last stands beside it, in a file whose name ends in `.high-water`: keep the two together, never
+    /// restore that file from a backup, and move it along when another log key takes over. One committer of a ledger
+    /// signs; one without a log key appends and serves only, and does not know when the database is an old copy.
     pub log_key: Option<PathBuf>,
     /// The shortest time between two checkpoints in milliseconds.
     #[serde(default = "default_checkpoint_ms")]
@@ -122,7 +123,7 @@ impl Ledger {
         &self.id
     }
 
-    /// The key that signs checkpoints: it alone has the origin for its name.
+    /// The log key that the genesis names.
     pub(crate) fn log_key(&self) -> &VerifierKey {
         &self.log_key
     }

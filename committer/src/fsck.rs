@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 
 use evidence::SignedCheckpoint;
-use evidence::chain::Role;
 use evidence::statement::LedgerId;
 use keystore::Head;
 
@@ -150,9 +149,8 @@ fn check_checkpoint(chain: &Chain, stored: Head, note: &[u8]) -> Option<String> 
     if (checkpoint.size, checkpoint.root) != (size, stored.root) {
         return Some(format!("the checkpoint of size {size} is signed for {} {}", checkpoint.size, checkpoint.root));
     }
-    let mut log_keys = chain.state().keys().granted().iter().filter(|granted| granted.role == Role::Log);
-    let valid = log_keys.any(|granted| signed.verify(&granted.key).is_ok());
-    (!valid).then(|| format!("the checkpoint of size {size} is not signed by a log key of the ledger"))
+    let signer = chain.state().keys().verify_checkpoint(&signed);
+    signer.err().map(|problem| format!("the checkpoint of size {size}: {problem}"))
 }
 
 fn compare_streams(chain: &Chain, stored: Vec<StreamRow>) -> Vec<String> {

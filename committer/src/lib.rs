@@ -5,6 +5,7 @@
 //! The signer reads the chain back and signs its head; the publisher sends every entry to Kafka. Committers that share
 //! a PostgreSQL know nothing of each other.
 
+mod adopt;
 mod appender;
 mod chain;
 mod changes;
@@ -27,6 +28,7 @@ mod watcher;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use adopt::adopt;
 pub use compute::Compute;
 pub use config::{Config, DatabaseUrl, Ledger};
 pub use fsck::{Report, fsck};

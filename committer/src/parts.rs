@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use evidence::SigningKey;
+use evidence::{Algorithm, SigningKey};
 use keystore::HighWater;
 use service::{Backoff, Component, Health, Shutdown};
 use tokio::sync::watch;
@@ -44,27 +44,29 @@ pub struct Materials {
     pub health: Health,
 }
 
-/// The log key with the memory of what it signed.
+/// A log key with the memory of what was signed for the ledger.
 pub struct LogKey {
-    key: Arc<SigningKey>,
-    high_water: HighWater,
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) high_water: HighWater,
+    /// Whether it is the key that the genesis names, before which no other can have signed.
+    pub(crate) is_first: bool,
 }
 
 impl LogKey {
-    /// Takes the log key of a ledger, whose file is at `path`, and opens the high-water file beside it.
+    /// Takes a log key, whose file is at `path`, and opens the high-water file beside it. Whether the ledger granted it,
+    /// the signer finds in the chain.
     ///
     /// # Errors
-    /// When it is not the log key of this ledger, or the high-water file is not to be used.
+    /// When it can be no log key of this ledger, or the high-water file is not to be used.
     pub fn open(key: SigningKey, path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<Self> {
+        let (vkey, origin) = (key.verifier_key(), &ledger.id().origin);
         ensure!(
-            key.verifier_key() == ledger.log_key(),
-            "`committer.log_key` {}: {} is not the log key of this ledger, which is {}",
+            vkey.name() == origin && vkey.algorithm() == Algorithm::Ed25519,
+            "`committer.log_key` {}: {vkey} can be no log key of this ledger: those are named {origin}",
             path.display(),
-            key.verifier_key(),
-            ledger.log_key()
         );
-        let high_water = HighWater::open(&high_water_path(path), &ledger.id().origin)?;
-        Ok(Self { key: Arc::new(key), high_water })
+        let high_water = HighWater::open(&high_water_path(path), origin)?;
+        Ok(Self { is_first: vkey == ledger.log_key(), key: Arc::new(key), high_water })
     }
 }
 
@@ -120,11 +122,10 @@ impl Parts {
             stop: stop_chain.clone(),
         });
         let mut chain: Vec<Task> = vec![Box::pin(async { worker.await.map_err(Into::into) })];
-        if let Some(LogKey { key, high_water }) = log_key {
+        if let Some(log_key) = log_key {
             let (store, id, health) = (Arc::clone(&store), ledger.id().clone(), health.component("signing"));
             let (interval, backoff) = (checkpoint_every, backoff.clone());
-            let parts =
-                signer::Parts { store, ledger: id, key, high_water, interval, backoff, compute, verdict, health };
+            let parts = signer::Parts { store, ledger: id, log_key, interval, backoff, compute, verdict, health };
             let run = Signer::new(parts).run(changes.subscribe(), stop_chain.clone());
             chain.push(Box::pin(async { run.await.map_err(Into::into) }));
         }

@@ -94,7 +94,8 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
     result
 }
 
-fn open_log_key(path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<LogKey> {
+/// The log key and what stands beside it.
+pub(crate) fn open_log_key(path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<LogKey> {
     let key = keystore::read_signing_key(path).context("`committer.log_key`")?;
     LogKey::open(key, path, ledger)
 }

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use evidence::chain::{GrantedKey, Position, Role};
+use evidence::chain::{Keys, Position, Role, State};
 use evidence::statement::LedgerId;
 use evidence::{Checkpoint, SignedCheckpoint, SigningKey};
 use keystore::{Head, HighWater};
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
-use crate::chain::load_tree;
+use crate::chain::{load_tree, parse};
 use crate::compute::Compute;
+use crate::parts::LogKey;
 use crate::replay::{Fault, Replay};
 use crate::store::{Store, StoreError, StoreErrorKind, StoredCheckpoint};
 
@@ -37,8 +38,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: LedgerId,
-    pub(crate) key: Arc<SigningKey>,
-    pub(crate) high_water: HighWater,
+    pub(crate) log_key: LogKey,
     /// The shortest time between two checkpoints.
     pub(crate) interval: Duration,
     pub(crate) backoff: Backoff,
@@ -52,6 +52,8 @@ pub(crate) struct Signer {
     store: Arc<dyn Store>,
     ledger: LedgerId,
     key: Arc<SigningKey>,
+    /// Whether no other log key can have signed before this one.
+    is_first: bool,
     /// Shared only with the thread that syncs it.
     high_water: Arc<Mutex<HighWater>>,
     interval: Duration,
@@ -78,9 +80,12 @@ pub(crate) enum Trouble {
     /// The database must not be signed for.
     #[error("{0}")]
     Unsound(String),
-    /// The log key no longer counts.
+    /// The log key does not count.
     #[error("{0}")]
     Key(String),
+    /// Something was signed for this ledger, and what is not known: the service ends, as the file is read at the start.
+    #[error("{0}")]
+    Forgotten(String),
     /// The high-water file could not be written: the service ends.
     #[error(transparent)]
     HighWater(#[from] keystore::Error),
@@ -112,7 +117,7 @@ impl Trouble {
         match self {
             Self::Store(error) => matches!(error.kind, StoreErrorKind::Broken | StoreErrorKind::Refused),
             Self::Unsound(_) | Self::Key(_) => false,
-            Self::HighWater(_) => true,
+            Self::Forgotten(_) | Self::HighWater(_) => true,
         }
     }
 }
@@ -126,8 +131,10 @@ pub(crate) fn high_water_path(log_key: &Path) -> std::path::PathBuf {
 
 impl Signer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, ledger, key, high_water, interval, backoff, compute, verdict, health } = parts;
+        let Parts { store, ledger, log_key, interval, backoff, compute, verdict, health } = parts;
+        let LogKey { key, high_water, is_first } = log_key;
         Self {
+            is_first,
             replay: Replay::new(&ledger, compute),
             high_water: Arc::new(Mutex::new(high_water)),
             checked: false,
@@ -205,6 +212,11 @@ impl Signer {
         let size = self.store.position().await?.map_or(0, |p| p.next_seq);
         let checkpoint = self.store.checkpoint().await?;
         self.stored = checkpoint.as_ref().map_or(0, |c| c.head.size);
+        // A key that does not count yet may be granted through this very committer.
+        let key_entries = self.store.key_entries().await?.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        if State::of_keys(&self.ledger, &key_entries).is_ok_and(|state| self.check_key(state.keys()).is_ok()) {
+            self.check_memory()?;
+        }
         let signed = self.high_water().head().map(|head| (head, "the log key's high-water file"));
         let stored = checkpoint.map(|checkpoint| (checkpoint.head, "the database's own checkpoint"));
         let due: Vec<_> = signed.into_iter().chain(stored).collect();
@@ -259,18 +271,54 @@ impl Signer {
         Ok(())
     }
 
+    /// The key must be one that the ledger granted for the log and has not revoked.
+    fn check_key(&self, keys: &Keys) -> Result<(), Trouble> {
+        let key = self.key.verifier_key();
+        if keys.in_force(Role::Log).any(|granted| granted.key == *key) {
+            return Ok(());
+        }
+        let granted = keys.granted().iter().find(|granted| granted.key == *key);
+        let problem = match granted.and_then(|granted| granted.revoked) {
+            Some(end) => format!("was revoked in entry {}", end.seq),
+            None => "is not granted as a log key of this ledger".to_owned(),
+        };
+        let in_force: Vec<_> = keys.in_force(Role::Log).map(|granted| granted.key.to_string()).collect();
+        let in_force = if in_force.is_empty() { "none".to_owned() } else { in_force.join(" ") };
+        Err(Trouble::Key(format!(
+            "the log key {key} {problem}, so it signs nothing. Log keys in force: {in_force}. Put one of them in its place, \
+             with the high-water file, or have one granted (`streamseal key grant --role log`)"
+        )))
+    }
+
+    /// A key must not begin with nothing where another one, or itself, has signed before.
+    fn check_memory(&self) -> Result<(), Trouble> {
+        let high_water = self.high_water();
+        if high_water.head().is_some() || (self.is_first && self.stored == 0) {
+            return Ok(());
+        }
+        let before = match self.stored {
+            0 => "it is not the log key that the ledger began with".to_owned(),
+            size => format!("the database has a checkpoint of size {size}"),
+        };
+        Err(Trouble::Forgotten(format!(
+            "{} is not there, and this ledger was signed for before: {before}. The log key could sign another history now. \
+             Move the high-water file of the log key that signed last to that name; if it is lost, see that the database is \
+             not behind the newest anchor, and run `streamseal committer adopt`",
+            high_water.path().display()
+        )))
+    }
+
     /// Signs the head of what was read back, unless that was done.
     async fn sign(&mut self) -> Result<(), Trouble> {
         let chain = self.replay.chain();
         let head = Head { size: chain.size(), root: chain.root() };
-        if head.size <= self.stored {
+        if head.size == 0 {
             return Ok(());
         }
-        let counts = |granted: &GrantedKey| {
-            granted.role == Role::Log && granted.key == *self.key.verifier_key() && granted.revoked.is_none()
-        };
-        if !chain.state().keys().granted().iter().any(counts) {
-            return Err(Trouble::Key("the log key was revoked, so it signs no more checkpoints".to_owned()));
+        self.check_key(chain.state().keys())?;
+        self.check_memory()?;
+        if head.size <= self.stored {
+            return Ok(());
         }
         let high_water = Arc::clone(&self.high_water);
         let advance = move || lock(&high_water).advance(head);

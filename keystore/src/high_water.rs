@@ -91,6 +91,11 @@ impl HighWater {
         Ok(this)
     }
 
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The largest head recorded, `None` before the first.
     pub fn head(&self) -> Option<Head> {
         self.head

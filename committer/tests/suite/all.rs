@@ -64,9 +64,13 @@ macro_rules! whole_suite {
                 an_old_copy_of_the_database_is_not_signed_for,
                 a_database_that_goes_back_while_in_use_is_not_appended_to,
                 a_changed_entry_is_not_signed_over,
+                a_database_behind_its_own_checkpoint_is_not_appended_to,
+                a_changed_row_of_a_stream_lets_nothing_in,
                 a_revoked_log_key_signs_no_more,
+                a_granted_log_key_takes_over,
+                no_log_key_begins_where_another_signed,
                 nothing_is_signed_that_cannot_be_remembered,
-                another_log_key_is_refused,
+                a_key_that_is_no_log_key_is_refused,
                 clocks_that_differ_stop_appending,
                 two_committers_cover_every_offset_once;
             fsck:

@@ -45,6 +45,11 @@ impl TestLedger {
         ledger
     }
 
+    /// A log key that the genesis does not name.
+    pub(crate) fn second_log(&self) -> SigningKey {
+        key(ORIGIN, Algorithm::Ed25519, "second log")
+    }
+
     pub(crate) fn id(&self) -> LedgerId {
         LedgerId { origin: ORIGIN.to_owned(), genesis: self.genesis.hash() }
     }

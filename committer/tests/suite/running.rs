@@ -1,13 +1,13 @@
 //! A committer that runs in this process.
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use committer::{Clock, Config, DatabaseUrl, Ledger, Surroundings, run, system_clock};
 use committer_client::{Client, Cursor, CursorQuery, Error, Status, SubmitResponse};
-use evidence::{Partition, SignedStatement};
+use evidence::{Partition, SignedStatement, SigningKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,30 @@ impl Place {
         self.keys.path()
     }
 
+    /// What the log key signed last.
+    pub(crate) fn high_water(&self) -> PathBuf {
+        self.keys().join("log.key.high-water")
+    }
+
+    /// Puts another key in the place of the log key; what that signed last stays beside it.
+    pub(crate) fn replace_log_key(&self, key: &SigningKey) {
+        let path = self.keys().join("log.key");
+        std::fs::remove_file(&path).expect("was there");
+        keystore::write_signing_key(&path, key).expect("written");
+    }
+
+    /// The configuration of a committer that signs.
+    pub(crate) fn config(&self, database: &Database) -> Config {
+        Config {
+            database: DatabaseUrl(database.url.clone()),
+            log_key: Some(self.keys().join("log.key")),
+            checkpoint_ms: NonZeroU32::new(10).expect("not zero"),
+            heads_s: NonZeroU32::new(3600).expect("not zero"),
+            commitments_topic: "commitments".to_owned(),
+            listen: ([127, 0, 0, 1], 0).into(),
+        }
+    }
+
     /// Starts a committer and waits until it serves.
     pub(crate) async fn start(&self, database: &Database) -> Running {
         self.start_with(database, Options::default()).await
@@ -74,14 +98,9 @@ impl Place {
         let Options { signs, clock, kafka, heads_s } = options;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let config = Config {
-            database: DatabaseUrl(database.url.clone()),
-            log_key: signs.then(|| self.keys().join("log.key")),
-            checkpoint_ms: NonZeroU32::new(10).expect("not zero"),
-            heads_s: NonZeroU32::new(heads_s).expect("not zero"),
-            commitments_topic: "commitments".to_owned(),
-            listen: address,
-        };
+        let mut config = self.config(database);
+        config.log_key.take_if(|_| !signs);
+        config.heads_s = NonZeroU32::new(heads_s).expect("not zero");
         let ledger = Ledger::new(self.ledger.genesis.clone(), self.ledger.grants.clone()).expect("a valid beginning");
         let shutdown = CancellationToken::new();
         let surroundings = Surroundings { ledger, kafka, clock, listener, shutdown: shutdown.clone() };

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use committer::store::open_existing;
 use committer_client::Error;
-use evidence::{Entry, SignedStatement};
+use evidence::statement::Role;
+use evidence::{Entry, SignedCheckpoint, SignedStatement};
 
 use super::Database;
-use super::ledger::{stream, text};
+use super::ledger::{TestLedger, stream, text};
 use super::running::{Options, Place, Running, clock_off_by};
 use super::service::read_log;
 
@@ -127,6 +128,76 @@ pub(crate) async fn a_changed_entry_is_not_signed_over(database: Database) {
     running.stop().await;
 }
 
+/// Without the log key nothing else tells that a database lost its newest entries.
+pub(crate) async fn a_database_behind_its_own_checkpoint_is_not_appended_to(database: Database) {
+    let place = Place::new();
+    let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
+    let running = place.start(&database).await;
+    running.append(&statements[..5]).await;
+    running.signed().await;
+    running.stop().await;
+    database.back_up("old").await;
+    let running = place.start(&database).await;
+    running.append(&statements[5..10]).await;
+    running.signed().await;
+    running.stop().await;
+    // Everything is old but the checkpoint.
+    database.execute("CREATE TABLE newest AS SELECT * FROM checkpoints").await;
+    database.restore("old").await;
+    database.execute("DELETE FROM checkpoints; INSERT INTO checkpoints SELECT * FROM newest").await;
+
+    let keyless = || place.start_with(&database, Options { signs: false, ..Options::default() });
+    let running = keyless().await;
+    running.until_not_ready(&["appending: ", "8 entries, its own checkpoint says size 14"]).await;
+    assert!(unavailable(&running, &statements[5]).await.contains("its own checkpoint"));
+    assert_eq!(running.client.status().await.expect("answered").size, 8);
+    running.stop().await;
+
+    // Long enough, but another chain.
+    database.execute("DELETE FROM checkpoints").await;
+    let running = keyless().await;
+    running.append(&place.ledger.summaries(&stream("t", 1), 0, 10, 10, None)).await;
+    running.stop().await;
+    database.execute("INSERT INTO checkpoints SELECT * FROM newest").await;
+    let running = keyless().await;
+    let reasons = running.until_not_ready(&["appending: ", "its own checkpoint says size 14"]).await;
+    assert_eq!(reasons.matches("root").count(), 2, "{reasons}");
+    running.stop().await;
+}
+
+pub(crate) async fn a_changed_row_of_a_stream_lets_nothing_in(database: Database) {
+    let place = Place::new();
+    let (t, u) = (stream("t", 0), stream("t", 1));
+    let statements = place.ledger.summaries(&t, 0, 10, 10, None);
+    let running = place.start(&database).await;
+    running.append(&statements[..5]).await;
+    running.append(&place.ledger.summaries(&u, 0, 10, 2, None)).await;
+    running.signed().await;
+    running.stop().await;
+    database.back_up("good").await;
+    let forged = place.ledger.summary(&t, 70, 80, Some(statements[4].hash()));
+    let again = place.ledger.summary(&u, 0, 10, None);
+    for (damage, statement, said) in [
+        ("UPDATE streams SET next_offset = 70 WHERE partition_number = 0", &forged, "newest entry says 50"),
+        ("DELETE FROM streams WHERE partition_number = 1", &again, "which states 2"),
+    ] {
+        database.execute(damage).await;
+        for signs in [true, false] {
+            let running = place.start_with(&database, Options { signs, ..Options::default() }).await;
+            running.until_not_ready(&["appending: ", said]).await;
+            assert!(unavailable(&running, statement).await.contains("table streams"));
+            running.stop().await;
+        }
+        database.restore("good").await;
+    }
+    // Nothing came of it: all goes on.
+    let running = place.start(&database).await;
+    running.append(&statements[5..]).await;
+    running.signed().await;
+    read_log(&running, &place.ledger).await;
+    running.stop().await;
+}
+
 pub(crate) async fn a_revoked_log_key_signs_no_more(database: Database) {
     let place = Place::new();
     let ledger = &place.ledger;
@@ -134,12 +205,110 @@ pub(crate) async fn a_revoked_log_key_signs_no_more(database: Database) {
     let t = stream("t", 0);
     running.append(&[ledger.summary(&t, 0, 10, None)]).await;
     let signed = running.signed().await;
-    running.append(&[ledger.revoke(ledger.grants[0].hash(), evidence::statement::Role::Log, &ledger.log)]).await;
-    running.until_not_ready(&["signing: the log key was revoked"]).await;
+    running.append(&[ledger.revoke(ledger.grants[0].hash(), Role::Log, &ledger.log)]).await;
+    let vkey = ledger.log.verifier_key().to_string();
+    running.until_not_ready(&["signing: the log key", &vkey, "was revoked in entry 3", "in force: none"]).await;
     // Sealing goes on: a new ledger that continues this one needs all of it.
     running.append(&ledger.summaries(&stream("t", 1), 0, 10, 2, None)).await;
     assert_eq!(running.client.status().await.expect("answered").checkpoint_size, signed.size);
     running.stop().await;
+}
+
+pub(crate) async fn a_granted_log_key_takes_over(database: Database) {
+    let place = Place::new();
+    let (ledger, second) = (&place.ledger, place.ledger.second_log());
+    let statements = ledger.summaries(&stream("t", 0), 0, 10, 6, None);
+    let running = place.start(&database).await;
+    running.append(&statements[..2]).await;
+    running.signed().await;
+    running.stop().await;
+
+    // Too early: it signs nothing before it is granted, and that can be done through this very committer.
+    place.replace_log_key(&second);
+    let running = place.start(&database).await;
+    let vkey = second.verifier_key().to_string();
+    running.until_not_ready(&["signing: the log key", &vkey, "is not granted", "key grant"]).await;
+    let grant = ledger.grant(ledger.grants[0].hash(), Role::Log, &second);
+    running.append(std::slice::from_ref(&grant)).await;
+    running.until_ready_after(async || running.try_submit(&statements[2..4]).await.is_ok()).await;
+    running.signed().await;
+    let checkpoint = async || {
+        let note = running.client.checkpoint().await.expect("answered").expect("signed");
+        SignedCheckpoint::parse(&note).expect("a checkpoint")
+    };
+    checkpoint().await.verify(second.verifier_key()).expect("signed by the second key");
+
+    running.append(&[ledger.revoke(grant.hash(), Role::Log, &ledger.log)]).await;
+    running.append(&statements[4..]).await;
+    running.signed().await;
+    checkpoint().await.verify(second.verifier_key()).expect("signed by the second key");
+    running.until_ready().await;
+    running.stop().await;
+    assert_sound(&database, ledger).await;
+}
+
+async fn assert_sound(database: &Database, ledger: &TestLedger) {
+    let store = open_existing(&database.url, &ledger.id()).await.expect("opens");
+    let report = committer::fsck(&*store, &ledger.id(), |_, _| {}).await.expect("checked");
+    assert!(report.is_sound(), "{report}");
+}
+
+pub(crate) async fn no_log_key_begins_where_another_signed(database: Database) {
+    let place = Place::new();
+    let (ledger, second) = (&place.ledger, place.ledger.second_log());
+    let running = place.start(&database).await;
+    let grant = ledger.grant(ledger.grants[0].hash(), Role::Log, &second);
+    running.append(&[grant]).await;
+    let signed = running.signed().await;
+    running.stop().await;
+    let (file, elsewhere) = (place.high_water(), place.keys().join("elsewhere"));
+    std::fs::rename(&file, &elsewhere).expect("moved");
+    let refused = async || {
+        let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("it must end");
+        let error = format!("{error:#}");
+        assert!(error.contains("log.key.high-water is not there") && error.contains("committer adopt"), "{error}");
+        assert!(!file.exists(), "nothing was signed");
+        error
+    };
+    let checkpoint = format!("checkpoint of size {}", signed.checkpoint_size);
+    assert!(refused().await.contains(&checkpoint));
+    place.replace_log_key(&second);
+    assert!(refused().await.contains(&checkpoint));
+    database.back_up("good").await;
+    database.execute("DELETE FROM checkpoints").await;
+    assert!(refused().await.contains("not the log key that the ledger began with"));
+    database.restore("good").await;
+
+    // With the memory of the key before, all is well.
+    std::fs::rename(&elsewhere, &file).expect("moved");
+    let running = place.start(&database).await;
+    running.append(&place.ledger.summaries(&stream("t", 0), 0, 10, 2, None)).await;
+    running.signed().await;
+    running.stop().await;
+
+    // So it is where the operator answers for the database, and only if that is sound.
+    let beginning = committer::Ledger::new(ledger.genesis.clone(), ledger.grants.clone()).expect("a valid beginning");
+    let config = place.config(&database);
+    let adopt = || committer::adopt(&config, &beginning, |_, _| {});
+    let error = adopt().await.expect_err("the file is there").to_string();
+    assert!(error.contains("nothing to adopt"), "{error}");
+    std::fs::remove_file(&file).expect("was there");
+    refused().await;
+    let size = {
+        let store = open_existing(&database.url, &ledger.id()).await.expect("opens");
+        store.position().await.expect("reads").expect("there").next_seq
+    };
+    database.back_up("sound").await;
+    database.execute("DELETE FROM streams").await;
+    let error = adopt().await.expect_err("not sound").to_string();
+    assert!(error.contains("not sound") && !file.exists(), "{error}");
+    database.restore("sound").await;
+    assert_eq!(adopt().await.expect("adopted").size, size);
+    let running = place.start(&database).await;
+    running.append(&place.ledger.summaries(&stream("t", 1), 0, 10, 2, None)).await;
+    running.signed().await;
+    running.stop().await;
+    assert_sound(&database, ledger).await;
 }
 
 /// The high-water file comes before the checkpoint that it is about.
@@ -160,14 +329,18 @@ pub(crate) async fn nothing_is_signed_that_cannot_be_remembered(database: Databa
     running.stop().await;
 }
 
-/// A key of another ledger with the same name.
-pub(crate) async fn another_log_key_is_refused(database: Database) {
+pub(crate) async fn a_key_that_is_no_log_key_is_refused(database: Database) {
     let place = Place::new();
-    let other = super::ledger::TestLedger::new("another");
-    std::fs::remove_file(place.keys().join("log.key")).expect("was there");
-    keystore::write_signing_key(&place.keys().join("log.key"), &other.log).expect("written");
-    let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("not the log key");
-    assert!(error.to_string().contains("is not the log key of this ledger"), "{error}");
+    place.replace_log_key(&place.ledger.operator);
+    let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("not a log key");
+    assert!(error.to_string().contains("can be no log key of this ledger"), "{error}");
+    // A key of another ledger with the same name.
+    place.replace_log_key(&TestLedger::new("another").log);
+    let running = place.start(&database).await;
+    let granted = place.ledger.log.verifier_key().to_string();
+    running.until_not_ready(&["signing: the log key", "is not granted", &format!("in force: {granted}")]).await;
+    assert_eq!(running.client.checkpoint().await.expect("answered"), None);
+    running.stop().await;
 }
 
 pub(crate) async fn clocks_that_differ_stop_appending(database: Database) {
