@@ -20,6 +20,10 @@ chaos *NAMES:
 hostile:
     HOSTILE_EVIDENCE=whole cargo test --release --locked --package verifier --test verify forgery
 
+# Fuzz every parser for so many minutes each, or only the targets named (cargo install cargo-fuzz)
+fuzz MINUTES *TARGETS:
+    fuzz/run {{ MINUTES }} {{ TARGETS }}
+
 # Format the code
 fmt:
     cargo fmt --all
@@ -41,6 +45,7 @@ deny:
 vectors:
     UPDATE_VECTORS=1 cargo test --locked --package evidence --test vectors
     UPDATE_VECTORS=1 cargo test --locked --package verifier --test verify vectors
+    UPDATE_VECTORS=1 cargo test --locked --package fuzz
 
 # Write docs/configuration.md anew; a test compares it
 config-reference:

@@ -87,6 +87,8 @@
 mod error;
 mod folder;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod manifest;
 mod parts;
 mod reader;

@@ -5,6 +5,8 @@
 //! clone's configuration, `refs/replace` or grafts can show other content or another history; where objects are absent
 //! the clone is incomplete, whatever its `shallow` file says.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod id;
 mod objects;
 mod pack;

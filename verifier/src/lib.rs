@@ -13,6 +13,8 @@ mod clones;
 mod distrust;
 mod expect;
 mod finding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod git;
 mod heads;
 mod pin;

@@ -51,7 +51,7 @@ impl Pin {
         keystore::write_synced(path, self.encode().as_bytes(), 0o644).map_err(|e| e.to_string())
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let Self { origin, genesis, size, root, from } = self;
         let from = match from {
             Source::Git => "git",
@@ -60,7 +60,7 @@ impl Pin {
         format!("{FIRST_LINE}\norigin {origin}\ngenesis {genesis}\nsize {size}\nroot {root}\nfrom {from}\n")
     }
 
-    fn decode(text: &str) -> Option<Self> {
+    pub(crate) fn decode(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != FIRST_LINE {
             return None;

@@ -41,7 +41,7 @@ pub(super) fn file(store: &Store, id: Id) -> Result<Vec<u8>, Fault> {
     store.read(id, Kind::Blob, FILE_BYTES_MAX)
 }
 
-fn parse_commit(bytes: &[u8]) -> Option<Commit> {
+pub(super) fn parse_commit(bytes: &[u8]) -> Option<Commit> {
     let mut lines = bytes.split(|&b| b == b'\n');
     let tree = Id::parse(lines.next()?.strip_prefix(b"tree ")?)?;
     let mut parents = Vec::new();
@@ -54,7 +54,7 @@ fn parse_commit(bytes: &[u8]) -> Option<Commit> {
     None
 }
 
-fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
+pub(super) fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let space = bytes.iter().position(|&b| b == b' ')?;

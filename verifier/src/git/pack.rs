@@ -206,7 +206,7 @@ impl Pack {
 }
 
 /// Makes an object from its base and a delta: lengths of both, then instructions to copy from the base or to insert.
-fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damaged> {
+pub(super) fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damaged> {
     let mut delta = Bytes(delta);
     if delta.number()? != base.len() as u64 {
         return Err("a delta to an object of another length".into());

@@ -115,7 +115,8 @@ impl Store {
         Ok(bytes)
     }
 
-    fn find(&self, id: Id, bytes_max: usize) -> Result<Option<(Kind, Vec<u8>)>, Damaged> {
+    /// The object that lies under a name, whether it has that name or not.
+    pub(super) fn find(&self, id: Id, bytes_max: usize) -> Result<Option<(Kind, Vec<u8>)>, Damaged> {
         for pack in &self.packs {
             if let Some(offset) = pack.find(id)? {
                 return pack.read(offset, bytes_max).map(Some);

@@ -1,0 +1,200 @@
+//! Bundles, pins, expectations.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use bundle::Reader;
+use evidence::statement::Reason;
+use verifier::{Expectation, Inputs, fuzzing, verify};
+
+use crate::{scratch, text};
+
+/// When the golden evidence is verified, in seconds since 1970.
+const NOW_S: u64 = 1_800_003_600;
+
+/// The golden bundle and trust file of the verifier's vectors.
+pub struct Golden {
+    /// The files of the bundle, by their names in it.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The trust file.
+    pub trust: PathBuf,
+}
+
+static GOLDEN: LazyLock<Golden> = LazyLock::new(Golden::read);
+
+/// The files of the golden bundle, in the order in which an input numbers them.
+const FILES: [&str; 8] = [
+    "manifest",
+    "checkpoint",
+    "heads",
+    "entries/000000",
+    "streams/000000/000000.leaves",
+    "streams/000000/000000.events",
+    "streams/000001/000000.leaves",
+    "streams/000001/000000.events",
+];
+
+impl Golden {
+    fn read() -> Self {
+        let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../verifier/vectors"));
+        let read = |name: &&str| ((*name).to_owned(), fs::read(vectors.join("bundle").join(name)).expect("a vector"));
+        Self { files: FILES.iter().map(read).collect(), trust: vectors.join("trust") }
+    }
+}
+
+pub(crate) fn manifest(data: &[u8]) {
+    if let Some(encoded) = bundle::fuzzing::manifest(data) {
+        assert_eq!(encoded.as_bytes(), data);
+    }
+}
+
+pub(crate) fn expectation(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    if let Ok(expectation) = text.parse::<Expectation>() {
+        assert_eq!(expectation.to_string(), text);
+        assert_eq!(expectation.to_string().parse().as_ref(), Ok(&expectation));
+    }
+}
+
+pub(crate) fn pin(data: &[u8]) {
+    if let Some(encoded) = fuzzing::pin(data) {
+        assert_eq!(encoded.as_bytes(), data);
+    }
+}
+
+/// Files in the place of those of the golden bundle: for each a number, a length of two bytes, and its bytes. The lengths
+/// in the manifest are made right, unless the manifest is among them. Whatever is proven then is the golden bundle, or
+/// says so.
+pub(crate) fn folder(data: &[u8]) {
+    let golden = &*GOLDEN;
+    let mut files = golden.files.clone();
+    let mut rest = data;
+    while let Some(([number, len @ ..], after)) = rest.split_first_chunk::<3>() {
+        let Some((bytes, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*len))) else { break };
+        let Some(name) = FILES.get(usize::from(*number)) else { break };
+        files.insert((*name).to_owned(), bytes.to_vec());
+        rest = after;
+    }
+    if files["manifest"] == golden.files["manifest"] {
+        fix_lengths(&mut files, golden);
+    }
+    scratch::with(|folder| {
+        let path = folder.join("bundle");
+        if path.exists() {
+            fs::remove_dir_all(&path).expect("removed");
+        }
+        // A sequence of no bytes has no file; a checkpoint and heads lines may have none.
+        let has_file = |name: &str, bytes: &[u8]| !bytes.is_empty() || !name.contains('/');
+        for (name, bytes) in files.iter().filter(|(name, bytes)| has_file(name, bytes)) {
+            scratch::write(&path.join(name), bytes);
+        }
+        read_all(&path, &files);
+        let report = verify(&Inputs {
+            bundle: path,
+            trust: golden.trust.clone(),
+            clones: Vec::new(),
+            branch: "anchors".into(),
+            expectations: vec!["orders/0".parse().expect("an expectation")],
+            accepted_gaps: [Reason::Start].into(),
+            pin: None,
+            now_s: NOW_S,
+        });
+        let _ = (report.to_string(), report.to_json());
+        if report.verdict.exit_code() == 0 {
+            for (name, bytes) in files.iter().filter(|(name, _)| !is_free(name)) {
+                assert_eq!(*bytes, golden.files[name], "{name} is another and proven");
+            }
+        }
+    });
+}
+
+/// What may differ in what is proven: the manifest may claim more than there is; the checkpoint may have lines of unknown
+/// keys; a leaf index may be left out. Each is compared in another place.
+fn is_free(name: &str) -> bool {
+    name == "manifest" || name == "checkpoint" || name.ends_with(".leaves")
+}
+
+fn fix_lengths(files: &mut BTreeMap<String, Vec<u8>>, golden: &Golden) {
+    let mut manifest = String::from_utf8(golden.files["manifest"].clone()).expect("text");
+    let len = |files: &BTreeMap<String, Vec<u8>>, name: &str| files[name].len();
+    for (name, field) in [("entries/000000", "entries"), ("heads", "heads")] {
+        let (before, after) = (len(&golden.files, name), len(files, name));
+        manifest = manifest.replace(&format!("\n{field} {before}\n"), &format!("\n{field} {after}\n"));
+    }
+    for (number, line) in [" orders 0 0 ", " orders 0 1 "].iter().enumerate() {
+        let at = manifest.find(line).expect("a stream line");
+        let end = at + manifest[at..].find('\n').expect("a line");
+        let mut words: Vec<String> = manifest[at..end].split(' ').map(str::to_owned).collect();
+        let count = words.len();
+        words[count - 2] = len(files, &format!("streams/{number:06}/000000.leaves")).to_string();
+        words[count - 1] = len(files, &format!("streams/{number:06}/000000.events")).to_string();
+        manifest.replace_range(at..end, &words.join(" "));
+    }
+    files.insert("manifest".into(), manifest.into_bytes());
+}
+
+/// Reads the bundle as far as it goes; what is read to its end encodes to the same bytes.
+fn read_all(path: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    let Ok(reader) = Reader::open(path) else { return };
+    let mut entries = Vec::new();
+    let mut runs = reader.runs().expect("opened before");
+    let whole = loop {
+        match runs.next_run() {
+            Ok(Some(run)) => entries.extend(bundle::fuzzing::run(&run).expect("was read")),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    assert!(!whole || entries == files["entries/000000"]);
+    if let Some(mut lines) = reader.heads().expect("opened before") {
+        let mut encoded = String::new();
+        while let Ok(Some(line)) = lines.next_line() {
+            encoded += &format!("{line}\n");
+        }
+        assert!(files["heads"].starts_with(encoded.as_bytes()));
+    }
+    for stream in 0..reader.manifest().streams.len() {
+        read_frames(&reader, stream, files);
+    }
+}
+
+fn read_frames(reader: &Reader, stream: usize, files: &BTreeMap<String, Vec<u8>>) {
+    let [leaves_file, events_file] = ["leaves", "events"].map(|kind| format!("streams/{stream:06}/000000.{kind}"));
+    let (Some(leaves_file), Some(events_file)) = (files.get(&leaves_file), files.get(&events_file)) else { return };
+    let Ok(mut batches) = reader.batches(stream) else { return };
+    let (mut leaves, mut events) = (Vec::new(), Vec::new());
+    // The frames say themselves which entry they are about.
+    while let Some(seq) = leaves_file.get(leaves.len()..leaves.len() + 8) {
+        let number = u64::from_be_bytes(seq.try_into().expect("eight bytes"));
+        let Ok((leaf_count, event_count)) = batches.begin(number) else { return };
+        for (out, count) in [(&mut leaves, leaf_count), (&mut events, event_count)] {
+            out.extend_from_slice(seq);
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+        loop {
+            match batches.leaves(100) {
+                Ok([]) => break,
+                Ok(rows) => leaves.extend(rows.iter().flatten()),
+                Err(_) => return,
+            }
+        }
+        loop {
+            match batches.event() {
+                Ok(Some(event)) => {
+                    events.extend_from_slice(&event.offset.to_be_bytes());
+                    events.extend_from_slice(&event.timestamp.to_be_bytes());
+                    events.push(event.timestamp_type as u8);
+                    events.extend_from_slice(&(event.content.len() as u32).to_be_bytes());
+                    events.extend_from_slice(event.content);
+                }
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+    if batches.end().is_ok() {
+        assert!(leaves == *leaves_file && events == *events_file);
+    }
+}

@@ -1,0 +1,67 @@
+//! What fuzzing tries on every parser of the project.
+//!
+//! A target takes any bytes, gives them to a parser, and panics where a rule does not hold: what decodes encodes to the
+//! same bytes again, and what was not sealed is not proven. libFuzzer calls the targets (`just fuzz`); a test calls them
+//! with the corpus.
+
+mod bundles;
+mod chain;
+mod git;
+mod json;
+mod keys;
+mod log;
+mod scratch;
+
+pub use bundles::Golden;
+
+/// Tries bytes on a parser.
+pub type Target = fn(&[u8]);
+
+/// All targets, by their names, which are those of the folders of the corpus too.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("bundle-folder", bundles::folder),
+    ("bundle-manifest", bundles::manifest),
+    ("checkpoint", log::checkpoint),
+    ("committer-answer", json::answer),
+    ("content", chain::content),
+    ("cosignatures", log::cosignatures),
+    ("entry", chain::entry),
+    ("entry-bundle", log::entry_bundle),
+    ("expectation", bundles::expectation),
+    ("git-commit", git::commit),
+    ("git-delta", git::delta),
+    ("git-loose-object", git::loose_object),
+    ("git-pack", git::pack),
+    ("git-references", git::references),
+    ("git-tree", git::tree),
+    ("heads-line", chain::heads_line),
+    ("high-water", keys::high_water),
+    ("key-file", keys::key_file),
+    ("leaf-preimage", chain::leaf_preimage),
+    ("note", chain::note),
+    ("pin", bundles::pin),
+    ("policy", log::policy),
+    ("private-key", keys::private_key),
+    ("statement", chain::statement),
+    ("tile", log::tile),
+    ("tile-path", log::tile_path),
+    ("tlog-proof", log::tlog_proof),
+    ("trust-file", log::trust_file),
+    ("vkey", keys::vkey),
+    ("witness-request", log::witness_request),
+];
+
+/// The target with this name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}
+
+/// The names of all targets.
+pub fn names() -> Vec<&'static str> {
+    TARGETS.iter().map(|(name, _)| *name).collect()
+}
+
+/// Bytes that are text; fuzzing of what takes text only tries nothing else.
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}
