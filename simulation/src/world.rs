@@ -510,8 +510,10 @@ impl<'a> World<'a> {
         if head.id.epoch > 0 {
             return None;
         }
-        let low = self.cluster.log(halted.partition).low;
-        Some(ledger::epoch(self.keys.id(), &head, Some(topic.id.clone()), low))
+        // In a topic that was recreated nothing is left out.
+        let is_same = head.topic_id.as_ref() == Some(&topic.id);
+        let start = if is_same { self.cluster.log(halted.partition).low } else { 0 };
+        Some(ledger::epoch(self.keys.id(), &head, Some(topic.id.clone()), start))
     }
 
     /// Whether a key statement about a key is in the chain.
