@@ -11,6 +11,7 @@ mod everything;
 mod members;
 mod remotes;
 mod services;
+mod storm;
 mod topics;
 
 use crate::run::Scenario;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         services::SCENARIOS,
         members::SCENARIOS,
         everything::SCENARIOS,
+        storm::SCENARIOS,
         broker::SCENARIOS,
         topics::SCENARIOS,
         erasure::SCENARIOS,
