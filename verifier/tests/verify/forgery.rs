@@ -42,8 +42,8 @@ fn sampled<T>(class: Vec<T>) -> Vec<T> {
 /// | 5 | orders/0, offsets 7 and 8, without an event |
 /// | 6 | payments/0, offsets 0 and 1 |
 /// | 7 and 8 | grant of ingest-z, and its revocation, distrusted from 7 on |
-/// | 9 | orders/0 begins epoch 1 at 20 |
-/// | 10 | orders/0 epoch 1, offset 20 |
+/// | 9 | orders/0 begins epoch 1 at 5 |
+/// | 10 | orders/0 epoch 1, offset 5 |
 /// | 11 | heads |
 struct Forger {
     ledger: Ledger,
@@ -68,8 +68,8 @@ impl Forger {
         let grant = ledger.key_statement(Action::Grant, role, retired.verifier_key().clone(), None);
         ledger.append(SignedStatement::sign(grant, &[&ledger.operator]));
         ledger.revoke(role, retired.verifier_key().clone(), Some(7));
-        let second = ledger.epoch(&orders, 20);
-        ledger.seal_events(&second, 20..21, vec![Event::new(20, b"again")]);
+        let second = ledger.epoch(&orders, 5);
+        ledger.seal_events(&second, 5..6, vec![Event::new(5, b"again")]);
         ledger.heads();
         Self { ledger, witness: key("witness.example/w", Algorithm::Cosignature, 50), retired }
     }

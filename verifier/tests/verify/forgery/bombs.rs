@@ -164,7 +164,9 @@ fn bombs_in_packs() {
     let mut bytes = fs::read(&index).expect("read");
     bytes[8..8 + 1024].copy_from_slice(&u32::MAX.to_be_bytes().repeat(256));
     fs::write(&index, &bytes).expect("written");
-    ends(&desk, 5, "an index that is cut short");
+    // Looking for an object leads beyond its end, or to another one first, by the object's name.
+    let (code, said) = limited(&desk);
+    assert!([Some(3), Some(5)].contains(&code), "an index that is cut short: {said}");
     File::options().write(true).open(&index).and_then(|file| file.set_len(1 << 40)).expect("made");
     // Nothing is found in it.
     ends(&desk, 3, "an index of a terabyte");
