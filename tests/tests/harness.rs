@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use tests::{
-    BareRepository, GitHttp, GitSsh, Kafka, Postgres, Process, Scratch, eventually, git, run, streamseal, unique,
-    until, without_network,
+    BareRepository, GitHttp, GitSsh, Kafka, Postgres, PostgresProxy, Process, Producer, Scratch, ToProduce, eventually,
+    git, run, streamseal, unique, until, without_network,
 };
 
 const SOON: Duration = Duration::from_secs(30);
@@ -95,6 +95,72 @@ fn postgres_keeps_what_it_committed_over_a_crash() {
     assert_eq!(server.psql(&database, "SELECT count(*), sum(n) FROM t"), "1000|500500");
     server.restart();
     assert_eq!(server.psql(&database, "SELECT count(*) FROM t"), "1000");
+}
+
+#[test]
+fn a_backup_and_a_standby_lack_what_came_after_them() {
+    let folder = Scratch::new("copies");
+    let server = Postgres::start();
+    let database = server.database();
+    let proxy = PostgresProxy::in_front_of(&database);
+    let through = proxy.through(&database);
+    let count = || server.psql(&through, "SELECT count(*) FROM t");
+    server.psql(&through, "CREATE TABLE t AS SELECT 1 AS n");
+    let backup = folder.join("backup");
+    server.back_up(&backup);
+    let standby = server.standby();
+    let copy = standby.address_of(&database);
+    server.psql(&through, "INSERT INTO t VALUES (2)");
+    until("the standby follows", SOON, || standby.psql(&copy, "SELECT count(*) FROM t") == "2");
+    standby.cut_off();
+    server.psql(&through, "INSERT INTO t VALUES (3)");
+    standby.promote();
+    proxy.fail_over_to(&copy);
+    assert_eq!(count(), "2");
+    proxy.fail_over_to(&database);
+    assert_eq!(count(), "3");
+    server.stop();
+    server.restore(&backup);
+    server.start_again();
+    assert_eq!(count(), "1");
+}
+
+#[test]
+fn a_frozen_postgres_answers_when_it_goes_on() {
+    let server = Postgres::start();
+    server.sigstop();
+    assert!(!server.answers());
+    server.sigcont();
+    until("PostgreSQL answers", SOON, || server.answers());
+}
+
+#[test]
+fn a_producer_takes_down_what_the_broker_acknowledged() {
+    let kafka = Kafka::start();
+    let topic = kafka.topic("account", 2);
+    let producer = Producer::new(kafka.bootstrap(), &[]);
+    let send = |partition, value: &str| {
+        producer.send(ToProduce { topic: &topic, partition, value: Some(value), ..ToProduce::default() });
+    };
+    send(0, "a");
+    send(1, "b");
+    kafka.kill9();
+    send(0, "c");
+    kafka.start_again();
+    let mut events: Vec<String> = producer
+        .acknowledged()
+        .into_iter()
+        .map(|event| {
+            assert_eq!(event.topic, topic);
+            format!("{} {} {}", event.partition, event.offset, String::from_utf8(event.value.unwrap()).unwrap())
+        })
+        .collect();
+    events.sort();
+    assert_eq!(events, ["0 0 a", "0 1 c", "1 0 b"]);
+    let mut read: Vec<_> = kafka.kcat().consume_with_format(&topic, r"%p %o %s\n").lines().map(str::to_owned).collect();
+    read.sort();
+    assert_eq!(read, events);
+    assert_eq!(producer.acknowledged(), []);
 }
 
 #[test]
