@@ -9,7 +9,7 @@ use evidence::{Entry, Hash};
 
 use crate::batch::{BatchChecker, Checked, Outcome, Problems};
 use crate::expect::Ranges;
-use crate::finding::{Findings, Place, Verdict};
+use crate::finding::{Counts, Findings, Place, Verdict};
 
 /// How many ranges and gaps of one stream are kept for the report.
 const RANGES_MAX: usize = 1000;
@@ -66,14 +66,16 @@ pub struct AcceptedGap {
 }
 
 impl StreamCheck {
-    /// `head` is the newest heads statement's seq and its line about this stream, if it has one.
+    /// `head` is the newest heads statement's seq and its line about this stream, if it has one. `counts` are shared with
+    /// the checks of the other streams.
     pub(crate) fn new(
         range: StreamRange,
         expected: Ranges,
         accepted: BTreeSet<Reason>,
         head: Option<(u64, Option<HeadsLine>)>,
+        counts: &Counts,
     ) -> Self {
-        let result = StreamResult::default();
+        let result = StreamResult { findings: Findings::sharing(counts), ..StreamResult::default() };
         Self { range, expected, accepted, head, position: 0, batches: None, broken: false, result }
     }
 

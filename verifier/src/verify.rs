@@ -9,7 +9,7 @@ use evidence::{SignedCheckpoint, TrustFile};
 use crate::chain::{Chain, follow};
 use crate::clones::{Anchored, Clones, Comparison};
 use crate::expect::Expectation;
-use crate::finding::{Findings, Place, Verdict};
+use crate::finding::{Counts, Findings, Place, Verdict};
 use crate::heads::{Plan, plan};
 use crate::pin::{Pin, Source};
 use crate::report::{HeadsReport, Report, StreamReport};
@@ -202,11 +202,12 @@ impl Verification<'_> {
 
     fn follow(&mut self, reader: &Reader, signed: &SignedCheckpoint, scan: &Scan, plan: &Plan) -> Chain {
         let streams = reader.manifest().streams.iter().enumerate();
+        let counts = Counts::default();
         let check = |(i, range): (usize, &bundle::StreamRange)| {
             let expected = plan.expected.get(&i).cloned().unwrap_or_default();
             let head = scan.newest_heads.filter(|_| plan.committed.is_some());
             let head = head.map(|seq| (seq, plan.lines.get(&i).cloned()));
-            StreamCheck::new(range.clone(), expected, self.inputs.accepted_gaps.clone(), head)
+            StreamCheck::new(range.clone(), expected, self.inputs.accepted_gaps.clone(), head, &counts)
         };
         let state = State::new(&self.trust.origin, self.trust.genesis);
         let checks = streams.map(check).collect();

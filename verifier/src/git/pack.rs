@@ -303,6 +303,51 @@ mod tests {
         assert!(apply(base, &[12, 1, 0x91, 12, 1], 100).is_err(), "beyond the base");
     }
 
+    /// A pack of `hello`, a delta to it, and a delta to that; each begins at the offset returned.
+    fn chain(folder: &Path) -> [u64; 3] {
+        let zlib = |bytes: &[u8]| miniz_oxide::deflate::compress_to_vec_zlib(bytes, 6);
+        let mut pack = b"PACK\0\0\0\x02\0\0\0\x03".to_vec();
+        let mut offsets = [0; 3];
+        for (i, object) in [&b"hello"[..], &[5, 6, 0x90, 5, 1, b'!'], &[6, 7, 0x90, 6, 1, b'?']].iter().enumerate() {
+            offsets[i] = pack.len() as u64;
+            let kind = if i == 0 { 3 } else { 6 };
+            pack.push(kind << 4 | object.len() as u8);
+            pack.extend((i > 0).then(|| (offsets[i] - offsets[i - 1]) as u8));
+            pack.extend(zlib(object));
+        }
+        std::fs::write(folder.join("x.pack"), pack).expect("written");
+        let index = [&b"\xfftOc\0\0\0\x02"[..], &[0; 1024]].concat();
+        std::fs::write(folder.join("x.idx"), index).expect("written");
+        offsets
+    }
+
+    #[test]
+    fn what_was_made_from_deltas_is_not_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [base, middle, last] = chain(folder.path());
+        let open = || Pack::open(&folder.path().join("x.idx"), 0, Rc::default()).map_err(|d| d.0).expect("opened");
+        let pack = open();
+        assert_eq!(pack.read(middle, 100).map_err(|d| d.0), Ok((Kind::Blob, b"hello!".to_vec())));
+        // Without the base on the disk, only what was remembered helps.
+        let file = File::options().write(true).open(folder.path().join("x.pack")).expect("opened");
+        file.write_all_at(&vec![0; (middle - base) as usize], base).expect("written");
+        assert_eq!(pack.read(last, 100).map_err(|d| d.0), Ok((Kind::Blob, b"hello!?".to_vec())));
+        assert!(pack.read(last, 6).is_err(), "longer than is read");
+        assert!(open().read(last, 100).is_err());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut made = Made::default();
+        let object: Object = (Kind::Blob, vec![0; 1 << 20].into());
+        for at in 0..100 {
+            made.keep((0, at), object.0, &object.1);
+            made.keep((0, at), object.0, &object.1);
+            assert!(made.bytes <= MADE_BYTES_MAX + made.objects.len() * 128 && !made.objects.is_empty());
+            assert!(made.objects.len() << 20 <= MADE_BYTES_MAX);
+        }
+    }
+
     #[test]
     fn numbers_end() {
         assert_eq!(Bytes(&[0x80 | 1, 2]).number().expect("a number"), 257);
