@@ -37,6 +37,8 @@ pub(crate) struct Chain {
     pub(crate) streams: Vec<StreamResult>,
     /// The newest heads entry: its seq, its time in milliseconds since 1970, its number of streams.
     pub(crate) heads: Option<(u64, i64, u64)>,
+    /// All entries after that one and before this seq were given, and moved no stream. 0 without a heads entry.
+    pub(crate) unmoved_to: u64,
     /// How many entries were followed.
     pub(crate) entries: u64,
     /// Whether they were followed to the last one, so that no key entry is missing.
@@ -94,8 +96,8 @@ pub(crate) fn follow(
                 (queue, scope.spawn(move || check_streams(reader, share, &jobs, worker, threads)))
             })
             .unzip();
-        let chain =
-            Chain { state, streams: Vec::new(), heads: None, entries: 0, is_whole: false, runs: VecDeque::new() };
+        let (streams, runs) = (Vec::new(), VecDeque::new());
+        let chain = Chain { state, streams, heads: None, unmoved_to: 0, entries: 0, is_whole: false, runs };
         let index = reader.manifest().streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
         let mut follower =
             Follower { reader, checkpoint, plan, scan, findings, index, queues, unbroken_from: 0, chain };
@@ -274,6 +276,7 @@ impl Follower<'_> {
         match entry.statement.statement() {
             Statement::Heads(heads) if self.scan.newest_heads == Some(seq) => {
                 self.chain.heads = Some((seq, entry.time, heads.streams));
+                self.chain.unmoved_to = seq + 1;
                 if let Some(reason) = distrusted {
                     let problem = format!("the heads statement is signed by a key that is not to be trusted: {reason}");
                     self.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
@@ -284,6 +287,9 @@ impl Follower<'_> {
                 }
             }
             statement => {
+                if self.chain.heads.is_some() && self.chain.unmoved_to == seq && statement.stream().is_none() {
+                    self.chain.unmoved_to += 1;
+                }
                 let index = statement.stream().and_then(|stream| self.index.get(stream));
                 if let Some(index) = index {
                     let (queue, slot) = (index % self.queues.len(), index / self.queues.len());

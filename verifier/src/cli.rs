@@ -31,7 +31,8 @@ pub struct Args {
     /// Take signed gaps with this reason for complete: start, retention, truncated, operator or all; may be repeated
     #[arg(long, value_name = "REASON")]
     pub accept_gap: Vec<GapReasons>,
-    /// Remember the largest head in this file, and refuse evidence that ends before it or contradicts it
+    /// Remember the largest head in this file, and refuse evidence that contradicts it, or of which bundle and clones
+    /// all end before it
     #[arg(long, value_name = "FILE")]
     pub pin: Option<PathBuf>,
     /// The branch that anchors are on

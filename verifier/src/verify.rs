@@ -132,7 +132,8 @@ impl Verification<'_> {
         let own = self.own_voucher(&signed, &words, &clones);
         self.freshness(words.newest_at_s.filter(|_| own.is_ok()), &clones);
         let pin_holds = self.compare_pin(pin.as_ref(), &comparison, &clones);
-        self.note_limits(&chain, &signed, &words, &clones);
+        let largest = clones.largest.as_ref().map_or(0, |largest| largest.size).max(signed.checkpoint().size);
+        self.heads_freshness(&chain, &plan, largest);
         // The times in a clone stand in an order that was verified; the bundle's copy only fills in.
         let mut vouchers: Vec<_> = clones.vouchers.iter().map(|v| v.as_ref().or(own.as_ref().ok()).cloned()).collect();
         if vouchers.pop().flatten().is_none() {
@@ -144,6 +145,11 @@ impl Verification<'_> {
         {
             self.findings.add(Verdict::NotAnchored, "not-anchored", Place::file("checkpoint"), problem);
         }
+        let by_whom: Vec<&Words> = match vouchers.iter().flatten().map(|voucher| &voucher.words).collect::<Vec<_>>() {
+            none if none.is_empty() => vec![&words],
+            vouching => vouching,
+        };
+        self.note_limits(&chain, largest, &by_whom, &clones);
         self.report.clones.clone_from(&clones.reports);
         self.streams(&reader, chain, &plan, vouchers);
         self.write_pin(pin.as_ref(), pin_holds, &clones, own.ok());
@@ -225,10 +231,10 @@ impl Verification<'_> {
         if words.log_key_revoked {
             return Err("the ledger had revoked the log key that signed this checkpoint".into());
         }
-        if self.inputs.clones.is_empty() && words.satisfied && !words.any_independent() {
+        if self.inputs.clones.is_empty() && words.satisfied && !words.is_independent() {
             return Err(
-                "no clone was given, and nobody whom the quorum counts is known to be outside of the ledger: its \
-                 keeper could show something else to others"
+                "no clone was given, and of those who say since when it exists nobody is known to be outside of the \
+                 ledger: its keeper could show something else to others"
                     .into(),
             );
         }
@@ -270,6 +276,23 @@ impl Verification<'_> {
         self.findings.add(Verdict::NotAnchored, "stale", Place::default(), problem);
     }
 
+    /// Compares the age of the newest heads statement with what the auditor allows, where it says how much is expected
+    /// and more was appended since: whoever made the bundle chose it.
+    fn heads_freshness(&mut self, chain: &Chain, plan: &Plan, largest: u64) {
+        let Some((seq, time_ms, _)) = chain.heads.filter(|_| !plan.ended_by_heads.is_empty()) else { return };
+        let Some(age_max_s) = self.trust.max_anchor_age_s else { return };
+        let at_s = u64::try_from(time_ms).unwrap_or(0) / 1000;
+        if chain.unmoved_to < largest && self.inputs.now_s.saturating_sub(at_s) > age_max_s {
+            let problem = format!(
+                "the newest heads statement here, which says how much there is, was made at {}; {} entries were anchored \
+                 since, and the trust file allows {age_max_s} s: take a newer bundle",
+                utc(at_s),
+                largest - chain.unmoved_to
+            );
+            self.findings.add(Verdict::NotAnchored, "stale", Place::entry(seq), problem);
+        }
+    }
+
     fn read_pin(&mut self) -> Option<Pin> {
         let Some(path) = &self.inputs.pin else {
             self.report.not_checked.push("rollback: no --pin remembers what was seen before".into());
@@ -294,8 +317,15 @@ impl Verification<'_> {
     /// Compares what is there with the pinned head, and returns whether it goes on from there.
     fn compare_pin(&mut self, pin: Option<&Pin>, comparison: &Comparison<'_>, clones: &Clones) -> bool {
         let Some(pin) = pin else { return true };
+        let size = comparison.checkpoint.size;
+        if size < pin.size {
+            self.report.not_checked.push(format!(
+                "what was sealed after the bundle, which ends at size {size}: a head of size {} was seen before",
+                pin.size
+            ));
+        }
         let newest = clones.reports.iter().filter_map(|report| report.newest.as_ref()).map(|newest| newest.size);
-        let largest = newest.chain([comparison.checkpoint.size]).max().unwrap_or(0);
+        let largest = newest.chain([size]).max().unwrap_or(0);
         let root = comparison.root_at(pin.size);
         let (code, problem) = match root {
             Some(root) if root != pin.root => {
@@ -342,28 +372,32 @@ impl Verification<'_> {
     }
 
     /// Says what the verdict does not speak of.
-    fn note_limits(&mut self, chain: &Chain, signed: &SignedCheckpoint, words: &Words, clones: &Clones) {
-        let size = signed.checkpoint().size;
+    ///
+    /// `by_whom` is on the checkpoints that count, `largest` the size of the largest head here.
+    fn note_limits(&mut self, chain: &Chain, largest: u64, by_whom: &[&Words], clones: &Clones) {
+        let size = self.report.checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size);
         let notes = &mut self.report.not_checked;
         if self.inputs.clones.is_empty() {
             notes.push("Git: no clone of the anchors was given".into());
         }
-        let by_whom = clones.largest.as_ref().map_or(words, |largest| &largest.words);
-        if by_whom.witnesses.is_empty() {
-            notes.push("time: no witness says when anything existed".into());
-        } else if by_whom.witnesses.iter().any(|word| word.independent.is_none()) {
+        if by_whom.iter().any(|words| words.by_then().next().is_none()) {
+            notes.push("time: no witness says when all of this existed".into());
+        } else if by_whom.iter().any(|words| words.by_then().any(|word| word.independent.is_none())) {
             notes
                 .push("independence: not all key entries were read, so it is not known who is the ledger's own".into());
-        } else if !by_whom.any_independent() {
-            notes.push("time: only keys of the ledger itself say when anything existed".into());
+        } else if by_whom.iter().any(|words| !words.is_independent()) {
+            notes.push("time: of some or all of this only keys of the ledger itself say when it existed".into());
         } else {
             notes.push("independence: that a witness is in other hands is the trust file's word".into());
         }
-        if let Some((seq, ..)) = chain.heads
-            && seq + 1 < size
+        if let Some((seq, time_ms, _)) = chain.heads
+            && chain.unmoved_to < largest
         {
             notes.push(format!(
-                "what was sealed after entry {seq}, the newest heads statement here, unless it was expected by offsets"
+                "what was sealed after {}, when entry {seq}, the newest heads statement here, was made: {} entries were \
+                 anchored since; what was expected by offsets does not depend on it",
+                utc(u64::try_from(time_ms).unwrap_or(0) / 1000),
+                largest - chain.unmoved_to
             ));
         }
         if chain.entries < size {
@@ -393,9 +427,10 @@ impl Verification<'_> {
                 let problem = "no anchor covers all statements of this stream, as it does those of others";
                 findings.add(Verdict::NotAnchored, "not-anchored", Place::stream(&range.stream), problem);
             }
+            let anchored = if is_expected && voucher.is_none() { Verdict::NotAnchored } else { Verdict::Proven };
             self.report.streams.push(StreamReport {
                 stream: range.stream.clone(),
-                verdict: findings.verdict.or(common),
+                verdict: findings.verdict.or(common).or(anchored),
                 expected,
                 start: result.start,
                 intact: result.intact.into_vec(),

@@ -36,9 +36,9 @@ pub struct Word {
 }
 
 impl Words {
-    /// Whether somebody outside of the ledger cosigned, whom the quorum counts.
-    pub fn any_independent(&self) -> bool {
-        self.witnesses.iter().any(|word| word.counts && word.independent == Some(true))
+    /// Whether one of those who say since when it exists is outside of the ledger.
+    pub fn is_independent(&self) -> bool {
+        self.by_then().any(|word| word.independent == Some(true))
     }
 
     /// The witnesses who had cosigned by the time that the quorum vouches for, and whom it counts.

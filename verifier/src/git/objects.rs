@@ -6,7 +6,8 @@ use super::store::{Kind, Store};
 
 /// The largest commit or tree that is read, in bytes.
 const COMMIT_BYTES_MAX: usize = 64 * 1024;
-const TREE_BYTES_MAX: usize = 1 << 20;
+/// Of a repository that some 1,500 logs share.
+const TREE_BYTES_MAX: usize = 128 * 1024;
 
 /// The largest file of an anchor, in bytes: a checkpoint and a proof.
 const FILE_BYTES_MAX: usize = 128 * 1024;

@@ -33,6 +33,8 @@ pub(crate) struct Walk<'a> {
     next: Option<Id>,
     commits: u64,
     pending: Option<Pending>,
+    /// The last tree that was read, and what was in it: commits without anything new have the same.
+    tree: Option<(Id, Option<AnchorFiles>)>,
     /// Set when a commit was reached that has nothing of the log: from there on no commit may have.
     before_first: bool,
     /// Set when an independent witness's clock went back.
@@ -49,7 +51,17 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(repository: &'a Repository, tip: &Tip, judge: &'a Judge<'a>) -> Self {
         let log = evidence::sha256(judge.origin.as_bytes()).0.iter().map(|byte| format!("{byte:02x}")).collect();
         let next = Some(tip.commit);
-        Self { repository, judge, log, next, commits: 0, pending: None, before_first: false, clock_note: None }
+        Self {
+            repository,
+            judge,
+            log,
+            next,
+            commits: 0,
+            pending: None,
+            tree: None,
+            before_first: false,
+            clock_note: None,
+        }
     }
 
     /// How many commits were read.
@@ -106,7 +118,11 @@ impl<'a> Walk<'a> {
             return Err(Fault::new(Verdict::Tampered, "rewritten-history", problem).at(id));
         }
         self.next = commit.parents.first().copied();
-        let files = self.repository.anchor(commit.tree, &self.log).map_err(|fault| fault.at(id))?;
+        let files = match self.tree {
+            Some((tree, files)) if tree == commit.tree => files,
+            _ => self.repository.anchor(commit.tree, &self.log).map_err(|fault| fault.at(id))?,
+        };
+        self.tree = Some((commit.tree, files));
         Ok(Some((id, files)))
     }
 

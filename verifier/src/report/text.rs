@@ -28,7 +28,8 @@ impl Display for Report {
         }
         if let Some(heads) = self.heads {
             let streams = counted(heads.streams, "stream", "s");
-            writeln!(f, "Heads: entry {} commits to where {streams} stood then", heads.seq)?;
+            let at = utc(u64::try_from(heads.time_ms).unwrap_or(0) / 1000);
+            writeln!(f, "Heads: entry {} of {at} commits to where {streams} stood then", heads.seq)?;
         }
         self.streams(f)?;
         self.clones(f)?;

@@ -8,6 +8,7 @@ mod command;
 mod common;
 mod events;
 mod forgery;
+mod freshness;
 mod heads;
 mod hostile;
 mod pin;
