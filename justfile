@@ -37,6 +37,10 @@ lint:
 demo *OPTIONS:
     cargo run --release --locked -- demo {{ OPTIONS }}
 
+# Many seeds of the simulation on all processors, with a report, such as `just simulate 1000000`
+simulate SEEDS="100000" *OPTIONS:
+    cargo run --release --locked --package simulation -- {{ SEEDS }} {{ OPTIONS }}
+
 # Licences, advisories, sources and duplicates of dependencies (cargo install cargo-deny)
 deny:
     cargo deny --locked check

@@ -45,4 +45,14 @@ mod tests {
         let other = decided(&signed, answer(1, stopped));
         assert!(matches!(&other, Answer::Unknown { problem, .. } if problem.contains("entry 1")), "{other:?}");
     }
+
+    #[test]
+    fn an_entry_acknowledges_the_statement_that_it_holds() {
+        let ledger = Ledger::new();
+        let [genesis, grant] = ledger.entries() else { panic!("two entries") };
+        let text = String::from_utf8(grant.to_bytes()).expect("text");
+        assert!(acknowledges(&text, grant.statement.hash()));
+        assert!(!acknowledges(&text, genesis.statement.hash()));
+        assert!(!acknowledges("", grant.statement.hash()));
+    }
 }

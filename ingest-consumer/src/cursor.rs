@@ -158,9 +158,9 @@ fn below(newest: &Statement, last: Option<&Summary>) -> Below {
 
 #[cfg(test)]
 mod tests {
-    use evidence::SigningKey;
     use evidence::batch::empty_root;
     use evidence::statement::{Gap, LastEvent, Reason};
+    use evidence::{Hash, SigningKey};
 
     use super::*;
     use crate::ledger::{Ledger, ingest_key, key};
@@ -364,15 +364,5 @@ mod tests {
         assert!(of(&ledger, &key("ingest-a", 9)).contains("is not granted in ledger example.com/audit"));
         ledger.revoke(&ingest_key(), &["*"]);
         assert!(of(&ledger, &ingest_key()).ends_with("ingest-a was revoked in entry 3"));
-    }
-
-    #[test]
-    fn an_entry_acknowledges_the_statement_that_it_holds() {
-        let ledger = Ledger::new();
-        let [genesis, grant] = ledger.entries() else { panic!("two entries") };
-        let text = String::from_utf8(grant.to_bytes()).expect("text");
-        assert!(acknowledges(&text, grant.statement.hash()));
-        assert!(!acknowledges(&text, genesis.statement.hash()));
-        assert!(!acknowledges("", grant.statement.hash()));
     }
 }

@@ -8,8 +8,6 @@ mod input;
 mod open_batch;
 mod reading;
 mod resume;
-#[cfg(test)]
-mod simulation;
 mod submission;
 #[cfg(test)]
 mod tests;

@@ -46,14 +46,19 @@ pub fn read_capped(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, 
 }
 
 pub(crate) fn read_open(file: &File, path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    if !file.metadata().map_err(Error::io("inspect", path))?.is_file() {
+    let metadata = file.metadata().map_err(Error::io("inspect", path))?;
+    if !metadata.is_file() {
         return Err(Error::malformed(path, "not a regular file"));
     }
-    // Room for everything from the start, so that no copy of a secret is left behind by a growing buffer.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max + 1));
-    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() > bytes_max {
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    if length > bytes_max {
         return Err(Error::malformed(path, format!("larger than {bytes_max} bytes")));
+    }
+    // Room for everything from the start, so that no copy of a secret is left behind by a growing buffer.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+    file.take(length as u64 + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() > length {
+        return Err(Error::malformed(path, "it grew while it was read"));
     }
     Ok(bytes)
 }

@@ -74,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) clock: WorldClock,
     /// Set when the running committer serves.
     opened: Option<Arc<OnceLock<Opened>>>,
+    /// What the running committer says of itself.
+    pub(crate) health: Health,
     /// Why the running committer ended.
     ended: Arc<Mutex<Option<String>>>,
 }
@@ -95,7 +97,7 @@ pub(crate) fn log_key_path(folder: &Path) -> PathBuf {
 
 impl Node {
     pub(crate) fn new(number: usize, signs: bool) -> Self {
-        Self { number, signs, clock: WorldClock::default(), opened: None, ended: Arc::default() }
+        Self { number, signs, clock: WorldClock::default(), opened: None, health: Health::new(), ended: Arc::default() }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -122,6 +124,7 @@ impl Node {
         let link = Arc::new(NodeLink { node: number, gates: (*gates).clone() });
         let store = database.open(keys.id(), link).map_err(|error| error.to_string())?;
         let log_key = self.signs.then(|| LogKey::open((*keys.log).clone(), &log_key_path(folder), &keys.ledger));
+        self.health = Health::new();
         let topic = NodeTopic { node: number, gates: (*gates).clone(), commitments: (*commitments).clone() };
         let (parts, tasks) = Parts::new(Materials {
             store,
@@ -133,7 +136,7 @@ impl Node {
             checkpoint_every: CHECKPOINT_EVERY,
             heads_every: HEADS_EVERY,
             backoff: Backoff::with_seed(Duration::from_millis(100), Duration::from_secs(5), seed),
-            health: Health::new(),
+            health: self.health.clone(),
         });
         let opened = Arc::new(OnceLock::new());
         let (serving, serve) = (parts.opened.clone(), Arc::clone(&opened));
@@ -185,6 +188,16 @@ pub(crate) async fn answer(opened: Opened, question: Question) -> Reply {
 }
 
 impl Reply {
+    /// Why nothing is known, if that is so.
+    pub(crate) fn unavailable(&self) -> Option<&str> {
+        match self {
+            Self::Cursor(Err(Unanswered::Unavailable(why))) | Self::Submitted(Err(Unanswered::Unavailable(why))) => {
+                Some(why)
+            }
+            _ => None,
+        }
+    }
+
     /// The answer of a network that has none.
     pub(crate) fn none(question: &Question, why: &str) -> Self {
         let unanswered = || Unanswered::Unavailable(why.to_owned());

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{EnterGuard, Runtime};
 
 pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = ()> + Send>>;
 
-/// The clock that tasks sleep by. It is tokio's own, paused, and outlives the worlds of a thread.
+/// The clock that the tasks of a world sleep by: tokio's own, paused.
 pub(crate) struct Timer {
     runtime: Runtime,
 }
@@ -19,6 +19,13 @@ impl Default for Timer {
     fn default() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         Self { runtime: runtime.expect("a runtime without I/O needs nothing that could be missing") }
+    }
+}
+
+impl Timer {
+    /// While this is held, whoever asks for the time or sleeps does so by this clock.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
     }
 }
 
@@ -73,7 +80,6 @@ impl<'a> Executor<'a> {
 
     /// Polls what was woken until nothing is, tasks of frozen owners apart.
     pub(crate) fn run(&mut self) {
-        let _context = self.timer.runtime.enter();
         while let Some(id) = self.next_ready() {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             if task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready() {
@@ -92,7 +98,6 @@ impl<'a> Executor<'a> {
 
     /// Ends the tasks of an owner wherever they are, as a crash does.
     pub(crate) fn kill(&mut self, owner: usize) {
-        let _context = self.timer.runtime.enter();
         self.tasks.retain(|_, task| task.owner != owner);
         self.frozen.remove(&owner);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Log {
     /// The end for readers of committed events.
     pub(crate) stable: u64,
     pub(crate) leader_epoch: u32,
+    /// Nobody was ever given anything from here on.
+    pub(crate) unread: u64,
     /// What it held each time before its end was lost.
     before: Vec<Vec<Slot>>,
 }
@@ -102,7 +104,7 @@ impl Cluster {
 
 impl Log {
     fn new() -> Self {
-        Self { slots: Vec::new(), low: 0, stable: 0, leader_epoch: 0, before: Vec::new() }
+        Self { slots: Vec::new(), low: 0, stable: 0, leader_epoch: 0, unread: 0, before: Vec::new() }
     }
 
     pub(crate) fn high(&self) -> u64 {
@@ -114,8 +116,9 @@ impl Log {
     }
 
     /// What a reader at `from` gets of the next `count` offsets, and where it is then.
-    pub(crate) fn read(&self, from: u64, count: u64) -> (Vec<HashedEvent>, u64) {
+    pub(crate) fn read(&mut self, from: u64, count: u64) -> (Vec<HashedEvent>, u64) {
         let next = (from + count).min(self.stable);
+        self.unread = self.unread.max(next);
         let slots = &self.slots[from as usize..next as usize];
         (slots.iter().filter(|slot| slot.gone.is_none()).filter_map(|slot| slot.event).collect(), next)
     }

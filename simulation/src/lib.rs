@@ -35,14 +35,9 @@ use world::World;
 
 /// A thread's worlds, one after another.
 pub struct Simulator {
-    timer: Timer,
     keys: ledger::Keys,
     folder: tempfile::TempDir,
-    runs: u32,
 }
-
-/// The timer's own time is bounded, so it is made anew after so many worlds.
-const RUNS_PER_TIMER: u32 = 1_000;
 
 /// A world in which something went wrong.
 #[derive(Debug)]
@@ -55,13 +50,22 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f, "seed {}: {}", self.seed, self.what)?;
+        let seed = self.seed;
+        write!(f, "again: cargo run --release --locked --package simulation -- 1 --first {seed}")
+    }
+}
+
 impl Default for Simulator {
     fn default() -> Self {
         evidence::memo::remember_signatures_made();
         // The synced file should cost a copy in memory, not a disk's time.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.expect("a folder for the high-water file");
-        Self { timer: Timer::default(), keys: ledger::Keys::new(), folder, runs: 0 }
+        Self { keys: ledger::Keys::new(), folder }
     }
 }
 
@@ -92,11 +96,10 @@ impl Simulator {
         broken: Option<Broken>,
         traced: bool,
     ) -> Result<(Counts, Vec<String>), (String, Vec<String>)> {
-        self.runs += 1;
-        if self.runs % RUNS_PER_TIMER == 0 {
-            self.timer = Timer::default();
-        }
-        let mut world = World::new(seed, broken, traced, &self.timer, &self.keys, self.folder.path());
+        // A clock of its own, that begins at 0: what the runtime rounds must not depend on the worlds before.
+        let timer = Timer::default();
+        let _context = timer.enter();
+        let mut world = World::new(seed, broken, traced, &timer, &self.keys, self.folder.path());
         // A panic in the code under test is a finding like any other.
         let result = catch_unwind(AssertUnwindSafe(|| world.run()));
         let trace = world.take_trace();

@@ -11,15 +11,14 @@ use committer::store::{StoreErrorKind, StoredCheckpoint};
 
 use crate::random::Random;
 
-/// In so many of a hundred cases a message arrives at once.
-const AT_ONCE: u64 = 60;
-
 /// All that is under way. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Gates(Arc<Mutex<Inner>>);
 
 struct Inner {
     random: Random,
+    /// In so many of a hundred cases a message arrives at once.
+    at_once: u64,
     waiting: Vec<Waiting>,
     next: u64,
     /// While trouble is over everything arrives at once.
@@ -62,8 +61,8 @@ pub(crate) enum Fate {
 }
 
 impl Gates {
-    pub(crate) fn new(random: Random) -> Self {
-        let inner = Inner { random, waiting: Vec::new(), next: 0, open: false, signed: Vec::new() };
+    pub(crate) fn new(random: Random, at_once: u64) -> Self {
+        let inner = Inner { random, at_once, waiting: Vec::new(), next: 0, open: false, signed: Vec::new() };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -74,7 +73,7 @@ impl Gates {
     /// Waits for the fate of a message.
     pub(crate) fn pass(&self, what: Underway) -> Passing {
         let mut inner = self.lock();
-        if inner.open || inner.random.below(100) < AT_ONCE {
+        if inner.open || inner.random.below(100) < inner.at_once {
             return Passing { gates: self.clone(), id: None };
         }
         inner.next += 1;

@@ -1,5 +1,7 @@
 //! Runs many seeds on all processors, and reports what happened in them.
 
+#![allow(clippy::print_stdout, reason = "the report is what it is for")]
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     match failure {
         None => ExitCode::SUCCESS,
         Some(failure) => {
-            report(&failure);
+            println!("\n{failure}");
             ExitCode::FAILURE
         }
     }
@@ -84,13 +86,4 @@ fn run(first: u64, seeds: u64, threads: usize) -> (Counts, u64, Option<Box<Failu
         }
     });
     results.into_inner().expect("no thread panics while it has this")
-}
-
-fn report(failure: &Failure) {
-    println!();
-    for line in &failure.trace {
-        println!("{line}");
-    }
-    println!("seed {}: {}", failure.seed, failure.what);
-    println!("again: cargo run --release --locked --package simulation -- 1 --first {}", failure.seed);
 }

@@ -39,7 +39,7 @@ pub(crate) struct Model {
     pub(crate) account: Account,
     /// Those of databases that were replaced: the full one while an old copy is in its place, and old copies.
     others: Vec<Account>,
-    /// Old copies that were written to: what they acknowledged was lost with them.
+    /// Databases that were given up: what they alone acknowledged was lost with them.
     forks: Vec<Account>,
     is_old_copy: bool,
     log_key: VerifierKey,
@@ -227,11 +227,19 @@ impl Model {
         self.others.push(std::mem::replace(&mut self.account, account));
     }
 
-    /// The full database is back in its place.
-    pub(crate) fn came_back(&mut self) {
+    /// Whether the full database may be put back: not when the old copy was signed for, which happens when nothing newer
+    /// than the copy had been signed. Then the copy is the ledger from now on.
+    pub(crate) fn may_come_back(&self) -> bool {
+        let full = self.others.last();
+        self.signed.iter().zip(full.into_iter().flat_map(|full| &full.roots)).all(|(signed, full)| signed == full)
+            && full.is_some_and(|full| full.roots.len() >= self.signed.len())
+    }
+
+    /// The full database is back in its place, or given up.
+    pub(crate) fn came_back(&mut self, is_back: bool) {
         let Some(full) = self.others.pop() else { return };
         self.is_old_copy = false;
-        self.forks.push(std::mem::replace(&mut self.account, full));
+        self.forks.push(if is_back { std::mem::replace(&mut self.account, full) } else { full });
     }
 
     fn accounts(&self) -> impl Iterator<Item = &Account> {

@@ -4,7 +4,9 @@ use crate::random::Random;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) steps: u64,
-    /// Of a hundred messages to and from the database, so many get cut.
+    /// Of a hundred messages to and from the database, so many arrive at once.
+    pub(crate) at_once: u64,
+    /// Of a hundred of the others, so many get cut.
     pub(crate) cuts: u64,
     /// The topic is deleted and made again.
     pub(crate) recreated: bool,
@@ -24,28 +26,31 @@ pub(crate) struct Plan {
     pub(crate) key_at: [u64; 2],
 }
 
-const STEPS: u64 = 220;
+/// The most steps of a world.
+const STEPS: u64 = 200;
 
 impl Plan {
     pub(crate) fn new(random: &mut Random) -> Self {
+        let steps = STEPS / 4 + random.below(STEPS * 3 / 4);
         let (recreated, truncated) = match random.below(6) {
             0 => (true, false),
             1 => (false, true),
             _ => (false, false),
         };
-        let mut copy_at = [random.below(STEPS), random.below(STEPS), random.below(STEPS)];
+        let mut copy_at = [random.below(steps), random.below(steps), random.below(steps)];
         copy_at.sort_unstable();
-        let mut key_at = [random.below(STEPS), random.below(STEPS)];
+        let mut key_at = [random.below(steps), random.below(steps)];
         key_at.sort_unstable();
         Self {
-            steps: STEPS,
-            cuts: [0, 3, 10][random.index(3)],
+            steps,
+            at_once: [60, 80, 95][random.index(3)],
+            cuts: [0, 5, 15][random.index(3)],
             recreated,
             truncated,
             old_copy: random.one_in(4),
             new_key: random.one_in(5),
             clocks: random.one_in(5),
-            strike_at: random.below(STEPS),
+            strike_at: random.below(steps),
             copy_at,
             key_at,
         }

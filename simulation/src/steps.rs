@@ -28,33 +28,35 @@ impl World<'_> {
     }
 
     fn any(&mut self) -> Check {
+        self.recover()?;
         let seat = self.random.index(self.seats.len());
         match self.random.below(100) {
-            0..7 => {
+            0..9 => {
                 self.produce();
                 Ok(())
             }
-            7..22 => {
+            9..38 => self.flow(seat),
+            38..44 => {
                 let count = self.random.below(12);
                 self.read(seat, count)
             }
-            22..30 => {
+            44..48 => {
                 let answers = !self.random.one_in(12);
                 self.inspect(seat, answers)
             }
-            30..38 => {
+            48..52 => {
                 let answers = !self.random.one_in(12);
                 self.submit(seat, answers)
             }
-            38..54 => self.message(),
-            54..74 => self.database_message(),
-            74..84 => {
+            52..60 => self.message(),
+            60..76 => self.database_message(),
+            76..86 => {
                 let ms = self.random.below(400);
                 self.advance_ms(ms)?;
                 self.tick(seat)
             }
-            84..86 => self.committer_trouble(),
-            86..90 => self.database_trouble(),
+            86..88 => self.committer_trouble(),
+            88..90 => self.database_trouble(),
             90..93 => self.consumer_trouble(seat),
             93..96 => {
                 self.log_trouble();
@@ -69,6 +71,44 @@ impl World<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Somebody starts what crashed, and wakes what stood still.
+    fn recover(&mut self) -> Check {
+        for number in 0..NODES {
+            if !self.nodes[number].is_up() && self.random.one_in(8) {
+                self.start(number)?;
+            }
+            if self.executor.is_frozen(number) && self.random.one_in(8) {
+                self.executor.freeze(number, false);
+                self.settle_tasks()?;
+            }
+        }
+        if self.database.orphans() > 0 && self.random.one_in(6) {
+            self.settle_orphans();
+            self.settle_tasks()?;
+        }
+        Ok(())
+    }
+
+    /// A consumer gets on a little.
+    fn flow(&mut self, seat: usize) -> Check {
+        let (number, count) = (self.seats[seat].number, self.random.below(12));
+        self.tick(seat)?;
+        self.read(seat, count)?;
+        // Which a recreated topic replaced by another.
+        if self.seats.get(seat).is_none_or(|seat| seat.number != number) {
+            return Ok(());
+        }
+        self.inspect(seat, true)?;
+        if self.seats.get(seat).is_none_or(|seat| seat.number != number) {
+            return Ok(());
+        }
+        self.submit(seat, true)?;
+        for _ in 0..self.random.below(4) {
+            self.message()?;
+        }
+        Ok(())
     }
 
     fn message(&mut self) -> Check {
@@ -106,18 +146,28 @@ impl World<'_> {
         let index = self.random.index(waiting);
         let what = self.gates.look(index);
         let cut = self.random.below(100) < self.plan.cuts;
+        // What becomes of a commit is the hardest question, so it comes up more often.
+        let cut = cut || (what.is_commit && self.plan.cuts > 0 && self.random.one_in(4));
         let fate = match (cut, self.random.below(4)) {
             (false, _) => Fate::Arrives,
             (true, 0) => {
                 self.count("transactions in the way of another");
                 Fate::Cut(StoreErrorKind::Conflict)
             }
-            (true, 1) if what.is_commit => {
+            (true, 1 | 2) if what.is_commit => {
                 self.count("commits carried out or not after their client was gone");
                 Fate::Later
             }
-            (true, 1 | 2) if what.is_commit || what.call == "deliver" => {
-                self.count("commits and deliveries that nobody knows of");
+            (true, 1 | 2) if what.call == "deliver" => {
+                self.count("deliveries that nobody knows of");
+                Fate::Cut(StoreErrorKind::Unknown)
+            }
+            (true, 3) if what.is_commit => {
+                self.count("commits lost on the way, outcome unknown");
+                Fate::Cut(StoreErrorKind::Unknown)
+            }
+            (true, _) if what.call == "commit" => {
+                self.count("commits done, reply lost");
                 Fate::Cut(StoreErrorKind::Unknown)
             }
             (true, _) => {
@@ -134,10 +184,6 @@ impl World<'_> {
         if !self.nodes[number].is_up() {
             return self.start(number);
         }
-        if self.executor.is_frozen(number) {
-            self.executor.freeze(number, false);
-            return self.settle_tasks();
-        }
         if self.random.one_in(3) {
             self.count("committers frozen");
             self.executor.freeze(number, true);
@@ -150,18 +196,15 @@ impl World<'_> {
     fn crash_committer(&mut self, number: usize) {
         self.count("crashes of committers");
         self.kill(number);
-        if number == 0 && self.broken == Some(Broken::NoHighWater) {
-            self.forget_high_water();
+        if number == 0 && self.broken == Some(Broken::OldHighWater) {
+            self.restore_high_water();
         }
     }
 
     fn database_trouble(&mut self) -> Check {
-        match self.random.below(8) {
-            0 => {
-                self.count("sessions of the database ended");
-                self.database.end_sessions();
-            }
-            _ => self.settle_orphans(),
+        if self.random.one_in(4) {
+            self.count("sessions of the database ended");
+            self.database.end_sessions();
         }
         if self.commitments.let_left_arrive() {
             self.count("commitments that arrived after their producer was gone");
@@ -258,10 +301,8 @@ impl World<'_> {
     fn compact(&mut self, partition: u32) {
         let sealed = self.sealed(partition);
         let log = self.cluster.log(partition);
-        let readers = self.seats.iter().filter(|seat| seat.partition == partition);
-        let unread = readers.filter_map(|seat| seat.reader).max().unwrap_or(0).max(sealed);
         let is_sealed = self.random.one_in(2);
-        let range = if is_sealed && !self.plan.old_copy { 0..sealed } else { unread..log.high() };
+        let range = if is_sealed && !self.plan.old_copy { 0..sealed } else { log.unread.max(sealed)..log.high() };
         if range.is_empty() {
             return;
         }
@@ -352,13 +393,22 @@ impl World<'_> {
         self.settle_tasks()
     }
 
-    /// The full database is back.
+    /// The full database is back, unless another was signed for meanwhile.
     fn restore(&mut self) {
-        if let Some(full) = self.full.take() {
+        let Some(full) = self.full.take() else { return };
+        // Whoever puts a database in the place of one that was appended to stops the signer first: it may be about to
+        // sign what it has read.
+        if self.model.forked {
+            self.kill(0);
+        }
+        let is_back = self.model.may_come_back();
+        self.model.came_back(is_back);
+        if is_back {
             self.count("full databases put back");
             self.database.end_sessions();
             self.database.replace(ORIGIN, full);
-            self.model.came_back();
+        } else {
+            self.count("old copies that stayed: nothing newer was ever signed");
         }
     }
 
@@ -401,10 +451,8 @@ impl World<'_> {
         while self.network.underway() > 0 {
             self.arrive(0)?;
         }
-        // Who still has the old key would halt for good, which is right.
-        if self.key_entries() > 1 {
-            self.key = 1;
-        }
+        // Who still had the old key would halt for good, which is right.
+        self.key = usize::from(self.key_entries() > 1);
         self.seats.clear();
         for partition in 0..PARTITIONS {
             // A log that was cut off and grew again shows it by its next event.
@@ -423,11 +471,23 @@ impl World<'_> {
                 return self.end();
             }
         }
-        let obstacles: Vec<_> = self.seats.iter().map(|seat| seat.stream.obstacle()).collect();
-        Err(format!(
-            "not settled; {obstacles:?}; heads {:?}",
-            (0..PARTITIONS).map(|p| self.head(p)).collect::<Vec<_>>()
-        ))
+        Err(self.unsettled())
+    }
+
+    /// What is still missing.
+    fn unsettled(&self) -> String {
+        let seats = self.seats.iter().map(|seat| format!("partition {}: {:?}", seat.partition, seat.stream.obstacle()));
+        let sealed = (0..PARTITIONS).map(|number| {
+            format!("sealed of {number}: {} of {}", self.sealed(number), self.cluster.log(number).high())
+        });
+        let nodes = self.nodes.iter().map(|node| format!("committer {}: {:?}", node.number, node.health.not_ready()));
+        let stored = self.database.look(ORIGIN, |tables| {
+            let signed = tables.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.head.size);
+            format!("{} entries, {signed} signed, {:?} published", tables.entries.len(), tables.published)
+        });
+        let operator = format!("the operator waits: {}", self.operator.is_some());
+        let all: Vec<String> = seats.chain(sealed).chain(nodes).chain([stored, operator]).collect();
+        format!("not settled: {}", all.join("; "))
     }
 
     fn settling_round(&mut self) -> Check {

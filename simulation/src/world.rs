@@ -1,6 +1,6 @@
 //! A world: what is there, and the steps that it takes by chance.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use committer::store::memory::{MemoryDatabase, Tables};
 use evidence::statement::Action as KeyAction;
@@ -57,6 +57,8 @@ pub(crate) struct World<'a> {
     pub(crate) full: Option<Tables>,
     /// What a database that forgets had a moment ago.
     pub(crate) remembered: Option<Tables>,
+    /// The copy of the high-water file that a broken signer finds.
+    old_high_water: Option<Vec<u8>>,
 }
 
 pub(crate) const NODES: usize = 2;
@@ -78,7 +80,7 @@ impl<'a> World<'a> {
     ) -> Self {
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random);
-        let gates = Gates::new(Random::new(random.below(u64::MAX)));
+        let gates = Gates::new(Random::new(random.below(u64::MAX)), plan.at_once);
         let drops = broken == Some(Broken::CommitmentsLost);
         let commitments = Commitments::new(Random::new(random.below(u64::MAX)), drops);
         let database_clock = WorldClock::default();
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             backup: None,
             full: None,
             remembered: None,
+            old_high_water: None,
         };
         world.set_clocks();
         world.forget_high_water();
@@ -133,12 +136,27 @@ impl<'a> World<'a> {
         self.note(|| what.to_owned());
     }
 
-    /// The high-water file of another world, or of a signer that shall have none.
-    pub(crate) fn forget_high_water(&mut self) {
+    fn high_water_path(&self) -> PathBuf {
         let mut path = log_key_path(self.folder).into_os_string();
         path.push(".high-water");
+        path.into()
+    }
+
+    /// Removes that of another world.
+    fn forget_high_water(&self) {
         // There is none in the first world.
-        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_file(self.high_water_path());
+    }
+
+    /// Puts the first copy of it back that there was at a crash.
+    pub(crate) fn restore_high_water(&mut self) {
+        let path = self.high_water_path();
+        match (&self.old_high_water, std::fs::read(&path)) {
+            (Some(old), Ok(_)) => std::fs::write(&path, old).expect("it could be written before"),
+            (None, Ok(now)) => self.old_high_water = Some(now),
+            // Nothing was signed yet.
+            (_, Err(_)) => {}
+        }
     }
 
     pub(crate) fn set_clocks(&mut self) {
@@ -244,6 +262,9 @@ impl<'a> World<'a> {
     pub(crate) fn arrive(&mut self, nth: usize) -> Check {
         let arrived = self.network.arrive(nth, &self.nodes, &mut self.executor);
         if let Some((call, reply)) = arrived {
+            if let Some(refusal) = reply.unavailable().and_then(refusal_name) {
+                self.counts.add(refusal, 1);
+            }
             self.deliver(call, reply)?;
         }
         self.settle_tasks()
@@ -318,7 +339,7 @@ impl<'a> World<'a> {
     /// What a Kafka client does: it reads the topic of the name, whichever that is.
     pub(crate) fn read(&mut self, which: usize, count: u64) -> Check {
         let seat = &mut self.seats[which];
-        let log = self.cluster.log(seat.partition);
+        let log = self.cluster.log_mut(seat.partition);
         let Some(next) = seat.reader.filter(|_| seat.stream.wants_events()) else { return Ok(()) };
         if !(log.low..=log.stable).contains(&next) {
             seat.reader = None;
@@ -392,7 +413,8 @@ impl<'a> World<'a> {
     fn step(&mut self, which: usize, input: Input<'_>) -> Check {
         let mut actions = Vec::new();
         let (now_ms, seat) = (self.now_ms, &mut self.seats[which]);
-        if let Some(trace) = &mut self.trace {
+        let is_news = !matches!(input, Input::Tick | Input::Events([]) | Input::End(_));
+        if let Some(trace) = self.trace.as_mut().filter(|_| is_news) {
             let mut text = format!("{input:?}");
             text.truncate(240);
             trace.push(format!("{now_ms:>7} ms  seat {} of partition {}: {text}", seat.number, seat.partition));
@@ -471,8 +493,9 @@ impl<'a> World<'a> {
 
     pub(crate) fn change_key(&mut self, action: KeyAction, which: usize) {
         let newest = self.database.look(ORIGIN, |tables| {
-            let keys = tables.entries.values().filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
-            keys.last().map(|row| row.statement)
+            let keys = tables.entries.values().rev();
+            let mut keys = keys.filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
+            keys.next().map(|row| row.statement)
         });
         if let (Some(prev), None) = (newest, &self.operator) {
             let signed = self.keys.change(action, which, prev);
@@ -490,7 +513,12 @@ impl<'a> World<'a> {
     fn operator_told(&mut self, reply: Reply) {
         match reply {
             // Accepted, or refused because something came in between: then it is made anew.
-            Reply::Submitted(Ok(_)) => self.operator = None,
+            Reply::Submitted(Ok(response)) => {
+                self.operator = None;
+                if let Some(stopped) = response.stopped {
+                    self.note(|| format!("the operator's statement is refused: {}", stopped.message));
+                }
+            }
             _ => self.operator_asks_again(),
         }
     }
@@ -520,6 +548,20 @@ impl<'a> World<'a> {
     pub(crate) fn key_entries(&self) -> usize {
         self.database.look(ORIGIN, |tables| tables.entries.values().filter(|row| row.kind == "key").count())
     }
+}
+
+/// What a committer that does not append says of its reason.
+fn refusal_name(why: &str) -> Option<&'static str> {
+    [
+        ("behind what was signed", "refusals: the database is behind what was signed"),
+        ("contradicts what was signed", "refusals: the database contradicts what was signed"),
+        ("went back", "refusals: the database went back"),
+        ("another chain", "refusals: the database has another chain"),
+        ("differ by more than", "refusals: clocks apart"),
+        ("has not compared", "refusals: not compared yet"),
+    ]
+    .into_iter()
+    .find_map(|(part, name)| why.contains(part).then_some(name))
 }
 
 fn halt_name(halt: &Halt) -> &'static str {
