@@ -2,14 +2,17 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Below the ports that the kernel hands to outgoing connections: one of those could otherwise take a server's port
 /// while the server is down between two of its runs.
 const RANGE: Range<u16> = 12_000..32_000;
 
-/// A TCP port on 127.0.0.1 that nobody listens on and that no other call in this process got.
+/// A TCP port on 127.0.0.1 that nobody listens on and that no other call got, in this process or another that runs.
 ///
 /// # Panics
 /// When none of the range is free.
@@ -21,9 +24,19 @@ pub fn free_port() -> u16 {
     for _ in 0..width {
         let step = TAKEN.fetch_add(1, Ordering::Relaxed) % width;
         let port = RANGE.start + (home + step) % width;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if reserve(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
     panic!("no free port on 127.0.0.1 in {RANGE:?}");
+}
+
+/// Takes a name for the port that only one process can have, and has until it ends: others that look for a port must not
+/// take this one while its server is down.
+fn reserve(port: u16) -> bool {
+    static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let name = SocketAddr::from_abstract_name(format!("streamseal-tests-port-{port}")).expect("a short name");
+    let Ok(reserved) = UnixListener::bind_addr(&name) else { return false };
+    RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(reserved);
+    true
 }

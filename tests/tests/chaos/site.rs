@@ -225,7 +225,12 @@ impl<'a> Site<'a> {
     /// Waits until everything that was produced is sealed and anchored.
     pub(crate) fn until_anchored(&self) {
         self.until_sealed();
-        self.ledger.until_anchored(self.remote.path(), ORIGIN);
+        self.until_what_is_sealed_is_anchored();
+    }
+
+    fn until_what_is_sealed_is_anchored(&self) {
+        let places: Vec<_> = self.account.places().into_iter().collect();
+        self.ledger.until_anchored(self.remote.path(), ORIGIN, self.kafka.cluster_id(), &places);
     }
 
     /// Measures the recovery from a fault that ended: an event is produced to each partition, the first to be sealed and
@@ -251,7 +256,7 @@ impl<'a> Site<'a> {
 
     /// The same without waiting for what is not sealed.
     pub(crate) fn evidence_of_what_is_sealed(&self, arguments: &[&str]) -> Evidence {
-        self.ledger.until_anchored(self.remote.path(), ORIGIN);
+        self.until_what_is_sealed_is_anchored();
         let name = unique("evidence");
         let (bundle, clone) = (self.folder.join(format!("{name}.bundle")), self.folder.join(format!("{name}.clone")));
         // It fails when Kafka has other events now, which is what the verifier is to find.

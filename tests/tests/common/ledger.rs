@@ -144,34 +144,32 @@ impl Ledger {
         number(&self.ask("/v1/status")?["published_size"])
     }
 
-    /// Waits until the newest anchor in `repository` covers a statement of where all streams stand that is not older than
-    /// anything sealed.
-    pub(crate) fn until_anchored(&self, repository: &Path, origin: &str) {
+    /// Waits until the newest anchor in `repository` covers a statement that says of these partitions (topic and number)
+    /// of a cluster where they stand now.
+    pub(crate) fn until_anchored(&self, repository: &Path, origin: &str, cluster: &str, partitions: &[(String, u32)]) {
         until("what is sealed is stated and anchored", ANCHORED_WITHIN, || {
             self.assert_running();
             let anchored = history::anchored_size(repository, origin);
-            anchored.is_some_and(|size| self.stated(size) == Some(true))
+            anchored.is_some_and(|size| self.stated(size, cluster, partitions) == Some(true))
         });
     }
 
-    /// Whether the newest statement of heads among the first `size` entries says of every stream where it stands now.
-    fn stated(&self, size: u64) -> Option<bool> {
-        let lines = self.ask(&format!("/v1/heads?size={size}"))?["lines"].as_array()?.clone();
-        let newest = self.ask(&format!("/v1/heads?size={}", self.size()?))?["lines"].as_array()?.clone();
-        // A stream may have moved since the newest one, or begun: the next one is soon.
-        let moved = newest.iter().map(|line| {
+    /// Whether the newest statement of heads among the first `size` entries says so; `None` while the committer is away.
+    fn stated(&self, size: u64, cluster: &str, partitions: &[(String, u32)]) -> Option<bool> {
+        let heads = self.ask(&format!("/v1/heads?size={size}"))?;
+        let mut stated = BTreeMap::new();
+        for line in heads["lines"].as_array()? {
             let fields: Vec<&str> = line.as_str()?.split(' ').collect();
-            let [cluster, topic, partition, _, next, _] = fields[..] else { panic!("a line of heads: {line}") };
-            let now = self.sealed(cluster, topic, partition.parse().ok()?)?;
-            Some((cluster, topic, partition, next.parse::<u64>().ok()?, now))
-        });
-        // Of a partition's epochs only the newest moves.
-        let mut standing = BTreeMap::new();
-        for stream in moved {
-            let (cluster, topic, partition, next, now) = stream?;
-            standing.insert((cluster, topic, partition), next == now);
+            let [_, topic, partition, _, next, _] = fields[..] else { panic!("a line of heads: {line}") };
+            // Of a partition's epochs the newest comes last.
+            stated.insert((topic.to_owned(), partition.parse::<u32>().ok()?), next.parse::<u64>().ok()?);
         }
-        Some(lines == newest && standing.values().all(|&stands| stands))
+        for place in partitions {
+            if stated.get(place).copied().unwrap_or_default() != self.sealed(cluster, &place.0, place.1)? {
+                return Some(false);
+            }
+        }
+        Some(true)
     }
 
     /// `streamseal export` of everything that is anchored.

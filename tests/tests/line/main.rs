@@ -180,7 +180,8 @@ impl Surroundings {
     /// Waits until so many lines are sealed and anchored, then exports them and clones the anchors.
     fn take_evidence(&self, ledger: &Ledger, name: &str, lines: u64) -> Evidence {
         self.wait_until_sealed(ledger, lines);
-        ledger.until_anchored(&self.repository(&ledger.name), ORIGIN);
+        let places: Vec<_> = self.input.places().map(|(topic, partition, _)| (topic.to_owned(), partition)).collect();
+        ledger.until_anchored(&self.repository(&ledger.name), ORIGIN, self.kafka.cluster_id(), &places);
         let bundle = self.folder.join(format!("{name}.bundle"));
         let start = Instant::now();
         ledger.export(&bundle);

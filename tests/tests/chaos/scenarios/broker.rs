@@ -16,7 +16,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: "kill -9 of the broker, three times, once away for 5 s, while events are produced",
         expected: "nothing is lost; sealing goes on by itself",
         quick: true,
-        play: kill,
+        play: |run| kill(run, &[0, 5, 0]),
+    },
+    Scenario {
+        name: "broker-away",
+        fault: "the broker is killed and away for a minute, while events are produced",
+        expected: "nothing is lost; sealing goes on by itself",
+        quick: false,
+        play: |run| kill(run, &[60]),
     },
     Scenario {
         name: "freeze-broker",
@@ -41,10 +48,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn kill(run: &mut Run) {
+fn kill(run: &mut Run, seconds_away: &[u64]) {
     let kafka = Kafka::start();
     let mut site = Site::start(run, Plan::on(&kafka));
-    for away in [0, 5, 0] {
+    for &away in seconds_away {
         run.fault(&format!("killed, away for {away} s"));
         let ended = site.while_producing(|site| {
             site.until_progress();
