@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// The folder to write; there must be nothing yet
     pub bundle: PathBuf,
     /// Streams and offsets: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]; * ends a topic's prefix or stands for all
-    /// partitions; may be repeated; without it, everything
+    /// partitions; may be repeated, also for ranges of one stream that meet; without it, everything
     #[arg(long = "stream", value_name = "STREAMS")]
     pub streams: Vec<Expectation>,
     /// Only from the first event of each partition with this timestamp or a later one, in milliseconds since 1970
@@ -163,11 +163,10 @@ async fn select(args: &Args, config: &Config, client: &Client, lines: &[HeadsLin
         let closed = lines.iter().any(|l| l.stream.partition == stream.partition && l.stream.epoch > stream.epoch);
         let offsets = match args.streams.as_slice() {
             [] => Some(0..line.next),
-            wanted => wanted
-                .iter()
-                .filter(|w| w.matches(stream))
-                .filter_map(|w| w.offsets(Some(line.next), closed))
-                .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)),
+            wanted => {
+                let wanted = wanted.iter().filter(|w| w.matches(stream));
+                union(stream, wanted.filter_map(|w| w.offsets(Some(line.next), closed)).collect())?
+            }
         };
         let Some(mut offsets) = offsets else { continue };
         let topic = tokio::task::block_in_place(|| cluster.topic(&stream.partition.topic))?;
@@ -184,6 +183,26 @@ async fn select(args: &Args, config: &Config, client: &Client, lines: &[HeadsLin
     }
     selected.sort_by(|a, b| a.stream.cmp(&b.stream));
     Ok(selected)
+}
+
+/// What several ranges of one stream are together: one range, as a bundle holds no more of a stream.
+fn union(stream: &StreamId, mut ranges: Vec<Range<u64>>) -> anyhow::Result<Option<Range<u64>>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut ranges = ranges.into_iter();
+    let Some(mut all) = ranges.next() else { return Ok(None) };
+    for range in ranges {
+        // What lies between was not asked for: it may be what the auditor is not to see.
+        ensure!(
+            range.start <= all.end,
+            "--stream: {stream} is named with offsets {}..{} and {}..{}, which do not meet: export two bundles",
+            all.start,
+            all.end,
+            range.start,
+            range.end
+        );
+        all.end = all.end.max(range.end);
+    }
+    Ok(Some(all))
 }
 
 /// The topic id under which a stream was sealed.
@@ -331,4 +350,19 @@ fn progress(offsets: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} offsets, {per_sec}, {eta} left")
         .expect("a valid template");
     ProgressBar::new(offsets).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_exported_that_was_not_asked_for() {
+        let stream = evidence::Partition { cluster: "-".into(), topic: "orders".into(), number: 0 }.stream(0);
+        let union = |ranges: &[Range<u64>]| union(&stream, ranges.to_vec());
+        assert_eq!(union(&[]).expect("nothing"), None);
+        assert_eq!(union(&[10..20, 0..10, 5..7]).expect("they meet"), Some(0..20));
+        let apart = union(&[1000..1010, 0..10]).expect_err("they do not").to_string();
+        assert!(apart.contains("orders/0 is named with offsets 0..10 and 1000..1010"), "{apart}");
+    }
 }
