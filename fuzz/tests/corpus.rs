@@ -174,6 +174,22 @@ fn answers() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+/// One reader takes the first of two values, another the last.
+#[test]
+fn keys_that_are_there_twice_are_refused() {
+    let refused = |body: &str| {
+        let error = serde_json::from_str::<committer_client::ErrorView>(body).expect_err("refused");
+        assert!(error.to_string().contains("duplicate field"), "{error}");
+    };
+    refused(r#"{"code":"a","code":"b","message":"m"}"#);
+    refused(r#"{"code":"a","message":"m","code":"a"}"#);
+    let heads = serde_json::from_str::<committer_client::Heads>(r#"{"seq":"3","seq":"4","entry":"e","lines":[]}"#);
+    assert!(heads.is_err());
+    let status =
+        r#"{"origin":"o","genesis":"g","size":"9","checkpoint_size":"8","published_size":null,"published_size":"1"}"#;
+    assert!(serde_json::from_str::<committer_client::Status>(status).is_err());
+}
+
 /// Each file of the golden bundle in its own place, and none.
 fn folders(golden: &dyn Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
     let files = [

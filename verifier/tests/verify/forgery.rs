@@ -11,6 +11,7 @@ mod events;
 mod fields;
 mod files;
 mod objects;
+mod proofs;
 mod replay;
 
 use evidence::statement::{Action, Reason, SignedStatement};
