@@ -91,6 +91,8 @@ impl Publisher {
             }
             let entries = self.store.entries(published..published + CHUNK).await?;
             if entries.is_empty() {
+                // All was published, maybe before this start.
+                self.report_good(trouble);
                 wait_for_more(changes, stop).await;
                 continue;
             }
@@ -104,12 +106,16 @@ impl Publisher {
             published = end;
             metrics::gauge!("streamseal_committer_published_size").set(published as f64);
             backoff.reset();
-            if trouble.take().is_some() {
-                tracing::info!("publishing again");
-            }
-            self.health.ready();
+            self.report_good(trouble);
         }
         Ok(())
+    }
+
+    fn report_good(&self, trouble: &mut Option<String>) {
+        if trouble.take().is_some() {
+            tracing::info!("publishing again");
+        }
+        self.health.ready();
     }
 
     fn report(&self, trouble: &mut Option<String>, reason: Pause) {

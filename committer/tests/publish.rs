@@ -178,3 +178,16 @@ async fn without_kafka_everything_else_goes_on() {
     assert_eq!(commitments(&read(server.bootstrap())).into_keys().collect::<Vec<_>>(), (0..size).collect::<Vec<_>>());
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_has_nothing_to_do_is_ready() {
+    let broker = EmbeddedBroker::start().expect("starts");
+    broker.create_topic("commitments", PARTITIONS).expect("made");
+    let (place, database) = (Place::new(), Database::sqlite());
+    for _ in 0..2 {
+        let running = place.start_with(&database, publishing(broker.bootstrap_servers())).await;
+        until_published(&running).await;
+        running.until_ready().await;
+        running.stop().await;
+    }
+}
