@@ -9,7 +9,7 @@ use bundle::Reader;
 use evidence::statement::Reason;
 use verifier::{Expectation, Inputs, fuzzing, verify};
 
-use crate::{scratch, text};
+use crate::{halves, scratch, text};
 
 /// When the golden evidence is verified, in seconds since 1970.
 const NOW_S: u64 = 1_800_003_600;
@@ -80,19 +80,10 @@ pub(crate) fn folder(data: &[u8]) {
     if files["manifest"] == golden.files["manifest"] {
         fix_lengths(&mut files, golden);
     }
-    scratch::with(|folder| {
-        let path = folder.join("bundle");
-        if path.exists() {
-            fs::remove_dir_all(&path).expect("removed");
-        }
-        // A sequence of no bytes has no file; a checkpoint and heads lines may have none.
-        let has_file = |name: &str, bytes: &[u8]| !bytes.is_empty() || !name.contains('/');
-        for (name, bytes) in files.iter().filter(|(name, bytes)| has_file(name, bytes)) {
-            scratch::write(&path.join(name), bytes);
-        }
-        read_all(&path, &files);
+    with_bundle(&files, |path| {
+        read_all(path, &files);
         let report = verify(&Inputs {
-            bundle: path,
+            bundle: path.to_owned(),
             trust: golden.trust.clone(),
             clones: Vec::new(),
             branch: "anchors".into(),
@@ -108,6 +99,53 @@ pub(crate) fn folder(data: &[u8]) {
             }
         }
     });
+}
+
+/// The leaf index and the events of a stream.
+pub(crate) fn frames(data: &[u8]) {
+    let Some((leaves, events)) = halves(data) else { return };
+    read_with(&[(FILES[4], leaves), (FILES[5], events)]);
+}
+
+/// The runs of entries.
+pub(crate) fn runs(data: &[u8]) {
+    read_with(&[(FILES[3], data)]);
+}
+
+fn read_with(changed: &[(&str, &[u8])]) {
+    let golden = &*GOLDEN;
+    let mut files = golden.files.clone();
+    files.extend(changed.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())));
+    fix_lengths(&mut files, golden);
+    with_bundle(&files, |path| read_all(path, &files));
+}
+
+/// Lays a bundle out and calls with its folder. Only files that differ from the golden ones are written, and put back.
+fn with_bundle(files: &BTreeMap<String, Vec<u8>>, call: impl FnOnce(&Path)) {
+    scratch::with(|folder| {
+        let path = folder.join("bundle");
+        if !path.exists() {
+            GOLDEN.files.iter().for_each(|(name, bytes)| put(&path.join(name), bytes));
+        }
+        let changed = || files.iter().filter(|(name, bytes)| GOLDEN.files[*name] != **bytes);
+        changed().for_each(|(name, bytes)| put(&path.join(name), bytes));
+        call(&path);
+        changed().for_each(|(name, _)| put(&path.join(name), &GOLDEN.files[name]));
+    });
+}
+
+/// A sequence of no bytes has no file, and the folder of files that are not there is not there.
+fn put(path: &Path, bytes: &[u8]) {
+    let is_part = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"000000"));
+    if !bytes.is_empty() || !is_part {
+        return scratch::write(path, bytes);
+    }
+    let _ = fs::remove_file(path);
+    // Only an empty folder goes.
+    let mut parent = path.parent();
+    while let Some(folder) = parent.filter(|folder| fs::remove_dir(folder).is_ok()) {
+        parent = folder.parent();
+    }
 }
 
 /// What may differ in what is proven: the manifest may claim more than there is; the checkpoint may have lines of unknown

@@ -4,16 +4,10 @@ use std::fs;
 
 use verifier::fuzzing;
 
-use crate::scratch;
+use crate::{halves, scratch};
 
 /// As large an object as is asked for here, in bytes.
 const BYTES_MAX: usize = 64 * 1024;
-
-/// Where each of the two parts of an input lies: the first two bytes are the length of the first.
-fn halves(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = data.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
-}
 
 pub(crate) fn commit(data: &[u8]) {
     if let Some(head) = fuzzing::commit(data) {

@@ -20,7 +20,9 @@ pub type Target = fn(&[u8]);
 /// All targets, by their names, which are those of the folders of the corpus too.
 pub const TARGETS: &[(&str, Target)] = &[
     ("bundle-folder", bundles::folder),
+    ("bundle-frames", bundles::frames),
     ("bundle-manifest", bundles::manifest),
+    ("bundle-runs", bundles::runs),
     ("checkpoint", log::checkpoint),
     ("committer-answer", json::answer),
     ("content", chain::content),
@@ -64,4 +66,10 @@ pub fn names() -> Vec<&'static str> {
 /// Bytes that are text; fuzzing of what takes text only tries nothing else.
 fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
+}
+
+/// The two parts of an input: its first two bytes are the length of the first one.
+fn halves(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = data.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
 }

@@ -1,7 +1,7 @@
 //! The corpus, on the stable compiler: every input of every target. So the targets are compiled and tried on each run of
 //! the tests, and what fuzzing once found stays found: such an input is kept in the corpus under a name of its own.
 //!
-//! The inputs named `vector-*` are taken from the vectors; `UPDATE_VECTORS=1 cargo test -p fuzz` writes them anew.
+//! The inputs named `vector-*` are taken from the vectors; `UPDATE_VECTORS=1 cargo test -p fuzz what_is_taken_from_the_vectors` writes them anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -142,6 +142,9 @@ fn what_is_taken_from_the_vectors() {
     corpus.insert("high-water", vec![high_water.into()]);
     corpus.insert("committer-answer", answers());
     corpus.insert("bundle-folder", folders(&golden));
+    let stream = |kind: &str| golden(&format!("bundle/streams/000000/000000.{kind}"));
+    corpus.insert("bundle-frames", vec![halves(&stream("leaves"), &stream("events")), halves(b"", b"")]);
+    corpus.insert("bundle-runs", vec![golden("bundle/entries/000000")]);
     corpus.extend(git_inputs());
     let mut names: Vec<_> = corpus.keys().copied().collect();
     names.sort_unstable();
