@@ -8,6 +8,8 @@ pub(crate) struct Plan {
     pub(crate) at_once: u64,
     /// Of a hundred of the others, so many get cut.
     pub(crate) cuts: u64,
+    /// Every partition has two consumers from the beginning, each sure that it is its own.
+    pub(crate) rivals: bool,
     /// The topic is deleted and made again.
     pub(crate) recreated: bool,
     /// A new leader lacks the end of the log.
@@ -45,6 +47,7 @@ impl Plan {
             steps,
             at_once: [60, 80, 95][random.index(3)],
             cuts: [0, 5, 15][random.index(3)],
+            rivals: random.one_in(3),
             recreated,
             truncated,
             old_copy: random.one_in(4),

@@ -196,8 +196,8 @@ impl World<'_> {
     fn crash_committer(&mut self, number: usize) {
         self.count("crashes of committers");
         self.kill(number);
-        if number == 0 && self.broken == Some(Broken::OldHighWater) {
-            self.restore_high_water();
+        if number == 0 && self.broken == Some(Broken::NewHighWater) {
+            self.renew_high_water();
         }
     }
 

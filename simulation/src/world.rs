@@ -8,6 +8,8 @@ use evidence::{SignedStatement, Statement};
 use ingest_consumer::Halt;
 use ingest_consumer::stream::{Action, Answer, Input, InspectError, Inspection, Log};
 
+use keystore::HighWater;
+
 use crate::broken::Broken;
 use crate::commitments::Commitments;
 use crate::committers::{Node, Question, Reply, Surroundings, WorldClock, log_key_path};
@@ -57,8 +59,6 @@ pub(crate) struct World<'a> {
     pub(crate) full: Option<Tables>,
     /// What a database that forgets had a moment ago.
     pub(crate) remembered: Option<Tables>,
-    /// The copy of the high-water file that a broken signer finds.
-    old_high_water: Option<Vec<u8>>,
 }
 
 pub(crate) const NODES: usize = 2;
@@ -111,11 +111,13 @@ impl<'a> World<'a> {
             backup: None,
             full: None,
             remembered: None,
-            old_high_water: None,
         };
         world.set_clocks();
         world.forget_high_water();
         for number in 0..PARTITIONS {
+            if world.plan.rivals {
+                world.seat(number);
+            }
             world.seat(number);
         }
         world
@@ -148,14 +150,12 @@ impl<'a> World<'a> {
         let _ = std::fs::remove_file(self.high_water_path());
     }
 
-    /// Puts the first copy of it back that there was at a crash.
-    pub(crate) fn restore_high_water(&mut self) {
-        let path = self.high_water_path();
-        match (&self.old_high_water, std::fs::read(&path)) {
-            (Some(old), Ok(_)) => std::fs::write(&path, old).expect("it could be written before"),
-            (None, Ok(now)) => self.old_high_water = Some(now),
-            // Nothing was signed yet.
-            (_, Err(_)) => {}
+    /// Makes it anew from the checkpoint in the database.
+    pub(crate) fn renew_high_water(&mut self) {
+        self.forget_high_water();
+        if let Some(checkpoint) = self.database.look(ORIGIN, |tables| tables.checkpoint.clone()) {
+            let file = HighWater::open(&self.high_water_path(), ORIGIN);
+            file.and_then(|mut file| file.advance(checkpoint.head)).expect("it could be written before");
         }
     }
 
