@@ -1,7 +1,8 @@
 //! The corpus, on the stable compiler: every input of every target. So the targets are compiled and tried on each run of
 //! the tests, and what fuzzing once found stays found: such an input is kept in the corpus under a name of its own.
 //!
-//! The inputs named `vector-*` are taken from the vectors; `UPDATE_VECTORS=1 cargo test -p fuzz what_is_taken_from_the_vectors` writes them anew.
+//! The inputs named `vector-*` are taken from the vectors;
+//! `UPDATE_VECTORS=1 cargo test -p fuzz what_is_taken_from_the_vectors` writes them anew.
 
 use std::collections::BTreeMap;
 use std::fs;
