@@ -1,4 +1,4 @@
-//! Files for parsers that read files, in memory where the system has a place for that.
+//! Files for parsers that read files, in the system's folder for temporary files.
 
 use std::cell::OnceCell;
 use std::fs;
@@ -15,11 +15,7 @@ thread_local! {
 /// Calls with a folder that stays the same on one thread.
 pub(crate) fn with<T>(call: impl FnOnce(&Path) -> T) -> T {
     FOLDER.with(|folder| {
-        let folder = folder.get_or_init(|| {
-            let memory = Path::new("/dev/shm");
-            let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
-            made.expect("a folder")
-        });
+        let folder = folder.get_or_init(|| TempDir::new().expect("a folder"));
         call(folder.path())
     })
 }

@@ -10,7 +10,7 @@ use crate::common::bundles::Bundle;
 /// What even a forgery by all keys may change and stay proven, without a clone to contradict it.
 const IMMATERIAL: &[(&str, &str, &str)] = &[
     // kind, field, reason
-    ("entry", "time", "the log's own word; only its order is checked"),
+    ("entry", "time", "the log's own word; only its order is checked, and the age of heads"),
     ("gap", "watermarks", "what the signer saw in Kafka; nothing is left to compare it with"),
     ("gap", "signature", "the operator may sign a gap as an ingest key may"),
     ("key", "topics", "which topics a key is for is the operator's word; those in use must be among them"),
