@@ -18,7 +18,7 @@ pub enum Broken {
     CursorWithoutEntry,
     /// A consumer whose summary was refused signs the same root for the offsets after the statement that came in between.
     SignsAgain,
-    /// After every crash the signer's high-water file is made anew from whatever database is there.
+    /// At every start the signer's high-water file is made anew from whatever database is there.
     NewHighWater,
     /// The broker sometimes acknowledges a commitment that it does not keep.
     CommitmentsLost,

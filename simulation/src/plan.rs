@@ -39,8 +39,9 @@ impl Plan {
             1 => (false, true),
             _ => (false, false),
         };
-        let mut copy_at = [random.below(steps), random.below(steps), random.below(steps)];
-        copy_at.sort_unstable();
+        // Far enough apart for something to be signed before and after.
+        let quarter = steps / 4;
+        let copy_at = [0, 1, 3].map(|begin| begin * quarter + random.below(quarter));
         let mut key_at = [random.below(steps), random.below(steps)];
         key_at.sort_unstable();
         Self {

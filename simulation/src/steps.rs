@@ -3,7 +3,6 @@
 use committer::store::StoreErrorKind;
 use evidence::statement::Action;
 
-use crate::broken::Broken;
 use crate::kafka::PARTITIONS;
 use crate::ledger::ORIGIN;
 use crate::link::{Direction, Fate};
@@ -196,9 +195,6 @@ impl World<'_> {
     fn crash_committer(&mut self, number: usize) {
         self.count("crashes of committers");
         self.kill(number);
-        if number == 0 && self.broken == Some(Broken::NewHighWater) {
-            self.renew_high_water();
-        }
     }
 
     fn database_trouble(&mut self) -> Check {

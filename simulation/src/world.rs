@@ -1,8 +1,9 @@
 //! A world: what is there, and the steps that it takes by chance.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use committer::store::memory::{MemoryDatabase, Tables};
+use committer::store::memory::{Direct, MemoryDatabase, Tables};
 use evidence::statement::Action as KeyAction;
 use evidence::{SignedStatement, Statement};
 use ingest_consumer::Halt;
@@ -114,6 +115,8 @@ impl<'a> World<'a> {
         };
         world.set_clocks();
         world.forget_high_water();
+        // So that it can be looked at from the beginning.
+        world.database.open(keys.id(), Arc::new(Direct)).expect("an empty database holds no other ledger");
         for number in 0..PARTITIONS {
             if world.plan.rivals {
                 world.seat(number);
@@ -151,7 +154,7 @@ impl<'a> World<'a> {
     }
 
     /// Makes it anew from the checkpoint in the database.
-    pub(crate) fn renew_high_water(&mut self) {
+    fn renew_high_water(&mut self) {
         self.forget_high_water();
         if let Some(checkpoint) = self.database.look(ORIGIN, |tables| tables.checkpoint.clone()) {
             let file = HighWater::open(&self.high_water_path(), ORIGIN);
@@ -215,6 +218,9 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn start(&mut self, number: usize) -> Check {
+        if number == 0 && self.broken == Some(Broken::NewHighWater) {
+            self.renew_high_water();
+        }
         let seed = self.random.below(u64::MAX);
         let surroundings = Surroundings {
             keys: self.keys,

@@ -128,7 +128,7 @@ fn a_root_that_is_signed_again_is_noticed() {
 
 #[test]
 fn a_signer_that_forgets_what_it_signed_is_noticed() {
-    noticed(Broken::NewHighWater, 500, &["were signed"]);
+    noticed(Broken::NewHighWater, 1_000, &["were signed"]);
 }
 
 #[test]
