@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use evidence::chain::{GrantedKey, Keys};
 use evidence::statement::{Action, KeyStatement, Role, TopicPattern};
 use evidence::{Statement, VerifierKey};
 
@@ -40,8 +41,8 @@ enum Command {
     },
     /// Ends a key: what it signs from now on is refused, what it signed before stays valid
     Revoke {
-        /// The key's name
-        name: String,
+        /// The key's name, or its vkey where several have that name: all log keys are named like the origin
+        key: String,
         /// The seq from which on the key was in other hands: verifiers no longer count what it signed from there
         #[arg(long, value_name = "SEQ")]
         distrust_from: Option<u64>,
@@ -76,18 +77,40 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             let seq = ledger.submit(statement, &signers).await?;
             output::line(format_args!("entry {seq}: {role} key {} is granted", key.name()));
         }
-        Command::Revoke { name, distrust_from, operator } => {
-            let granted = ledger.state.keys().granted().iter().find(|g| g.key.name() == name);
-            let granted = granted.with_context(|| format!("no key {name:?} was ever granted"))?;
+        Command::Revoke { key, distrust_from, operator } => {
+            let granted = revocable(ledger.state.keys(), &key)?;
             let (role, key, topics) = (granted.role, granted.key.clone(), granted.topics.clone());
+            let shown =
+                if key.name() == ledger.state.ledger().origin { key.to_string() } else { key.name().to_owned() };
             let statement = statement(&ledger, Action::Revoke, role, key, topics, distrust_from)?;
             let signer = keystore::read_signing_key(&operator.operator_key)?;
             let seq = ledger.submit(statement, &[&signer]).await?;
-            output::line(format_args!("entry {seq}: {role} key {name} is revoked"));
+            output::line(format_args!("entry {seq}: {role} key {shown} is revoked"));
         }
         Command::List => list(&ledger),
     }
     Ok(())
+}
+
+/// The key that is meant by a name or a vkey, if it may be revoked.
+fn revocable<'a>(keys: &'a Keys, key: &str) -> anyhow::Result<&'a GrantedKey> {
+    let is_meant = |granted: &&GrantedKey| granted.key.name() == key || granted.key.to_string() == key;
+    let meant: Vec<_> = keys.granted().iter().filter(is_meant).collect();
+    let granted = match meant[..] {
+        [] => bail!("no key {key:?} was ever granted"),
+        [granted] => granted,
+        [..] => {
+            let vkeys: String = meant.iter().map(|granted| format!("\n{}", granted.key)).collect();
+            bail!("several keys are named {key:?}, say which by its vkey:{vkeys}")
+        }
+    };
+    ensure!(
+        granted.role != Role::Log || granted.revoked.is_some() || keys.in_force(Role::Log).count() > 1,
+        "{} is the last log key: without one nothing is signed and anchored any more. First grant the next one \
+         (`streamseal key grant VKEY --role log`) and have the committer sign with it",
+        granted.key
+    );
+    Ok(granted)
 }
 
 fn statement(

@@ -4,6 +4,7 @@
 use anyhow::{Context, bail, ensure};
 use committer_client::Client;
 use evidence::chain::State;
+use evidence::statement::LedgerId;
 use evidence::{Entry, SignedStatement, SigningKey, Statement};
 
 use crate::config::Config;
@@ -12,6 +13,8 @@ use crate::config::Config;
 pub(crate) struct Ledger {
     /// The committer.
     pub client: Client,
+    /// The genesis and all key entries, in order.
+    pub key_entries: Vec<Entry>,
     /// The chain as far as its key entries say: keys are complete, streams unknown.
     pub state: State,
 }
@@ -21,14 +24,13 @@ impl Ledger {
     pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
         let genesis = config.ledger.read_genesis()?;
         let client = Client::new(&config.committer_url()?)?;
-        let mut state = State::new(&config.ledger.origin, genesis.hash());
-        for text in client.keys().await?.entries {
-            let entry = Entry::parse(text.as_bytes()).context("a key entry of the committer")?;
-            state.skip_to(entry.seq);
-            state.apply(&entry).with_context(|| format!("entry {} of the committer", entry.seq))?;
-        }
+        let texts = client.keys().await?.entries;
+        let key_entries = texts.iter().map(|text| Entry::parse(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+        let key_entries = key_entries.context("a key entry of the committer")?;
+        let id = LedgerId { origin: config.ledger.origin.clone(), genesis: genesis.hash() };
+        let state = State::of_keys(&id, &key_entries).context("the key entries of the committer")?;
         ensure!(state.next_seq() > 0, "the committer at {} has no genesis entry yet", client.base());
-        Ok(Self { client, state })
+        Ok(Self { client, key_entries, state })
     }
 
     /// Signs a statement and submits it; the answer is the seq of its entry.

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, bail};
-use evidence::{Statement, VerifierKey};
+use anyhow::Context;
 use indicatif::ProgressBar;
 use kafka::{EmbeddedBroker, Properties};
 use service::Shutdown;
@@ -43,6 +42,9 @@ pub(crate) struct CommitterArgs {
 enum CommitterCommand {
     /// Hashes and applies the whole database again and names the first entry that does not fit
     Fsck,
+    /// Takes the database for all that was ever signed, and writes that beside the log key: the answer when the committer
+    /// refuses because the log key's high-water file was lost. See first that the database is not behind the newest anchor
+    Adopt,
 }
 
 /// Runs the anchor: cosigns checkpoints and publishes them in Git
@@ -100,8 +102,10 @@ pub(crate) async fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
 /// `streamseal committer`; the exit code of `fsck` is 1 when something does not fit.
 pub(crate) async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
     let config = args.config.load()?;
-    if let Some(CommitterCommand::Fsck) = args.command {
-        return fsck(&config).await;
+    match args.command {
+        Some(CommitterCommand::Fsck) => return fsck(&config).await,
+        Some(CommitterCommand::Adopt) => return adopt_database(&config).await.map(|()| 0),
+        None => {}
     }
     let listener = listen(section(&config.committer, "committer")?.listen).await?;
     let mut running = Running::new();
@@ -198,8 +202,8 @@ impl Running {
 
     fn anchor(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
         let section = section(&config.anchor, "anchor")?.clone();
-        let (log, shutdown) = (log_key(config)?, self.shutdown.clone());
-        self.tasks.spawn(async move { anchor::run(section, log, listener, shutdown).await.context("anchor") });
+        let (ledger, shutdown) = (ledger(config)?.id().clone(), self.shutdown.clone());
+        self.tasks.spawn(async move { anchor::run(section, ledger, listener, shutdown).await.context("anchor") });
         Ok(())
     }
 }
@@ -209,7 +213,8 @@ async fn adopt(config: &Config, source: &str) -> anyhow::Result<()> {
         "repository" => anchor::Source::Repository,
         remote => anchor::Source::Remote(remote.to_owned()),
     };
-    let held = anchor::adopt(section(&config.anchor, "anchor")?, log_key(config)?, &source).await?;
+    let ledger = ledger(config)?.id().clone();
+    let held = anchor::adopt(section(&config.anchor, "anchor")?, ledger, &source).await?;
     match held {
         Some(head) => output::line(format_args!("the anchor goes on from {head}")),
         None => output::line("the anchor goes on from a branch without an anchor of this ledger"),
@@ -222,26 +227,28 @@ async fn fsck(config: &Config) -> anyhow::Result<u8> {
     let database = &section(&config.committer, "committer")?.database;
     let store = committer::store::open_existing(&database.0, ledger.id()).await?;
     let progress = ProgressBar::no_length();
-    let report = committer::fsck(&*store, ledger.id(), |checked, of| {
-        progress.set_length(of);
-        progress.set_position(checked);
-    })
-    .await?;
+    let report = committer::fsck(&*store, ledger.id(), |checked, of| show(&progress, checked, of)).await?;
     progress.finish_and_clear();
     output::line(&report);
     Ok(if report.is_sound() { 0 } else { 1 })
 }
 
-fn ledger(config: &Config) -> anyhow::Result<committer::Ledger> {
-    committer::Ledger::new(config.ledger.read_genesis()?, config.ledger.read_grants()?).context("ledger")
+async fn adopt_database(config: &Config) -> anyhow::Result<()> {
+    let progress = ProgressBar::no_length();
+    let section = section(&config.committer, "committer")?;
+    let head = committer::adopt(section, &ledger(config)?, |checked, of| show(&progress, checked, of)).await?;
+    progress.finish_and_clear();
+    output::line(format_args!("the committer goes on from {head}"));
+    Ok(())
 }
 
-/// The log key that the genesis names.
-pub(crate) fn log_key(config: &Config) -> anyhow::Result<VerifierKey> {
-    match config.ledger.read_genesis()?.statement() {
-        Statement::Genesis(genesis) => Ok(genesis.log.clone()),
-        _ => bail!("ledger.genesis: {} holds another statement", config.ledger.genesis.display()),
-    }
+fn show(progress: &ProgressBar, checked: u64, of: u64) {
+    progress.set_length(of);
+    progress.set_position(checked);
+}
+
+fn ledger(config: &Config) -> anyhow::Result<committer::Ledger> {
+    committer::Ledger::new(config.ledger.read_genesis()?, config.ledger.read_grants()?).context("ledger")
 }
 
 fn section<'a, T>(section: &'a Option<T>, name: &str) -> anyhow::Result<&'a T> {

@@ -9,16 +9,22 @@ use committer_client::{Client, CoveringQuery};
 use evidence::chain::State;
 use evidence::statement::{Statement, Summary};
 use evidence::tree::{inclusion_nodes, verify_inclusion};
-use evidence::{Entry, Partition, SignedCheckpoint, StreamId};
+use evidence::{Entry, Partition, SignedCheckpoint};
 use kafka::{Cluster, Reader};
 
 use crate::config::{Config, ConfigFile};
+use crate::ledger::Ledger;
 use crate::{export, output};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest commitment that is read: an entry as JSON.
 const COMMITMENT_BYTES_MAX: u64 = 1 << 20;
+
+/// Exit codes, as `streamseal verify` has them.
+const AS_SEALED: u8 = 0;
+const TAMPERED: u8 = 1;
+const INCOMPLETE: u8 = 3;
 
 /// Verifies one batch, read live from Kafka, against its commitment
 #[derive(Debug, clap::Args)]
@@ -60,18 +66,18 @@ impl std::str::FromStr for EventPlace {
 /// Verdicts as the exit codes of `streamseal verify`: 0 the batch is as sealed, 1 it differs, 3 events are gone.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     let config = args.config.load()?;
-    let client = Client::new(&config.committer_url()?)?;
-    let entry = entry(args, &config, &client).await?;
+    let ledger = Ledger::open(&config).await?;
+    let entry = entry(args, &config, &ledger.client).await?;
     let statement = entry.statement.statement();
     let Statement::Summary(summary) = statement else {
         bail!("entry {} holds a {} statement, which has no batch to verify", entry.seq, statement.kind());
     };
-    verify_statement(&config, &client, &entry).await?;
-    let size = verify_inclusion_in_log(&config, &client, &entry).await?;
+    verify_statement(&ledger, &entry)?;
+    let size = verify_inclusion_in_log(&ledger, &entry).await?;
     let (first, last) = (summary.first, summary.next - 1);
     output::line(format_args!("{}: offsets {first} to {last}, {} events", summary.stream, summary.events));
     output::line(format_args!("entry {}: signed by a granted key, in the log's checkpoint of size {size}", entry.seq));
-    let verdict = compare(&config, &summary.stream, summary)?;
+    let verdict = tokio::task::block_in_place(|| compare(&config, summary))?;
     output::line(
         "not checked: anchors, coverage before and after; `streamseal export` and `streamseal verify` do that",
     );
@@ -115,31 +121,21 @@ fn commitment(path: &Path) -> anyhow::Result<Entry> {
 }
 
 /// The statement's signatures, by keys granted at its seq from the configured genesis on.
-async fn verify_statement(config: &Config, client: &Client, entry: &Entry) -> anyhow::Result<()> {
-    let genesis = config.ledger.read_genesis()?;
-    let mut state = State::new(&config.ledger.origin, genesis.hash());
-    for text in client.keys().await?.entries {
-        let key_entry = Entry::parse(text.as_bytes()).context("a key entry of the committer")?;
-        if key_entry.seq >= entry.seq {
-            break;
-        }
-        state.skip_to(key_entry.seq);
-        state.apply(&key_entry).with_context(|| format!("entry {}", key_entry.seq))?;
-    }
+fn verify_statement(ledger: &Ledger, entry: &Entry) -> anyhow::Result<()> {
+    let before = ledger.key_entries.iter().take_while(|key_entry| key_entry.seq < entry.seq);
+    let mut state = State::of_keys(ledger.state.ledger(), before).context("the key entries of the committer")?;
     state.skip_to(entry.seq);
     state.apply(entry).with_context(|| format!("entry {}", entry.seq))
 }
 
-/// That the entry is in the log, at the newest checkpoint signed by the genesis' log key. Returns its size.
-async fn verify_inclusion_in_log(config: &Config, client: &Client, entry: &Entry) -> anyhow::Result<u64> {
-    let Statement::Genesis(genesis) = config.ledger.read_genesis()?.statement().clone() else {
-        bail!("{} is not a genesis statement", config.ledger.genesis.display());
-    };
+/// That the entry is in the log, at the newest checkpoint, signed by a log key of the ledger. Returns its size.
+async fn verify_inclusion_in_log(ledger: &Ledger, entry: &Entry) -> anyhow::Result<u64> {
+    let Ledger { client, state, .. } = ledger;
     let note = client.checkpoint().await?.context("the committer has signed no checkpoint yet")?;
     let checkpoint = SignedCheckpoint::parse(&note).context("the committer's checkpoint")?;
-    checkpoint.note().verify(&genesis.log).context("the committer's checkpoint")?;
-    let head = checkpoint.checkpoint();
-    ensure!(head.origin == config.ledger.origin, "the committer's checkpoint is of log {}", head.origin);
+    let (head, origin) = (checkpoint.checkpoint(), &state.ledger().origin);
+    ensure!(head.origin == *origin, "the committer's checkpoint is of log {}", head.origin);
+    state.keys().verify_checkpoint(&checkpoint).context("the committer's checkpoint")?;
     ensure!(entry.seq < head.size, "entry {} is not in a checkpoint yet (newest: {})", entry.seq, head.size);
     let nodes = inclusion_nodes(entry.seq, head.size)?.into_iter().flatten();
     let path = client.tiles(head.size, &head.root, nodes).await?.inclusion_proof(entry.seq)?;
@@ -147,17 +143,41 @@ async fn verify_inclusion_in_log(config: &Config, client: &Client, entry: &Entry
     Ok(head.size)
 }
 
-fn compare(config: &Config, stream: &StreamId, summary: &Summary) -> anyhow::Result<u8> {
+/// Compares what Kafka has now with what was sealed. A commitment has one root for all events of its batch: where some are
+/// gone, it cannot tell whether the others are as they were.
+fn compare(config: &Config, summary: &Summary) -> anyhow::Result<u8> {
+    let Summary { stream, topic_id: sealed, events: stated, .. } = summary;
+    let topic = Cluster::new(config.kafka()?, PATIENCE)?.topic(&stream.partition.topic)?;
+    let shown =
+        |id: Option<&str>| id.map_or_else(|| "without a topic id".to_owned(), |id| format!("with topic id {id}"));
+    let Some(topic) = topic.filter(|topic| topic.partitions > stream.partition.number) else {
+        output::line(format_args!("incomplete: Kafka no longer has {}: its events are gone", stream.partition));
+        return Ok(INCOMPLETE);
+    };
+    if topic.id != *sealed {
+        output::line(format_args!(
+            "incomplete: sealed was a topic {}, Kafka has one {}: it was recreated, and the events sealed are gone",
+            shown(sealed.as_deref()),
+            shown(topic.id.as_deref())
+        ));
+        return Ok(INCOMPLETE);
+    }
     let mut reader = Reader::new(config.kafka()?, PATIENCE)?;
-    let (events, root) = tokio::task::block_in_place(|| export::root_now(&mut reader, stream, summary))?;
+    let (events, root) = export::root_now(&mut reader, stream, summary)?;
     if root == summary.root {
         output::line(format_args!("as sealed: root {root}"));
-        return Ok(0);
+        return Ok(AS_SEALED);
     }
-    if events < summary.events {
-        output::line(format_args!("incomplete: Kafka has {events} of {} events", summary.events));
-        return Ok(3);
+    if events < *stated {
+        output::line(format_args!(
+            "incomplete: Kafka has {events} of {stated} events, by their number; whether these are as sealed cannot be told \
+             without the others"
+        ));
+        return Ok(INCOMPLETE);
     }
-    output::line(format_args!("tampered: Kafka's events have root {root}, sealed was {}", summary.root));
-    Ok(1)
+    output::line(format_args!(
+        "tampered: Kafka's {events} events have root {root}, sealed were {stated} with root {}",
+        summary.root
+    ));
+    Ok(TAMPERED)
 }

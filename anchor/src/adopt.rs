@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use evidence::VerifierKey;
+use evidence::statement::LedgerId;
 use keystore::Head;
 
 use crate::anchored::head;
@@ -30,7 +30,7 @@ pub enum Source {
 /// # Errors
 /// When the newest anchor of the branch is not signed by the log, when the log's present head does not
 /// continue it or what the key cosigned, and when anything cannot be reached; nothing is changed then.
-pub async fn adopt(config: &Config, log_key: VerifierKey, source: &Source) -> anyhow::Result<Option<Head>> {
+pub async fn adopt(config: &Config, ledger: LedgerId, source: &Source) -> anyhow::Result<Option<Head>> {
     config.check()?;
     let remote = match source {
         Source::Repository => None,
@@ -40,11 +40,11 @@ pub async fn adopt(config: &Config, log_key: VerifierKey, source: &Source) -> an
             Some(Arc::new(Remote::new(found, &config.key)?))
         }
     };
-    let log = Log::new(&config.committer, log_key.clone()).context("anchor.committer")?;
+    let log = Log::new(&config.committer, ledger.clone()).context("anchor.committer")?;
     let (mut publisher, tip, held) = {
         let (config, remote) = (config.clone(), remote.clone());
         blocking(move || {
-            let publisher = Publisher::open(&config, log_key)?;
+            let publisher = Publisher::open(&config, &ledger.origin)?;
             let tip = match &remote {
                 Some(remote) => {
                     let ours = publisher.repository();
@@ -60,6 +60,12 @@ pub async fn adopt(config: &Config, log_key: VerifierKey, source: &Source) -> an
         })
         .await?
     };
+    if let Some(anchor) = &held {
+        ensure!(
+            anchor.is_by_log(&log.keys().await?),
+            "the anchor in commit {tip} is signed by no log key of the ledger"
+        );
+    }
     let branch = held.as_ref().map(|anchor| anchor.head());
     let largest = prove_all(&log, branch, publisher.cosigned()).await?;
     blocking(move || {

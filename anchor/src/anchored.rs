@@ -1,3 +1,5 @@
+use anyhow::ensure;
+use evidence::chain::{Keys, Role};
 use evidence::witness::AddCheckpoint;
 use evidence::{Hash, SignedCheckpoint, VerifierKey, sha256};
 use keystore::Head;
@@ -29,19 +31,21 @@ impl Anchor {
         old: u64,
         proof: Vec<Hash>,
         checkpoint: SignedCheckpoint,
-        log: &VerifierKey,
+        origin: &str,
         key: &VerifierKey,
     ) -> anyhow::Result<Self> {
-        Self::verified(AddCheckpoint { old_size: old, proof, checkpoint }, log, key)
+        Self::verified(AddCheckpoint { old_size: old, proof, checkpoint }, origin, key)
     }
 
-    /// Reads the file `consistency`. The other file follows from it.
-    pub(crate) fn parse(consistency: &[u8], log: &VerifierKey, key: &VerifierKey) -> anyhow::Result<Self> {
-        Self::verified(AddCheckpoint::parse(consistency)?, log, key)
+    /// Reads the file `consistency`. The other file follows from it. The log's signature was verified when the anchor was
+    /// made or adopted, which took the committer.
+    pub(crate) fn parse(consistency: &[u8], origin: &str, key: &VerifierKey) -> anyhow::Result<Self> {
+        Self::verified(AddCheckpoint::parse(consistency)?, origin, key)
     }
 
-    fn verified(request: AddCheckpoint, log: &VerifierKey, key: &VerifierKey) -> anyhow::Result<Self> {
-        request.checkpoint.verify(log)?;
+    fn verified(request: AddCheckpoint, origin: &str, key: &VerifierKey) -> anyhow::Result<Self> {
+        let found = &request.checkpoint.checkpoint().origin;
+        ensure!(found == origin, "it is of the log {found:?}, not of {origin:?}");
         let note = request.checkpoint.note();
         // The anchor before may have been made with another key, which this one took over from.
         let time = if note.has_signature_by(key) { Some(note.verify_cosignature(key)?) } else { None };
@@ -50,6 +54,12 @@ impl Anchor {
 
     pub(crate) fn head(&self) -> Head {
         head(&self.request.checkpoint)
+    }
+
+    /// Whether a log key that the ledger ever granted signed it: one that was revoked since did so when it could.
+    pub(crate) fn is_by_log(&self, keys: &Keys) -> bool {
+        let mut log_keys = keys.granted().iter().filter(|granted| granted.role == Role::Log);
+        log_keys.any(|granted| self.request.checkpoint.verify(&granted.key).is_ok())
     }
 
     pub(crate) fn anchored(&self) -> Anchored {

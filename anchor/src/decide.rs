@@ -53,6 +53,14 @@ pub(crate) fn about_head(
     Ok(if up_to_date || offered.size == 0 { Action::Wait } else { Action::Anchor })
 }
 
+/// How far ahead of their clock auditors let a cosignature be, in seconds (SPEC.md section 13.4).
+const AHEAD_S_MAX: u64 = 300;
+
+/// The time of the last cosignature if it is so far ahead of the clock that auditors do not take it.
+pub(crate) fn time_to_come(now: u64, last: Option<u64>) -> Option<u64> {
+    last.filter(|last| last.saturating_sub(now) > AHEAD_S_MAX)
+}
+
 /// The time of the next cosignature: the clock's, but never before the last one.
 pub(crate) fn cosignature_time(now: u64, last: Option<u64>) -> u64 {
     now.max(last.unwrap_or_default())
@@ -222,6 +230,15 @@ mod tests {
         assert_eq!(cosignature_time(100, None), 100);
         assert_eq!(cosignature_time(100, Some(90)), 100);
         assert_eq!(cosignature_time(100, Some(3700)), 3700);
+    }
+
+    #[test]
+    fn a_time_that_auditors_take_is_no_trouble() {
+        for last in [None, Some(0), Some(1000), Some(1300)] {
+            assert_eq!(time_to_come(1000, last), None, "{last:?}");
+        }
+        assert_eq!(time_to_come(1000, Some(1301)), Some(1301));
+        assert_eq!(time_to_come(0, Some(u64::MAX)), Some(u64::MAX));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 use committer_client::{Client, TilesError};
+use evidence::chain::{Keys, State};
+use evidence::statement::LedgerId;
 use evidence::tile::Tiles;
 use evidence::tree::{consistency_nodes, verify_consistency};
-use evidence::{Hash, Note, SignedCheckpoint, VerifierKey};
+use evidence::{Entry, Hash, Note, SignedCheckpoint};
 use keystore::Head;
 
 /// Why the log's head cannot be cosigned now.
@@ -10,7 +12,7 @@ pub(crate) enum Fault {
     /// It does not answer, or has nothing to show yet.
     #[error("{0}")]
     Unavailable(String),
-    /// What it serves is not what it must be: not signed by the log key, of another log, or not a tree with the root
+    /// What it serves is not what it must be: not signed by a log key in force, of another log, or not a tree with the root
     /// that was signed. Nothing is known to be forked.
     #[error("{0}")]
     Untrusted(String),
@@ -20,34 +22,51 @@ pub(crate) enum Fault {
 }
 
 /// The log that a committer serves, read over C2SP tlog-tiles and trusted in nothing.
+///
+/// Which keys sign for it is what its key entries say, verified from the genesis on: so the anchor follows when a log key
+/// is replaced, and needs no list of its own that somebody would have to change at the same moment.
 #[derive(Debug)]
 pub(crate) struct Log {
     client: Client,
-    key: VerifierKey,
+    ledger: LedgerId,
 }
 
 impl Log {
-    pub(crate) fn new(committer: &str, key: VerifierKey) -> anyhow::Result<Self> {
-        Ok(Self { client: Client::new(committer)?, key })
+    pub(crate) fn new(committer: &str, ledger: LedgerId) -> anyhow::Result<Self> {
+        Ok(Self { client: Client::new(committer)?, ledger })
     }
 
-    /// The newest checkpoint, with the log's signature, which is valid, and no other.
+    /// The newest checkpoint, with the valid signature of a log key in force, and no other.
     pub(crate) async fn checkpoint(&self) -> Result<SignedCheckpoint, Fault> {
         let bytes = self.client.checkpoint().await.map_err(|e| Fault::Unavailable(e.to_string()))?;
         let bytes = bytes.ok_or_else(|| Fault::Unavailable("the committer has signed no checkpoint yet".to_owned()))?;
-        self.verified(&bytes).map_err(|problem| Fault::Untrusted(format!("the committer's checkpoint: {problem}")))
+        // After the checkpoint: so the grant of the key that signed it is among them.
+        let keys = self.keys().await?;
+        self.verified(&bytes, &keys)
+            .map_err(|problem| Fault::Untrusted(format!("the committer's checkpoint: {problem}")))
     }
 
-    fn verified(&self, bytes: &[u8]) -> Result<SignedCheckpoint, String> {
+    /// The ledger's keys.
+    pub(crate) async fn keys(&self) -> Result<Keys, Fault> {
+        let texts = self.client.keys().await.map_err(|e| Fault::Unavailable(e.to_string()))?.entries;
+        let untrusted = |problem: String| Fault::Untrusted(format!("the committer's key entries: {problem}"));
+        let entries = texts.iter().map(|text| Entry::parse(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(|error| untrusted(error.to_string()))?;
+        let state = State::of_keys(&self.ledger, &entries).map_err(|refusal| untrusted(refusal.to_string()))?;
+        Ok(state.keys().clone())
+    }
+
+    fn verified(&self, bytes: &[u8], keys: &Keys) -> Result<SignedCheckpoint, String> {
         let signed = SignedCheckpoint::parse(bytes).map_err(|e| e.to_string())?;
-        if signed.checkpoint().origin != self.key.name() {
-            return Err(format!("it is of the log {:?}, not of {:?}", signed.checkpoint().origin, self.key.name()));
+        let (found, origin) = (&signed.checkpoint().origin, &self.ledger.origin);
+        if found != origin {
+            return Err(format!("it is of the log {found:?}, not of {origin:?}"));
         }
-        signed.verify(&self.key).map_err(|e| e.to_string())?;
+        let signer = keys.verify_checkpoint(&signed).map_err(|e| e.to_string())?;
         // Lines of others, which nobody here checked, are not passed on.
         let mut note = Note::unsigned(signed.note().text().to_owned()).map_err(|e| e.to_string())?;
-        let is_log = |name: &str, id| name == self.key.name() && id == self.key.id();
-        for signature in signed.note().signatures().filter(|s| is_log(s.name(), s.id())) {
+        let is_signer = |name: &str, id| name == signer.key.name() && id == signer.key.id();
+        for signature in signed.note().signatures().filter(|s| is_signer(s.name(), s.id())) {
             note.add_signature(signature.clone());
         }
         SignedCheckpoint::parse(&note.to_bytes()).map_err(|e| e.to_string())

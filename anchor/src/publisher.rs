@@ -1,5 +1,5 @@
 use anyhow::Context;
-use evidence::{Hash, SignedCheckpoint, SigningKey, VerifierKey};
+use evidence::{Hash, SignedCheckpoint, SigningKey};
 use git2::Oid;
 use keystore::Head;
 
@@ -17,7 +17,7 @@ use crate::witness::Cosignature;
 /// committed; it is pushed (elsewhere). [`Publisher::recover`] does the second step again when it is missing.
 pub(crate) struct Publisher {
     key: SigningKey,
-    log: VerifierKey,
+    origin: String,
     state: State,
     repository: Repository,
 }
@@ -34,17 +34,17 @@ pub(crate) enum Error {
 }
 
 impl Publisher {
-    /// Opens key, state and repository. `log` is the key of the log, named like its origin.
-    pub(crate) fn open(config: &Config, log: VerifierKey) -> anyhow::Result<Self> {
+    /// Opens key, state and repository for the log of this origin.
+    pub(crate) fn open(config: &Config, origin: &str) -> anyhow::Result<Self> {
         let key = keystore::read_signing_key(&config.key).context("anchor.key")?;
         anyhow::ensure!(
             key.verifier_key().algorithm() == evidence::Algorithm::Cosignature,
             "anchor.key: {} wants a cosigning key (`streamseal keygen --role anchor`)",
             config.key.display()
         );
-        let state = State::open(&config.key, log.name())?;
+        let state = State::open(&config.key, origin)?;
         let repository = Repository::open_own(&config.repository, &config.reference()).context("anchor.repository")?;
-        Ok(Self { key, log, state, repository })
+        Ok(Self { key, origin: origin.to_owned(), state, repository })
     }
 
     /// The largest head ever cosigned.
@@ -98,7 +98,7 @@ impl Publisher {
 
     /// What a commit holds of this log.
     fn held(&self, commit: Option<Oid>) -> anyhow::Result<Option<Vec<u8>>> {
-        let path = format!("{}/{CONSISTENCY}", folder(self.log.name()));
+        let path = format!("{}/{CONSISTENCY}", folder(&self.origin));
         commit.map_or(Ok(None), |commit| self.repository.file_at(commit, &path))
     }
 
@@ -146,12 +146,12 @@ impl Publisher {
         for cosignature in cosignatures {
             checkpoint.add_cosignature(&cosignature.key, cosignature.line)?;
         }
-        Anchor::new(old, proof, checkpoint, &self.log, self.key.verifier_key())
+        Anchor::new(old, proof, checkpoint, &self.origin, self.key.verifier_key())
     }
 
     fn commit(&self, tip: Option<Oid>, record: &Record) -> Result<Oid, Error> {
         let anchor = self.parse(&record.consistency).map_err(Error::Fatal)?;
-        let (checkpoint, folder) = (anchor.checkpoint(), folder(self.log.name()));
+        let (checkpoint, folder) = (anchor.checkpoint(), folder(&self.origin));
         let files = [(CHECKPOINT, checkpoint.as_slice()), (CONSISTENCY, &record.consistency)];
         let time = anchor.anchored().time.unwrap_or_default();
         let commit = self.repository.commit(tip, &folder, &files, time, &anchor.message()).map_err(Error::Retry)?;
@@ -162,7 +162,7 @@ impl Publisher {
     /// The anchor of this log in a commit, by whatever anchor's key.
     pub(crate) fn anchor_at(&self, commit: Oid) -> anyhow::Result<Option<Anchor>> {
         let held = self.held(Some(commit))?;
-        let parse = |bytes: Vec<u8>| Anchor::parse(&bytes, &self.log, self.key.verifier_key());
+        let parse = |bytes: Vec<u8>| Anchor::parse(&bytes, &self.origin, self.key.verifier_key());
         held.map(parse).transpose().with_context(|| format!("the anchor in commit {commit}"))
     }
 
@@ -190,6 +190,7 @@ impl Publisher {
     }
 
     fn parse(&self, consistency: &[u8]) -> anyhow::Result<Anchor> {
-        Anchor::parse(consistency, &self.log, self.key.verifier_key()).context("the last anchor in the high-water file")
+        Anchor::parse(consistency, &self.origin, self.key.verifier_key())
+            .context("the last anchor in the high-water file")
     }
 }

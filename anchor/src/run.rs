@@ -2,7 +2,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use evidence::{Hash, SignedCheckpoint, VerifierKey};
+use evidence::statement::LedgerId;
+use evidence::{Hash, SignedCheckpoint};
 use git2::Oid;
 use service::{Backoff, Component, Health, Shutdown, admin};
 use tokio::net::TcpListener;
@@ -23,13 +24,12 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// How long pushes that are under way may take once the service is told to end.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Runs the anchor until `shutdown`. `log` is the key of the log, named like its origin; `listener` takes requests for
-/// health and metrics.
+/// Runs the anchor of a ledger until `shutdown`; `listener` takes requests for health and metrics.
 ///
 /// # Errors
 /// When the configuration cannot be used, when the own repository is not the one that the key left (see
 /// [`adopt`](crate::adopt)), and when the state file cannot be written: nothing may be cosigned then.
-pub async fn run(config: Config, log: VerifierKey, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, ledger: LedgerId, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     config.check()?;
     service::metrics::install()?;
     let health = Health::new();
@@ -38,7 +38,7 @@ pub async fn run(config: Config, log: VerifierKey, listener: TcpListener, shutdo
     let _end_tasks = shutdown.clone().drop_guard();
     let mut admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
 
-    let mut maker = Maker::start(config, log, &health, &shutdown).await?;
+    let mut maker = Maker::start(config, ledger, &health, &shutdown).await?;
     let mut pushing = maker.start_pushing(&health, &shutdown);
     tokio::select! {
         watched = maker.watch(&shutdown) => watched?,
@@ -59,6 +59,9 @@ struct Maker {
     remotes: Vec<Arc<Remote>>,
     tip: watch::Sender<Option<Oid>>,
     health: Component,
+    /// Whether what was cosigned last is of a time that has come.
+    clock: Component,
+    clock_is_behind: bool,
     /// What the log was last found at fault with, so that it is logged once.
     fault: Option<String>,
 }
@@ -87,17 +90,17 @@ impl From<publisher::Error> for Stop {
 }
 
 impl Maker {
-    async fn start(config: Config, log_key: VerifierKey, health: &Health, shutdown: &Shutdown) -> anyhow::Result<Self> {
+    async fn start(config: Config, ledger: LedgerId, health: &Health, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let remotes = config.remotes.iter().enumerate().map(|(i, remote)| {
             let remote = Remote::new(remote, &config.key).with_context(|| format!("anchor.remotes[{i}]"))?;
             Ok(Arc::new(remote))
         });
         let remotes = remotes.collect::<anyhow::Result<Vec<_>>>()?;
-        let log = Log::new(&config.committer, log_key.clone()).context("anchor.committer")?;
+        let log = Log::new(&config.committer, ledger.clone()).context("anchor.committer")?;
         let (publisher, tip) = {
             let config = config.clone();
             blocking(move || {
-                let publisher = Publisher::open(&config, log_key)?;
+                let publisher = Publisher::open(&config, &ledger.origin)?;
                 let tip = publisher.recover()?;
                 Ok((publisher, tip))
             })
@@ -113,6 +116,8 @@ impl Maker {
             remotes,
             tip: watch::Sender::new(tip),
             health: health.component("log"),
+            clock: health.component("clock"),
+            clock_is_behind: false,
             fault: None,
             config,
         };
@@ -204,6 +209,8 @@ impl Maker {
             })
             .await?;
         self.tip.send_if_modified(|known| std::mem::replace(known, tip) != tip);
+        let now = unix_seconds();
+        self.report_clock(now, anchored.and_then(|anchored| anchored.time));
         if let Some(anchored) = anchored {
             show_anchored(anchored.head.size, anchored.time.unwrap_or_default());
         }
@@ -212,7 +219,6 @@ impl Maker {
         metrics::gauge!("streamseal_anchor_log_size").set(offered.size as f64);
         metrics::gauge!("streamseal_anchor_lag_entries")
             .set(offered.size.saturating_sub(anchored.map_or(0, |a| a.head.size)) as f64);
-        let now = unix_seconds();
         let action = decide::about_head(cosigned, anchored, offered, now, self.config.heartbeat_s.into());
         match action.map_err(|contradiction| Fault::Contradiction(contradiction.to_string()))? {
             Action::Wait => return Ok(()),
@@ -225,9 +231,6 @@ impl Maker {
             prove(&tiles, cosigned, offered)?;
         }
         let proof = before.map_or(Ok(Vec::new()), |before| prove(&tiles, before, offered))?;
-        if let Some(last) = anchored.and_then(|anchored| anchored.time).filter(|last| *last > now) {
-            tracing::warn!("the clock is {} s behind the last cosignature, whose time is used again", last - now);
-        }
         let cosignatures = self.witnesses.cosignatures(&checkpoint, &self.log).await;
         self.publish(checkpoint, proof, cosignatures).await
     }
@@ -257,6 +260,25 @@ impl Maker {
         let publisher = Arc::clone(&self.publisher);
         let called = tokio::task::spawn_blocking(move || call(&mut lock(&publisher))).await;
         Ok(called.map_err(|panic| Stop::Fatal(anyhow::anyhow!("the publisher panicked: {panic}")))??)
+    }
+
+    /// Cosignatures go on in any case: no time is lower than the last one, and what exists is worth showing.
+    fn report_clock(&mut self, now: u64, last: Option<u64>) {
+        let Some(last) = decide::time_to_come(now, last) else {
+            self.clock_is_behind = false;
+            self.clock.ready();
+            return;
+        };
+        let problem = format!(
+            "the last cosignature is of {last} s since 1970, {} s ahead of the clock here, and none can be of an earlier \
+             time: to auditors every anchor is stale until then. If the clock is wrong now, set it right; if it was wrong \
+             then, wait, or let a new anchor key take over (README.md, Keys)",
+            last - now
+        );
+        if !std::mem::replace(&mut self.clock_is_behind, true) {
+            tracing::error!("{problem}");
+        }
+        self.clock.not_ready(problem);
     }
 
     fn report_good(&mut self) {

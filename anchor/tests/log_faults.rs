@@ -69,7 +69,7 @@ async fn a_checkpoint_signed_by_another_key() {
         log.grow(9);
         log.update(|served| served.checkpoint = Some(sign(checkpoint(&served.leaves), &thief)));
     };
-    refuses(spoil, "no signature").await;
+    refuses(spoil, "it is signed by no log key of the ledger").await;
 }
 
 #[tokio::test]

@@ -111,12 +111,33 @@ async fn a_clock_behind_the_last_cosignature_does_not_lower_its_time() {
     git(&clone, &["commit", "--quiet", "--amend", "-a", "-m", "the future"]);
     git(&clone, &["push", "--quiet", "--force", "origin", "anchors"]);
     fs::remove_file(site.path(STATE)).expect("removed");
-    adopt(&site.config, log_key().verifier_key().clone(), &Source::Repository).await.expect("adopted");
+    adopt(&site.config, ledger(), &Source::Repository).await.expect("adopted");
     log.grow(9);
-    site.run_until(9).await;
+    let running = site.start().await;
+    site.until_anchored(9).await;
+    // What it cosigns is stale to every auditor, and only a person can do something about it.
+    running.until_not_ready("clock: the last cosignature is of 10000000000 s").await;
+    running.until_not_ready("let a new anchor key take over").await;
+    running.stop().await;
     let times: Vec<u64> =
         site.anchors().iter().map(|a| verify_cosignature(&a.checkpoint, anchor_key().verifier_key())).collect();
     assert_eq!(times, [FUTURE, FUTURE]);
+
+    let new = evidence::SigningKey::from_seed("anchor-b", evidence::Algorithm::Cosignature, &[5; 32]).expect("a name");
+    let mut config = site.config.clone();
+    config.key = site.path("anchor-b.key");
+    keystore::write_signing_key(&config.key, &new).expect("written");
+    let site = Site { folder: site.folder, config };
+    adopt(&site.config, ledger(), &Source::Repository).await.expect("adopted");
+    let running = site.start().await;
+    running.until_ready().await;
+    let repository = site.path("anchor.git");
+    until("an anchor by the new key", || {
+        let cosigned = newest(&repository).map(|a| a.checkpoint.note().verify_cosignature(new.verifier_key()));
+        matches!(cosigned, Some(Ok(time)) if time < FUTURE)
+    })
+    .await;
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -189,7 +210,7 @@ async fn a_lost_repository_is_refused_until_the_remote_is_adopted() {
     let refusal = t.site.refusal().await;
     assert!(refusal.contains("does not hold the last anchor") && refusal.contains("--adopt"), "{refusal}");
     let source = Source::Remote(t.site.config.remotes[0].url.clone());
-    let head = adopt(&t.site.config, log_key().verifier_key().clone(), &source).await.expect("adopted");
+    let head = adopt(&t.site.config, ledger(), &source).await.expect("adopted");
     assert_eq!(head.expect("an anchor").size, 9);
     t.goes_on().await;
 }
@@ -228,16 +249,15 @@ async fn an_adopted_older_branch_does_not_lower_what_was_cosigned() {
     t.remote.restore();
     t.seen.restore();
     let source = Source::Remote(t.site.config.remotes[0].url.clone());
-    let key = log_key().verifier_key().clone();
     // A log that forked after what the remote holds, before what was cosigned.
     t.log.set(leaves(12, 7, "fork"));
-    let error = adopt(&t.site.config, key.clone(), &source).await.expect_err("forked");
+    let error = adopt(&t.site.config, ledger(), &source).await.expect_err("forked");
     assert!(error.to_string().contains("the log forked"), "{error:#}");
     t.log.grow(8);
-    let error = adopt(&t.site.config, key.clone(), &source).await.expect_err("behind");
+    let error = adopt(&t.site.config, ledger(), &source).await.expect_err("behind");
     assert!(error.to_string().contains("the log went backwards"), "{error:#}");
     t.log.grow(12);
-    adopt(&t.site.config, key, &source).await.expect("adopted");
+    adopt(&t.site.config, ledger(), &source).await.expect("adopted");
     t.log.set(leaves(12, 7, "fork"));
     let running = t.site.start().await;
     running.until_not_ready("the log forked").await;
@@ -255,7 +275,7 @@ async fn a_lost_state_is_refused_until_the_repository_is_adopted() {
     fs::remove_file(t.site.path(STATE)).expect("removed");
     let refusal = t.site.refusal().await;
     assert!(refusal.contains("state file was lost"), "{refusal}");
-    adopt(&t.site.config, log_key().verifier_key().clone(), &Source::Repository).await.expect("adopted");
+    adopt(&t.site.config, ledger(), &Source::Repository).await.expect("adopted");
     t.goes_on().await;
 }
 
@@ -301,7 +321,7 @@ async fn a_new_key_takes_over_after_an_adoption() {
     let site = Site { folder: t.site.folder, config };
     let refusal = site.refusal().await;
     assert!(refusal.contains("--adopt"), "{refusal}");
-    adopt(&site.config, log_key().verifier_key().clone(), &Source::Repository).await.expect("adopted");
+    adopt(&site.config, ledger(), &Source::Repository).await.expect("adopted");
     let running = site.start().await;
     let repository = site.path("anchor.git");
     until("an anchor by the new key", || {

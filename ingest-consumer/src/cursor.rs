@@ -11,12 +11,9 @@ use crate::stream::{Below, Cursor, Standing};
 /// # Errors
 /// When an entry is malformed, or is refused after the ones before it.
 pub fn keys(ledger: &LedgerId, entries: &[String]) -> Result<Keys, String> {
-    let mut state = State::new(&ledger.origin, ledger.genesis);
-    for text in entries {
-        let entry = Entry::parse(text.as_bytes()).map_err(|error| format!("a key entry: {error}"))?;
-        state.skip_to(entry.seq);
-        state.apply(&entry).map_err(|refusal| format!("key entry {}: {refusal}", entry.seq))?;
-    }
+    let entries = entries.iter().map(|text| Entry::parse(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let entries = entries.map_err(|error| format!("a key entry: {error}"))?;
+    let state = State::of_keys(ledger, &entries).map_err(|refusal| format!("a key entry: {refusal}"))?;
     if state.keys().newest().is_none() {
         return Err(format!("the ledger {ledger} has no genesis"));
     }

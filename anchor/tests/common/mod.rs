@@ -14,10 +14,14 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use evidence::chain::State as ChainState;
+use evidence::statement::{Action, Genesis, KeyStatement, LedgerId, Role};
 use evidence::tile::Tile;
 use evidence::tree::{CompactRange, leaf_hash};
 use evidence::witness::AddCheckpoint;
-use evidence::{Algorithm, Checkpoint, Hash, SignedCheckpoint, SigningKey, VerifierKey};
+use evidence::{
+    Algorithm, Checkpoint, Entry, Hash, SignedCheckpoint, SignedStatement, SigningKey, Statement, VerifierKey,
+};
 use service::Shutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -27,6 +31,26 @@ pub(crate) const ORIGIN: &str = "example.com/audit";
 /// The key of the log.
 pub(crate) fn log_key() -> SigningKey {
     SigningKey::from_seed(ORIGIN, Algorithm::Ed25519, &[1; 32]).expect("a name")
+}
+
+/// The key that may sign for the operator.
+pub(crate) fn operator_key() -> SigningKey {
+    SigningKey::from_seed("operator", Algorithm::Ed25519, &[3; 32]).expect("a name")
+}
+
+fn genesis() -> SignedStatement {
+    let genesis = Genesis {
+        origin: ORIGIN.into(),
+        nonce: Hash([0; 32]),
+        operator: operator_key().verifier_key().clone(),
+        log: log_key().verifier_key().clone(),
+        continues: None,
+    };
+    SignedStatement::sign(Statement::Genesis(genesis), &[&operator_key(), &log_key()])
+}
+
+pub(crate) fn ledger() -> LedgerId {
+    LedgerId { origin: ORIGIN.into(), genesis: genesis().hash() }
 }
 
 /// The key of the anchor.
@@ -39,6 +63,8 @@ pub(crate) fn anchor_key() -> SigningKey {
 pub(crate) struct Served {
     pub(crate) leaves: Vec<Hash>,
     pub(crate) checkpoint: Option<Vec<u8>>,
+    /// The genesis and key entries, in order.
+    pub(crate) keys: Vec<Entry>,
     /// Answered to every request for a tile, instead of it.
     pub(crate) tile: Option<Vec<u8>>,
 }
@@ -69,17 +95,24 @@ pub(crate) fn checkpoint(leaves: &[Hash]) -> Checkpoint {
 impl Log {
     /// A log of `size` entries.
     pub(crate) async fn start(size: u64) -> Self {
-        let served = Arc::new(Mutex::new(Served { leaves: Vec::new(), checkpoint: None, tile: None }));
+        let served = Served { leaves: Vec::new(), checkpoint: None, keys: Vec::new(), tile: None };
+        let served = Arc::new(Mutex::new(served));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&served));
         let (address, server) = serve(router).await;
         let log = Self { address, served, server };
+        log.append_key(0, genesis());
         log.set(leaves(size, u64::MAX, ""));
         log
     }
 
     /// Serves these leaves, with a signed checkpoint over them.
     pub(crate) fn set(&self, leaves: Vec<Hash>) {
-        let signed = SignedCheckpoint::sign(checkpoint(&leaves), &log_key());
+        self.set_signed(leaves, &log_key());
+    }
+
+    /// The same with another log key.
+    pub(crate) fn set_signed(&self, leaves: Vec<Hash>, key: &SigningKey) {
+        let signed = SignedCheckpoint::sign(checkpoint(&leaves), key);
         self.update(|served| {
             served.checkpoint = Some(signed.to_bytes());
             served.leaves = leaves;
@@ -90,6 +123,34 @@ impl Log {
     /// The honest log with this many entries.
     pub(crate) fn grow(&self, size: u64) {
         self.set(leaves(size, u64::MAX, ""));
+    }
+
+    /// Makes a key statement the entry `seq`.
+    fn append_key(&self, seq: u64, statement: SignedStatement) {
+        self.update(|served| {
+            let mut state = ChainState::of_keys(&ledger(), &served.keys).expect("valid so far");
+            state.skip_to(seq);
+            let mut entry = state.draft(statement, 0);
+            // What comes before is a matter of the chain, of which this log serves the leaves alone.
+            entry.prev = entry.prev.or_else(|| (seq > 0).then_some(Hash([0; 32])));
+            served.keys.push(entry);
+        });
+    }
+
+    /// The operator grants or revokes a log key in entry `seq`.
+    pub(crate) fn change_log_key(&self, seq: u64, action: Action, key: &SigningKey) {
+        let served = self.served.lock().expect("not poisoned").clone();
+        let state = ChainState::of_keys(&ledger(), &served.keys).expect("valid so far");
+        let statement = KeyStatement {
+            ledger: ledger(),
+            action,
+            role: Role::Log,
+            key: key.verifier_key().clone(),
+            topics: Vec::new(),
+            distrust_from: None,
+            prev: state.keys().statement().expect("a genesis"),
+        };
+        self.append_key(seq, SignedStatement::sign(Statement::Key(statement), &[&operator_key()]));
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Served)) {
@@ -108,6 +169,9 @@ async fn answer(State(served): State<Arc<Mutex<Served>>>, request: Request) -> R
     let path = request.uri().path().trim_start_matches('/');
     let body = if path == "checkpoint" {
         served.checkpoint
+    } else if path == "v1/keys" {
+        let text = |entry: &Entry| String::from_utf8(entry.to_bytes()).expect("text");
+        return axum::Json(committer_client::Keys { entries: served.keys.iter().map(text).collect() }).into_response();
     } else {
         let tile = path.parse::<Tile>().ok();
         served.tile.or_else(|| tile_bytes(tile?, &served.leaves))
@@ -218,8 +282,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let shutdown = Shutdown::new();
-        let key = log_key().verifier_key().clone();
-        let task = tokio::spawn(anchor::run(self.config.clone(), key, listener, shutdown.clone()));
+        let task = tokio::spawn(anchor::run(self.config.clone(), ledger(), listener, shutdown.clone()));
         Running { address, shutdown, task }
     }
 

@@ -123,9 +123,27 @@ impl Ledger {
 
     /// Runs a command of `streamseal` with the configuration and the operator's key.
     pub(crate) fn operate(&self, command: &[&str], arguments: &[&str]) {
-        let mut operate = Command::new(streamseal());
-        operate.args(command).arg("--config").arg(self.config()).args(arguments);
-        run(operate.arg("--operator-key").arg(self.folder.join("keys/operator.key")));
+        let Output { status, stderr, .. } = self.try_operate(command, arguments);
+        assert!(status.success(), "{command:?} {arguments:?}: {status}: {}", String::from_utf8_lossy(&stderr));
+    }
+
+    /// The same, which may be refused.
+    pub(crate) fn try_operate(&self, command: &[&str], arguments: &[&str]) -> Output {
+        let mut operate = self.command(command);
+        operate.args(arguments).arg("--operator-key").arg(self.folder.join("keys/operator.key"));
+        operate.output().unwrap()
+    }
+
+    /// A command of `streamseal` with the configuration.
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
+        let mut streamseal = Command::new(streamseal());
+        streamseal.args(command).arg("--config").arg(self.config());
+        streamseal
+    }
+
+    /// A file of the ledger's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The offset up to which a partition is sealed; `None` while the committer is away.

@@ -1,0 +1,133 @@
+//! The log key is replaced while a ledger runs, on the embedded parts: the in-process broker, SQLite, a bare repository.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use common::history::Clone;
+use common::ledger::{Ledger, Neighbours, PROVEN, TAMPERED, verify};
+use kafka::{Cluster, EmbeddedBroker, Producer, Properties, Record};
+use tests::{BareRepository, Scratch, run, streamseal, until};
+
+const ORIGIN: &str = "example.com/rotated";
+const TOPIC: &str = "orders";
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A ledger and its surroundings.
+struct Site {
+    folder: Scratch,
+    broker: EmbeddedBroker,
+    ledger: Ledger,
+    produced: u64,
+}
+
+impl Site {
+    fn start() -> Self {
+        let folder = Scratch::new("rotation");
+        let broker = EmbeddedBroker::start().unwrap();
+        broker.create_topic(TOPIC, 1).unwrap();
+        broker.create_topic("commitments", 1).unwrap();
+        let remote = folder.join("anchors.git");
+        BareRepository::new(remote.clone());
+        let neighbours = Neighbours {
+            bootstrap: broker.bootstrap_servers(),
+            database: "sqlite:chain.db",
+            remote: remote.to_str().unwrap(),
+            topics: &[TOPIC],
+            commitments: "commitments",
+            batch_events: 50,
+        };
+        let ledger = Ledger::start("rotated", folder.join("ledger"), ORIGIN, &neighbours);
+        Self { folder, broker, ledger, produced: 0 }
+    }
+
+    /// Produces some events and waits until they are sealed and anchored.
+    fn go_on(&mut self) {
+        let producer = Producer::new(&self.properties()).unwrap();
+        for i in 0..100_u32 {
+            let value = format!("event {i}");
+            let record =
+                Record { topic: TOPIC, partition: Some(0), value: Some(value.as_bytes()), ..Record::default() };
+            assert!(producer.send(&record, WITHIN).unwrap());
+        }
+        assert!(producer.flush(WITHIN).unwrap());
+        self.produced += 100;
+        let cluster = Cluster::new(&self.properties(), WITHIN).unwrap().id().unwrap();
+        until("what was produced is sealed", WITHIN, || {
+            self.ledger.assert_running();
+            self.ledger.sealed(&cluster, TOPIC, 0) == Some(self.produced)
+        });
+        self.ledger.until_anchored(&self.remote(), ORIGIN);
+    }
+
+    fn properties(&self) -> Properties {
+        Properties::new([("bootstrap.servers", self.broker.bootstrap_servers())]).unwrap()
+    }
+
+    fn remote(&self) -> PathBuf {
+        self.folder.join("anchors.git")
+    }
+
+    /// The operator revokes a key, which is refused; why.
+    fn refused_to_revoke(&self, key: &str) -> String {
+        let Output { status, stderr, .. } = self.ledger.try_operate(&["key"], &["revoke", key]);
+        assert_eq!(status.code(), Some(2));
+        String::from_utf8(stderr).unwrap()
+    }
+}
+
+#[test]
+fn a_log_key_is_replaced_and_everything_follows() {
+    let mut site = Site::start();
+    site.go_on();
+    let (old_key, new_key) = (site.ledger.path("keys/log.key"), site.ledger.path("keys/log-b.key"));
+    let trust = fs::read_to_string(site.ledger.trust()).unwrap();
+    let old = trust.lines().find_map(|line| line.strip_prefix("log ")).expect("the genesis' log key").to_owned();
+    assert!(site.refused_to_revoke(ORIGIN).contains("is the last log key"));
+
+    // A new key is granted, and takes the old one's place in front of what that signed last.
+    let made = run(Command::new(streamseal()).arg("keygen").arg(&new_key).args(["--name", ORIGIN, "--role", "log"]));
+    let new = made.trim().to_owned();
+    site.ledger.operate(&["key"], &["grant", &new, "--role", "log"]);
+    assert!(site.ledger.committer.stop().success());
+    fs::rename(&old_key, site.ledger.path("keys/log-a.key")).unwrap();
+    fs::rename(&new_key, &old_key).unwrap();
+    site.ledger.committer.start_again();
+    site.ledger.committer.until_ready();
+    site.go_on();
+
+    let which = site.refused_to_revoke(ORIGIN);
+    assert!(which.contains(&old) && which.contains(&new), "{which}");
+    site.ledger.operate(&["key"], &["revoke", &old]);
+    assert!(site.refused_to_revoke(&new).contains("is the last log key"));
+    site.go_on();
+    site.ledger.services().into_iter().for_each(|service| service.until_ready());
+    site.ledger.fsck();
+
+    // The live check and the auditor, whose trust file has both keys now.
+    run(site.ledger.command(&["verify-batch"]).arg(format!("{TOPIC}/0@{}", site.produced - 1)));
+    run(site.ledger.command(&["verify-batch"]).arg(format!("{TOPIC}/0@0")));
+    let (bundle, clone) = (site.folder.join("bundle"), site.folder.join("clone"));
+    site.ledger.export(&bundle);
+    let clone = Clone::of(site.remote().to_str().unwrap(), clone);
+    let with = |name: &str, text: String| {
+        let path = site.folder.join(name);
+        fs::write(&path, text).unwrap();
+        verify(&path, &bundle, clone.path(), None)
+    };
+    let both = trust.replace(&format!("log {old}\n"), &format!("log {old}\nlog {new}\n"));
+    let verdict = with("both", both);
+    assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+    let proven = &verdict.report["streams"][0];
+    assert!(proven.to_string().contains(&site.produced.to_string()), "{proven:#}");
+    // One who was not told of the new key does not take its word.
+    with("old", trust.clone()).require(TAMPERED, "not-by-log", &[]);
+    // And one who forgot the old key does not know who signed the old anchors.
+    with("new", trust.replace(&old, &new)).require(TAMPERED, "not-by-log", &[]);
+}
