@@ -63,7 +63,8 @@ impl Default for Simulator {
     fn default() -> Self {
         evidence::memo::remember_signatures_made();
         // The synced file should cost a copy in memory, not a disk's time.
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let named = || tempfile::Builder::new().prefix("streamseal-simulation-").to_owned();
+        let folder = named().tempdir_in("/dev/shm").or_else(|_| named().tempdir());
         let folder = folder.expect("a folder for the high-water file");
         Self { keys: ledger::Keys::new(), folder }
     }
