@@ -513,7 +513,7 @@ impl World<'_> {
         let signed = self.database.look(ORIGIN, |tables| tables.checkpoint.as_ref().map_or(0, |c| c.head.size));
         self.counts.add("events sealed", self.model.account.events);
         if self.model.forked {
-            self.counts.add("worlds with a fork that was never signed", 1);
+            self.counts.add("worlds in which an old copy was appended to", 1);
         }
         self.model.check_end(signed)
     }
