@@ -63,7 +63,7 @@ impl Site {
             self.ledger.assert_running();
             self.ledger.sealed(&cluster, TOPIC, 0) == Some(self.produced)
         });
-        self.ledger.until_anchored(&self.remote(), ORIGIN);
+        self.ledger.until_anchored(&self.remote(), ORIGIN, &cluster, &[(TOPIC.to_owned(), 0)]);
     }
 
     fn properties(&self) -> Properties {

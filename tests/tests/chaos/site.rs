@@ -11,7 +11,7 @@ use tests::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, To
 
 use crate::account::{Account, Place};
 use crate::common::history::Clone;
-use crate::common::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_with};
+use crate::common::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_alone, verify_with};
 use crate::run::{Recovery, Run, Tally};
 
 const ORIGIN: &str = "example.com/chaos";
@@ -272,6 +272,11 @@ impl<'a> Site<'a> {
         self.ledger.fsck();
         let verdict = self.judge(run, "everything", &evidence, &[]);
         assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+        assert_eq!(
+            verify_alone(&evidence.trust, &evidence.bundle, &evidence.clone),
+            verdict,
+            "the auditor's own binary"
+        );
         evidence
     }
 
