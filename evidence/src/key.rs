@@ -7,7 +7,9 @@ use base64ct::{Base64, Encoding};
 use ed25519_dalek::{Signer, VerifyingKey};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{Error, memo, text};
+#[cfg(feature = "signature-memory")]
+use crate::memo;
+use crate::{Error, text};
 
 /// The signature algorithms of C2SP signed-note that streamseal uses; the number is the type byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +78,7 @@ impl VerifierKey {
 
     /// `verify_strict`: refuses small-order keys and non-canonical signatures, which plain verification accepts.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        #[cfg(feature = "signature-memory")]
         if memo::recall(self, message).as_ref() == Some(signature) {
             return true;
         }
@@ -158,11 +161,14 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        memo::recall(&self.verifier, message).unwrap_or_else(|| {
-            let signature = self.key.sign(message).to_bytes();
-            memo::remember(&self.verifier, message, signature);
-            signature
-        })
+        #[cfg(feature = "signature-memory")]
+        if let Some(signature) = memo::recall(&self.verifier, message) {
+            return signature;
+        }
+        let signature = self.key.sign(message).to_bytes();
+        #[cfg(feature = "signature-memory")]
+        memo::remember(&self.verifier, message, signature);
+        signature
     }
 }
 

@@ -13,6 +13,7 @@ mod event;
 mod hash;
 mod key;
 mod leaf;
+#[cfg(feature = "signature-memory")]
 pub mod memo;
 mod note;
 pub mod policy;
