@@ -247,6 +247,18 @@ impl<'a> Site<'a> {
         run.recovered(Recovery { first, all: ended.elapsed() });
     }
 
+    /// The operator begins partition 0's epoch 1, which ends a halt; all of it is sealed and proven.
+    pub(crate) fn begin_epoch(&mut self, run: &mut Run) {
+        let ended = Instant::now();
+        self.ledger.operate(&["epoch"], &["--topic", &self.topic, "--partition", "0", "--start", "0"]);
+        self.recover(run, ended);
+        self.ledger.ingest.until_ready();
+        let new = format!("{}/0#1", self.topic);
+        let evidence = self.evidence(&["--stream", &new]);
+        let verdict = self.check(run, "the new epoch", &evidence, &["--expect", &new], |epoch| epoch == 1);
+        assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+    }
+
     /// Waits until everything that was produced is sealed and anchored, exports it, or `arguments` of it, and clones the
     /// anchors.
     pub(crate) fn evidence(&self, arguments: &[&str]) -> Evidence {

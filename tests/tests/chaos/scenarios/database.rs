@@ -135,10 +135,7 @@ fn stale_standby(run: &mut Run) {
     let mut site = Site::start(run, Plan { database: proxy.through(&database), ..plan(&primary) });
     site.produce(100);
     site.until_anchored();
-    let standby = primary.standby();
-    let stale = standby.address_of(&database);
-    until("the standby has what there is", SOON, || size(&standby, &stale) == size(&primary, &database));
-    standby.cut_off();
+    let (standby, stale) = cut_off_standby(&primary, &database);
     // Only one of the partitions moves on: for the other the standby seems good.
     let producer = site.producer(&[]);
     site.send(&producer, 0, 100);
@@ -163,6 +160,15 @@ fn stale_standby(run: &mut Run) {
     site.prove(run);
 }
 
+/// A standby that has what there is now and will get no more, and its address of the database.
+fn cut_off_standby(primary: &Postgres, database: &str) -> (Postgres, String) {
+    let standby = primary.standby();
+    let stale = standby.address_of(database);
+    until("the standby has what there is", SOON, || size(&standby, &stale) == size(primary, database));
+    standby.cut_off();
+    (standby, stale)
+}
+
 fn stale_standby_of_two(run: &mut Run) {
     let primary = Postgres::start();
     let database = primary.database();
@@ -172,10 +178,7 @@ fn stale_standby_of_two(run: &mut Run) {
     let ingest = site.ledger.another_ingest("ingest-b", &committer);
     site.produce(100);
     site.until_anchored();
-    let standby = primary.standby();
-    let stale = standby.address_of(&database);
-    until("the standby has what there is", SOON, || size(&standby, &stale) == size(&primary, &database));
-    standby.cut_off();
+    let (standby, stale) = cut_off_standby(&primary, &database);
     // What comes now comes by the other committer.
     ingest.kill9();
     site.produce(100);

@@ -63,14 +63,7 @@ fn recreated(run: &mut Run) {
     site.ledger.ingest.until_not_ready("the topic was recreated");
     assert_eq!(site.sealed(), Some(100), "nothing of the new topic is sealed before the operator says so");
 
-    let ended = Instant::now();
-    site.ledger.operate(&["epoch"], &["--topic", &topic]);
-    site.recover(run, ended);
-    site.ledger.ingest.until_ready();
-    let new = format!("{topic}/0#1");
-    let evidence = site.evidence(&["--stream", &new]);
-    let verdict = site.check(run, "the new epoch", &evidence, &["--expect", &new], |epoch| epoch == 1);
-    assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
+    site.begin_epoch(run);
     let evidence = site.evidence(&[]);
     let verdict = site.judge(run, "everything, of which the old epoch is gone", &evidence, &[]);
     verdict.require(INCOMPLETE, "absent-events", &stream(&topic, 0, 0));
