@@ -1,12 +1,13 @@
 //! What the pure step does not know: the committer, the ledger's keys, the signing key and the cluster.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use committer_client::{Client, CursorQuery, Error};
 use evidence::statement::LedgerId;
 use evidence::{Partition, SignedStatement, SigningKey, Statement};
 use kafka::{Cluster, TopicPartition, Watermarks};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::acknowledgement::decided;
 use crate::cursor;
@@ -15,6 +16,10 @@ use crate::stream::{Answer, Cursor, InspectError, Inspection, Log, Refused, Stan
 /// So many questions to the cluster wait for their answers at once, each on a thread.
 const QUESTIONS: usize = 8;
 
+/// So many requests to the committer are under way at once, each on a connection of its own: however many streams there
+/// are, neither side runs out of file descriptors. Statements of more streams wait here, in their turn.
+const REQUESTS: usize = 64;
+
 pub(crate) struct Outside {
     ledger: LedgerId,
     /// The cluster's id, as statements name it.
@@ -22,6 +27,7 @@ pub(crate) struct Outside {
     committer: Client,
     cluster: Arc<Cluster>,
     questions: Semaphore,
+    requests: Semaphore,
     key: SigningKey,
 }
 
@@ -33,8 +39,8 @@ impl Outside {
         cluster: Arc<Cluster>,
         key: SigningKey,
     ) -> Self {
-        let questions = Semaphore::new(QUESTIONS);
-        Self { ledger, cluster_id, committer, cluster, questions, key }
+        let (questions, requests) = (Semaphore::new(QUESTIONS), Semaphore::new(REQUESTS));
+        Self { ledger, cluster_id, committer, cluster, questions, requests, key }
     }
 
     pub(crate) fn ledger(&self) -> &LedgerId {
@@ -56,13 +62,21 @@ impl Outside {
     async fn cursor(&self, partition: &TopicPartition) -> Result<(Cursor, Standing), InspectError> {
         let named = self.partition(partition);
         let query = CursorQuery { cluster: named.cluster.clone(), topic: named.topic.clone(), partition: named.number };
-        let answer = self.committer.cursor(&query).await.map_err(unavailable)?;
+        let committer = self.committer().await;
+        let answer = committer.cursor(&query).await.map_err(unavailable)?;
         // Asked after the cursor, so that the keys of its statements are among them.
-        let keys = self.committer.keys().await.map_err(unavailable)?;
+        let keys = committer.keys().await.map_err(unavailable)?;
+        drop(committer);
         let keys = cursor::keys(&self.ledger, &keys.entries).map_err(InspectError::Invalid)?;
         let cursor = cursor::verify(&self.ledger, &keys, &named, &answer).map_err(InspectError::Invalid)?;
         let standing = cursor::standing(&self.ledger, &keys, self.key.verifier_key(), &named.topic);
         Ok((cursor, standing))
+    }
+
+    /// The committer, when it is this request's turn.
+    async fn committer(&self) -> Turn<'_> {
+        let turn = self.requests.acquire().await.expect("it is never closed");
+        Turn { committer: &self.committer, _turn: turn }
     }
 
     async fn log(&self, partition: &TopicPartition) -> Result<Log, String> {
@@ -116,7 +130,7 @@ impl Outside {
         let texts = signed
             .iter()
             .map(|signed| String::from_utf8(signed.to_bytes()).expect("a note is made of text and base64"));
-        match self.committer.submit(texts.collect()).await {
+        match self.committer().await.submit(texts.collect()).await {
             Ok(answer) => decided(&signed, answer),
             Err(Error::Refused { code, message, .. }) => {
                 Answer::Decided { accepted: 0, refused: Some(Refused { code, message }) }
@@ -129,6 +143,20 @@ impl Outside {
                 Answer::Unknown { problem: error.to_string(), retry_after_ms: None }
             }
         }
+    }
+}
+
+/// The committer, for one request at a time.
+struct Turn<'a> {
+    committer: &'a Client,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.committer
     }
 }
 

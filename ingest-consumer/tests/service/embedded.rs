@@ -2,7 +2,7 @@
 
 use evidence::statement::{LastEvent, Reason, Summary};
 use evidence::{SignedStatement, Statement, batch, sha256};
-use kafka::{Cluster, TopicPartition};
+use kafka::{Cluster, Producer, Record, TopicPartition};
 use rdkafka::consumer::Consumer as _;
 
 use crate::ledger::{Ledger, ingest_key};
@@ -116,6 +116,39 @@ async fn no_more_is_read_than_may_wait_for_the_committer() {
         line.sealed(&partition, 10_010).await;
         line.assert_true(&partition);
     }
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_share_few_connections() {
+    const STREAMS: u32 = 150;
+    let line = Line::embedded(Ledger::new()).await;
+    line.create_topic("many", STREAMS);
+    let ingest = line.ingest("topics = ['many']").await;
+    ingest.ready().await;
+    line.committer.trouble(Trouble::Hangs);
+    let producer = Producer::new(&line.properties()).expect("a producer");
+    for number in 0..STREAMS {
+        let record = Record { topic: "many", partition: Some(number), value: Some(b"one"), ..Record::default() };
+        assert!(producer.send(&record, PATIENCE).expect("taken"));
+    }
+    assert!(producer.flush(PATIENCE).expect("produced"));
+    eventually("a summary of each stream waits", async || {
+        let metrics = ingest.metrics().await;
+        let of_many = "unacknowledged_statements{topic=\"many\",";
+        let waiting = metrics.lines().filter(|line| line.contains(of_many) && line.ends_with(" 1")).count();
+        let under_way = line.committer.most_under_way();
+        let state = format!("{waiting} summaries wait, {under_way} requests were under way");
+        if waiting == STREAMS as usize && under_way >= 64 { Ok(()) } else { Err(state) }
+    })
+    .await;
+    line.committer.trouble(Trouble::None);
+    let mut partition = line.named("many", 0);
+    for number in 0..STREAMS {
+        partition.number = number;
+        line.sealed(&partition, 1).await;
+    }
+    assert_eq!(line.committer.most_under_way(), 64);
     ingest.stop().await;
 }
 

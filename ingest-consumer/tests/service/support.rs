@@ -16,6 +16,7 @@ use ingest_consumer::Config;
 use kafka::{EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
 use service::Shutdown;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Ledger, ingest_key};
@@ -30,16 +31,32 @@ pub(crate) enum Trouble {
     Away,
     /// Decides, and says that it did not.
     LosesAnswers,
+    /// Takes statements, and does not answer before the trouble is another.
+    Hangs,
+}
+
+/// Requests with statements that are under way.
+#[derive(Default)]
+struct UnderWay {
+    now: usize,
+    most: usize,
 }
 
 pub(crate) struct Committer {
     pub(crate) address: SocketAddr,
-    shared: Arc<(Mutex<Ledger>, Mutex<Trouble>)>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ledger: Mutex<Ledger>,
+    trouble: watch::Sender<Trouble>,
+    under_way: Mutex<UnderWay>,
 }
 
 impl Committer {
     pub(crate) async fn start(ledger: Ledger) -> Self {
-        let shared = Arc::new((Mutex::new(ledger), Mutex::new(Trouble::None)));
+        let trouble = watch::Sender::new(Trouble::None);
+        let shared = Arc::new(Shared { ledger: Mutex::new(ledger), trouble, under_way: Mutex::default() });
         let routes = Router::new()
             .route("/v1/statements", post(submit))
             .route("/v1/cursors", get(cursor))
@@ -52,40 +69,78 @@ impl Committer {
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.shared.0.lock().expect("nobody panicked")
+        self.shared.ledger()
     }
 
     pub(crate) fn trouble(&self, trouble: Trouble) {
-        *self.shared.1.lock().expect("nobody panicked") = trouble;
+        self.shared.trouble.send_replace(trouble);
+    }
+
+    /// The most requests with statements that were under way at once.
+    pub(crate) fn most_under_way(&self) -> usize {
+        self.shared.under_way().most
     }
 }
 
-type Shared = State<Arc<(Mutex<Ledger>, Mutex<Trouble>)>>;
+impl Shared {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("nobody panicked")
+    }
+
+    fn trouble(&self) -> Trouble {
+        *self.trouble.borrow()
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().expect("nobody panicked")
+    }
+}
+
+/// A request that is under way, until it is answered or given up.
+struct Counted<'a>(&'a Shared);
+
+impl<'a> Counted<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let mut under_way = shared.under_way();
+        under_way.now += 1;
+        under_way.most = under_way.most.max(under_way.now);
+        Self(shared)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.under_way().now -= 1;
+    }
+}
 
 fn away() -> Response {
     let view = ErrorView { code: "unavailable".into(), message: "the database is away".into() };
     (StatusCode::SERVICE_UNAVAILABLE, Json(view)).into_response()
 }
 
-async fn submit(State(shared): Shared, Json(request): Json<SubmitRequest>) -> Response {
-    let trouble = *shared.1.lock().expect("nobody panicked");
+async fn submit(State(shared): State<Arc<Shared>>, Json(request): Json<SubmitRequest>) -> Response {
+    let _under_way = Counted::begin(&shared);
+    let mut trouble = shared.trouble.subscribe();
+    trouble.wait_for(|trouble| *trouble != Trouble::Hangs).await.expect("it is never closed");
+    let trouble = shared.trouble();
     if trouble == Trouble::Away {
         return away();
     }
-    let answer = shared.0.lock().expect("nobody panicked").submit(&request.statements);
+    let answer = shared.ledger().submit(&request.statements);
     if trouble == Trouble::LosesAnswers { away() } else { Json(answer).into_response() }
 }
 
-async fn cursor(State(shared): Shared, Query(query): Query<CursorQuery>) -> Response {
-    if *shared.1.lock().expect("nobody panicked") == Trouble::Away {
+async fn cursor(State(shared): State<Arc<Shared>>, Query(query): Query<CursorQuery>) -> Response {
+    if shared.trouble() == Trouble::Away {
         return away();
     }
     let partition = Partition { cluster: query.cluster, topic: query.topic, number: query.partition };
-    Json(shared.0.lock().expect("nobody panicked").cursor(&partition)).into_response()
+    Json(shared.ledger().cursor(&partition)).into_response()
 }
 
-async fn keys(State(shared): Shared) -> Response {
-    Json(shared.0.lock().expect("nobody panicked").keys()).into_response()
+async fn keys(State(shared): State<Arc<Shared>>) -> Response {
+    Json(shared.ledger().keys()).into_response()
 }
 
 /// A broker, a committer and the folder of the ingest key.
