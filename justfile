@@ -16,6 +16,10 @@ test-of PACKAGE:
 chaos *NAMES:
     cargo test --locked --package tests --test chaos -- --all --report {{ justfile_directory() / "target/chaos" }} {{ NAMES }}
 
+# Every system call that makes something durable, failing: all steps, or those named (needs strace)
+faults *NAMES:
+    cargo test --locked --package tests --test faults -- --all --report {{ justfile_directory() / "target/faults" }} {{ NAMES }}
+
 # Every forgery and damage of evidence that the tests of the verifier know, not only a sample; minutes
 hostile:
     HOSTILE_EVIDENCE=whole cargo test --release --locked --package verifier --test verify forgery

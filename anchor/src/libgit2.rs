@@ -23,3 +23,10 @@ pub(crate) fn set_up() {
         assert!(set, "libgit2 knows its own options");
     });
 }
+
+/// Whether an error is that of an fsync: what was written may be lost then, although it can be read. libgit2 gives no
+/// number for it, only these words (`git_filebuf_commit`, `git_futils_fsync_dir`).
+pub(crate) fn is_failed_sync(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<git2::Error>());
+    causes.any(|cause| cause.class() == git2::ErrorClass::Os && cause.message().starts_with("failed to fsync"))
+}

@@ -16,6 +16,8 @@ const COMMITS_PER_PACK: usize = 256;
 const PACKS_PER_MERGE: usize = 64;
 
 const HEADER: &str = "streamseal/anchor-packs@v1";
+/// The file with the list.
+const LIST: &str = "anchor-packs";
 const LIST_BYTES_MAX: usize = 1 << 16;
 
 /// Which packs there are. The list is a file in the repository; repositories without it are left alone.
@@ -30,7 +32,18 @@ struct List {
 /// From now on the repository is packed here. Called again, forgets which packs there are, as after its branch was
 /// moved to another history.
 pub(crate) fn manage(repository: &Repository) -> anyhow::Result<()> {
-    List::default().write(repository)
+    manage_at(&repository.folder())
+}
+
+/// The same of a repository that is about to be made in this folder.
+pub(crate) fn manage_at(folder: &Path) -> anyhow::Result<()> {
+    List::default().write(folder)
+}
+
+/// Whether a repository was begun in this folder by [`manage_at`], or was about to be.
+pub(crate) fn is_begun(folder: &Path) -> bool {
+    let list = folder.join(LIST);
+    list.exists() || list.with_extension("tmp").exists()
 }
 
 /// Whether it is packed here.
@@ -56,13 +69,13 @@ fn pack_every(repository: &Repository, commits_per_pack: usize, packs_per_merge:
     }
     let name = write_pack(repository, tip, list.packed_up_to())?;
     list.packs.push((tip, name.clone()));
-    list.write(repository)?;
+    list.write(&repository.folder())?;
     remove_loose(repository, &name)?;
     if list.packs.len() >= packs_per_merge {
         let merged = write_pack(repository, tip, list.merged)?;
         let small = std::mem::take(&mut list.packs);
         list.merged = Some(tip);
-        list.write(repository)?;
+        list.write(&repository.folder())?;
         for (_, name) in small.iter().filter(|(_, name)| *name != merged) {
             remove_pack(repository, name)?;
         }
@@ -135,7 +148,7 @@ fn pack_folder(repository: &Repository) -> PathBuf {
 }
 
 fn list_file(repository: &Repository) -> PathBuf {
-    repository.folder().join("anchor-packs")
+    repository.folder().join(LIST)
 }
 
 impl List {
@@ -153,8 +166,8 @@ impl List {
         list.map(Some).with_context(|| format!("{} is damaged; delete it to stop packing", path.display()))
     }
 
-    fn write(&self, repository: &Repository) -> anyhow::Result<()> {
-        Ok(keystore::write_synced(&list_file(repository), self.encode().as_bytes(), 0o644)?)
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        Ok(keystore::write_synced(&folder.join(LIST), self.encode().as_bytes(), 0o644)?)
     }
 
     fn encode(&self) -> String {

@@ -46,6 +46,7 @@ impl PathRemote {
     pub(crate) fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {
         let tip = ours.tip()?.context("the own branch is gone")?;
         let remote = Repository::open_or_init(&self.path, ours.reference())?;
+        let _lock = remote.lock()?;
         copy(ours, &remote, tip, theirs)?;
         remote.move_branch(theirs, tip)?;
         pack::pack_if_due(&remote);

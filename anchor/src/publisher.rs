@@ -6,6 +6,7 @@ use keystore::Head;
 use crate::anchored::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
 use crate::config::Config;
 use crate::decide::{Anchored, Branch, BranchFacts, BranchFault, about_branch, cosignature_time};
+use crate::libgit2::is_failed_sync;
 use crate::pack;
 use crate::repository::Repository;
 use crate::state::{Record, State};
@@ -31,6 +32,20 @@ pub(crate) enum Error {
     /// The repository cannot be written now; the same can be tried again.
     #[error("{0:#}")]
     Retry(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Error {
+    /// Of what may be otherwise the next time.
+    fn from(error: anyhow::Error) -> Self {
+        Self::Retry(error)
+    }
+}
+
+impl Error {
+    /// A failed fsync is never tried again: the second may succeed without what the first has lost.
+    fn of_write(error: anyhow::Error) -> Self {
+        if is_failed_sync(&error) { Self::Fatal(error) } else { Self::Retry(error) }
+    }
 }
 
 impl Publisher {
@@ -154,7 +169,7 @@ impl Publisher {
         let (checkpoint, folder) = (anchor.checkpoint(), folder(&self.origin));
         let files = [(CHECKPOINT, checkpoint.as_slice()), (CONSISTENCY, &record.consistency)];
         let time = anchor.anchored().time.unwrap_or_default();
-        let commit = self.repository.commit(tip, &folder, &files, time, &anchor.message()).map_err(Error::Retry)?;
+        let commit = self.repository.commit(tip, &folder, &files, time, &anchor.message()).map_err(Error::of_write)?;
         pack::pack_if_due(&self.repository);
         Ok(commit)
     }

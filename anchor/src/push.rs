@@ -6,6 +6,7 @@ use git2::Oid;
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
+use crate::publisher::Error;
 use crate::remote::{Remote, Report, Standing};
 use crate::repository::Repository;
 
@@ -14,6 +15,9 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// Keeps one remote up to date with the branch until `shutdown`. `tip` changes whenever the branch does.
+///
+/// # Errors
+/// When it cannot be remembered what the remote holds.
 pub(crate) async fn keep_pushed(
     remote: Arc<Remote>,
     repository: PathBuf,
@@ -21,24 +25,29 @@ pub(crate) async fn keep_pushed(
     mut tip: watch::Receiver<Option<Oid>>,
     component: Component,
     shutdown: Shutdown,
-) {
+) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
     let mut reporter = Reporter { remote: remote.name().to_owned(), component, last: None };
     loop {
         tip.mark_unchanged();
         let (remote, path, reference) = (Arc::clone(&remote), repository.clone(), reference.clone());
         let sync = tokio::task::spawn_blocking(move || remote.sync(&Repository::open(&path, &reference)?));
-        let standing = sync.await.unwrap_or_else(|panic| Err(anyhow::anyhow!("the push panicked: {panic}")));
+        let standing = match sync.await {
+            Ok(Err(Error::Fatal(error))) => return Err(error),
+            Ok(Err(Error::Retry(error))) => Err(error),
+            Ok(Ok(standing)) => Ok(standing),
+            Err(panic) => Err(anyhow::anyhow!("the push panicked: {panic}")),
+        };
         if reporter.report(standing) {
             backoff.reset();
             tokio::select! {
                 // What was committed is still pushed, once, when the end comes at the same time.
                 biased;
-                changed = tip.changed() => if changed.is_err() { return },
-                () = shutdown.cancelled() => return,
+                changed = tip.changed() => if changed.is_err() { return Ok(()) },
+                () = shutdown.cancelled() => return Ok(()),
             }
         } else if !backoff.wait(&shutdown).await {
-            return;
+            return Ok(());
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::config;
 use crate::decide::{Incident, Push, RemoteFacts, about_remote};
 use crate::network::Network;
 use crate::path_remote::PathRemote;
+use crate::publisher::Error;
 use crate::repository::Repository;
 use crate::seen::{Seen, short_name};
 
@@ -110,8 +111,9 @@ impl Remote {
     /// Looks at the remote and pushes our branch to it if that is a fast-forward from where we left it.
     ///
     /// # Errors
-    /// When the remote could not be reached or refused the push: try again later.
-    pub(crate) fn sync(&self, ours: &Repository) -> anyhow::Result<Standing> {
+    /// [`Error::Retry`] when the remote could not be reached or refused the push; [`Error::Fatal`] when it cannot be
+    /// remembered what the remote holds.
+    pub(crate) fn sync(&self, ours: &Repository) -> Result<Standing, Error> {
         let mut seen = self.seen(ours)?;
         let theirs = self.tip(ours, &seen)?;
         // Ours after theirs: another anchor of this repository may commit and push at any time.
@@ -129,7 +131,7 @@ impl Remote {
                 return Ok(Standing::Incident(Report { incident, theirs, seen: seen.commit(), ours: tip }));
             }
         };
-        seen.set(tip).context("remember what the remote holds")?;
+        seen.set(tip).context("remember what the remote holds").map_err(Error::Fatal)?;
         Ok(standing)
     }
 

@@ -1,5 +1,7 @@
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use git2::build::TreeUpdateBuilder;
@@ -7,6 +9,9 @@ use git2::{ErrorCode, FileMode, Oid, RepositoryInitOptions, Signature, Time};
 
 use crate::libgit2;
 use crate::pack;
+
+/// Git holds a lock on a branch for milliseconds. One that is older was left behind.
+const LOCK_STALE: Duration = Duration::from_secs(10);
 
 /// The branch that anchors are committed to, in a bare repository of this machine.
 ///
@@ -21,14 +26,15 @@ pub(crate) struct Repository {
 pub(crate) type Files<'a> = [(&'a str, &'a [u8])];
 
 impl Repository {
-    /// Opens the repository at `path`, or makes one when there is nothing. `reference` is the full name of the branch.
+    /// Opens the repository at `path`, or makes one when there is nothing, or only what was left by one who was killed
+    /// while making it. `reference` is the full name of the branch.
     pub(crate) fn open_or_init(path: &Path, reference: &str) -> anyhow::Result<Self> {
         let absent = match fs::read_dir(path) {
             Ok(mut entries) => entries.next().is_none(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(error) => return Err(error).with_context(|| format!("look into {}", path.display())),
         };
-        if absent { Self::init(path, reference) } else { Self::open(path, reference) }
+        if absent || is_half_made(path) { Self::init(path, reference) } else { Self::open(path, reference) }
     }
 
     /// Opens an existing repository.
@@ -51,13 +57,17 @@ impl Repository {
 
     fn init(path: &Path, reference: &str) -> anyhow::Result<Self> {
         libgit2::set_up();
+        // First of all, so that half a repository is known to be from here.
+        fs::create_dir_all(path).with_context(|| format!("make the folder {}", path.display()))?;
+        pack::manage_at(path)?;
+        for lock in ["HEAD.lock", "config.lock"] {
+            remove_left_over(&path.join(lock))?;
+        }
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false).initial_head(reference);
         let git = git2::Repository::init_opts(path, &options)
             .with_context(|| format!("make a Git repository at {}", path.display()))?;
-        let this = Self { git, reference: reference.to_owned() };
-        pack::manage(&this)?;
-        Ok(this)
+        Ok(Self { git, reference: reference.to_owned() })
     }
 
     /// Keeps other anchors of this machine from moving the branch until the value returned is dropped.
@@ -132,13 +142,27 @@ impl Repository {
         Ok(commit)
     }
 
-    /// Moves the branch from `old` (`None`: it does not exist) to `new`; fails when it is elsewhere.
+    /// Moves the branch from `old` (`None`: it does not exist) to `new`; fails when it is elsewhere. Whoever calls this
+    /// holds [`Repository::lock`].
     pub(crate) fn move_branch(&self, old: Option<Oid>, new: Oid) -> anyhow::Result<()> {
+        self.break_lock()?;
         let moved = match old {
             Some(old) => self.git.reference_matching(&self.reference, new, true, old, "anchor"),
             None => self.git.reference(&self.reference, new, false, "anchor"),
         };
         moved.map(drop).with_context(|| format!("move {} in {} to {new}", self.reference, self.folder().display()))
+    }
+
+    /// Removes Git's lock on the branch when it was left behind by a process that was killed: Git itself would wait for
+    /// somebody to do that.
+    fn break_lock(&self) -> anyhow::Result<()> {
+        let path = self.folder().join(format!("{}.lock", self.reference));
+        let age = fs::metadata(&path).and_then(|lock| lock.modified()).ok().and_then(|since| since.elapsed().ok());
+        if age.is_some_and(|age| age >= LOCK_STALE) {
+            tracing::warn!("{} was left behind by a process that was killed: removed", path.display());
+            remove_left_over(&path)?;
+        }
+        Ok(())
     }
 
     /// The repository's folder.
@@ -154,6 +178,20 @@ impl Repository {
     /// The full name of the branch.
     pub(crate) fn reference(&self) -> &str {
         &self.reference
+    }
+}
+
+/// Whether one who was killed began a repository here: HEAD is written last, the list of packs first.
+fn is_half_made(path: &Path) -> bool {
+    pack::is_begun(path) && !path.join("HEAD").exists()
+}
+
+fn remove_left_over(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -43,11 +43,17 @@ pub async fn run(config: Config, ledger: LedgerId, listener: TcpListener, shutdo
     tokio::select! {
         watched = maker.watch(&shutdown) => watched?,
         served = &mut admin => served.context("the health listener panicked")??,
+        Some(pushed) = pushing.join_next() => pushed.context("a push panicked")??,
     }
     shutdown.cancel();
+    let drained = async {
+        while let Some(pushed) = pushing.join_next().await {
+            pushed.context("a push panicked")??;
+        }
+        Ok(())
+    };
     // What was committed and is not pushed in time is pushed after the next start.
-    let _ = tokio::time::timeout(DRAIN, async { while pushing.join_next().await.is_some() {} }).await;
-    Ok(())
+    tokio::time::timeout(DRAIN, drained).await.unwrap_or(Ok(()))
 }
 
 /// The part that makes anchors.
@@ -101,7 +107,15 @@ impl Maker {
             let config = config.clone();
             blocking(move || {
                 let publisher = Publisher::open(&config, &ledger.origin)?;
-                let tip = publisher.recover()?;
+                let tip = match publisher.recover() {
+                    Ok(tip) => tip,
+                    Err(publisher::Error::Fatal(error)) => return Err(error),
+                    // Every look begins with it again.
+                    Err(publisher::Error::Retry(error)) => {
+                        tracing::warn!("the last anchor is not committed yet: {error:#}");
+                        None
+                    }
+                };
                 Ok((publisher, tip))
             })
             .await?
@@ -157,7 +171,7 @@ impl Maker {
         Ok(())
     }
 
-    fn start_pushing(&self, health: &Health, shutdown: &Shutdown) -> JoinSet<()> {
+    fn start_pushing(&self, health: &Health, shutdown: &Shutdown) -> JoinSet<anyhow::Result<()>> {
         let mut tasks = JoinSet::new();
         for remote in &self.remotes {
             tasks.spawn(keep_pushed(

@@ -13,7 +13,7 @@ use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
 use crate::chain::parse;
-use crate::store::{Lease, Store, StoreError};
+use crate::store::{Lease, Store, StoreError, StoreErrorKind};
 pub(crate) use topic::KafkaTopic;
 pub use topic::{Deliver, Message, Topic};
 
@@ -46,7 +46,7 @@ impl Publisher {
     /// Publishes until `stop`; whatever goes wrong is tried again.
     ///
     /// # Errors
-    /// When librdkafka does not accept the properties.
+    /// When librdkafka does not accept the properties, or the disk failed under the database.
     pub(crate) async fn run(self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> anyhow::Result<()> {
         self.topic.producer().context("publishing to Kafka")?;
         let mut backoff = self.backoff.clone();
@@ -66,6 +66,11 @@ impl Publisher {
                 }
             };
             if let Err(reason) = self.publish(lease, &mut changes, &stop, &mut backoff, &mut trouble).await {
+                if let Pause::Store(error) = &reason
+                    && error.kind == StoreErrorKind::Broken
+                {
+                    return Err(reason.into());
+                }
                 self.report(&mut trouble, reason);
                 backoff.wait(&stop).await;
             }

@@ -169,9 +169,10 @@ impl Signer {
                 }
             }
         }
-        let last = tokio::time::timeout(LAST_ROUND_MAX, self.round(&Shutdown::new())).await;
-        if !matches!(last, Ok(Ok(()))) {
-            tracing::info!("the newest entries are signed after the next start");
+        match tokio::time::timeout(LAST_ROUND_MAX, self.round(&Shutdown::new())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(trouble)) if trouble.is_fatal() => return Err(trouble),
+            _ => tracing::info!("the newest entries are signed after the next start"),
         }
         Ok(())
     }

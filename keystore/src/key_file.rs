@@ -45,12 +45,12 @@ pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), Error> {
         file.write_all(line.as_bytes())?;
         file.sync_all()
     };
-    if let Err(source) = write() {
-        // Half a key is of no use and would block the next attempt.
+    let written = write().map_err(Error::io("write key file", path)).and_then(|()| sync_folder(path));
+    if written.is_err() {
+        // Half a key, or one that may not last, is of no use and would block the next attempt.
         let _ = fs::remove_file(path);
-        return Err(Error::io("write key file", path)(source));
     }
-    sync_folder(path)
+    written
 }
 
 /// Reads a key file: one line `PRIVATE+KEY+name+id+base64`.

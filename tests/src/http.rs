@@ -8,10 +8,21 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// `GET path` of a server at `address`: the status and the body, or `None` when it does not answer.
 pub fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    exchange(address, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"))
+}
+
+/// `POST path` with a body in JSON, as [`http_get`].
+pub fn http_post(address: SocketAddr, path: &str, json: &str) -> Option<(u16, String)> {
+    let length = json.len();
+    let head = format!("Host: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    exchange(address, &format!("POST {path} HTTP/1.0\r\n{head}{json}"))
+}
+
+fn exchange(address: SocketAddr, request: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
     // In HTTP/1.0 the body ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

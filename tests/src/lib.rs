@@ -26,7 +26,7 @@ mod wait;
 
 pub use disk::SmallDisk;
 pub use git::{BareRepository, GitHttp, GitSsh, git};
-pub use http::http_get;
+pub use http::{http_get, http_post};
 pub use kafka::Kafka;
 pub use kcat::Kcat;
 pub use network::without_network;

@@ -238,6 +238,7 @@ fn missing(command: &Command) -> String {
         "mvn" => "maven",
         "java" => "openjdk-17-jre-headless",
         "git" => "git",
+        "strace" => "strace",
         "ssh-keygen" => "openssh-client",
         "setpriv" | "unshare" => "util-linux",
         "chown" | "id" | "timeout" => "coreutils",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use evidence::chain::Position;
 use evidence::statement::{HeadsLine, LedgerId};
 use evidence::{Hash, Partition, StreamId};
-use sqlx::Sqlite;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection as _, Sqlite};
 
 use super::in_time;
 use super::sql::{self, column};
@@ -54,17 +54,34 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
         let file = options.get_filename().to_owned();
-        let writer = pool().max_connections(1).connect_lazy_with(options.clone());
+        // When a COMMIT fails, as on a full disk, SQLite ends the transaction itself; sqlx then fails to roll it back and
+        // believes for ever that it is in one.
+        let writer = pool()
+            .max_connections(1)
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+            .connect_lazy_with(options.clone());
         writer.acquire().await.map_err(|e| refused(format!("cannot be opened: {e}")))?;
         super::migrations::sqlite().run(&writer).await?;
         if if_absent == IfAbsent::Begin {
             let query = sqlx::query(sql::NEW_LEDGER).bind(&ledger.origin);
             query.bind(ledger.genesis.as_bytes().as_slice()).execute(&writer).await?;
         }
+        sync_folder(&file).await?;
         let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&writer).await?;
         let readers = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
         Ok(Self { ledger: sql::ledger(found, ledger)?, writer, readers, file })
     }
+}
+
+/// Makes the names of the database and its log durable: SQLite does not look whether that succeeds.
+async fn sync_folder(file: &Path) -> Result<(), StoreError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.to_owned();
+    let sync = move || {
+        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|e| StoreError::new(StoreErrorKind::Broken, format!("sync folder {}: {e}", folder.display())))
+    };
+    tokio::task::spawn_blocking(sync).await.expect("syncing does not panic")
 }
 
 /// Of what SQLite answered, by the primary part of its extended result code.

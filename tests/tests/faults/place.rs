@@ -1,0 +1,206 @@
+//! The ledger of a case: its services and commands, and what they acknowledged.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use evidence::{Hash, SignedCheckpoint};
+use serde_json::{Value, json};
+use tests::{Process, git, http_get, http_post, run, streamseal, until};
+
+use crate::common::history::{BRANCH, anchored_size};
+use crate::common::ledger::{Verdict, verify};
+use crate::site::Site;
+use crate::strace::Trace;
+
+/// For what takes no second on a quiet machine.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A ledger.
+pub(crate) struct Place<'a> {
+    pub(crate) site: &'a Site,
+    folder: PathBuf,
+    committer: SocketAddr,
+    pub(crate) commitments: String,
+    /// Batches that are sealed for sure.
+    pub(crate) sealed: usize,
+    /// Entries that summaries were acknowledged with, by seq.
+    pub(crate) acknowledged: BTreeMap<u64, String>,
+    /// Heads that somebody was given.
+    pub(crate) heads: Vec<(u64, Hash)>,
+    /// Commits that somebody was given.
+    pub(crate) commits: Vec<String>,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(
+        site: &'a Site,
+        folder: PathBuf,
+        [committer, _]: [SocketAddr; 2],
+        commitments: String,
+        sealed: usize,
+    ) -> Self {
+        let (acknowledged, heads, commits) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { site, folder, committer, commitments, sealed, acknowledged, heads, commits }
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The repository that anchors are pushed to.
+    pub(crate) fn remote(&self) -> PathBuf {
+        self.join("anchors.git")
+    }
+
+    /// Arguments of a command with the configuration.
+    pub(crate) fn with_config(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.args(arguments).arg("--config").arg(self.join("streamseal.toml"));
+        command
+    }
+
+    pub(crate) fn committer(&self) -> Process {
+        self.start("committer", Process::command(streamseal()))
+    }
+
+    pub(crate) fn anchor(&self) -> Process {
+        self.start("anchor", Process::command(streamseal()))
+    }
+
+    /// Starts a service that is watched.
+    pub(crate) fn traced(&self, service: &str, trace: &Trace) -> Process {
+        self.start(service, trace.command(streamseal()))
+    }
+
+    fn start(&self, service: &str, command: Command) -> Process {
+        let log = self.folder.with_extension(format!("{service}.log"));
+        Process::start(service, log, self.with_config(command, &[service]))
+    }
+
+    /// Ends a service in order.
+    pub(crate) fn stop(&self, service: &Process) {
+        let status = service.stop();
+        assert!(status.success(), "{service:?}: {status}");
+    }
+
+    /// Submits summaries in order until they are acknowledged or the committer has ended; whether they are.
+    pub(crate) fn seal(&mut self, batches: Range<usize>, committer: &Process) -> bool {
+        for batch in batches {
+            let mut ended = false;
+            until("a summary is acknowledged, or the committer ends", SOON, || {
+                let done = self.submit(batch);
+                ended = !done && committer.exited().is_some();
+                done || ended
+            });
+            if ended {
+                return false;
+            }
+            self.sealed = self.sealed.max(batch + 1);
+            self.take_head();
+        }
+        true
+    }
+
+    /// Submits a summary; whether it was acknowledged. The same is acknowledged with the same entry, for ever.
+    fn submit(&mut self, batch: usize) -> bool {
+        let body = json!({ "statements": [self.site.summaries[batch]] }).to_string();
+        let Some((200, answer)) = http_post(self.committer, "/v1/statements", &body) else { return false };
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer["stopped"].is_null(), "batch {batch} is refused: {answer:#}");
+        let accepted = &answer["accepted"][0];
+        let seq = accepted["seq"].as_str().unwrap().parse().unwrap();
+        let entry = accepted["entry"].as_str().unwrap().to_owned();
+        let before = self.acknowledged.insert(seq, entry.clone());
+        assert!(before.is_none_or(|before| before == entry), "two entries {seq} were acknowledged");
+        true
+    }
+
+    /// Asks for the newest checkpoint.
+    fn take_head(&mut self) {
+        if let Some((200, text)) = http_get(self.committer, "/checkpoint") {
+            let signed = SignedCheckpoint::parse(text.as_bytes()).unwrap();
+            self.heads.push((signed.checkpoint().size, signed.checkpoint().root));
+        }
+    }
+
+    /// A number that the committer says of itself; `None` while it does not.
+    pub(crate) fn status(&self, field: &str) -> Option<u64> {
+        let (_, body) = http_get(self.committer, "/v1/status").filter(|(status, _)| *status == 200)?;
+        serde_json::from_str::<Value>(&body).ok()?[field].as_str()?.parse().ok()
+    }
+
+    /// Waits until the committer has signed and published all that it has, or has ended.
+    pub(crate) fn until_signed(&mut self, committer: &Process) {
+        until("all is signed and published, or the committer ends", SOON, || {
+            self.take_head();
+            let size = self.status("size");
+            let signed = self.heads.last().map(|(size, _)| *size);
+            let done = size.is_some() && signed >= size && self.status("published_size") == size;
+            done || committer.exited().is_some()
+        });
+    }
+
+    /// Waits until the remote holds an anchor of all that is sealed, or the anchor has ended.
+    pub(crate) fn until_anchored(&self, anchor: &Process) {
+        let mut size = None;
+        until("all is anchored, or the anchor ends", SOON, || {
+            size = size.or_else(|| self.status("size"));
+            let done = size.is_some() && anchored_size(&self.remote(), self.site.origin()) >= size;
+            done || anchor.exited().is_some()
+        });
+    }
+
+    /// Remembers which commits there are now, in the anchor's repository and in the remote.
+    pub(crate) fn take_commits(&mut self) {
+        for repository in [self.join("anchor.git"), self.remote()] {
+            let list = git().arg("-C").arg(&repository).args(["rev-list", BRANCH]).output().unwrap();
+            // There may be none yet, or half a repository.
+            if list.status.success() {
+                self.commits.extend(String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned));
+            }
+        }
+    }
+
+    /// `streamseal committer fsck`.
+    pub(crate) fn fsck(&self) {
+        let mut fsck = self.with_config(Command::new(streamseal()), &["committer"]);
+        run(fsck.arg("fsck"));
+    }
+
+    /// `streamseal export` of everything.
+    pub(crate) fn export(&self, target: &Path) -> Output {
+        self.with_config(Command::new(streamseal()), &["export"]).arg(target).output().unwrap()
+    }
+
+    /// Runs an anchor until all that is sealed is anchored.
+    pub(crate) fn anchor_all(&self) {
+        let anchor = self.anchor();
+        self.until_anchored(&anchor);
+        assert!(anchor.exited().is_none(), "the anchor does not run:\n{}", anchor.log_text());
+        self.stop(&anchor);
+    }
+
+    /// Exports everything to a folder of the ledger's.
+    pub(crate) fn export_to(&self, name: &str) {
+        let Output { status, stderr, .. } = self.export(&self.join(name));
+        assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+    }
+
+    /// What the verifier says of a bundle with the folder's clone and pin.
+    pub(crate) fn verify(&self, bundle: &str) -> Verdict {
+        verify(&self.trust(), &self.join(bundle), &self.join("clone"), Some(&self.join("pin")))
+    }
+
+    pub(crate) fn trust(&self) -> PathBuf {
+        self.join("trust")
+    }
+
+    /// A file as it is; `None` when there is none.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.join(name)).ok()
+    }
+}

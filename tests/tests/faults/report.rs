@@ -1,0 +1,150 @@
+//! The table of what came out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use serde_json::{Value, json};
+
+use crate::strace::{Fault, Point, Traced};
+
+/// Events and entries, by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Sealed events that were compared with what was produced.
+    pub(crate) events: u64,
+    /// Acknowledged entries and sealed events that are not there.
+    pub(crate) lost: u64,
+    /// Offsets covered twice, and events twice in the evidence.
+    pub(crate) doubled: u64,
+    /// Proven, but not what was produced there.
+    pub(crate) falsely_proven: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.falsely_proven += other.falsely_proven;
+    }
+
+    /// Whether nothing is wrong.
+    pub(crate) fn is_good(&self) -> bool {
+        (self.lost, self.doubled, self.falsely_proven) == (0, 0, 0)
+    }
+}
+
+/// What came of a case.
+pub(crate) struct Outcome {
+    /// How the program ended, if the case got so far.
+    pub(crate) traced: Option<Traced>,
+    pub(crate) tally: Tally,
+    pub(crate) failure: Option<String>,
+}
+
+/// All cases of a step with the same call on the same file and the same fault.
+#[derive(Default)]
+struct Row {
+    runs: u32,
+    /// The call was not made this time: threads share their work differently in each run.
+    missed: u32,
+    tally: Tally,
+    ended: BTreeMap<&'static str, u32>,
+    failures: Vec<String>,
+}
+
+/// The rows, by step, call with file, and fault.
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: BTreeMap<(&'static str, String, Fault), Row>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, step: &'static str, point: &Point, fault: Fault, outcome: Outcome) {
+        let row = self.rows.entry((step, point.place(), fault)).or_default();
+        row.runs += 1;
+        row.tally.add(outcome.tally);
+        row.failures.extend(outcome.failure.map(|failure| format!("no. {}: {failure}", point.nth)));
+        if let Some(traced) = outcome.traced {
+            match traced.hit {
+                None => row.missed += 1,
+                Some(_) => *row.ended.entry(way(traced.status)).or_default() += 1,
+            }
+        }
+    }
+
+    /// Every failure with its case.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().flat_map(|((step, place, fault), row)| {
+            row.failures.iter().map(move |failure| format!("{step}: {place} {fault} {failure}"))
+        })
+    }
+
+    /// Whether there is a case in which the call was made.
+    pub(crate) fn runs_and_missed(&self) -> (u32, u32) {
+        let rows = self.rows.values();
+        rows.fold((0, 0), |(runs, missed), row| (runs + row.runs, missed + row.missed))
+    }
+
+    /// A line for each row.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::from(
+            "| step | call | fault | runs | call not made | events | lost | doubled | falsely proven | the program | |\n\
+             |---|---|---|--:|--:|--:|--:|--:|--:|---|---|\n",
+        );
+        for ((step, place, fault), row) in &self.rows {
+            let Row { runs, missed, tally, failures, .. } = row;
+            let Tally { events, lost, doubled, falsely_proven } = tally;
+            let result = if failures.is_empty() { "ok" } else { "**failed**" };
+            let _ = writeln!(
+                text,
+                "| {step} | {place} | {fault} | {runs} | {missed} | {events} | {lost} | {doubled} | {falsely_proven} | {} \
+                 | {result} |",
+                row.ways()
+            );
+        }
+        text
+    }
+
+    /// Writes the table as Markdown and as JSON to a folder.
+    pub(crate) fn write(&self, folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        let rows = self.rows.iter().map(|((step, place, fault), row)| {
+            json!({
+                "step": step,
+                "call": place,
+                "fault": fault.to_string(),
+                "runs": row.runs,
+                "call_not_made": row.missed,
+                "events": row.tally.events,
+                "lost": row.tally.lost,
+                "doubled": row.tally.doubled,
+                "falsely_proven": row.tally.falsely_proven,
+                "ended": row.ended,
+                "failures": row.failures,
+            })
+        });
+        let rows: Vec<Value> = rows.collect();
+        fs::write(folder.join("faults.json"), format!("{:#}\n", Value::from(rows))).unwrap();
+        fs::write(folder.join("faults.md"), self.markdown()).unwrap();
+    }
+}
+
+impl Row {
+    fn ways(&self) -> String {
+        let ways = self.ended.iter().filter(|(_, count)| **count > 0);
+        ways.map(|(way, count)| format!("{way}: {count}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn way(status: ExitStatus) -> &'static str {
+    match (status.success(), status.signal()) {
+        (true, _) => "went on",
+        (false, None) => "ended with an error",
+        (false, Some(_)) => "killed",
+    }
+}

@@ -1,0 +1,59 @@
+//! The export: the files of a bundle.
+
+use std::fs;
+
+use tests::Process;
+
+use super::Step;
+use crate::common::ledger::{PROVEN, verify};
+use crate::judge::compare;
+use crate::place::{Place, SOON};
+use crate::report::Tally;
+use crate::site::Start;
+use crate::strace::{Fault, Trace, Traced};
+
+/// What is exported to.
+const TARGET: &str = "bundle";
+
+pub(super) const EXPORT: Step =
+    Step { name: "export", start: Start::Evidence, run, check, kept: &[], may_outlive: |_| false };
+
+fn run(place: &mut Place<'_>, trace: &Trace) -> Traced {
+    let committer = place.committer();
+    assert!(place.seal(0..place.sealed, &committer));
+    let command = trace.command(tests::streamseal());
+    let mut command = place.with_config(command, &["export"]);
+    command.arg(place.join(TARGET));
+    let export = Process::start("export", place.site.folder().with_extension("export.log"), command);
+    let pid = export.pid();
+    let status = export.wait(SOON);
+    place.stop(&committer);
+    trace.ended(pid, status)
+}
+
+fn check(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) -> Tally {
+    let (target, clone) = (place.join(TARGET), place.join("clone"));
+    assert_eq!(traced.status.success(), fault.is_none(), "{}", traced.status);
+    // What has the name of a bundle is a whole one, however the export ended.
+    let mut tally = Tally::default();
+    if target.exists() {
+        tally.add(compare(place, &target, &clone));
+    } else {
+        assert!(!traced.status.success());
+    }
+    for file in fs::read_dir(place.join("")).unwrap().map(|file| file.unwrap().path()) {
+        let is_left = file.to_string_lossy().ends_with(".partial");
+        // Everything but the name may be there.
+        if is_left && verify(&place.trust(), &file, &clone, None).code == PROVEN {
+            tally.add(compare(place, &file, &clone));
+        }
+    }
+    if !target.exists() {
+        let committer = place.committer();
+        assert!(place.seal(0..place.sealed, &committer));
+        place.export_to(TARGET);
+        place.stop(&committer);
+        tally.add(compare(place, &target, &clone));
+    }
+    tally
+}
