@@ -71,10 +71,10 @@ impl Asked {
     }
 }
 
-/// At most `most` of the items, the first and the last among them.
+/// At most `most` of the items, evenly spread, the first among them.
 fn spread<T>(items: Vec<T>, most: usize) -> Vec<T> {
     let count = items.len();
-    let wanted = |i: usize| count <= most || (i * (most - 1)) % (count - 1) < most - 1;
+    let wanted = |i: usize| count <= most || (i * most) % count < most;
     items.into_iter().enumerate().filter(|(i, _)| wanted(*i)).map(|(_, item)| item).collect()
 }
 
