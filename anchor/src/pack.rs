@@ -240,6 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn few_packs_are_open_however_many_there_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.git");
+        let repository = Repository::open_or_init(&path, "refs/heads/anchors").expect("made");
+        for number in 0..20 {
+            commit(&repository, number);
+            pack_every(&repository, 1, 64).expect("packed");
+        }
+        assert_eq!(List::read(&repository).expect("read").expect("managed").packs.len(), 20);
+        let tip = repository.tip().expect("read").expect("there");
+        assert_eq!(walk(&repository, tip, None).expect("walks").count(), 20);
+        let open =
+            fs::read_dir("/proc/self/fd").expect("Linux").filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let open = open.filter(|file| file.starts_with(&path)).count();
+        assert!((1..=4).contains(&open), "{open} packs are open");
+    }
+
+    #[test]
     fn a_repository_that_is_not_managed_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.git");
