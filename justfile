@@ -16,6 +16,16 @@ test-of PACKAGE:
 chaos *NAMES:
     cargo test --locked --package tests --test chaos -- --all --report {{ justfile_directory() / "target/chaos" }} {{ NAMES }}
 
+# More load than the line can take, three minutes of each kind; a report for each with samples of every second
+overload:
+    SOAK_MINUTES=3 SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
+        cargo test --release --locked --package tests --test soak -- --nocapture --test-threads 1 overload::
+
+# A load that the line takes with ease for so many minutes; the same kind of report
+soak MINUTES:
+    SOAK_MINUTES={{ MINUTES }} SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
+        cargo test --release --locked --package tests --test soak -- --nocapture soak::
+
 # Every system call that makes something durable, failing: all steps, or those named (needs strace)
 faults *NAMES:
     cargo test --locked --package tests --test faults -- --all --report {{ justfile_directory() / "target/faults" }} {{ NAMES }}

@@ -21,6 +21,7 @@ mod producer;
 mod proxy;
 mod scratch;
 mod streamseal;
+mod usage;
 mod user;
 mod wait;
 
@@ -37,4 +38,5 @@ pub use producer::{Acknowledged, Producer, ToProduce};
 pub use proxy::{Cut, From, PostgresProxy};
 pub use scratch::{Scratch, unique};
 pub use streamseal::streamseal;
+pub use usage::Usage;
 pub use wait::{eventually, until};

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::usage::{Usage, cpu_of};
 use crate::wait::eventually;
 
 /// How long a process may take to end after SIGTERM.
@@ -171,12 +172,13 @@ impl Process {
     /// # Panics
     /// When it is not running.
     pub fn cpu_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process has a stat");
-        // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
-        let ticks: u64 =
-            fields.into_iter().flatten().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        cpu_of(self.pid()).expect("a running process has a stat")
+    }
+
+    /// What it holds now; `None` while it does not run.
+    pub fn usage(&self) -> Option<Usage> {
+        let pid = lock(&self.child).as_ref().map(Child::id)?;
+        Usage::of(pid)
     }
 
     /// Process ids of its children.

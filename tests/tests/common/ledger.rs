@@ -282,6 +282,15 @@ impl Service {
         self.readiness().is_some_and(|(status, _)| status == 200)
     }
 
+    /// Metrics of these names, each the sum over its labels; `None` while it does not answer.
+    pub(crate) fn metrics<const N: usize>(&self, names: [&str; N]) -> Option<[f64; N]> {
+        let (_, text) = http_get(self.address, "/metrics")?;
+        Some(names.map(|name| {
+            let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(['{', ' ']));
+            values.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        }))
+    }
+
     fn readiness(&self) -> Option<(u16, String)> {
         http_get(self.address, "/readyz")
     }

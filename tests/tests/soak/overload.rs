@@ -1,0 +1,139 @@
+//! More load than the line can take: it falls behind and says so, holds no more for it, and catches up afterwards.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tests::{Process, until};
+
+use crate::flat::{Bound, Bounds};
+use crate::record::Phase;
+use crate::run::{Plan, Stage, run};
+use crate::throttle::throttle;
+
+/// How many times faster than sealing the producers are.
+const TIMES: u64 = 10;
+
+/// What the line takes with ease.
+const CALM_EVENTS_S: u64 = 1_000;
+const CALM: Duration = Duration::from_secs(2);
+const CALM_WHOLE: Duration = Duration::from_secs(30);
+
+/// What it gets.
+const EVENTS_S: u64 = 20_000;
+
+/// In the tests: enough for the lag to be looked at.
+const OVERLOAD: Duration = Duration::from_secs(5);
+
+/// For the lag, which is looked at now and then, to be shown.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+
+const BOUNDS: Bounds = Bounds {
+    resident_mib: Bound { peak: 256.0, growth: 8.0 },
+    descriptors: Bound { peak: 160.0, growth: 2.0 },
+    threads: Bound { peak: 32.0, growth: 1.0 },
+};
+
+#[test]
+fn of_an_ingest_consumer_that_is_too_slow() {
+    let plan = Plan {
+        name: "slow-ingest",
+        what: "producers ten times faster than an ingest-consumer that gets little of the processor",
+        topics: 2,
+        partitions: 4,
+        batch_events: 4096,
+        bounds: BOUNDS,
+    };
+    run(&plan, |stage| overload(stage, |ended| throttled(stage, &stage.line.ledger.ingest, ended)));
+}
+
+#[test]
+fn of_a_committer_that_is_too_slow() {
+    let plan = Plan {
+        name: "slow-committer",
+        what: "producers ten times faster than a committer that gets little of the processor, with small batches",
+        topics: 2,
+        partitions: 4,
+        batch_events: 50,
+        bounds: BOUNDS,
+    };
+    run(&plan, |stage| overload(stage, |ended| throttled(stage, &stage.line.ledger.committer, ended)));
+}
+
+#[test]
+fn of_a_line_without_a_committer() {
+    let plan = Plan {
+        name: "committer-away",
+        what: "the committer is killed and started again after the overload",
+        topics: 2,
+        partitions: 4,
+        batch_events: 4096,
+        bounds: BOUNDS,
+    };
+    run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
+}
+
+#[test]
+fn of_many_partitions() {
+    // A thousand, in the tests fewer.
+    let partitions = if std::env::var_os("SOAK_MINUTES").is_some() { 1_000 } else { 100 };
+    let plan = Plan {
+        name: "thousand-partitions",
+        what: "a thousand partitions, and the committer is killed and started again after the overload",
+        topics: 1,
+        partitions,
+        batch_events: 4096,
+        bounds: Bounds { resident_mib: Bound { peak: 1024.0, growth: 64.0 }, ..BOUNDS },
+    };
+    run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
+}
+
+/// Lets `fault` act, until it is told to end, while producers send more than the line takes.
+fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Duration>, Vec<String>) {
+    let calm = if stage.minutes.is_some() { CALM_WHOLE } else { CALM };
+    stage.begin("calm", CALM_EVENTS_S);
+    stage.hold(calm);
+    let ended = AtomicBool::new(false);
+    stage.begin("overload", EVENTS_S);
+    let phase = thread::scope(|scope| {
+        scope.spawn(|| fault(&ended));
+        thread::sleep(stage.lasting(OVERLOAD));
+        until("the lag is shown", SHOWN_WITHIN, || stage.record.in_phase(shows_lag));
+        ended.store(true, Ordering::SeqCst);
+        stage.record.in_phase(Phase::clone)
+    });
+    let recovery = stage.until_recovered(CALM_EVENTS_S);
+    stage.begin("after", CALM_EVENTS_S);
+    stage.hold(calm);
+    let (acknowledged, sealed) = phase.progress();
+    let mut faults = Vec::new();
+    if stage.minutes.is_some() && acknowledged < TIMES * sealed {
+        faults.push(format!("no overload: {acknowledged} events were produced in it and {sealed} sealed"));
+    }
+    (Some(recovery), faults)
+}
+
+/// Whether the lag that is shown is at least half of what it has been.
+fn shows_lag(phase: &Phase) -> bool {
+    let behind = phase.most(|moment| moment.behind());
+    behind >= EVENTS_S && phase.most(|moment| moment.lag_shown) >= behind / 2
+}
+
+fn throttled(stage: &Stage, service: &Process, ended: &AtomicBool) {
+    throttle(service, ended, || {
+        stage.record.in_phase(|phase| {
+            let (acknowledged, sealed) = phase.progress();
+            // A little slower than it has to be.
+            acknowledged < (TIMES + 1) * sealed
+        })
+    });
+}
+
+fn without_committer(stage: &Stage, ended: &AtomicBool) {
+    let committer = &stage.line.ledger.committer;
+    committer.kill9();
+    while !ended.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    committer.start_again();
+}
