@@ -21,6 +21,7 @@ mod lag;
 mod metrics;
 mod outside;
 mod place;
+mod rounds;
 mod run;
 mod seat;
 pub mod stream;

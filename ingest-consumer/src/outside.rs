@@ -1,7 +1,8 @@
 //! What the pure step does not know: the committer, the ledger's keys, the signing key and the cluster.
 
+use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use committer_client::{Client, CursorQuery, Error};
 use evidence::statement::LedgerId;
@@ -11,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::acknowledgement::decided;
 use crate::cursor;
+use crate::rounds::Rounds;
 use crate::stream::{Answer, Cursor, InspectError, Inspection, Log, Refused, Standing};
 
 /// So many questions to the cluster wait for their answers at once, each on a thread.
@@ -20,6 +22,9 @@ const QUESTIONS: usize = 8;
 /// are, neither side runs out of file descriptors. Statements of more streams wait here, in their turn.
 const REQUESTS: usize = 64;
 
+/// `None` when there is no such topic, `Some(None)` when the cluster has no topic ids.
+type TopicId = Result<Option<Option<String>>, String>;
+
 pub(crate) struct Outside {
     ledger: LedgerId,
     /// The cluster's id, as statements name it.
@@ -27,6 +32,7 @@ pub(crate) struct Outside {
     committer: Client,
     cluster: Arc<Cluster>,
     questions: Semaphore,
+    topics: Mutex<HashMap<Arc<str>, Arc<Rounds<TopicId>>>>,
     requests: Semaphore,
     key: SigningKey,
 }
@@ -40,7 +46,7 @@ impl Outside {
         key: SigningKey,
     ) -> Self {
         let (questions, requests) = (Semaphore::new(QUESTIONS), Semaphore::new(REQUESTS));
-        Self { ledger, cluster_id, committer, cluster, questions, requests, key }
+        Self { ledger, cluster_id, committer, cluster, questions, topics: Mutex::default(), requests, key }
     }
 
     pub(crate) fn ledger(&self) -> &LedgerId {
@@ -94,11 +100,22 @@ impl Outside {
         }
     }
 
-    /// `None` when there is no such topic, `Some(None)` when the cluster has no topic ids.
-    async fn topic_id(&self, topic: &Arc<str>) -> Result<Option<Option<String>>, String> {
-        let topic = Arc::clone(topic);
-        let found = self.ask(move |cluster| cluster.topic(&topic)).await?;
-        Ok(found.map(|topic| topic.id))
+    /// The id of a topic, as the cluster tells it after this call. It is asked for with every request of every partition,
+    /// and the answer names all partitions; so those who ask at the same time share one.
+    async fn topic_id(&self, topic: &Arc<str>) -> TopicId {
+        let rounds = {
+            // A panic elsewhere cannot have left a map half changed.
+            let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            // Topics may come and go for years.
+            topics.retain(|_, rounds| Arc::strong_count(rounds) > 1);
+            Arc::clone(topics.entry(Arc::clone(topic)).or_default())
+        };
+        let question = async {
+            let topic = Arc::clone(topic);
+            let found = self.ask(move |cluster| cluster.topic(&topic)).await?;
+            Ok(found.map(|topic| topic.id))
+        };
+        rounds.ask(question).await
     }
 
     /// Puts a question to the cluster, which waits for its answer.
