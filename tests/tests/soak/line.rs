@@ -57,6 +57,17 @@ impl Line {
         Self { ledger, kafka, git, remote, places: places.collect(), folder }
     }
 
+    /// Has the ingest-consumer's group wait for it as long as groups do by default; in tests they are in a hurry.
+    pub(crate) fn set_patient_group(&self) {
+        let path = self.ledger.path("streamseal.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let hurry = "\"session.timeout.ms\" = \"3000\"\n";
+        assert!(text.contains(hurry), "{text}");
+        std::fs::write(&path, text.replace(hurry, "")).unwrap();
+        self.ledger.ingest.restart();
+        self.ledger.ingest.until_ready();
+    }
+
     /// Where events can be produced to.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.places.clone()

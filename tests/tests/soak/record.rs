@@ -16,6 +16,9 @@ use crate::load::Load;
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long the ingest-consumer is left alone after an answer.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
 /// What was seen of the line in one phase, second by second.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Phase {
@@ -60,13 +63,15 @@ impl Phase {
 /// The measurements of a run.
 pub(crate) struct Record {
     begun: Instant,
+    /// How many events are sealed and how many are not, as the ingest-consumer last said.
+    shown: Mutex<(u64, u64)>,
     phases: Mutex<Vec<Phase>>,
 }
 
 impl Record {
     /// Nothing measured yet.
     pub(crate) fn new(phase: &'static str) -> Self {
-        let record = Self { begun: Instant::now(), phases: Mutex::default() };
+        let record = Self { begun: Instant::now(), shown: Mutex::default(), phases: Mutex::default() };
         record.begin(phase);
         record
     }
@@ -87,23 +92,32 @@ impl Record {
         look(self.lock().last().expect("a phase has begun"))
     }
 
+    /// Asks the ingest-consumer until `ended`. It is asked beside the measuring, as it may be slow to answer.
+    pub(crate) fn ask(&self, line: &Line, ended: &AtomicBool) {
+        while !ended.load(Ordering::SeqCst) {
+            if let Some((sealed, lag)) = line.sealed_and_lag() {
+                let mut shown = self.shown.lock().unwrap();
+                // One that has just started does not know of all streams yet.
+                *shown = (sealed.max(shown.0), lag);
+            }
+            thread::sleep(ASK_EVERY);
+        }
+    }
+
     /// Measures every second until `ended`, into files in `folder` too.
     pub(crate) fn sample(&self, line: &Line, load: &Load, folder: &Path, ended: &AtomicBool) {
         let head = "second,phase,service,resident_kib,anonymous_kib,descriptors,threads,cpu_ms";
         let mut services = create(folder, "services.csv", head);
         let mut of_line = create(folder, "line.csv", "second,phase,acknowledged,refused,sealed,lag_shown");
-        let (mut due, mut moment) = (Instant::now(), Moment::default());
+        let mut due = Instant::now();
         while !ended.load(Ordering::SeqCst) {
             let usage = line.usage();
-            moment.acknowledged = load.acknowledged();
-            if let Some((sealed, lag_shown)) = line.sealed_and_lag() {
-                // One that has just started does not know of all streams yet.
-                (moment.sealed, moment.lag_shown) = (sealed.max(moment.sealed), lag_shown);
-            }
+            let (sealed, lag_shown) = *self.shown.lock().unwrap();
+            let moment = Moment { acknowledged: load.acknowledged(), sealed, lag_shown };
             let second = self.begun.elapsed().as_secs();
             let name = self.add(usage, moment);
-            let Moment { acknowledged, sealed, lag_shown } = moment;
-            writeln!(of_line, "{second},{name},{acknowledged},{},{sealed},{lag_shown}", load.refused()).unwrap();
+            writeln!(of_line, "{second},{name},{},{},{sealed},{lag_shown}", moment.acknowledged, load.refused())
+                .unwrap();
             for (service, usage) in SERVICES.into_iter().zip(usage) {
                 let Some(Usage { resident_bytes, anonymous_bytes, descriptors, threads, cpu }) = usage else {
                     continue;

@@ -92,7 +92,8 @@ pub(crate) fn run(plan: &Plan, drive: impl FnOnce(&Stage) -> (Option<Duration>, 
     let Stage { line, load, record, .. } = &stage;
     let (sampled, produced) = (AtomicBool::new(false), AtomicBool::new(false));
     let (recovery, faults, proven) = thread::scope(|scope| {
-        let _ended = Ended([&sampled, &produced]);
+        let _ended = Ended(&[&sampled, &produced]);
+        scope.spawn(|| record.ask(line, &sampled));
         scope.spawn(|| record.sample(line, load, &folder, &sampled));
         let producing = scope.spawn(|| line.produce(load, &produced));
         let (recovery, faults) = drive(&stage);
@@ -111,7 +112,7 @@ pub(crate) fn run(plan: &Plan, drive: impl FnOnce(&Stage) -> (Option<Duration>, 
 }
 
 /// Ends what runs beside a test also when it fails.
-struct Ended<'a>([&'a AtomicBool; 2]);
+pub(crate) struct Ended<'a>(pub(crate) &'a [&'a AtomicBool]);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {

@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use tests::Process;
 
-/// It runs for a part of each of these, and is frozen for the rest.
-const PERIOD: Duration = Duration::from_millis(250);
+/// It runs for so long, now and then, and is frozen between.
+const RUNS: Duration = Duration::from_millis(1);
 
-/// The smallest part.
-const SHORTEST: Duration = Duration::from_micros(200);
+/// For so long.
+const FROZEN_MIN: Duration = Duration::from_millis(1);
+const FROZEN_MAX: Duration = Duration::from_millis(1000);
 
-/// Lets `process` run, until `ended`, for as small a part of the time as keeps it from being too fast.
+/// Until `ended`, keeps `process` frozen for as much of the time as keeps it from being too fast.
 pub(crate) fn throttle(process: &Process, ended: &AtomicBool, is_too_fast: impl Fn() -> bool) {
     let _thawed = Thawed(process);
-    let mut runs = SHORTEST;
+    let mut frozen = FROZEN_MAX;
     while !ended.load(Ordering::SeqCst) {
-        process.sigcont();
-        thread::sleep(runs);
         process.sigstop();
-        thread::sleep(PERIOD.saturating_sub(runs));
-        runs = runs.mul_f64(if is_too_fast() { 0.8 } else { 1.1 }).clamp(SHORTEST, PERIOD);
+        thread::sleep(frozen);
+        process.sigcont();
+        thread::sleep(RUNS);
+        frozen = frozen.mul_f64(if is_too_fast() { 1.2 } else { 0.9 }).clamp(FROZEN_MIN, FROZEN_MAX);
     }
 }
 
