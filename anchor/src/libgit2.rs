@@ -7,8 +7,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Objects that are kept in memory after they were read or written. An anchor is read once more at most; libgit2's 256 MiB
-/// would be years of them.
-const CACHE_BYTES_MAX: isize = 1 << 20;
+/// would be years of them. It counts their bytes as they are stored, about a fourth of what they take.
+const CACHE_BYTES_MAX: isize = 1 << 17;
 /// Packs that are open at once. There may be dozens, of which all but the newest are hardly read.
 const PACKS_OPEN_MAX: usize = 4;
 
