@@ -87,10 +87,12 @@ fn of_many_partitions() {
         topics: 1,
         partitions,
         batch_events: 4096,
-        // A partition that is not read fills up what is fetched ahead of it, some 3 MiB at most; so this grows for as long
-        // as the committer is away, and ends there.
         bounds: Bounds {
+            // A partition that is not read fills up what is fetched ahead of it, some 3 MiB at most; so this grows for as
+            // long as the committer is away, and ends there.
             resident_mib: Bound { peak: 64.0 + 3.0 * f64::from(partitions), growth: f64::INFINITY },
+            // The committer works on a thread for each request, of which there are 64 at most.
+            threads: Bound { peak: 96.0, growth: 1.0 },
             ..BOUNDS
         },
     };
