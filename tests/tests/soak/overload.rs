@@ -93,7 +93,8 @@ fn of_many_partitions() {
             resident_mib: Bound { peak: 64.0 + 3.0 * f64::from(partitions), growth: f64::INFINITY },
             // The committer works on a thread for each request, of which there are 64 at most.
             threads: Bound { peak: 96.0, growth: 1.0 },
-            ..BOUNDS
+            // So many connections to it come and go.
+            descriptors: Bound { peak: 160.0, growth: 8.0 },
         },
     };
     run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
