@@ -1,7 +1,7 @@
 //! Whether something that was measured every second stays level.
 
 /// What is shorter is warming up.
-const JUDGED_S: u64 = 30;
+const JUDGED_S: u64 = 60;
 
 /// What is allowed.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ impl Course {
         })
     }
 
-    /// What is wrong with it. Growth is judged when there was half a minute to see it in.
+    /// What is wrong with it. Growth is judged when there was a minute to see it in.
     pub(crate) fn fault(&self, bound: Bound) -> Option<String> {
         let Self { peak, growth, half_s, .. } = *self;
         if peak > bound.peak {
