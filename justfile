@@ -12,9 +12,10 @@ test:
 test-of PACKAGE:
     cargo test --locked --package {{ PACKAGE }}
 
-# Real faults on real Kafka, PostgreSQL and Git: all scenarios, or those named (as root: some fill up small disks)
-chaos *NAMES:
-    cargo test --locked --package tests --test chaos -- --all --report {{ justfile_directory() / "target/chaos" }} {{ NAMES }}
+# Real faults on real Kafka, PostgreSQL and Git: all scenarios, or the one named (as root: some fill up small disks)
+chaos *NAME:
+    CHAOS_REPORT={{ justfile_directory() / "target/chaos" }} \
+        cargo test --locked --package tests --test chaos -- --include-ignored {{ if NAME == "" { "" } else { "--exact " + NAME } }}
 
 # More load than the line can take, three minutes of each kind; a report for each with samples of every second
 overload:
@@ -26,9 +27,10 @@ soak MINUTES:
     SOAK_MINUTES={{ MINUTES }} SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
         cargo test --release --locked --package tests --test soak -- --nocapture soak::
 
-# Every system call that makes something durable, failing: all steps, or those named (needs strace)
-faults *NAMES:
-    cargo test --locked --package tests --test faults -- --all --report {{ justfile_directory() / "target/faults" }} {{ NAMES }}
+# Every system call that makes something durable, failing: all steps, or those with the word in their names (needs strace)
+faults *WORD:
+    FAULTS_REPORT={{ justfile_directory() / "target/faults" }} \
+        cargo test --locked --package tests --test faults -- --ignored {{ WORD }}
 
 # Every forgery and damage of evidence that the tests of the verifier know, not only a sample; minutes
 hostile:

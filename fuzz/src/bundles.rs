@@ -24,23 +24,23 @@ pub struct Golden {
 
 static GOLDEN: LazyLock<Golden> = LazyLock::new(Golden::read);
 
-/// The files of the golden bundle, in the order in which an input numbers them.
-const FILES: [&str; 8] = [
-    "manifest",
-    "checkpoint",
-    "heads",
-    "entries/000000",
-    "streams/000000/000000.leaves",
-    "streams/000000/000000.events",
-    "streams/000001/000000.leaves",
-    "streams/000001/000000.events",
-];
-
 impl Golden {
+    /// The files of the golden bundle, in the order in which an input numbers them.
+    pub const FILES: [&str; 8] = [
+        "manifest",
+        "checkpoint",
+        "heads",
+        "entries/000000",
+        "streams/000000/000000.leaves",
+        "streams/000000/000000.events",
+        "streams/000001/000000.leaves",
+        "streams/000001/000000.events",
+    ];
+
     fn read() -> Self {
         let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../verifier/vectors"));
         let read = |name: &&str| ((*name).to_owned(), fs::read(vectors.join("bundle").join(name)).expect("a vector"));
-        Self { files: FILES.iter().map(read).collect(), trust: vectors.join("trust") }
+        Self { files: Self::FILES.iter().map(read).collect(), trust: vectors.join("trust") }
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn folder(data: &[u8]) {
     let mut rest = data;
     while let Some(([number, len @ ..], after)) = rest.split_first_chunk::<3>() {
         let Some((bytes, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*len))) else { break };
-        let Some(name) = FILES.get(usize::from(*number)) else { break };
+        let Some(name) = Golden::FILES.get(usize::from(*number)) else { break };
         files.insert((*name).to_owned(), bytes.to_vec());
         rest = after;
     }
@@ -104,12 +104,12 @@ pub(crate) fn folder(data: &[u8]) {
 /// The leaf index and the events of a stream.
 pub(crate) fn frames(data: &[u8]) {
     let Some((leaves, events)) = halves(data) else { return };
-    read_with(&[(FILES[4], leaves), (FILES[5], events)]);
+    read_with(&[(Golden::FILES[4], leaves), (Golden::FILES[5], events)]);
 }
 
 /// The runs of entries.
 pub(crate) fn runs(data: &[u8]) {
-    read_with(&[(FILES[3], data)]);
+    read_with(&[(Golden::FILES[3], data)]);
 }
 
 fn read_with(changed: &[(&str, &[u8])]) {

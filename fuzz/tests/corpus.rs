@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fuzz::Golden;
 use serde_json::Value;
 
 /// The most inputs of one target that are taken from one list of vectors.
@@ -196,21 +197,11 @@ fn keys_that_are_there_twice_are_refused() {
 
 /// Each file of the golden bundle in its own place, and none.
 fn folders(golden: &dyn Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
-    let files = [
-        "manifest",
-        "checkpoint",
-        "heads",
-        "entries/000000",
-        "streams/000000/000000.leaves",
-        "streams/000000/000000.events",
-        "streams/000001/000000.leaves",
-        "streams/000001/000000.events",
-    ];
     let file = |(number, name): (usize, &&str)| {
         let bytes = golden(&format!("bundle/{name}"));
         [&[number as u8][..], &(bytes.len() as u16).to_be_bytes(), &bytes].concat()
     };
-    files.iter().enumerate().map(file).chain([Vec::new()]).collect()
+    Golden::FILES.iter().enumerate().map(file).chain([Vec::new()]).collect()
 }
 
 /// Made by libgit2, an independent writer of Git's formats, from the golden anchors.

@@ -2,9 +2,9 @@
 //! that the broker acknowledged is proven once by the verifier (which runs where there is no network), compared with the
 //! scenario's own account of what it produced, or is named as not proven, if it was destroyed.
 //!
-//! `cargo test -p tests --test chaos` runs the quick scenarios, with words those of all whose names they are (or are part
-//! of); `-- --all` runs all, `-- --list --all` lists them, `--report FOLDER` writes what came out as Markdown and JSON,
-//! `--runs N` repeats. Those that fill disks up need root, to mount small ones.
+//! `cargo test -p tests --test chaos` runs the quick scenarios, `-- --include-ignored` all, and a word those whose names
+//! it is part of. `CHAOS_REPORT=FOLDER` writes what came out as Markdown and JSON, `CHAOS_RUNS=N` repeats each. Those that
+//! fill disks up need root, to mount small ones.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]
@@ -19,5 +19,5 @@ mod scenarios;
 mod site;
 
 fn main() -> std::process::ExitCode {
-    driver::main(&scenarios::all())
+    driver::main(scenarios::all().leak())
 }

@@ -1,73 +1,118 @@
-//! Which cases run, and on whom.
+//! The steps as tests, and which cases each plays.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::panic_of;
 
 use crate::report::{Outcome, Report, Tally};
 use crate::site::Site;
 use crate::steps::Step;
 use crate::strace::{Fault, Point, Trace, require};
 
-/// Cases that run at the same time, each worker with a site of its own.
+/// Steps that run at the same time, each on a site of its own.
 const SIDE_BY_SIDE: usize = 2;
 
 /// Cases of each step that run with the tests beside those that once failed, spread over all of them.
 const QUICK_CASES: usize = 2;
 
-/// What is asked for on the command line. Options of Rust's own test programs are taken and mean nothing here.
-struct Asked {
-    all: bool,
-    list: bool,
-    sample: usize,
-    words: Vec<String>,
-    report: Option<PathBuf>,
+/// How often a case is played until its call is made: threads share their work differently in each run.
+const PLAYS: u32 = 6;
+
+/// Which cases of a step are played.
+#[derive(Debug, Clone, Copy)]
+enum Extent {
+    /// Those that once failed, and a few others.
+    Quick,
+    /// All, or on each file so many.
+    Whole { most: usize },
 }
 
-impl Asked {
-    fn read() -> Self {
-        let mut asked = Self { all: false, list: false, sample: usize::MAX, words: Vec::new(), report: None };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} wants a value"));
-            match argument.as_str() {
-                "--all" => asked.all = true,
-                "--list" => asked.list = true,
-                "--sample" => asked.sample = value().parse().expect("--sample wants a number"),
-                "--report" => asked.report = Some(value().into()),
-                "--format" | "--color" | "--test-threads" | "--skip" | "-Z" => drop(value()),
-                option if option.starts_with('-') => {}
-                word => asked.words.push(word.to_owned()),
-            }
+/// What all steps share.
+struct Driver {
+    /// Sites that no step uses just now: making one takes seconds.
+    sites: Mutex<Vec<Site>>,
+    report: Mutex<Report>,
+}
+
+/// One run of a step with one fault.
+struct Case {
+    step: &'static Step,
+    point: Point,
+    fault: Fault,
+    /// Whether it once failed: then it must come to its fault.
+    is_kept: bool,
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn main(steps: &'static [Step]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
+    let sample = std::env::var("FAULTS_SAMPLE");
+    let most = sample.map_or(usize::MAX, |text| text.parse().expect("FAULTS_SAMPLE wants a number"));
+    let driver: &Driver = Box::leak(Box::new(Driver { sites: Mutex::default(), report: Mutex::default() }));
+    let quick = |step: &'static Step| Trial::test(step.name, move || driver.play(step, Extent::Quick));
+    let whole = |step: &'static Step| {
+        let play = move || driver.play(step, Extent::Whole { most });
+        Trial::test(format!("{}-whole", step.name), play).with_ignored_flag(true)
+    };
+    let trials = steps.iter().map(quick).chain(steps.iter().map(whole)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Whatever else the process holds dies with it; brokers and folders are for their owners to end.
+    driver.sites.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    if let Some(folder) = std::env::var_os("FAULTS_REPORT") {
+        driver.report.lock().unwrap_or_else(PoisonError::into_inner).write(folder.as_ref());
+    }
+    conclusion.exit_code()
+}
+
+impl Driver {
+    /// Plays the cases of a step, all of them also when some fail.
+    fn play(&self, step: &'static Step, extent: Extent) -> Result<(), Failed> {
+        require();
+        let free = self.sites.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut site = free.unwrap_or_else(Site::new);
+        let points = count(&site, step);
+        let cases = choose(step, points, extent);
+        let mut failures = Vec::new();
+        for case in &cases {
+            let start = Instant::now();
+            let outcome = play_case(&mut site, case);
+            let Case { point, fault, .. } = case;
+            let result = outcome.failure.as_deref().map_or("ok".to_owned(), |failure| format!("FAILED {failure}"));
+            println!("{}: {point} {fault}: {result} in {:.1?}", step.name, start.elapsed());
+            failures.extend(outcome.failure.as_ref().map(|failure| format!("{point} {fault}: {failure}")));
+            self.report.lock().unwrap_or_else(PoisonError::into_inner).add(step.name, point, *fault, outcome);
         }
-        asked
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).push(site);
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
     }
+}
 
-    fn is_wanted(&self, step: &Step) -> bool {
-        self.words.is_empty() || self.words.iter().any(|word| step.name.contains(word.as_str()))
-    }
-
-    /// The cases of a step, of which these are the points.
-    fn choose(&self, step: &Step, points: Vec<Point>) -> Vec<(Point, Fault)> {
-        let kept = step.kept.iter().map(|&(call, file, nth, fault)| {
-            let point = Point { call: call.to_owned(), file: Some(file.to_owned()), nth };
-            // Its number is of a thread, and threads share their work differently in each run.
-            let is_there = points.iter().any(|there| there.place() == point.place());
-            assert!(is_there, "{}: there is no {} any more", step.name, point.place());
-            (point, fault)
-        });
-        let kept: Vec<_> = kept.collect();
-        let mut places: BTreeMap<String, Vec<Point>> = BTreeMap::new();
-        points.into_iter().for_each(|point| places.entry(point.place()).or_default().push(point));
-        let points = places.into_values().flat_map(|points| spread(points, self.sample));
-        let cases: Vec<_> =
-            points.flat_map(|point| point.faults().iter().map(move |fault| (point.clone(), *fault))).collect();
-        if self.all { cases } else { kept.into_iter().chain(spread(cases, QUICK_CASES)).collect() }
+/// The cases of a step, of which these are the points.
+fn choose(step: &'static Step, points: Vec<Point>, extent: Extent) -> Vec<Case> {
+    let case = |(point, fault)| Case { step, point, fault, is_kept: false };
+    let kept = step.kept.iter().map(|&(call, file, nth, fault)| {
+        let point = Point { call: call.to_owned(), file: Some(file.to_owned()), nth };
+        // Its number is of a thread, and threads share their work differently in each run.
+        let is_there = points.iter().any(|there| there.place() == point.place());
+        assert!(is_there, "{}: there is no {} any more", step.name, point.place());
+        Case { is_kept: true, ..case((point, fault)) }
+    });
+    let kept: Vec<_> = kept.collect();
+    let mut places: BTreeMap<String, Vec<Point>> = BTreeMap::new();
+    points.into_iter().for_each(|point| places.entry(point.place()).or_default().push(point));
+    let most = if let Extent::Whole { most } = extent { most } else { usize::MAX };
+    let points = places.into_values().flat_map(|points| spread(points, most));
+    let all = points.flat_map(|point| point.faults().iter().map(move |fault| (point.clone(), *fault)));
+    let all: Vec<_> = all.map(case).collect();
+    match extent {
+        Extent::Whole { .. } => all,
+        Extent::Quick => kept.into_iter().chain(spread(all, QUICK_CASES)).collect(),
     }
 }
 
@@ -76,49 +121,6 @@ fn spread<T>(items: Vec<T>, most: usize) -> Vec<T> {
     let count = items.len();
     let wanted = |i: usize| count <= most || (i * most) % count < most;
     items.into_iter().enumerate().filter(|(i, _)| wanted(*i)).map(|(_, item)| item).collect()
-}
-
-struct Case {
-    step: &'static Step,
-    point: Point,
-    fault: Fault,
-}
-
-/// Runs what is asked for.
-pub(crate) fn main(steps: &'static [Step]) -> ExitCode {
-    let asked = Asked::read();
-    let wanted: Vec<&Step> = steps.iter().filter(|step| asked.is_wanted(step)).collect();
-    if asked.list {
-        wanted.iter().for_each(|step| println!("{}: test", step.name));
-        return ExitCode::SUCCESS;
-    }
-    if asked.all && wanted.is_empty() {
-        println!("no step has a name like that; --list lists them");
-        return ExitCode::FAILURE;
-    }
-    if wanted.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    require();
-    let start = Instant::now();
-    let site = Site::new();
-    let mut cases = VecDeque::new();
-    for step in wanted {
-        let points = count(&site, step);
-        let chosen = asked.choose(step, points.clone());
-        println!("{}: {} calls, {} cases", step.name, points.len(), chosen.len());
-        cases.extend(chosen.into_iter().map(|(point, fault)| Case { step, point, fault }));
-    }
-    let report = play(site, cases);
-    println!("\n{}", report.markdown());
-    if let Some(folder) = &asked.report {
-        report.write(folder);
-    }
-    let failures: Vec<String> = report.failures().collect();
-    let (runs, missed) = report.runs_and_missed();
-    println!("{runs} cases in {:.0?}, in {missed} the call was not made, {} failed", start.elapsed(), failures.len());
-    failures.iter().for_each(|failure| println!("FAILED {failure}"));
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The calls of a run without a fault.
@@ -134,41 +136,28 @@ fn count(site: &Site, step: &Step) -> Vec<Point> {
     points
 }
 
-fn play(site: Site, cases: VecDeque<Case>) -> Report {
-    let queue = Mutex::new(cases);
-    let first = Mutex::new(Some(site));
-    let (sender, played) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            let (queue, first, sender) = (&queue, &first, sender.clone());
-            scope.spawn(move || {
-                let ready = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let mut site = ready.unwrap_or_else(Site::new);
-                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                while let Some(case) = next() {
-                    let start = Instant::now();
-                    let outcome = play_once(&mut site, &case);
-                    sender.send((case, outcome, start.elapsed())).expect("somebody listens");
-                }
-            });
+/// Plays a case until its call was made, or often enough.
+fn play_case(site: &mut Site, case: &Case) -> Outcome {
+    let mut outcome = play_once(site, case);
+    for _ in 1..PLAYS {
+        let is_missed = outcome.traced.as_ref().is_some_and(|traced| traced.hit.is_none());
+        if !is_missed || outcome.failure.is_some() {
+            return outcome;
         }
-        drop(sender);
-        let mut report = Report::default();
-        for (Case { step, point, fault }, outcome, length) in played {
-            let result = outcome.failure.as_deref().map_or("ok".to_owned(), |failure| format!("FAILED {failure}"));
-            println!("{}: {point} {fault}: {result} in {length:.1?}", step.name);
-            report.add(step.name, &point, fault, outcome);
-        }
-        report
-    })
+        outcome = play_once(site, case);
+    }
+    if case.is_kept && outcome.traced.as_ref().is_some_and(|traced| traced.hit.is_none()) {
+        outcome.failure.get_or_insert(format!("in {PLAYS} runs the call was never made, so nothing was tried"));
+    }
+    outcome
 }
 
 /// Plays a case; a panic is its failure.
 fn play_once(site: &mut Site, case: &Case) -> Outcome {
     let mut traced = None;
     let mut tally = Tally::default();
-    let played = catch_unwind(AssertUnwindSafe(|| {
-        let Case { step, point, fault } = case;
+    let failure = panic_of(|| {
+        let Case { step, point, fault, .. } = case;
         let mut place = site.place(step.start);
         let ended = (step.run)(&mut place, &Trace::inject(&site.folder(), point, *fault));
         traced = Some(ended.clone());
@@ -182,11 +171,9 @@ fn play_once(site: &mut Site, case: &Case) -> Outcome {
         }
         tally = (step.check)(&mut place, &ended, ended.hit.is_some().then_some(*fault));
         assert!(tally.is_good(), "{tally:?}");
-    }));
-    let failure = played.err().map(|panic| {
-        site.keep_failed();
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     });
+    if failure.is_some() {
+        site.keep_failed();
+    }
     Outcome { traced, tally, failure }
 }

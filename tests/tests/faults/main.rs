@@ -4,8 +4,9 @@
 //! nothing proven that was not produced, no two heads ever signed may contradict each other, and a program whose fsync
 //! failed must have ended.
 //!
-//! `cargo test -p tests --test faults` takes a few calls of each step; `-- --all` all of them, `--sample N` at most N on
-//! each file, `--report FOLDER` writes the table, and words choose steps by name. strace must be allowed to trace.
+//! `cargo test -p tests --test faults` takes a few calls of each step, `-- --ignored` all of them, and a word the steps whose
+//! names it is part of. `FAULTS_SAMPLE=N` takes at most N on each file, `FAULTS_REPORT=FOLDER` writes the table. strace must
+//! be allowed to trace.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]

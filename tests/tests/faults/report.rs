@@ -77,21 +77,8 @@ impl Report {
         }
     }
 
-    /// Every failure with its case.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().flat_map(|((step, place, fault), row)| {
-            row.failures.iter().map(move |failure| format!("{step}: {place} {fault} {failure}"))
-        })
-    }
-
-    /// Whether there is a case in which the call was made.
-    pub(crate) fn runs_and_missed(&self) -> (u32, u32) {
-        let rows = self.rows.values();
-        rows.fold((0, 0), |(runs, missed), row| (runs + row.runs, missed + row.missed))
-    }
-
     /// A line for each row.
-    pub(crate) fn markdown(&self) -> String {
+    fn markdown(&self) -> String {
         let mut text = String::from(
             "| step | call | fault | runs | call not made | events | lost | doubled | falsely proven | the program | |\n\
              |---|---|---|--:|--:|--:|--:|--:|--:|---|---|\n",
