@@ -40,6 +40,18 @@ hostile:
 fuzz MINUTES *TARGETS:
     fuzz/run {{ MINUTES }} {{ TARGETS }}
 
+# Measure all cases, or those named; raw results, report and plots in bench/runs (bench/README.md)
+bench *CASES:
+    cargo run --release --locked --package bench -- run {{ CASES }}
+
+# Write report and plots of a run anew from its raw results
+bench-report RUN:
+    cargo run --release --locked --package bench -- report {{ RUN }}
+
+# What got worse from one run to another beyond noise
+bench-compare OLD NEW:
+    cargo run --release --locked --package bench -- compare {{ OLD }} {{ NEW }}
+
 # Format the code
 fmt:
     cargo fmt --all

@@ -60,7 +60,7 @@ impl Seat {
                 tracing::debug!("{partition}: sealed up to offset {}", sealed.next);
                 self.metrics.sealed(sealed);
             }
-            Action::Read(offset) => tracing::debug!("{partition}: reading from offset {offset}"),
+            Action::Read(offset) => tracing::info!("{partition}: reading from offset {offset}"),
             Action::NewClient => tracing::info!("{partition}: the topic is a new one; making a new Kafka client"),
             Action::Inspect | Action::Submit { .. } => {}
         }

@@ -130,7 +130,8 @@ impl Properties {
         properties
     }
 
-    pub(crate) fn consumer(&self, group: Option<&str>) -> ClientConfig {
+    /// What librdkafka is told for a consumer, of a group or of none.
+    pub fn consumer(&self, group: Option<&str>) -> ClientConfig {
         let mut config = self.config(CONSUMER, CONSUMER_FIXED);
         if let Some(group) = group {
             config.set("group.id", group);

@@ -33,6 +33,9 @@ pub struct Kafka {
 }
 
 impl Kafka {
+    /// Which Kafka it is.
+    pub const VERSION: &str = jars::VERSION;
+
     /// The broker that all tests of this binary share; use [`topic`](Self::topic) for topics of your own in it, and do
     /// not stop it.
     pub fn shared() -> &'static Self {

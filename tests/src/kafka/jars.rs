@@ -13,7 +13,7 @@ use crate::process::run;
 
 const POM: &str = include_str!("../../kafka/pom.xml");
 /// In the name of the cache folder, so that another version does not meet these jars.
-const VERSION: &str = "4.3.1";
+pub(super) const VERSION: &str = "4.3.1";
 
 /// A folder of jars, and what to call Java with.
 #[derive(Debug)]

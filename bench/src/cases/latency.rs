@@ -1,0 +1,151 @@
+//! From an event's sending to its entry's commit, at a rate.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+
+use crate::line::paced::Paced;
+use crate::line::{Line, Options, Setting, logged_at};
+use crate::{Better, Case, Context, Goal, Measurement};
+
+pub(super) const CASE: Case = Case {
+    name: "latency",
+    about: "From the moment in which an event was to be sent, at a fixed rate, to the moment in which the ingest-consumer \
+            has the committer's answer that its entry is committed: no later than that, and with nothing left out. A \
+            producer that falls behind sends late, and its events count from when they were due. A producer without \
+            linger, PostgreSQL with fsync, the line's settings for latency.",
+    run,
+};
+
+const EVENTS_S: u64 = 10_000;
+
+/// Of each event's value, in bytes.
+const SIZE: usize = 256;
+
+const P50_MS_MAX: f64 = 20.0;
+const P99_MS_MAX: f64 = 50.0;
+
+/// Percentiles that are kept of the whole.
+const PERCENTILES: [f64; 9] = [0.0, 25.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 100.0];
+
+/// For the last events to be sealed.
+const SEALED_WITHIN: Duration = Duration::from_secs(30);
+
+fn run(context: &Context<'_>) -> anyhow::Result<()> {
+    for (name, partitions) in [("1 partition", 1), ("8 partitions", 8)] {
+        if context.wants(name) {
+            measure(context, name, partitions)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(context: &Context<'_>, name: &str, partitions: u32) -> anyhow::Result<()> {
+    let options = for_latency(&context.line);
+    let mut all = histogram()?;
+    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    for _ in 0..context.runs {
+        let histogram = one_run(context, partitions, &options)?;
+        let ms = |percentile| histogram.value_at_percentile(percentile) as f64 / 1000.0;
+        p50.push(ms(50.0));
+        p99.push(ms(99.0));
+        all.add(&histogram).context("histograms of one kind")?;
+    }
+    let percentiles = PERCENTILES.map(|at| (at, all.value_at_percentile(at) as f64 / 1000.0));
+    for (what, samples, most) in [("p50", p50, P50_MS_MAX), ("p99", p99, P99_MS_MAX)] {
+        let mut measured = Measurement::new(format!("{name}: {what}"), "ms", Better::Lower, samples)
+            .goal(Goal::AtMost(most))
+            .setting("events/s", EVENTS_S)
+            .setting("bytes", SIZE);
+        for (field, value) in &options.set {
+            measured = measured.setting(field, value);
+        }
+        if what == "p50" {
+            measured = measured.percentiles(percentiles.to_vec());
+        }
+        context.record(measured)?;
+    }
+    Ok(())
+}
+
+/// The settings for latency, before those of the command line, which count.
+fn for_latency(options: &Options) -> Options {
+    let age: Setting = ("ingest.batch_age_ms".to_owned(), toml::Value::Integer(5));
+    let set = [age].into_iter().chain(options.set.iter().cloned()).collect();
+    Options { set, ..options.clone() }
+}
+
+/// Microseconds, up to a minute.
+fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).context("bounds of a histogram")
+}
+
+fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow::Result<Histogram<u64>> {
+    let topic = format!("bench-{}", tests::unique("paced"));
+    context.servers.topic(&topic, partitions)?;
+    let line = Line::start(context.servers, &[&topic], options)?;
+    let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
+    let (warm, length) = context.size((3, 10), (1, 1));
+    let paced = Paced { topic: &topic, partitions, events_s: EVENTS_S, size: SIZE };
+    let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
+    tests::until("everything is sealed", SEALED_WITHIN, || {
+        ingest.assert_running();
+        let sealed = acknowledgements(&ingest.log_text());
+        (0..partitions).all(|partition| {
+            let last = sealed.get(&partition).and_then(|sealed| sealed.last());
+            last.is_some_and(|(_, next)| *next >= sent.count(partition))
+        })
+    });
+    let sealed = acknowledgements(&ingest.log_text());
+    ingest.stop();
+    let mut histogram = histogram()?;
+    let from = sent.begun + Duration::from_secs(warm);
+    for partition in 0..partitions {
+        let mut sealed = sealed[&partition].iter().peekable();
+        for offset in 0..sent.count(partition) {
+            while sealed.next_if(|(_, next)| *next <= offset).is_some() {}
+            let (acknowledged, _) = sealed.peek().context("everything is sealed")?;
+            let due = sent.due(partition, offset);
+            if due >= from {
+                let took = acknowledged.duration_since(due).context("sealed before it was sent")?;
+                histogram.record(took.as_micros() as u64).context("more than a minute")?;
+            }
+        }
+    }
+    ensure!(histogram.len() == EVENTS_S * length, "{} events of {}", histogram.len(), EVENTS_S * length);
+    Ok(histogram)
+}
+
+/// For each partition when the ingest-consumer had it acknowledged that everything below an offset is committed, as its
+/// log says.
+fn acknowledgements(log: &str) -> BTreeMap<u32, Vec<(SystemTime, u64)>> {
+    let mut sealed: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+    for line in log.lines() {
+        let Some((head, next)) = line.split_once(": sealed up to offset ") else { continue };
+        let partition = head.rsplit('/').next().and_then(|number| number.parse().ok());
+        if let (Some(time), Some(partition), Ok(next)) = (logged_at(head), partition, next.parse()) {
+            sealed.entry(partition).or_default().push((time, next));
+        }
+    }
+    sealed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_are_read_by_partition() {
+        let log = "2026-01-02T03:04:05.000001Z DEBUG ingest_consumer::seat: a/1: sealed up to offset 7\n\
+                   2026-01-02T03:04:05.000002Z  INFO ingest_consumer::seat: a/0: reading from offset 0\n\
+                   2026-01-02T03:04:05.000003Z DEBUG ingest_consumer::seat: a/1: sealed up to offset 9\n\
+                   2026-01-02T03:04:05.000004Z DEBUG ingest_consumer::seat: a/0: sealed up to offset 3\n";
+        let sealed = acknowledgements(log);
+        let next: Vec<_> = sealed[&1].iter().map(|(_, next)| *next).collect();
+        assert_eq!(next, [7, 9]);
+        let [(time, 3)] = sealed[&0][..] else { panic!("{sealed:?}") };
+        assert_eq!(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros(), 1_767_323_045_000_004);
+    }
+}

@@ -1,0 +1,87 @@
+//! The line at full speed against a bare consumer.
+
+use anyhow::Context as _;
+
+use crate::line::Line;
+use crate::line::bare::Bare;
+use crate::line::fill::Filled;
+use crate::{Better, Case, Context, Goal, Measurement};
+
+pub(super) const CASE: Case = Case {
+    name: "line",
+    about: "Events sealed and committed: ingest-consumer and committer as processes of their own, on Kafka and PostgreSQL \
+            (fsync on), from the moment in which the ingest-consumer begins to read a full topic to the moment in which \
+            the committer has the last event committed. The baseline is rd_kafka_consume_batch_queue with the same \
+            settings and as many handles, which throws the records away. Topics hold some more than is counted, so that \
+            the last batch counted is closed as those before it.",
+    run,
+};
+
+/// What a topic holds beyond what is counted, so that the last batch that is counted is closed by its size.
+const MORE: f64 = 1.06;
+
+/// The ingest-consumer's peak memory, at most, with so many partitions.
+const MEMORY_MB_MAX: f64 = 200.0;
+const MEMORY_PARTITIONS: u32 = 64;
+
+struct Cell {
+    name: &'static str,
+    size: usize,
+    partitions: u32,
+    /// Of all partitions together, for seconds of work.
+    events: u64,
+    goal: Option<f64>,
+}
+
+const CELLS: [Cell; 7] = [
+    cell("1 KiB, 1 partition", 1024, 1, 4_000_000),
+    cell("1 KiB, 8 partitions", 1024, 8, 4_000_000),
+    cell("100 B, 1 partition", 100, 1, 10_000_000),
+    cell("100 B, 8 partitions", 100, 8, 10_000_000),
+    cell("10 KiB, 1 partition", 10 * 1024, 1, 600_000),
+    cell("10 KiB, 8 partitions", 10 * 1024, 8, 600_000),
+    Cell { goal: None, ..cell("1 KiB, 64 partitions", 1024, MEMORY_PARTITIONS, 4_000_000) },
+];
+
+const fn cell(name: &'static str, size: usize, partitions: u32, events: u64) -> Cell {
+    Cell { name, size, partitions, events, goal: Some(0.9) }
+}
+
+fn run(context: &Context<'_>) -> anyhow::Result<()> {
+    CELLS.iter().filter(|cell| context.wants(cell.name)).try_for_each(|cell| measure(context, cell).context(cell.name))
+}
+
+fn measure(context: &Context<'_>, cell: &Cell) -> anyhow::Result<()> {
+    let Cell { name, size, partitions, events, goal } = *cell;
+    let (servers, line) = (context.servers, &context.line);
+    let until = context.size(events, events / 1000) / u64::from(partitions);
+    let per_partition = (until as f64 * MORE) as u64;
+    let topic = Filled { size, partitions, per_partition, codec: &line.codec }.fill(servers)?;
+    let handles = line.handles.min(partitions);
+    let rate = |took: std::time::Duration| (until * u64::from(partitions)) as f64 / took.as_secs_f64();
+    let config = Line::start(servers, &[&topic], line)?.properties()?.consumer(None);
+    let bare = Bare { topic: &topic, partitions, until, handles, config };
+    let mut memory = Vec::new();
+    let sealed = || {
+        // A new ledger each time: sealing begins at offset 0.
+        let sealed = Line::start(servers, &[&topic], line)?.seal(&topic, partitions, until)?;
+        memory.push(sealed.memory_peak_bytes as f64 / 1e6);
+        Ok(rate(sealed.took))
+    };
+    let (ours, baseline) = context.alternate(sealed, || Ok(rate(bare.consume()?)))?;
+    let mut measured = Measurement::new(name, "events/s", Better::Higher, ours)
+        .against("bare consumer", baseline)
+        .setting("events", until * u64::from(partitions))
+        .setting("codec", &line.codec)
+        .setting("handles", handles);
+    for (field, value) in &line.set {
+        measured = measured.setting(field, value);
+    }
+    if let Some(goal) = goal {
+        measured = measured.goal(Goal::RatioAtLeast(goal));
+    }
+    context.record(measured)?;
+    let memory = memory.split_off(memory.len() - context.runs);
+    let memory = Measurement::new(format!("{name}: peak memory"), "MB", Better::Lower, memory);
+    context.record(if partitions == MEMORY_PARTITIONS { memory.goal(Goal::AtMost(MEMORY_MB_MAX)) } else { memory })
+}

@@ -1,0 +1,24 @@
+//! Measurements: each *case* measures ours and what it is compared with in turns, in one run on one machine. Raw results
+//! are kept as JSON; tables, plots and the comparison of two runs are made from them.
+//!
+//! A new case is a module in `cases`, and a line in the list there.
+
+mod case;
+pub mod cases;
+pub mod compare;
+pub mod line;
+mod machine;
+mod measurement;
+mod plan;
+mod plot;
+pub mod report;
+mod results;
+mod servers;
+mod statistics;
+
+pub use case::{Case, Context};
+pub use machine::Machine;
+pub use measurement::{Baseline, Better, Goal, Measurement};
+pub use plan::{Plan, folder_name};
+pub use results::{CaseResults, Results};
+pub use servers::{Addresses, Servers};

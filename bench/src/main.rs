@@ -1,0 +1,110 @@
+//! The command `streamseal-bench`.
+#![allow(clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bench::{Addresses, Servers, compare, line, report};
+use clap::{Parser, Subcommand};
+
+/// Measures streamseal
+#[derive(Debug, Parser)]
+#[command(name = "streamseal-bench", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(RunArgs),
+    /// Writes report.md and plots beside the raw results of a run
+    Report {
+        /// The folder of the run
+        dir: PathBuf,
+    },
+    /// Says what got worse from one run to another beyond noise; the exit code is 1 if anything did
+    Compare {
+        /// The folder of the run before
+        old: PathBuf,
+        /// The folder of the run after
+        new: PathBuf,
+    },
+    /// Starts a Kafka and a PostgreSQL for several runs, prints their addresses, and keeps them until it is ended
+    Servers,
+    /// Lists the cases
+    Cases,
+}
+
+/// Measures cases, adds their raw results to a folder and writes its report
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Cases, by their names; all when none is given
+    cases: Vec<String>,
+    /// Samples of each measurement
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// To see that it works: everything small, the values mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// Only measurements whose names hold these words
+    #[arg(long, value_name = "WORDS")]
+    only: Option<String>,
+    /// Where results go; by default bench/runs/<date>-<machine>
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    line: line::Options,
+    #[command(flatten)]
+    addresses: Addresses,
+}
+
+/// When something got worse.
+const WORSE: u8 = 1;
+
+/// When it could not do its work.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("streamseal-bench: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(args) => measure(&args)?,
+        Command::Report { dir } => report::write(&dir)?,
+        Command::Compare { old, new } => {
+            let comparison = compare::compare_folders(&old, &new)?;
+            print!("{comparison}");
+            return Ok(if comparison.is_worse() { WORSE } else { 0 });
+        }
+        Command::Servers => Servers::new(Addresses::default())?.keep(&mut std::io::stdout())?,
+        Command::Cases => bench::cases::ALL.iter().for_each(|case| println!("{}: {}", case.name, case.about)),
+    }
+    Ok(0)
+}
+
+fn measure(args: &RunArgs) -> anyhow::Result<()> {
+    let cases = match &args.cases[..] {
+        [] => bench::cases::ALL.iter().collect(),
+        names => names
+            .iter()
+            .map(|name| {
+                bench::cases::named(name).with_context(|| format!("no case {name}: see `streamseal-bench cases`"))
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?,
+    };
+    let plan =
+        bench::Plan { cases, runs: args.runs, quick: args.quick, only: args.only.clone(), line: args.line.clone() };
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("bench/runs").join(bench::folder_name()));
+    plan.run(&Servers::new(args.addresses.clone())?, &folder)?;
+    println!("{}", folder.join("report.md").display());
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Kafka and PostgreSQL for the cases: started here, or those of the command line.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tests::{Kafka, Postgres};
+
+/// For Kafka to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Servers that run already.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Addresses {
+    /// Kafka's bootstrap.servers; without it, a Kafka of its own is started
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub bootstrap_servers: Option<String>,
+    /// PostgreSQL, as a URL with a user who may create databases; without it, one of its own is started
+    #[arg(long, value_name = "URL")]
+    pub postgres: Option<String>,
+}
+
+/// The servers of a run. What is started ends with the process.
+#[derive(Debug)]
+pub struct Servers {
+    addresses: Addresses,
+    runtime: tokio::runtime::Runtime,
+    used_kafka: AtomicBool,
+    used_postgres: AtomicBool,
+}
+
+impl Servers {
+    /// Starts nothing yet.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(addresses: Addresses) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(Self { addresses, runtime, used_kafka: AtomicBool::new(false), used_postgres: AtomicBool::new(false) })
+    }
+
+    /// Kafka's `bootstrap.servers`.
+    pub fn bootstrap(&self) -> &str {
+        self.used_kafka.store(true, Ordering::Relaxed);
+        self.addresses.bootstrap_servers.as_deref().unwrap_or_else(|| Kafka::shared().bootstrap())
+    }
+
+    /// Creates a topic on Kafka, if there is none of this name.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn topic(&self, name: &str, partitions: u32) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create()?;
+        let topic = NewTopic::new(name, partitions.cast_signed(), TopicReplication::Fixed(1));
+        let created = self.runtime.block_on(admin.create_topics(&[topic], &AdminOptions::new()))?;
+        match created.into_iter().next().context("no answer about the topic")? {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Err((name, code)) => anyhow::bail!("topic {name}: {code}"),
+        }
+    }
+
+    /// Kafka's id.
+    ///
+    /// # Errors
+    /// When the broker does not tell it.
+    pub fn cluster_id(&self) -> anyhow::Result<String> {
+        let properties = kafka::Properties::new([("bootstrap.servers", self.bootstrap())])?;
+        Ok(kafka::Cluster::new(&properties, ANSWER_WITHIN)?.id()?)
+    }
+
+    /// The address of a new empty database of PostgreSQL.
+    ///
+    /// # Errors
+    /// When the server does not create it.
+    pub fn database(&self) -> anyhow::Result<String> {
+        self.used_postgres.store(true, Ordering::Relaxed);
+        let Some(url) = &self.addresses.postgres else { return Ok(Postgres::shared().database()) };
+        // Other runs may have left theirs there.
+        let name = format!("bench_{}_{}", std::process::id(), tests::unique("ledger").replace('-', "_"));
+        self.execute(url, &format!("CREATE DATABASE {name}"))?;
+        let (server, _) = url.rsplit_once('/').with_context(|| format!("{url} names no database to connect to"))?;
+        Ok(format!("{server}/{name}"))
+    }
+
+    /// Starts both, says where they are, and keeps them until the process is ended.
+    ///
+    /// # Errors
+    /// When it cannot be said.
+    pub fn keep(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let postgres = Postgres::shared().address_of("postgres");
+        writeln!(out, "--bootstrap-servers {} --postgres {postgres}", self.bootstrap())?;
+        out.flush()?;
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// The versions of those that were used.
+    pub(crate) fn versions(&self) -> Vec<(String, String)> {
+        let mut versions = Vec::new();
+        if self.used_kafka.load(Ordering::Relaxed) {
+            let own = self.addresses.bootstrap_servers.is_none();
+            versions.push(("Kafka".to_owned(), if own { Kafka::VERSION } else { "as given" }.to_owned()));
+        }
+        if self.used_postgres.load(Ordering::Relaxed) {
+            let url = self.addresses.postgres.clone();
+            let url = url.unwrap_or_else(|| Postgres::shared().address_of("postgres"));
+            let version = self.ask(&url, "SHOW server_version").unwrap_or_else(|error| format!("unknown: {error:#}"));
+            versions.push(("PostgreSQL".to_owned(), version));
+        }
+        versions
+    }
+
+    fn execute(&self, url: &str, sql: &str) -> anyhow::Result<()> {
+        let sql = sqlx::AssertSqlSafe(sql);
+        self.runtime.block_on(async {
+            let mut connection = PgConnection::connect(url).await.with_context(|| url.to_owned())?;
+            connection.execute(sql).await?;
+            connection.close().await.map_err(anyhow::Error::from)
+        })
+    }
+
+    fn ask(&self, url: &str, sql: &'static str) -> anyhow::Result<String> {
+        self.runtime.block_on(async {
+            let mut connection = PgConnection::connect(url).await?;
+            let answer = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+            connection.close().await?;
+            Ok(answer)
+        })
+    }
+}

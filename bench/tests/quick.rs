@@ -1,0 +1,50 @@
+//! Every case runs, on real servers, and leaves results and a report. What it measures means nothing here.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
+
+use bench::{Addresses, Plan, Results, Servers, cases, line};
+use clap::Parser;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    options: line::Options,
+}
+
+/// Runs a case, or what of it has these words in its names, and returns the names of what was measured.
+fn measure(case: &str, only: Option<&str>) -> Vec<String> {
+    let folder = tests::Scratch::new("run");
+    let plan = Plan {
+        cases: vec![cases::named(case).unwrap()],
+        runs: 1,
+        quick: true,
+        only: only.map(str::to_owned),
+        line: Line::parse_from(["line"]).options,
+    };
+    plan.run(&Servers::new(Addresses::default()).unwrap(), folder.path()).unwrap();
+    let report = std::fs::read_to_string(folder.join("report.md")).unwrap();
+    let results = Results::read(folder.path()).unwrap();
+    let names: Vec<String> = results.measurements().map(|(_, measured)| measured.name.clone()).collect();
+    for name in &names {
+        assert!(report.contains(&format!("| {name} |")), "{name} is not in\n{report}");
+    }
+    names
+}
+
+#[test]
+fn line() {
+    assert_eq!(
+        measure("line", Some("1 KiB, 8 partitions")),
+        ["1 KiB, 8 partitions", "1 KiB, 8 partitions: peak memory"]
+    );
+}
+
+#[test]
+fn latency() {
+    assert_eq!(measure("latency", Some("8 partitions")), ["8 partitions: p50", "8 partitions: p99"]);
+}
+
+#[test]
+fn leaves() {
+    assert_eq!(measure("leaves", Some("1 KiB")), ["1 KiB"]);
+}
