@@ -4,13 +4,13 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::tests::{Kafka, Postgres};
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use tests::{Kafka, Postgres};
 
 /// For Kafka to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ impl Servers {
         self.used_postgres.store(true, Ordering::Relaxed);
         let Some(url) = &self.addresses.postgres else { return Ok(Postgres::shared().database()) };
         // Other runs may have left theirs there.
-        let name = format!("bench_{}_{}", std::process::id(), tests::unique("ledger").replace('-', "_"));
+        let name = format!("bench_{}_{}", std::process::id(), ::tests::unique("ledger").replace('-', "_"));
         self.execute(url, &format!("CREATE DATABASE {name}"))?;
         let (server, _) = url.rsplit_once('/').with_context(|| format!("{url} names no database to connect to"))?;
         Ok(format!("{server}/{name}"))

@@ -83,14 +83,14 @@ fn histogram() -> anyhow::Result<Histogram<u64>> {
 }
 
 fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow::Result<Histogram<u64>> {
-    let topic = format!("bench-{}", tests::unique("paced"));
+    let topic = format!("bench-{}", ::tests::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
     let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
     let (warm, length) = context.size((3, 10), (1, 1));
     let paced = Paced { topic: &topic, partitions, events_s: EVENTS_S, size: SIZE };
     let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
-    tests::until("everything is sealed", SEALED_WITHIN, || {
+    ::tests::until("everything is sealed", SEALED_WITHIN, || {
         ingest.assert_running();
         let sealed = acknowledgements(&ingest.log_text());
         (0..partitions).all(|partition| {
