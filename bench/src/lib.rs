@@ -7,6 +7,7 @@ mod case;
 pub mod cases;
 pub mod compare;
 pub mod line;
+pub mod load;
 mod machine;
 mod measurement;
 mod plan;

@@ -1,6 +1,7 @@
 //! The line as its users run it: the release binary's services, each in a process of its own, on real servers.
 
 pub mod bare;
+pub mod commitments;
 pub mod fill;
 pub mod paced;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bench::{Addresses, Servers, compare, line, report};
+use bench::{Addresses, Servers, compare, line, load, report};
 use clap::{Parser, Subcommand};
 
 /// Measures streamseal
@@ -19,6 +19,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(RunArgs),
+    Load(load::Args),
     /// Writes report.md and plots beside the raw results of a run
     Report {
         /// The folder of the run
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => measure(&args)?,
+        Command::Load(args) => load::run(&args)?,
         Command::Report { dir } => report::write(&dir)?,
         Command::Compare { old, new } => {
             let comparison = compare::compare_folders(&old, &new)?;

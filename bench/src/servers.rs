@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::tests::{Kafka, Postgres};
 use anyhow::Context as _;
@@ -14,6 +14,9 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 
 /// For Kafka to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often a committer is asked that does not answer yet.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Servers that run already.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -63,6 +66,22 @@ impl Servers {
         match created.into_iter().next().context("no answer about the topic")? {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
             Err((name, code)) => anyhow::bail!("topic {name}: {code}"),
+        }
+    }
+
+    /// Waits until the committer at this address answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) fn until_ready(&self, committer: &str) -> anyhow::Result<()> {
+        let committer = committer_client::Client::new(committer)?;
+        let begun = Instant::now();
+        loop {
+            match self.runtime.block_on(committer.status()) {
+                Ok(_) => return Ok(()),
+                Err(error) if begun.elapsed() > ANSWER_WITHIN => return Err(error.into()),
+                Err(_) => std::thread::sleep(ASK_EVERY),
+            }
         }
     }
 

@@ -1,12 +1,11 @@
 //! From an event's sending to its entry's commit, at a rate.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-use crate::line::paced::Paced;
+use crate::line::paced::{PERCENTILES, Paced, Sealings, histogram, milliseconds};
 use crate::line::{Line, Options, Setting, logged_at};
 use crate::{Better, Case, Context, Goal, Measurement};
 
@@ -27,9 +26,6 @@ const SIZE: usize = 256;
 const P50_MS_MAX: f64 = 20.0;
 const P99_MS_MAX: f64 = 50.0;
 
-/// Percentiles that are kept of the whole.
-const PERCENTILES: [f64; 9] = [0.0, 25.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 100.0];
-
 /// For the last events to be sealed.
 const SEALED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -48,12 +44,11 @@ fn measure(context: &Context<'_>, name: &str, partitions: u32) -> anyhow::Result
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
     for _ in 0..context.runs {
         let histogram = one_run(context, partitions, &options)?;
-        let ms = |percentile| histogram.value_at_percentile(percentile) as f64 / 1000.0;
-        p50.push(ms(50.0));
-        p99.push(ms(99.0));
+        p50.push(milliseconds(&histogram, 50.0));
+        p99.push(milliseconds(&histogram, 99.0));
         all.add(&histogram).context("histograms of one kind")?;
     }
-    let percentiles = PERCENTILES.map(|at| (at, all.value_at_percentile(at) as f64 / 1000.0));
+    let percentiles = PERCENTILES.map(|at| (at, milliseconds(&all, at)));
     for (what, samples, most) in [("p50", p50, P50_MS_MAX), ("p99", p99, P99_MS_MAX)] {
         let mut measured = Measurement::new(format!("{name}: {what}"), "ms", Better::Lower, samples)
             .goal(Goal::AtMost(most))
@@ -77,51 +72,27 @@ fn for_latency(options: &Options) -> Options {
     Options { set, ..options.clone() }
 }
 
-/// Microseconds, up to a minute.
-fn histogram() -> anyhow::Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, 60_000_000, 3).context("bounds of a histogram")
-}
-
 fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow::Result<Histogram<u64>> {
     let topic = format!("bench-{}", ::tests::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
     let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
     let (warm, length) = context.size((3, 10), (1, 1));
-    let paced = Paced { topic: &topic, partitions, events_s: EVENTS_S, size: SIZE };
+    let paced = Paced { topic: &topic, first: 0, partitions, events_s: EVENTS_S, size: SIZE };
     let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
     ::tests::until("everything is sealed", SEALED_WITHIN, || {
         ingest.assert_running();
-        let sealed = acknowledgements(&ingest.log_text());
-        (0..partitions).all(|partition| {
-            let last = sealed.get(&partition).and_then(|sealed| sealed.last());
-            last.is_some_and(|(_, next)| *next >= sent.count(partition))
-        })
+        sent.is_sealed(&acknowledgements(&ingest.log_text()))
     });
-    let sealed = acknowledgements(&ingest.log_text());
+    let histogram = sent.latencies(&acknowledgements(&ingest.log_text()), sent.begun + Duration::from_secs(warm))?;
     ingest.stop();
-    let mut histogram = histogram()?;
-    let from = sent.begun + Duration::from_secs(warm);
-    for partition in 0..partitions {
-        let mut sealed = sealed[&partition].iter().peekable();
-        for offset in 0..sent.count(partition) {
-            while sealed.next_if(|(_, next)| *next <= offset).is_some() {}
-            let (acknowledged, _) = sealed.peek().context("everything is sealed")?;
-            let due = sent.due(partition, offset);
-            if due >= from {
-                let took = acknowledged.duration_since(due).context("sealed before it was sent")?;
-                histogram.record(took.as_micros() as u64).context("more than a minute")?;
-            }
-        }
-    }
-    ensure!(histogram.len() == EVENTS_S * length, "{} events of {}", histogram.len(), EVENTS_S * length);
     Ok(histogram)
 }
 
 /// For each partition when the ingest-consumer had it acknowledged that everything below an offset is committed, as its
 /// log says.
-fn acknowledgements(log: &str) -> BTreeMap<u32, Vec<(SystemTime, u64)>> {
-    let mut sealed: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+fn acknowledgements(log: &str) -> Sealings {
+    let mut sealed = Sealings::new();
     for line in log.lines() {
         let Some((head, next)) = line.split_once(": sealed up to offset ") else { continue };
         let partition = head.rsplit('/').next().and_then(|number| number.parse().ok());
@@ -134,6 +105,8 @@ fn acknowledgements(log: &str) -> BTreeMap<u32, Vec<(SystemTime, u64)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]

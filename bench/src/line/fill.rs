@@ -1,6 +1,7 @@
 //! Topics filled with records before anything is measured.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rdkafka::ClientConfig;
@@ -43,7 +44,7 @@ impl Filled<'_> {
         servers.topic(&name, partitions)?;
         let held = |partition| self.held(servers, &name, partition);
         if held(partitions - 1)? == 0 {
-            self.produce(servers, &name)?;
+            Flood { topic: &name, partitions, size, codec }.send(servers.bootstrap(), Until::Each(per_partition))?;
         }
         for partition in 0..partitions {
             let held = held(partition)?;
@@ -57,48 +58,85 @@ impl Filled<'_> {
         let (_, high) = reader.fetch_watermarks(name, partition.cast_signed(), ANSWER_WITHIN)?;
         u64::try_from(high).context("an offset")
     }
+}
 
-    fn produce(&self, servers: &Servers, name: &str) -> anyhow::Result<()> {
+/// Records sent as fast as the broker takes them, to all partitions in turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Flood<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Its partitions.
+    pub partitions: u32,
+    /// Of each record's value, in bytes.
+    pub size: usize,
+    /// librdkafka's `compression.type`.
+    pub codec: &'a str,
+}
+
+/// How long it lasts.
+#[derive(Debug, Clone, Copy)]
+pub enum Until {
+    /// So many records are in each partition.
+    Each(u64),
+    /// So much time has passed.
+    Passed(Duration),
+}
+
+impl Flood<'_> {
+    /// Sends records, and returns how many each partition got when the broker has them all.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn send(&self, bootstrap: &str, until: Until) -> anyhow::Result<u64> {
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-            .set("bootstrap.servers", servers.bootstrap())
+            .set("bootstrap.servers", bootstrap)
             .set("enable.idempotence", "true")
             .set("compression.type", self.codec)
             .set("linger.ms", "50")
-            .set("batch.num.messages", "10000")
-            .set("message.max.bytes", "10000000")
             .set("queue.buffering.max.messages", "200000")
+            .set("queue.buffering.max.kbytes", "262144")
             .create()?;
         let text = text();
         // A partition gets a run of records at a time, so that its message sets fill up.
         let run = (16_384 / self.size.max(16)).max(1) as u64;
-        let mut number = 0usize;
-        for from in (0..self.per_partition).step_by(run as usize) {
+        let (begun, mut number, mut each) = (Instant::now(), 0, 0);
+        loop {
+            let more = match until {
+                Until::Each(all) => run.min(all - each),
+                Until::Passed(time) if begun.elapsed() < time => run,
+                Until::Passed(_) => 0,
+            };
+            if more == 0 {
+                break;
+            }
             for partition in 0..self.partitions {
-                for _ in from..(from + run).min(self.per_partition) {
+                for _ in 0..more {
                     number += 1;
-                    send(&producer, name, partition, value(&text, number, self.size))?;
+                    self.send_one(&producer, partition, value(&text, number, self.size))?;
                 }
             }
+            each += more;
         }
-        producer.flush(ANSWER_WITHIN).context("the broker does not acknowledge")
+        producer.flush(ANSWER_WITHIN).context("the broker does not acknowledge")?;
+        Ok(each)
     }
-}
 
-fn send(
-    producer: &ThreadedProducer<DefaultProducerContext>,
-    topic: &str,
-    partition: u32,
-    value: &[u8],
-) -> anyhow::Result<()> {
-    let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition.cast_signed()).payload(value);
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                record = back;
-                std::thread::sleep(FULL);
+    fn send_one(
+        &self,
+        producer: &ThreadedProducer<DefaultProducerContext>,
+        partition: u32,
+        value: &[u8],
+    ) -> anyhow::Result<()> {
+        let mut record = BaseRecord::<(), [u8]>::to(self.topic).partition(partition.cast_signed()).payload(value);
+        loop {
+            match producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    thread::sleep(FULL);
+                }
+                Err((error, _)) => return Err(error.into()),
             }
-            Err((error, _)) => return Err(error.into()),
         }
     }
 }
