@@ -39,7 +39,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
 }
 
 fn measure(context: &Context<'_>, name: &str, partitions: u32) -> anyhow::Result<()> {
-    let options = for_latency(&context.line);
+    let options = for_latency(context.line);
     let mut all = histogram()?;
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
     for _ in 0..context.runs {
