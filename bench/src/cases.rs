@@ -1,5 +1,7 @@
 //! What is measured. A case is a module with a [`Case`] named `CASE`, and a line here.
 
+mod anchor;
+mod bare;
 mod latency;
 mod leaves;
 mod line;
@@ -7,7 +9,7 @@ mod line;
 use crate::Case;
 
 /// All cases, in the order of the report.
-pub const ALL: &[Case] = &[line::CASE, latency::CASE, leaves::CASE];
+pub const ALL: &[Case] = &[line::CASE, bare::CASE, latency::CASE, leaves::CASE, anchor::CASE];
 
 /// The case of this name.
 pub fn named(name: &str) -> Option<&'static Case> {

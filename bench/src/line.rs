@@ -62,6 +62,8 @@ pub struct Line {
     config: PathBuf,
     cluster: String,
     binary: PathBuf,
+    /// The committer's, and its size without entries.
+    database: (String, u64),
     committer: Process,
     committer_address: SocketAddr,
     /// After the processes: dropped in this order.
@@ -88,7 +90,8 @@ impl Line {
         let ledger = folder.join("ledger");
         let mut init = Command::new(&binary);
         init.arg("init").arg(&ledger).args(["--origin", "example.com/bench"]);
-        init.args(["--bootstrap-servers", servers.bootstrap(), "--database", &servers.database()?]);
+        let database = servers.database()?;
+        init.args(["--bootstrap-servers", servers.bootstrap(), "--database", &database]);
         topics.iter().for_each(|topic| {
             init.args(["--topic", topic]);
         });
@@ -115,7 +118,8 @@ impl Line {
             http_get(committer_address, "/readyz").is_some_and(|(status, _)| status == 200)
         });
         let cluster = servers.cluster_id()?;
-        Ok(Self { config, cluster, binary, committer, committer_address, _folder: folder })
+        let empty = servers.database_bytes(&database)?;
+        Ok(Self { database: (database, empty), config, cluster, binary, committer, committer_address, _folder: folder })
     }
 
     /// Starts the ingest-consumer, waits until the offsets below `until` of all partitions of `topic` are committed, and
@@ -154,6 +158,39 @@ impl Line {
     /// Starts the ingest-consumer, with this filter for its log.
     pub fn start_ingest(&self, log: &str) -> Process {
         service(&self.binary, "ingest", &self.config, log)
+    }
+
+    /// How many bytes an entry takes in the database, with everything that is kept beside it.
+    ///
+    /// # Errors
+    /// When database or committer do not say.
+    pub fn bytes_per_entry(&self, servers: &Servers) -> anyhow::Result<f64> {
+        let (url, empty) = &self.database;
+        let (_, status) = http_get(self.committer_address, "/v1/status").context("the committer does not answer")?;
+        let status: Value = serde_json::from_str(&status)?;
+        let entries: f64 = status["size"].as_str().context("a status has a size")?.parse()?;
+        Ok(servers.database_bytes(url)?.saturating_sub(*empty) as f64 / entries)
+    }
+
+    /// The command that is measured.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// A file of the ledger.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.config.with_file_name(name)
+    }
+
+    /// One more configuration beside the ledger's own, for another service of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configured(&self, name: &str, settings: &[Setting]) -> anyhow::Result<PathBuf> {
+        let config = self.file(&format!("{name}.toml"));
+        fs::copy(&self.config, &config)?;
+        set(&config, settings)?;
+        Ok(config)
     }
 
     /// The offset up to which a partition is sealed.

@@ -142,7 +142,9 @@ fn percentiles(area: &Area<'_>, case: &CaseResults) -> anyhow::Result<()> {
         .configure_mesh()
         .light_line_style(WHITE)
         .x_labels(nines as usize + 1)
-        .x_label_formatter(&|nines| format!("p{}", figure(100.0 - 100.0 / 10f64.powf(*nines))))
+        .x_label_formatter(&|nines| {
+            format!("p{:.*}", (*nines - 2.0).max(0.0) as usize, 100.0 - 100.0 / 10f64.powf(*nines))
+        })
         .y_label_formatter(&|value| figure(*value))
         .label_style(FONT)
         .draw()

@@ -121,6 +121,15 @@ impl Servers {
         }
     }
 
+    /// How much room a database takes.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub fn database_bytes(&self, url: &str) -> anyhow::Result<u64> {
+        let bytes = self.ask(url, "SELECT pg_database_size(current_database())::text")?;
+        bytes.parse().with_context(|| format!("{url}: {bytes} bytes"))
+    }
+
     /// The versions of those that were used.
     pub(crate) fn versions(&self) -> Vec<(String, String)> {
         let mut versions = Vec::new();

@@ -48,3 +48,9 @@ fn latency() {
 fn leaves() {
     assert_eq!(measure("leaves", Some("1 KiB")), ["1 KiB"]);
 }
+
+#[test]
+fn anchor() {
+    let names = ["1000 anchors in the repository", "100000 anchors in the repository"];
+    assert_eq!(measure("anchor", None), names);
+}
