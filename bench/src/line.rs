@@ -104,6 +104,7 @@ impl Line {
         let own = [
             ("ingest.group", group),
             ("ingest.committer", format!("http://{committer_address}")),
+            ("anchor.committer", format!("http://{committer_address}")),
             ("ingest.listen", ingest_address.to_string()),
             ("committer.listen", committer_address.to_string()),
             ("committer.commitments_topic", commitments.clone()),
