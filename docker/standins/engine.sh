@@ -1,0 +1,66 @@
+# A Docker engine for a machine that has none: Debian's own packages, unpacked into a folder and run from there. Sourced
+# by docker/test; wants root. The machine's network stays as it is: no default bridge, no rules, no forwarding. So
+# containers see each other on networks of compose, but nothing outside; a build that fetches something takes the network
+# of the host (build.yml).
+# shellcheck shell=bash
+
+debian_mirror() {
+    { grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null ||
+        echo http://deb.debian.org/debian; } | head -n 1
+}
+
+# engine_unpack DIR: programs to DIR/usr. Engine and compose are trixie's, as bookworm has no such compose; what they
+# execute is bookworm's, since trixie's runc wants a newer libc.
+engine_unpack() {
+    local dir=$1 package
+    mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial"
+    for suite in bookworm trixie; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $suite main"
+    done >"$dir/apt/sources.list"
+    local options=(
+        -o "Dir::Etc::sourcelist=$dir/apt/sources.list" -o Dir::Etc::sourceparts=-
+        -o "Dir::State::lists=$dir/apt/lists" -o "Dir::Cache=$dir/apt/cache"
+        -o Acquire::Languages=none -o APT::Sandbox::User=root
+    )
+    apt-get --quiet --quiet "${options[@]}" update
+    (cd "$dir/apt" && apt-get --quiet --quiet "${options[@]}" download \
+        {docker.io,docker-cli,docker-compose,docker-buildx,containerd}/trixie {runc,tini,mmdebstrap}/bookworm)
+    for package in "$dir"/apt/*.deb; do dpkg-deb --extract "$package" "$dir"; done
+    rm -r "$dir/apt"
+}
+
+# engine_start DIR: returns when it answers, with PATH and the DOCKER_ variables set for it.
+engine_start() {
+    local dir=$1
+    # For the names of containers to be found: there are rules inside of their networks.
+    command -v iptables >/dev/null || apt-get install --yes --quiet --quiet --no-install-recommends iptables
+    engine_unpack "$dir"
+    export PATH=$dir/usr/bin:$dir/usr/sbin:$PATH DOCKER_HOST=unix://$dir/docker.sock DOCKER_CONFIG=$dir/config
+    mkdir -p "$DOCKER_CONFIG"
+    ln -s "$dir/usr/libexec/docker/cli-plugins" "$DOCKER_CONFIG/cli-plugins"
+    # It ends with this shell, whatever ends that.
+    setpriv --pdeathsig TERM dockerd --host "$DOCKER_HOST" --data-root "$dir/data" --exec-root "$dir/exec" \
+        --pidfile "$dir/dockerd.pid" --bridge none --iptables=false --ip6tables=false --ip-forward=false \
+        >"$dir/dockerd.log" 2>&1 </dev/null &
+    engine_pid=$!
+    local deadline=$((SECONDS + 60))
+    until docker version >/dev/null 2>&1; do
+        if ! kill -0 "$engine_pid" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+            tail -n 20 "$dir/dockerd.log" >&2
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+# engine_stop DIR: ends it, and removes all that it kept.
+engine_stop() {
+    local dir=$1
+    if [ -n "${engine_pid:-}" ]; then
+        kill "$engine_pid" 2>/dev/null || true
+        wait "$engine_pid" 2>/dev/null || true
+    fi
+    # What it had mounted: namespaces of networks, and layers of a container that would not end.
+    awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort --reverse | xargs --no-run-if-empty umount
+    rm -rf "$dir"
+}
