@@ -14,7 +14,7 @@ pub use streams::{StreamHead, Streams};
 pub use crate::statement::Role;
 
 use crate::statement::{Heads, LedgerId, Statement, heads_root};
-use crate::{Entry, Hash, SignedStatement, StreamId};
+use crate::{EncodedEntry, Entry, Hash, SignedStatement, StreamId};
 
 /// The state of a ledger after the entries applied so far.
 ///
@@ -116,6 +116,19 @@ impl State {
 
     /// Applies the next entry; an entry that is refused leaves the state as it was.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        self.check(entry)?;
+        self.take(entry, entry.leaf_hash());
+        Ok(())
+    }
+
+    /// The same without encoding and hashing the entry again.
+    pub fn apply_encoded(&mut self, encoded: &EncodedEntry) -> Result<(), Refusal> {
+        self.check(encoded.entry())?;
+        self.take(encoded.entry(), encoded.leaf());
+        Ok(())
+    }
+
+    fn check(&self, entry: &Entry) -> Result<(), Refusal> {
         self.check_place(entry)?;
         let statement = entry.statement.statement();
         self.check_ledger(entry)?;
@@ -133,7 +146,6 @@ impl State {
             Statement::Epoch(epoch) => self.streams.check_epoch(epoch, self.unbroken_from)?,
             Statement::Heads(heads) => self.check_heads(heads)?,
         }
-        self.take(entry);
         Ok(())
     }
 
@@ -254,9 +266,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes over an entry that was checked.
-    fn take(&mut self, entry: &Entry) {
-        let leaf = entry.leaf_hash();
+    /// Takes over an entry that was checked, with its leaf hash.
+    fn take(&mut self, entry: &Entry, leaf: Hash) {
         let statement = entry.statement.statement();
         match statement {
             Statement::Genesis(genesis) => self.keys.begin(genesis, leaf, entry.statement.hash()),

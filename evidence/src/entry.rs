@@ -19,9 +19,21 @@ pub struct Entry {
     pub statement: SignedStatement,
 }
 
+/// An entry with its bytes and their leaf hash: whoever stores it needs all three, and each is made once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedEntry {
+    entry: Entry,
+    bytes: Vec<u8>,
+    leaf: Hash,
+}
+
 impl Entry {
     /// Reads an entry in its only spelling.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        EncodedEntry::parse(bytes).map(|encoded| encoded.entry)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed(OBJECT, "not UTF-8"))?;
         let mut lines = Lines::new(OBJECT, text)?;
         match lines.line()? {
@@ -44,11 +56,7 @@ impl Entry {
             return Err(lines.error("expected an empty line before the statement"));
         }
         let statement = SignedStatement::parse(lines.rest().as_bytes())?;
-        let entry = Self { seq, prev, keys, time, statement };
-        if entry.to_bytes() != bytes {
-            return Err(Error::malformed(OBJECT, "not the only spelling of its content"));
-        }
-        Ok(entry)
+        Ok(Self { seq, prev, keys, time, statement })
     }
 
     /// The bytes that are hashed, stored and served.
@@ -64,5 +72,43 @@ impl Entry {
     /// The RFC 6962 leaf hash of the bytes.
     pub fn leaf_hash(&self) -> Hash {
         tree::leaf_hash(&self.to_bytes())
+    }
+}
+
+impl EncodedEntry {
+    /// Encodes and hashes an entry.
+    pub fn new(entry: Entry) -> Self {
+        let bytes = entry.to_bytes();
+        let leaf = tree::leaf_hash(&bytes);
+        Self { entry, bytes, leaf }
+    }
+
+    /// Reads an entry as [`Entry::parse`] does.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let encoded = Self::new(Entry::decode(bytes)?);
+        if encoded.bytes != bytes {
+            return Err(Error::malformed(OBJECT, "not the only spelling of its content"));
+        }
+        Ok(encoded)
+    }
+
+    /// Whether these are the entry's bytes, each of them, and hash to its leaf hash when they are hashed again.
+    pub fn is_read_back(&self, bytes: &[u8]) -> bool {
+        self.bytes == bytes && self.leaf == tree::leaf_hash(bytes)
+    }
+
+    /// The entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The RFC 6962 leaf hash of its bytes.
+    pub fn leaf(&self) -> Hash {
+        self.leaf
     }
 }

@@ -18,6 +18,7 @@ pub mod memo;
 mod note;
 pub mod policy;
 mod proof;
+mod public_key;
 pub mod statement;
 mod stream;
 pub mod text;
@@ -27,7 +28,7 @@ mod trust;
 pub mod witness;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
-pub use entry::Entry;
+pub use entry::{EncodedEntry, Entry};
 pub use error::Error;
 pub use event::{Content, EventRef, HeaderRef, TimestampType, decode_content};
 pub use hash::{Hash, sha256};

@@ -218,6 +218,23 @@ impl Note {
         Ok(())
     }
 
+    /// Verifies the one signature by `key` of each of many notes, and remembers what is valid, so that [`Note::verify`] has
+    /// it at once. It takes less time for each than that.
+    pub fn verify_ahead<'a>(notes: impl IntoIterator<Item = &'a Self>, key: &VerifierKey) {
+        if key.algorithm() != Algorithm::Ed25519 {
+            return;
+        }
+        let unknown = notes.into_iter().filter_map(|note| {
+            let line = note.line_by(key).ok().filter(|line| line.valid_under.get() != Some(key))?;
+            let signature: &[u8; 64] = line.signature.bytes.as_slice().try_into().ok()?;
+            Some((line, (note.text.as_bytes(), signature)))
+        });
+        let (lines, signed): (Vec<_>, Vec<_>) = unknown.unzip();
+        for (line, _) in lines.into_iter().zip(key.verify_all(&signed)).filter(|(_, valid)| *valid) {
+            let _ = line.valid_under.set(key.clone());
+        }
+    }
+
     /// Verifies the one cosignature by `key` and returns its time in seconds since 1970.
     pub fn verify_cosignature(&self, key: &VerifierKey) -> Result<u64, NoteError> {
         let invalid = || NoteError::Invalid(key.name().to_owned());
@@ -323,6 +340,29 @@ mod tests {
         let plain = key("w", Algorithm::Ed25519, 3);
         assert_eq!(note.verify(plain.verifier_key()), Err(NoteError::Absent("w".into())));
         assert!(note.verify_cosignature(plain.verifier_key()).is_err());
+    }
+
+    #[test]
+    fn what_is_verified_ahead_is_what_is_valid() {
+        let (_, key) = signed();
+        let note = |number: u32| {
+            let mut note = Note::unsigned(format!("note {number}\n")).expect("lines");
+            note.sign(&key);
+            note
+        };
+        let mut notes: Vec<_> = (0..100).map(note).collect();
+        // One with the signature of another, one with two, one with none.
+        let other = notes[8].signatures().next().expect("signed").clone();
+        notes[7].remove_signatures_by(key.verifier_key());
+        notes[7].add_signature(other);
+        notes[20].sign(&key);
+        notes[30].remove_signatures_by(key.verifier_key());
+        Note::verify_ahead(&notes, key.verifier_key());
+        for (number, note) in notes.iter().enumerate() {
+            let is_known = note.lines.iter().any(|line| line.valid_under.get() == Some(key.verifier_key()));
+            assert_eq!(is_known, ![7, 20, 30].contains(&number), "{number}");
+            assert_eq!(note.verify(key.verifier_key()).is_ok(), is_known, "{number}");
+        }
     }
 
     #[test]

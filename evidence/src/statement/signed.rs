@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::{OBJECT, Statement};
 use crate::{Error, Hash, Note, SigningKey, sha256};
 
@@ -7,11 +9,16 @@ pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 /// The most signature lines on a statement.
 pub const SIGNATURES_PER_STATEMENT_MAX: usize = 4;
 
-/// A statement with its signatures, in the note form that the chain holds.
+/// A statement with its signatures, in the note form that the chain holds. Clones share it, and what is remembered of its
+/// signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedStatement {
+pub struct SignedStatement(Arc<Signed>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Signed {
     note: Note,
     statement: Statement,
+    hash: Hash,
 }
 
 impl SignedStatement {
@@ -27,7 +34,12 @@ impl SignedStatement {
             note.sign(key);
         }
         note.sort_signatures();
-        Self { note, statement }
+        Self::new(note, statement)
+    }
+
+    fn new(note: Note, statement: Statement) -> Self {
+        let hash = sha256(note.text().as_bytes());
+        Self(Arc::new(Signed { note, statement, hash }))
     }
 
     /// Reads a statement: 16 KiB at most, 1 to 4 signature lines in ascending order.
@@ -46,26 +58,26 @@ impl SignedStatement {
         if !lines.is_sorted_by(|a, b| a < b) {
             return Err(Error::malformed(OBJECT, "the signature lines are not in ascending order"));
         }
-        Ok(Self { note, statement })
+        Ok(Self::new(note, statement))
     }
 
     /// The identity of the statement: SHA-256 of its text, signatures left out.
     pub fn hash(&self) -> Hash {
-        sha256(self.note.text().as_bytes())
+        self.0.hash
     }
 
     /// What is stated.
     pub fn statement(&self) -> &Statement {
-        &self.statement
+        &self.0.statement
     }
 
     /// Text and signatures.
     pub fn note(&self) -> &Note {
-        &self.note
+        &self.0.note
     }
 
     /// The note's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.note.to_bytes()
+        self.0.note.to_bytes()
     }
 }
