@@ -56,5 +56,5 @@ kafka_4_3_1() {
         'USER appuser' 'VOLUME /var/lib/kafka/data' 'EXPOSE 9092' 'CMD ["/etc/kafka/docker/run"]' \
         -- --customize-hook="mkdir -p \"\$1/opt/kafka/libs\" && cp '$jars'/*.jar \"\$1/opt/kafka/libs\"" \
         --customize-hook="mkdir -p \"\$1/etc/kafka\" && cp -r '$standins/kafka' \"\$1/etc/kafka/docker\"" \
-        --chrooted-customize-hook='useradd --uid 1000 appuser && sh /etc/kafka/docker/setup'
+        --chrooted-customize-hook='useradd --uid 1000 appuser && /etc/kafka/docker/setup'
 }
