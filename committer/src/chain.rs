@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use evidence::chain::{Keys, Position, Refusal, State};
+use evidence::chain::{Position, Refusal, State};
 use evidence::statement::LedgerId;
 use evidence::tree::{CompactRange, Node};
-use evidence::{Entry, Hash, SignedStatement, Statement, StreamId};
+use evidence::{EncodedEntry, Hash, Partition, SignedStatement, Statement, StreamId};
 use keystore::Head;
 
-use crate::store::{EntryRow, Store, StoreError, StoredCheckpoint, StoredEntry, StreamRow};
+use crate::parse::parse;
+use crate::store::{EntryRow, Store, StoreError, StoredCheckpoint, StreamRow};
 
 /// The levels of the tree whose complete subtrees are stored, as in C2SP tlog-tiles: every eighth.
 const TILE_HEIGHT: u8 = 8;
@@ -34,6 +35,8 @@ struct Stored {
 /// What an entry adds to the store.
 #[derive(Debug)]
 pub(crate) struct Applied {
+    /// The entry.
+    pub(crate) entry: EncodedEntry,
     /// The entry's row.
     pub(crate) row: EntryRow,
     /// The subtrees that it completes, of the levels that are stored.
@@ -80,26 +83,32 @@ impl Chain {
         Ok(Self { state, tree, streams: numbers })
     }
 
+    /// The chain with a state, the edge of its tree, and the numbers of its streams.
+    pub(crate) fn resumed(state: State, tree: CompactRange, numbers: impl Iterator<Item = (StreamId, u64)>) -> Self {
+        let stored = |number| Stored { number, last_summary: None };
+        Self { state, tree, streams: numbers.map(|(id, number)| (id, stored(number))).collect() }
+    }
+
     /// Makes a statement the next entry, at `now_ms` by the database's clock.
     pub(crate) fn append(&mut self, statement: SignedStatement, now_ms: i64) -> Result<Applied, Refusal> {
         let entry = self.state.draft(statement, now_ms);
-        self.apply(&entry)
+        self.apply(EncodedEntry::new(entry))
     }
 
     /// Applies the next entry; one that is refused changes nothing.
-    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<Applied, Refusal> {
-        self.state.apply(entry)?;
-        let statement = entry.statement.statement();
+    pub(crate) fn apply(&mut self, entry: EncodedEntry) -> Result<Applied, Refusal> {
+        self.state.apply_encoded(&entry)?;
+        let statement = entry.entry().statement.statement();
         let stream = statement.stream().cloned();
-        let number = stream.as_ref().map(|id| self.note_stream(id, entry.seq, statement));
-        let row = EntryRow::new(entry, number);
+        let number = stream.as_ref().map(|id| self.note_stream(id, entry.entry().seq, statement));
+        let row = EntryRow::new(&entry, number);
         let mut nodes = Vec::new();
         self.tree.push_leaf_with(row.leaf, |node, hash| {
             if node.level > 0 && node.level % TILE_HEIGHT == 0 {
                 nodes.push((node, hash));
             }
         });
-        Ok(Applied { row, nodes, stream })
+        Ok(Applied { entry, row, nodes, stream })
     }
 
     /// The stream's number: the seq of its first entry.
@@ -116,6 +125,11 @@ impl Chain {
     pub(crate) fn stream_row(&self, id: &StreamId) -> Option<StreamRow> {
         let (head, stored) = (self.state.stream(id)?, self.streams.get(id)?);
         Some(StreamRow { number: stored.number, head: head.clone(), last_summary: stored.last_summary })
+    }
+
+    /// The row of a partition's open stream, if it has one.
+    pub(crate) fn open_stream_row(&self, partition: &Partition) -> Option<StreamRow> {
+        self.stream_row(&self.state.streams().open(partition)?.id)
     }
 
     /// The rows of all streams.
@@ -219,20 +233,4 @@ pub(crate) async fn load_tree(store: &dyn Store, size: u64) -> Result<CompactRan
         }
     }
     Ok(tree)
-}
-
-/// A stored entry, read strictly. That its seq is its own is left to `apply`.
-pub(crate) fn parse(stored: &StoredEntry) -> Result<Entry, StoreError> {
-    let damaged = |problem: String| StoreError::damaged(format!("entry {}: {problem}: run fsck", stored.seq));
-    Entry::parse(&stored.bytes).map_err(|error| damaged(error.to_string()))
-}
-
-/// Verifies a statement's signatures by the keys that they name. The result is remembered with the statement, so that
-/// `apply`, which alone decides, has it at once.
-pub(crate) fn verify_ahead(keys: &Keys, statement: &SignedStatement) {
-    for signature in statement.note().signatures() {
-        if let Some(granted) = keys.by_signature(signature) {
-            let _ = statement.note().verify(&granted.key);
-        }
-    }
 }

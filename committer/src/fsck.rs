@@ -52,7 +52,7 @@ pub async fn fsck(
     ledger: &LedgerId,
     mut progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Report, StoreError> {
-    let mut check = Check { store, replay: Replay::new(ledger, Compute::Threads), problems: Vec::new() };
+    let mut check = Check { store, replay: Replay::new(ledger, Compute::Threads, None), problems: Vec::new() };
     let size = store.position().await?.map_or(0, |p| p.next_seq);
     let first_bad = match check.entries(size, &mut progress).await {
         Ok(()) => check.tables(&mut progress).await,

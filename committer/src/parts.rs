@@ -16,6 +16,7 @@ use crate::compute::Compute;
 use crate::config::Ledger;
 use crate::http::Opened;
 use crate::publisher::{Publisher, Topic};
+use crate::recent::Recent;
 use crate::signer::{self, Signer, Verdict, high_water_path};
 use crate::store::Store;
 use crate::{Clock, watcher};
@@ -109,12 +110,14 @@ impl Parts {
         let signs = key.is_some();
         let (verdict, verdict_seen) = watch::channel(if signs { Verdict::Checking } else { Verdict::Sound });
         let (seen, largest_seen) = watch::channel(None);
+        let recent = signs.then(Recent::default);
         let (appender, worker) = Appender::new(appender::Parts {
             store: Arc::clone(&store),
             ledger: ledger.id().clone(),
             clock,
             compute,
             log_key: key,
+            recent: recent.clone(),
             changes: changes.clone(),
             verdict: verdict_seen,
             seen: largest_seen,
@@ -125,7 +128,8 @@ impl Parts {
         if let Some(log_key) = log_key {
             let (store, id, health) = (Arc::clone(&store), ledger.id().clone(), health.component("signing"));
             let (interval, backoff) = (checkpoint_every, backoff.clone());
-            let parts = signer::Parts { store, ledger: id, log_key, interval, backoff, compute, verdict, health };
+            let parts =
+                signer::Parts { store, ledger: id, log_key, interval, backoff, compute, recent, verdict, health };
             let run = Signer::new(parts).run(changes.subscribe(), stop_chain.clone());
             chain.push(Box::pin(async { run.await.map_err(Into::into) }));
         }
@@ -182,8 +186,8 @@ async fn begin_chain(
         match store.position().await {
             Ok(Some(_)) => return Ok(()),
             Ok(None) => {
-                let beginning = ledger.beginning().iter().map(|statement| appender.prepare(statement.clone()));
-                if let Ok(outcome) = appender.append(beginning.collect()).await {
+                let beginning = appender.prepare(ledger.beginning().to_vec());
+                if let Ok(outcome) = appender.append(beginning).await {
                     // Unless another committer was quicker, with other grants, there is nothing to refuse.
                     if let Some(refusal) = outcome.refused {
                         tracing::warn!("of the configured first key statements, not all were appended: {refusal}");

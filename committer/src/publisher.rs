@@ -12,7 +12,7 @@ use evidence::{Entry, Statement};
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
-use crate::chain::parse;
+use crate::parse::parse;
 use crate::store::{Lease, Store, StoreError, StoreErrorKind};
 pub(crate) use topic::KafkaTopic;
 pub use topic::{Deliver, Message, Topic};

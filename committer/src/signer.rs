@@ -11,14 +11,20 @@ use keystore::{Head, HighWater};
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
-use crate::chain::{load_tree, parse};
+use crate::chain::load_tree;
 use crate::compute::Compute;
+use crate::parse::parse;
 use crate::parts::LogKey;
+use crate::recent::Recent;
 use crate::replay::{Fault, Replay};
+use crate::resume::resume;
 use crate::store::{Store, StoreError, StoreErrorKind, StoredCheckpoint};
 
 /// How often progress is told while a long chain is read back.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Whose word a head is that was signed before this start.
+const HIGH_WATER: &str = "the log key's high-water file";
 
 /// How long the last round may take when the service ends.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) interval: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) compute: Compute,
+    /// What the appender of this process appended.
+    pub(crate) recent: Option<Recent>,
     pub(crate) verdict: watch::Sender<Verdict>,
     pub(crate) health: Component,
 }
@@ -61,7 +69,13 @@ pub(crate) struct Signer {
     compute: Compute,
     verdict: watch::Sender<Verdict>,
     health: Component,
+    recent: Option<Recent>,
     replay: Replay,
+    /// Whether reading back began further on than at the first entry, and has not come to the head signed last yet: nothing
+    /// vouches for where it began before that.
+    is_unproven: bool,
+    /// The entries before that, which are read back bit by bit while signing goes on, and the head that they must have.
+    behind: Option<(Replay, Head)>,
     /// Whether the database was compared with what was signed before this start, and was found to have it.
     checked: bool,
     /// Heads that were signed before this start, which the chain must go through.
@@ -131,11 +145,14 @@ pub(crate) fn high_water_path(log_key: &Path) -> std::path::PathBuf {
 
 impl Signer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, ledger, log_key, interval, backoff, compute, verdict, health } = parts;
+        let Parts { store, ledger, log_key, interval, backoff, compute, recent, verdict, health } = parts;
         let LogKey { key, high_water, is_first } = log_key;
         Self {
             is_first,
-            replay: Replay::new(&ledger, compute),
+            replay: Replay::new(&ledger, compute, recent.clone()),
+            recent,
+            is_unproven: false,
+            behind: None,
             high_water: Arc::new(Mutex::new(high_water)),
             checked: false,
             due: Vec::new(),
@@ -161,7 +178,8 @@ impl Signer {
             match result {
                 Ok(()) => {
                     self.backoff.reset();
-                    wait_for_more(&mut changes, self.interval, &stop).await;
+                    let is_idle = self.behind.is_none();
+                    wait_for_more(&mut changes, self.interval, is_idle, &stop).await;
                 }
                 Err(trouble) if trouble.is_fatal() => return Err(trouble),
                 Err(_) => {
@@ -187,25 +205,59 @@ impl Signer {
         let size = position.map_or(0, |p| p.next_seq);
         metrics::gauge!("streamseal_committer_size").set(size as f64);
         let mut told = Instant::now();
-        loop {
-            self.check_due()?;
-            if self.replay.chain().size() >= size {
-                break;
-            }
+        while self.replay.chain().size() < size || self.is_unproven {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            let next_due = self.due.iter().map(|(head, _)| head.size).min().unwrap_or(size);
-            self.replay.advance(&*self.store, next_due.min(size)).await?;
+            match self.read_back(size).await {
+                Err(Trouble::Unsound(problem)) if self.is_unproven => self.start_over(&problem),
+                result => result?,
+            }
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
                 tracing::info!("read back {} of {size} entries", self.replay.chain().size());
             }
         }
+        self.check_due()?;
         self.check_position(position)?;
+        self.look_behind().await?;
         // Also after a contradiction that is gone, because the right database is back.
         self.verdict.send_if_modified(|verdict| std::mem::replace(verdict, Verdict::Sound) != Verdict::Sound);
         self.sign().await
+    }
+
+    /// Reads back some of the entries up to `size`, and no further than to the next head that was signed before.
+    async fn read_back(&mut self, size: u64) -> Result<(), Trouble> {
+        self.check_due()?;
+        let next_due = self.due.iter().map(|(head, _)| head.size).min().unwrap_or(size);
+        self.replay.advance(&*self.store, next_due.min(size)).await?;
+        self.check_due()
+    }
+
+    /// What was resumed from does not lead to what was signed: from the first entry on, it is found out why.
+    fn start_over(&mut self, problem: &str) {
+        tracing::warn!("reading back the whole chain, as its newest part does not fit the rest: {problem}");
+        self.replay = Replay::new(&self.ledger, self.compute, self.recent.clone());
+        self.is_unproven = false;
+        self.behind = None;
+    }
+
+    /// Reads back some of the entries before those that the start read: a change in them is no danger to what is signed,
+    /// as the tree vouches for what they were, but evidence that is lost if nobody knows.
+    async fn look_behind(&mut self) -> Result<(), Trouble> {
+        let Some((replay, end)) = &mut self.behind else { return Ok(()) };
+        match replay.advance(&*self.store, end.size).await {
+            // That the database is away is noticed elsewhere.
+            Err(Fault::Store(error)) if error.is_transient() => return Ok(()),
+            result => result?,
+        }
+        let found = Head { size: replay.chain().size(), root: replay.chain().root() };
+        if found.size == end.size {
+            check_root(found, *end, "what follows it")?;
+            self.behind = None;
+            tracing::info!("read back all entries from the first on");
+        }
+        Ok(())
     }
 
     /// At the start: compares the database with what was signed before, by its stored hashes. Reading back makes sure.
@@ -218,9 +270,9 @@ impl Signer {
         if State::of_keys(&self.ledger, &key_entries).is_ok_and(|state| self.check_key(state.keys()).is_ok()) {
             self.check_memory()?;
         }
-        let signed = self.high_water().head().map(|head| (head, "the log key's high-water file"));
+        let signed = self.high_water().head();
         let stored = checkpoint.map(|checkpoint| (checkpoint.head, "the database's own checkpoint"));
-        let due: Vec<_> = signed.into_iter().chain(stored).collect();
+        let due: Vec<_> = signed.map(|head| (head, HIGH_WATER)).into_iter().chain(stored).collect();
         for &(head, source) in &due {
             if size < head.size {
                 return Err(Trouble::Unsound(format!(
@@ -232,6 +284,15 @@ impl Signer {
             check_root(Head { size: head.size, root }, head, source)?;
         }
         self.due = due;
+        if let Some(signed) = signed
+            && self.replay.chain().size() == 0
+            && let Some(chain) = resume(&*self.store, &self.ledger, signed.size).await?
+        {
+            let begin = Head { size: chain.size(), root: chain.root() };
+            self.replay = Replay::resumed(chain, self.compute, self.recent.clone());
+            self.behind = Some((Replay::new(&self.ledger, self.compute, None), begin));
+            self.is_unproven = true;
+        }
         self.checked = true;
         self.verdict.send_replace(Verdict::Sound);
         Ok(())
@@ -245,6 +306,9 @@ impl Signer {
         }
         let size = chain.size();
         self.due.retain(|(head, _)| head.size > size);
+        if self.due.iter().all(|(_, source)| *source != HIGH_WATER) {
+            self.is_unproven = false;
+        }
         Ok(())
     }
 
@@ -379,11 +443,11 @@ fn check_root(found: Head, signed: Head, source: &str) -> Result<(), Trouble> {
     )))
 }
 
-/// Returns when something changed, not before `interval` has passed, or at `stop`.
-async fn wait_for_more(changes: &mut watch::Receiver<u64>, interval: Duration, stop: &Shutdown) {
+/// Returns after `interval`, and when idle not before something changed, or at `stop`.
+async fn wait_for_more(changes: &mut watch::Receiver<u64>, interval: Duration, is_idle: bool, stop: &Shutdown) {
     let more = async {
         tokio::time::sleep(interval).await;
-        if changes.changed().await.is_err() {
+        if is_idle && changes.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     };

@@ -25,7 +25,7 @@ use postgres::PostgresStore;
 use sqlite::SqliteStore;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use rows::{EntryRow, Moved, StoredEntry, StreamPlace, StreamRow};
+pub use rows::{EntryRow, Moved, Sought, StoredEntry, StreamNewest, StreamPlace, StreamRow};
 
 /// No call of a [`Store`] takes longer.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(20);
@@ -51,8 +51,8 @@ pub const CALL_TIME_MAX: Duration = Duration::from_secs(20);
 pub trait Store: Send + Sync {
     /// Locks the chain for an append, waiting for other appends to end. Dropping the transaction ends it unwritten.
     ///
-    /// Of `statements` (hashes of statement texts) it says which the chain holds already.
-    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError>;
+    /// Of the statements `sought` it says which the chain holds already.
+    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError>;
 
     /// Where the chain stands; `None` when it is empty.
     async fn position(&self) -> Result<Option<Position>, StoreError>;
@@ -71,6 +71,9 @@ pub trait Store: Send + Sync {
 
     /// Where all streams stood when the chain had `size` entries, in no particular order.
     async fn heads_lines(&self, size: u64) -> Result<Vec<HeadsLine>, StoreError>;
+
+    /// Of each stream with entries below `size`, the newest of them, in no particular order.
+    async fn newest_entries(&self, size: u64) -> Result<Vec<StreamNewest>, StoreError>;
 
     /// All streams, in no particular order.
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError>;
@@ -117,7 +120,7 @@ pub struct Begun {
     pub position: Option<Position>,
     /// The database's clock, read under the lock, in milliseconds since 1970.
     pub now_ms: i64,
-    /// Those of the statements asked about that the chain holds, by the hashes of their texts.
+    /// Those of the statements sought that the chain holds, by the hashes of their texts.
     pub known: HashMap<Hash, StoredEntry>,
     /// The lock.
     pub transaction: Box<dyn Transaction>,

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 
 use evidence::chain::Refusal;
-use evidence::{Hash, SignedStatement, SigningKey, Statement, StreamId};
+use evidence::{EncodedEntry, Hash, SignedStatement, SigningKey, Statement, StreamId};
 
 use super::{Candidate, Outcome};
 use crate::chain::{Applied, Chain};
 use crate::store::{Append, Moved, StoredEntry};
 
+/// Statements that are in the chain, by the hashes of their texts.
+pub(super) type Known = HashMap<Hash, StoredEntry>;
+
 /// An append in the making, on a chain that runs ahead of the database by it.
 pub(super) struct Group {
     chain: Chain,
     now_ms: i64,
-    /// Statements that are in the chain: before this group or by it.
-    known: HashMap<Hash, StoredEntry>,
+    /// Before this group or by it.
+    known: Known,
     applied: Vec<Applied>,
     /// The cursor before the group of each stream that it moves; `None` for a new one.
     moved: HashMap<StreamId, Option<u64>>,
@@ -22,13 +25,14 @@ pub(super) struct Group {
 
 impl Group {
     /// Begins on the chain as it is locked, with what the chain holds already of the statements to come.
-    pub(super) fn new(chain: Chain, now_ms: i64, known: HashMap<Hash, StoredEntry>) -> Self {
+    pub(super) fn new(chain: Chain, now_ms: i64, known: Known) -> Self {
         Self { chain, now_ms, known, applied: Vec::new(), moved: HashMap::new() }
     }
 
     /// Appends the statements of one request, up to the first that is refused.
     pub(super) fn append_all(&mut self, statements: &[Candidate]) -> Outcome {
         let mut accepted = Vec::with_capacity(statements.len());
+        let mut refused = None;
         for Candidate { hash, statement } in statements {
             if let Some(entry) = self.known.get(hash) {
                 accepted.push(entry.clone());
@@ -38,17 +42,21 @@ impl Group {
                 Ok(entry) => accepted.push(entry),
                 Err(refusal) => {
                     metrics::counter!("streamseal_committer_refusals_total", "code" => refusal.code()).increment(1);
-                    return Outcome { accepted, refused: Some(refusal) };
+                    refused = Some(refusal);
+                    break;
                 }
             }
         }
-        Outcome { accepted, refused: None }
+        let last = accepted.len().min(statements.len().saturating_sub(1));
+        let stream = statements.get(last).and_then(|candidate| candidate.statement.statement().stream());
+        let standing = stream.map(|stream| self.chain.open_stream_row(&stream.partition));
+        Outcome { accepted, refused, standing }
     }
 
     /// Appends a heads statement, if a stream moved since the last one.
     pub(super) fn append_heads(&mut self, log_key: &SigningKey) -> Outcome {
         let Some(heads) = self.chain.state().draft_heads() else {
-            return Outcome { accepted: Vec::new(), refused: None };
+            return Outcome::default();
         };
         let statement = SignedStatement::sign(Statement::Heads(heads), &[log_key]);
         self.append_all(&[Candidate { hash: statement.hash(), statement }])
@@ -66,8 +74,8 @@ impl Group {
         Ok(entry)
     }
 
-    /// The chain after the group, and what is to be written; `None` when nothing is.
-    pub(super) fn finish(self) -> (Chain, Option<Append>) {
+    /// The chain after the group, and what is to be written with the entries that it writes; `None` when nothing is.
+    pub(super) fn finish(self) -> (Chain, Option<(Append, Vec<EncodedEntry>)>) {
         let Some(position) = self.chain.position().filter(|_| !self.applied.is_empty()) else {
             return (self.chain, None);
         };
@@ -77,7 +85,7 @@ impl Group {
         });
         let streams = streams.collect();
         let nodes = self.applied.iter().flat_map(|a| a.nodes.iter().copied()).collect();
-        let entries = self.applied.into_iter().map(|a| a.row).collect();
-        (self.chain, Some(Append { entries, streams, nodes, position }))
+        let (rows, entries) = self.applied.into_iter().map(|a| (a.row, a.entry)).unzip();
+        (self.chain, Some((Append { entries: rows, streams, nodes, position }, entries)))
     }
 }

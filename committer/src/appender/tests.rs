@@ -105,6 +105,7 @@ impl Database {
         let (verdict, verdict_seen) = watch::channel(Verdict::Sound);
         let (seen, largest_seen) = watch::channel(None);
         let (appender, worker) = Appender::new(Parts {
+            recent: None,
             store: self.memory.open(&self.ledger.id(), Arc::clone(&link) as Arc<dyn Link>).expect("opens"),
             ledger: self.ledger.id(),
             clock: system_clock(),
@@ -131,7 +132,7 @@ impl Database {
 
 impl Committer {
     fn candidates(&self, statements: &[SignedStatement]) -> Vec<Candidate> {
-        statements.iter().map(|statement| self.appender.prepare(statement.clone())).collect()
+        self.appender.prepare(statements.to_vec())
     }
 
     async fn append(&self, statements: &[SignedStatement]) -> Result<Outcome, Undecided> {

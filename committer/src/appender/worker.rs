@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence::SigningKey;
 use evidence::chain::{Keys, Position};
+use evidence::{EncodedEntry, SigningKey};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::group::Group;
+use super::group::{Group, Known};
+use super::sought::sought;
 use super::{Outcome, Parts, Reply, Request, Undecided};
-use crate::chain::{self, Chain};
+use crate::chain::{Applied, Chain};
+use crate::parse::parse_all;
+use crate::recent::Handed;
 use crate::signer::Verdict;
-use crate::store::{Append, Begun, StoreError, StoreErrorKind, Transaction};
+use crate::store::{Append, Begun, EntryRow, StoreError, StoreErrorKind, StoredEntry, Transaction};
 
 /// Statements in one transaction, give or take a request: enough to spread the cost of an fsync thin, few enough that
 /// nobody waits long for the lock.
@@ -152,28 +155,36 @@ impl Worker {
 
     async fn attempt(&mut self, work: &Arc<Vec<Work>>) -> Result<Vec<Outcome>, Failure> {
         self.check_verdict().await?;
-        let hashes: Vec<_> = work.iter().flatten().flatten().map(|candidate| candidate.hash).collect();
-        let begun = self.parts.store.begin(&hashes).await?;
-        let Begun { position, now_ms, known, transaction } = begun;
+        let begun = self.parts.store.begin(&sought(self.chain.as_ref(), work)).await?;
+        let Begun { position, now_ms, mut known, transaction } = begun;
         self.check_clock(now_ms)?;
-        let chain = self.locked_chain(position).await?;
+        let chain = self.locked_chain(position, &mut known).await?;
         self.warn_of_clock(now_ms, chain.state().time());
         let log_key = self.parts.log_key.clone();
         let work = Arc::clone(work);
         let decide = move || decide(Group::new(chain, now_ms, known), &work, log_key.as_deref());
         let (outcomes, chain, append) = self.parts.compute.run(decide).await;
-        if let Some(append) = append {
-            self.write(transaction, &append).await?;
+        if let Some((append, entries)) = append {
+            self.write(transaction, append, entries).await?;
         }
         self.confirm(&chain);
         self.chain = Some(chain);
         Ok(outcomes)
     }
 
-    async fn write(&self, transaction: Box<dyn Transaction>, append: &Append) -> Result<(), StoreError> {
-        transaction.commit(append).await?;
-        for row in &append.entries {
-            metrics::counter!("streamseal_committer_entries_total", "kind" => row.kind.clone()).increment(1);
+    async fn write(
+        &self,
+        transaction: Box<dyn Transaction>,
+        append: Append,
+        entries: Vec<EncodedEntry>,
+    ) -> Result<(), StoreError> {
+        transaction.commit(&append).await?;
+        for kind in append.entries.chunk_by(|a, b| a.kind == b.kind) {
+            let label = kind[0].kind.clone();
+            metrics::counter!("streamseal_committer_entries_total", "kind" => label).increment(kind.len() as u64);
+        }
+        if let (Some(recent), Some(first)) = (&self.parts.recent, entries.first()) {
+            recent.hand(first.entry().seq, entries.into_iter().map(Handed));
         }
         self.parts.changes.announce();
         Ok(())
@@ -217,8 +228,9 @@ impl Worker {
         self.clock_behind = behind;
     }
 
-    /// The chain that is locked: the one from the last transaction, if no other committer appended since.
-    async fn locked_chain(&mut self, position: Option<Position>) -> Result<Chain, Failure> {
+    /// The chain that is locked: the one from the last transaction, with what other committers appended since, which
+    /// makes their statements known.
+    async fn locked_chain(&mut self, position: Option<Position>, known: &mut Known) -> Result<Chain, Failure> {
         // Others may have appended more than this committer did, and it must not continue a copy without that.
         let seen = *self.parts.seen.borrow();
         self.confirmed = self.confirmed.into_iter().chain(seen).max_by_key(|position| position.next_seq);
@@ -226,9 +238,11 @@ impl Worker {
             if self.confirmed.is_some_and(|confirmed| confirmed.next_seq > chain.size()) {
                 self.check_confirmed(position).await?;
             }
-            if let Some(chain) = self.follow(chain, position).await? {
-                return Ok(chain);
-            }
+            return match self.follow(chain, position, known).await? {
+                Some(chain) => Ok(chain),
+                // What was sought was chosen by the chain that is gone.
+                None => Err(StoreError::new(StoreErrorKind::Conflict, "the chain must be read anew").into()),
+            };
         }
         self.check_confirmed(position).await?;
         let chain = Chain::load(&*self.parts.store, &self.parts.ledger, position).await?;
@@ -237,7 +251,12 @@ impl Worker {
     }
 
     /// Applies what others appended; `None` when the chain must be loaded anew.
-    async fn follow(&self, mut chain: Chain, position: Option<Position>) -> Result<Option<Chain>, StoreError> {
+    async fn follow(
+        &self,
+        mut chain: Chain,
+        position: Option<Position>,
+        known: &mut Known,
+    ) -> Result<Option<Chain>, StoreError> {
         let Some(position) = position else { return Ok(Some(chain).filter(|c| c.size() == 0)) };
         if position.next_seq < chain.size() || position.next_seq - chain.size() > FOLLOW_ENTRIES_MAX {
             return Ok(None);
@@ -245,13 +264,15 @@ impl Worker {
         while chain.size() < position.next_seq {
             let end = position.next_seq.min(chain.size() + FOLLOW_CHUNK);
             let entries = self.parts.store.entries(chain.size()..end).await?;
-            if entries.is_empty() {
+            let first = chain.size();
+            let Some((followed, applied)) = self.parts.compute.run(move || apply_all(chain, &entries)).await else {
                 return Ok(None);
-            }
-            for stored in &entries {
-                if chain.apply(&chain::parse(stored)?).is_err() {
-                    return Ok(None);
-                }
+            };
+            chain = followed;
+            let stored = |row: &EntryRow| StoredEntry { seq: row.seq, bytes: row.bytes.clone() };
+            known.extend(applied.iter().map(|applied| (applied.row.statement, stored(&applied.row))));
+            if let Some(recent) = &self.parts.recent {
+                recent.hand(first, applied.into_iter().map(|applied| Handed(applied.entry)));
             }
         }
         Ok(Some(chain).filter(|chain| chain.position() == Some(position)))
@@ -319,7 +340,7 @@ fn failure_message(failure: &Failure) -> String {
 }
 
 /// A request without its reply: statements, or `None` for a heads statement.
-type Work = Option<Vec<super::Candidate>>;
+pub(super) type Work = Option<Vec<super::Candidate>>;
 
 impl Request {
     fn len(&self) -> usize {
@@ -337,15 +358,25 @@ impl Request {
     }
 }
 
-fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> (Vec<Outcome>, Chain, Option<Append>) {
+type Decided = (Vec<Outcome>, Chain, Option<(Append, Vec<EncodedEntry>)>);
+
+fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> Decided {
     let outcomes = work.iter().map(|work| match (work, log_key) {
         (Some(statements), _) => group.append_all(statements),
         (None, Some(key)) => group.append_heads(key),
-        (None, None) => Outcome { accepted: Vec::new(), refused: None },
+        (None, None) => Outcome::default(),
     });
     let outcomes = outcomes.collect();
     let (chain, append) = group.finish();
     (outcomes, chain, append)
+}
+
+/// Applies entries as they are stored; `None` when there are none, or one is no continuation.
+fn apply_all(mut chain: Chain, entries: &[StoredEntry]) -> Option<(Chain, Vec<Applied>)> {
+    let bytes: Vec<_> = entries.iter().map(|stored| &stored.bytes).collect();
+    let parsed = parse_all(chain.state().keys(), &bytes);
+    let applied = parsed.into_iter().map(|entry| chain.apply(entry.ok()?).ok()).collect::<Option<Vec<_>>>()?;
+    (!applied.is_empty()).then_some((chain, applied))
 }
 
 /// Returns at a time, or never.

@@ -13,8 +13,8 @@ use evidence::{Partition, Statement, StreamId, text as formats};
 
 use super::Opened;
 use super::answer::{Failure, TEXT};
-use crate::chain::parse;
-use crate::store::{Store, StoreError, StoredEntry};
+use crate::parse::parse;
+use crate::store::{Store, StoreError, StoredEntry, StreamRow};
 
 type Query<T> = Result<axum::extract::Query<T>, QueryRejection>;
 
@@ -29,13 +29,20 @@ impl Opened {
     /// # Errors
     /// When the database does not answer, or not as it should.
     pub async fn cursor(&self, partition: &Partition) -> Result<Cursor, Failure> {
-        let store = &*self.store;
-        let Some(stream) = store.open_stream(partition).await? else { return Ok(Cursor::default()) };
-        let head = stream.head;
-        let statement = statement_text(store, head.seq).await?;
-        let last_summary = match stream.last_summary {
+        self.cursor_of(self.store.open_stream(partition).await?, &[]).await
+    }
+
+    /// The cursor that an open stream's row says. The entries `at_hand` need not be read.
+    pub(super) async fn cursor_of(&self, row: Option<StreamRow>, at_hand: &[StoredEntry]) -> Result<Cursor, Failure> {
+        let Some(StreamRow { head, last_summary, .. }) = row else { return Ok(Cursor::default()) };
+        let text = async |seq| match at_hand.iter().rfind(|entry| entry.seq == seq) {
+            Some(entry) => text(parse(entry)?.statement.to_bytes()),
+            None => statement_text(&*self.store, seq).await,
+        };
+        let statement = text(head.seq).await?;
+        let last_summary = match last_summary {
             Some(seq) if seq == head.seq => Some(statement.clone()),
-            Some(seq) => Some(statement_text(store, seq).await?),
+            Some(seq) => Some(text(seq).await?),
             None => None,
         };
         Ok(Cursor {

@@ -19,8 +19,8 @@ use evidence::{Hash, Partition, StreamId};
 use tokio::sync::Notify;
 
 use super::{
-    Append, Begun, EntryRow, IfAbsent, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamRow, Transaction, sql,
+    Append, Begun, EntryRow, IfAbsent, Lease, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    StreamNewest, StreamRow, Transaction, sql,
 };
 use crate::Clock;
 pub use link::{Call, Cut, Direct, Link};
@@ -305,11 +305,11 @@ impl Lease for MemoryLease {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError> {
+    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
         self.link.request(Call::Begin).await.map_err(|cut| failed(cut.kind()))?;
         let transaction = self.locked().await?;
         let (position, known) = self.database.look(&self.origin, |tables| {
-            let known = statements.iter().filter_map(|hash| Some((*hash, tables.by_statement(hash)?)));
+            let known = sought.iter().filter_map(|sought| Some((sought.statement, tables.find(sought)?)));
             (tables.position, known.collect())
         });
         let now_ms = (self.database.shared.clock)();
@@ -339,6 +339,10 @@ impl Store for MemoryStore {
 
     async fn heads_lines(&self, size: u64) -> Result<Vec<HeadsLine>, StoreError> {
         self.read("heads_lines", |tables| tables.heads_lines(size)).await
+    }
+
+    async fn newest_entries(&self, size: u64) -> Result<Vec<StreamNewest>, StoreError> {
+        self.read("newest_entries", |tables| tables.newest_entries(size)).await
     }
 
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {

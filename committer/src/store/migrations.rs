@@ -4,11 +4,17 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 pub(super) fn postgres() -> Migrator {
-    migrator(&[(1, "chain", include_str!("../../migrations/postgres/0001_chain.sql"))])
+    migrator(&[
+        (1, "chain", include_str!("../../migrations/postgres/0001_chain.sql")),
+        (2, "statements", include_str!("../../migrations/postgres/0002_statements.sql")),
+    ])
 }
 
 pub(super) fn sqlite() -> Migrator {
-    migrator(&[(1, "chain", include_str!("../../migrations/sqlite/0001_chain.sql"))])
+    migrator(&[
+        (1, "chain", include_str!("../../migrations/sqlite/0001_chain.sql")),
+        (2, "statements", include_str!("../../migrations/sqlite/0002_statements.sql")),
+    ])
 }
 
 /// Version, name and SQL of each, in order; one that was released never changes.

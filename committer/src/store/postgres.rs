@@ -15,8 +15,8 @@ use sqlx::{Connection, Postgres};
 
 use super::sql::{self, column};
 use super::{
-    Append, Begun, EntryRow, IfAbsent, Lease, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamRow, Transaction,
+    Append, Begun, EntryRow, IfAbsent, Lease, Moved, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint,
+    StoredEntry, StreamNewest, StreamRow, Transaction,
 };
 use super::{CALL_TIME_MAX, in_time};
 
@@ -258,28 +258,22 @@ impl Lease for AdvisoryLock {
     }
 }
 
-/// The clock, and statement hash, seq and bytes of an entry.
-type KnownColumns = (i64, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>);
+/// Statement hash, seq and bytes of an entry.
+type KnownColumns = (Vec<u8>, i64, Vec<u8>);
 
-async fn begin(pool: &PgPool, ledger: i64, statements: &[Hash]) -> Result<Begun, StoreError> {
+async fn begin(pool: &PgPool, ledger: i64, sought: &[Sought]) -> Result<Begun, StoreError> {
     let mut transaction = pool.begin().await?;
     let position = sqlx::query_as("SELECT next_seq, head, time_ms FROM ledgers WHERE id = $1 FOR UPDATE")
         .bind(ledger)
         .fetch_one(&mut *transaction)
         .await?;
     // The clock in a statement of its own: in the one above it may be read before the lock is there.
-    let rows: Vec<KnownColumns> = sqlx::query_as(
-        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT), e.statement, e.seq, e.entry
-         FROM (SELECT 1) AS one LEFT JOIN entries e ON e.ledger = $1 AND e.statement = ANY($2)",
-    )
-    .bind(ledger)
-    .bind(statements.iter().map(|h| h.as_bytes().as_slice()).collect::<Vec<_>>())
-    .fetch_all(&mut *transaction)
-    .await?;
+    let now_ms = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
+        .fetch_one(&mut *transaction)
+        .await?;
     let mut known = HashMap::new();
-    let now_ms = rows.first().map_or(0, |row| row.0);
-    for (_, statement, seq, bytes) in rows {
-        if let (Some(statement), Some(seq), Some(bytes)) = (statement, seq, bytes) {
+    if !sought.is_empty() {
+        for (statement, seq, bytes) in find(&mut transaction, ledger, sought).await? {
             known.insert(sql::hash(&statement)?, sql::entry((seq, bytes))?);
         }
     }
@@ -287,9 +281,36 @@ async fn begin(pool: &PgPool, ledger: i64, statements: &[Hash]) -> Result<Begun,
     Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
 }
 
+/// The entries of those statements that the chain holds.
+async fn find(connection: &mut PgConnection, ledger: i64, sought: &[Sought]) -> Result<Vec<KnownColumns>, StoreError> {
+    let (placed, others): (Vec<_>, Vec<_>) = sought.iter().partition(|sought| sought.place.is_some());
+    let hashes = |sought: &[&Sought]| sought.iter().map(|s| s.statement.as_bytes().to_vec()).collect::<Vec<_>>();
+    let places = || placed.iter().filter_map(|sought| sought.place.as_ref());
+    let query = sqlx::query_as(
+        "SELECT e.statement, e.seq, e.entry
+         FROM UNNEST($2::BYTEA[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[])
+              AS u (statement, cluster, topic, partition_number, epoch, next_offset)
+         JOIN streams s ON s.ledger = $1 AND s.cluster = u.cluster AND s.topic = u.topic
+              AND s.partition_number = u.partition_number AND s.epoch = u.epoch
+         JOIN entries e ON e.ledger = $1 AND e.stream = s.number AND e.next_offset = u.next_offset
+              AND e.statement = u.statement
+         UNION ALL
+         SELECT statement, seq, entry FROM entries WHERE ledger = $1 AND stream IS NULL AND statement = ANY($8)",
+    )
+    .bind(ledger)
+    .bind(hashes(&placed))
+    .bind(places().map(|(id, _)| id.partition.cluster.as_str()).collect::<Vec<_>>())
+    .bind(places().map(|(id, _)| id.partition.topic.as_str()).collect::<Vec<_>>())
+    .bind(places().map(|(id, _)| i64::from(id.partition.number)).collect::<Vec<_>>())
+    .bind(places().map(|(id, _)| column(id.epoch)).collect::<Vec<_>>())
+    .bind(places().map(|(_, next)| column(*next)).collect::<Vec<_>>())
+    .bind(hashes(&others));
+    Ok(query.fetch_all(connection).await?)
+}
+
 super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
-    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError> {
-        let begin = begin(&self.pool, self.ledger, statements);
+    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
+        let begin = begin(&self.pool, self.ledger, sought);
         tokio::time::timeout(CALL_TIME_MAX, begin).await.unwrap_or_else(|_| Err(StoreError::no_answer()))
     }
 

@@ -38,6 +38,11 @@ macro_rules! impl_store {
                 in_time(query.fetch_all(&self.$read)).await?.into_iter().map(sql::line).collect()
             }
 
+            async fn newest_entries(&self, size: u64) -> Result<Vec<StreamNewest>, StoreError> {
+                let query = sqlx::query_as(sql::NEWEST_ENTRIES).bind(self.ledger).bind(column(size));
+                in_time(query.fetch_all(&self.$read)).await?.into_iter().map(sql::newest).collect()
+            }
+
             async fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
                 let rows = in_time(sqlx::query_as(sql::STREAMS).bind(self.ledger).fetch_all(&self.$read)).await?;
                 rows.into_iter().map(sql::stream).collect()

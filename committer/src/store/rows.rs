@@ -1,7 +1,7 @@
 //! What is stored beside an entry and about a stream, and how it follows from the chain.
 
 use evidence::chain::StreamHead;
-use evidence::{Entry, Hash, Statement};
+use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId};
 
 /// An entry as a reader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,33 @@ pub struct StreamPlace {
     pub next: u64,
 }
 
+/// A statement that may be in the chain, and how to find it there. In its stream it can only be the one that covers these
+/// offsets, so no lookup needs an index over the hashes of all statements: such an index is written to all over, and with
+/// some 10^8 entries it would cost every append more than all the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// SHA-256 of its text.
+    pub statement: Hash,
+    /// Its stream and the offset after the last one that it covers, if it is of a stream.
+    pub place: Option<(StreamId, u64)>,
+}
+
+impl From<&SignedStatement> for Sought {
+    fn from(signed: &SignedStatement) -> Self {
+        let statement = signed.statement();
+        let end = range(statement).map(|(_, next)| next);
+        Self { statement: signed.hash(), place: statement.stream().cloned().zip(end) }
+    }
+}
+
+/// The offsets that a statement covers: from the first on, before the second. An epoch statement covers none.
+fn range(statement: &Statement) -> Option<(u64, u64)> {
+    match statement {
+        Statement::Epoch(epoch) => Some((epoch.start, epoch.start)),
+        _ => statement.advance().map(|advance| (advance.first, advance.next)),
+    }
+}
+
 /// A stream as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRow {
@@ -49,6 +76,17 @@ pub struct StreamRow {
     pub head: StreamHead,
     /// The entry of its newest summary that has events.
     pub last_summary: Option<u64>,
+}
+
+/// The newest entry of a stream at some size of the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamNewest {
+    /// The stream's number.
+    pub number: u64,
+    /// The first offset that the stream covers.
+    pub start: u64,
+    /// The entry.
+    pub entry: StoredEntry,
 }
 
 /// A stream that an append moves.
@@ -63,20 +101,16 @@ pub struct Moved {
 impl EntryRow {
     /// What is stored for an entry. `stream` is the number of the stream that its statement belongs to, if it belongs
     /// to one.
-    pub fn new(entry: &Entry, stream: Option<u64>) -> Self {
-        let bytes = entry.to_bytes();
+    pub fn new(encoded: &EncodedEntry, stream: Option<u64>) -> Self {
+        let entry = encoded.entry();
         let statement = entry.statement.statement();
-        let range = match statement {
-            Statement::Epoch(epoch) => Some((epoch.start, epoch.start)),
-            _ => statement.advance().map(|advance| (advance.first, advance.next)),
-        };
         Self {
             seq: entry.seq,
-            leaf: evidence::tree::leaf_hash(&bytes),
+            leaf: encoded.leaf(),
             statement: entry.statement.hash(),
             kind: statement.kind().to_owned(),
-            place: stream.zip(range).map(|(stream, (first, next))| StreamPlace { stream, first, next }),
-            bytes,
+            place: stream.zip(range(statement)).map(|(stream, (first, next))| StreamPlace { stream, first, next }),
+            bytes: encoded.bytes().to_vec(),
         }
     }
 

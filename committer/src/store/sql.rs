@@ -5,7 +5,7 @@ use evidence::statement::{HeadsLine, LastEvent, LedgerId};
 use evidence::{Hash, Partition, StreamId};
 use keystore::Head;
 
-use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamPlace, StreamRow};
+use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamNewest, StreamPlace, StreamRow};
 
 pub(super) const LEDGER: &str = "SELECT id, genesis FROM ledgers WHERE origin = $1";
 
@@ -29,6 +29,12 @@ pub(super) const HEADS_ENTRY: &str = "SELECT seq, entry FROM entries
 
 pub(super) const HEADS_LINES: &str =
     "SELECT s.cluster, s.topic, s.partition_number, s.epoch, e.next_offset, e.statement
+     FROM streams s JOIN entries e ON e.ledger = s.ledger AND e.seq =
+         (SELECT seq FROM entries WHERE ledger = s.ledger AND stream = s.number AND seq < $2
+          ORDER BY next_offset DESC LIMIT 1)
+     WHERE s.ledger = $1 AND s.number < $2";
+
+pub(super) const NEWEST_ENTRIES: &str = "SELECT s.number, s.start_offset, e.seq, e.entry
      FROM streams s JOIN entries e ON e.ledger = s.ledger AND e.seq =
          (SELECT seq FROM entries WHERE ledger = s.ledger AND stream = s.number AND seq < $2
           ORDER BY next_offset DESC LIMIT 1)
@@ -161,6 +167,10 @@ pub(super) fn line((cluster, topic, partition, epoch, next, statement): LineColu
         next: number(next)?,
         statement: hash(&statement)?,
     })
+}
+
+pub(super) fn newest((stream, start, seq, bytes): (i64, i64, i64, Vec<u8>)) -> Result<StreamNewest, StoreError> {
+    Ok(StreamNewest { number: number(stream)?, start: number(start)?, entry: entry((seq, bytes))? })
 }
 
 /// Number, cluster, topic, partition, epoch, topic id, start, next, statement, seq, last offset, last leaf, last summary.

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,10 +18,10 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Sqlite};
 
 use super::in_time;
-use super::sql::{self, column};
+use super::sql::{self, EntryColumns, column};
 use super::{
-    Append, Begun, EntryRow, IfAbsent, Lease, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamRow, Transaction,
+    Append, Begun, EntryRow, IfAbsent, Lease, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    StreamNewest, StreamRow, Transaction,
 };
 
 const READERS: u32 = 4;
@@ -110,9 +111,7 @@ struct SqliteTransaction {
 impl Transaction for SqliteTransaction {
     async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
         let (connection, ledger) = (&mut *self.transaction, self.ledger);
-        for row in &append.entries {
-            insert_entry(connection, ledger, row).await?;
-        }
+        insert_entries(connection, ledger, &append.entries).await?;
         for moved in &append.streams {
             match moved.from {
                 None => insert_stream(connection, ledger, &moved.row).await?,
@@ -140,22 +139,44 @@ impl Transaction for SqliteTransaction {
     }
 }
 
-async fn insert_entry(connection: &mut SqliteConnection, ledger: i64, row: &EntryRow) -> Result<(), StoreError> {
-    sqlx::query(
+/// Entries in one statement: each one on its own costs more on the way to SQLite's thread than its insertion.
+const ROWS_PER_INSERT: usize = 32;
+
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
+static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insertion(ROWS_PER_INSERT));
+
+/// The statement that inserts so many entries. Its text is always the same, so SQLite compiles it once. The parameters have
+/// no names: those would be looked for one after the other.
+fn insertion(rows: usize) -> String {
+    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+    format!(
         "INSERT INTO entries (ledger, seq, leaf, statement, kind, stream, first_offset, next_offset, entry)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         VALUES {values}"
     )
-    .bind(ledger)
-    .bind(column(row.seq))
-    .bind(row.leaf.as_bytes().as_slice())
-    .bind(row.statement.as_bytes().as_slice())
-    .bind(row.kind.as_str())
-    .bind(row.place.map(|p| column(p.stream)))
-    .bind(row.place.map(|p| column(p.first)))
-    .bind(row.place.map(|p| column(p.next)))
-    .bind(row.bytes.as_slice())
-    .execute(connection)
-    .await?;
+}
+
+async fn insert_entries(connection: &mut SqliteConnection, ledger: i64, rows: &[EntryRow]) -> Result<(), StoreError> {
+    let (many, rest) = rows.as_chunks::<ROWS_PER_INSERT>();
+    for (sql, rows) in many
+        .iter()
+        .map(|rows| (INSERT_MANY.as_str(), rows.as_slice()))
+        .chain(rest.chunks(1).map(|row| (INSERT_ONE.as_str(), row)))
+    {
+        let mut query = sqlx::query(sql);
+        for row in rows {
+            query = query
+                .bind(ledger)
+                .bind(column(row.seq))
+                .bind(row.leaf.as_bytes().as_slice())
+                .bind(row.statement.as_bytes().as_slice())
+                .bind(row.kind.as_str())
+                .bind(row.place.map(|p| column(p.stream)))
+                .bind(row.place.map(|p| column(p.first)))
+                .bind(row.place.map(|p| column(p.next)))
+                .bind(row.bytes.as_slice());
+        }
+        query.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
@@ -215,6 +236,32 @@ async fn move_stream(
     Err(sql::cursors_differ([(row, from)]))
 }
 
+/// The entry of a statement, if the chain holds it.
+async fn find(
+    connection: &mut SqliteConnection,
+    ledger: i64,
+    sought: &Sought,
+) -> Result<Option<EntryColumns>, StoreError> {
+    let query = match &sought.place {
+        None => {
+            sqlx::query_as("SELECT seq, entry FROM entries WHERE ledger = $1 AND statement = $2 AND stream IS NULL")
+        }
+        Some(_) => sqlx::query_as(
+            "SELECT e.seq, e.entry FROM streams s JOIN entries e ON e.ledger = s.ledger AND e.stream = s.number
+             WHERE s.ledger = $1 AND e.statement = $2 AND s.cluster = $3 AND s.topic = $4 AND s.partition_number = $5
+             AND s.epoch = $6 AND e.next_offset = $7",
+        ),
+    };
+    let query = query.bind(ledger).bind(sought.statement.as_bytes().as_slice());
+    let query = match &sought.place {
+        None => query,
+        Some((StreamId { partition: Partition { cluster, topic, number }, epoch }, next)) => {
+            query.bind(cluster).bind(topic).bind(i64::from(*number)).bind(column(*epoch)).bind(column(*next))
+        }
+    };
+    Ok(query.fetch_optional(connection).await?)
+}
+
 /// A lock on a file beside the database, released when it is closed.
 struct FileLock {
     _file: File,
@@ -228,7 +275,7 @@ impl Lease for FileLock {
 }
 
 super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
-    async fn begin(&self, statements: &[Hash]) -> Result<Begun, StoreError> {
+    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
         // Not the default of taking the write lock at the first write: what is read here must stay true.
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let position = sqlx::query_as(sql::POSITION).bind(self.ledger).fetch_one(&mut *transaction).await?;
@@ -236,14 +283,9 @@ super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
             .fetch_one(&mut *transaction)
             .await?;
         let mut known = HashMap::new();
-        for statement in statements {
-            let row = sqlx::query_as("SELECT seq, entry FROM entries WHERE ledger = $1 AND statement = $2")
-                .bind(self.ledger)
-                .bind(statement.as_bytes().as_slice())
-                .fetch_optional(&mut *transaction)
-                .await?;
-            if let Some(row) = row {
-                known.insert(*statement, sql::entry(row)?);
+        for sought in sought {
+            if let Some(row) = find(&mut transaction, self.ledger, sought).await? {
+                known.insert(sought.statement, sql::entry(row)?);
             }
         }
         let transaction = Box::new(SqliteTransaction { transaction, ledger: self.ledger });

@@ -64,6 +64,7 @@ macro_rules! whole_suite {
                 an_old_copy_of_the_database_is_not_signed_for,
                 a_database_that_goes_back_while_in_use_is_not_appended_to,
                 a_changed_entry_is_not_signed_over,
+                a_stream_that_was_put_back_is_not_signed_for,
                 a_database_behind_its_own_checkpoint_is_not_appended_to,
                 a_changed_row_of_a_stream_lets_nothing_in,
                 a_revoked_log_key_signs_no_more,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use committer::store::{Append, EntryRow, Moved, Store, StoreErrorKind, StoredCheckpoint, StreamRow};
+use committer::store::{Append, EntryRow, Moved, Sought, Store, StoreErrorKind, StoredCheckpoint, StreamRow};
 use evidence::chain::{Position, State};
 use evidence::statement::HeadsLine;
 use evidence::tree::{CompactRange, Node};
-use evidence::{Hash, SignedStatement, Statement, StreamId, sha256};
+use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId, sha256};
 use keystore::Head;
 
 use super::Database;
@@ -45,7 +45,7 @@ impl Writer {
                 }
                 numbers.0
             });
-            let row = EntryRow::new(&entry, number);
+            let row = EntryRow::new(&EncodedEntry::new(entry), number);
             self.tree.push_leaf_with(row.leaf, |node, hash| {
                 if node.level > 0 && node.level % 8 == 0 {
                     nodes.push((node, hash));
@@ -163,11 +163,15 @@ pub(crate) async fn known_statements_are_told(database: Database) {
     let summaries = ledger.summaries(&stream("t", 0), 0, 10, 4, None);
     let append = writer.append(&summaries[..3]);
     commit(&*store, &append).await;
-    let asked: Vec<Hash> = [3, 2, 0].iter().map(|&i: &usize| summaries[i].hash()).collect();
-    let begun = store.begin(&asked).await.expect("begins");
-    assert_eq!(begun.known.len(), 2);
-    assert_eq!(begun.known[&asked[1]].seq, 4);
-    assert_eq!(begun.known[&asked[2]].bytes, append.entries[0].bytes);
+    // The same range with other contents, and another stream, are other statements.
+    let other = ledger.gap(&stream("t", 0), 0, 10, None);
+    let elsewhere = ledger.summary(&stream("t", 1), 0, 10, None);
+    let asked = [&summaries[3], &summaries[2], &summaries[0], &other, &elsewhere, &ledger.genesis];
+    let begun = store.begin(&asked.map(Sought::from)).await.expect("begins");
+    assert_eq!(begun.known.len(), 3);
+    assert_eq!(begun.known[&summaries[2].hash()].seq, 4);
+    assert_eq!(begun.known[&summaries[0].hash()].bytes, append.entries[0].bytes);
+    assert_eq!(begun.known[&ledger.genesis.hash()].seq, 0);
     let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
     assert!(begun.now_ms.abs_diff(now_ms as i64) < 5_000, "{} is not now ({now_ms})", begun.now_ms);
 }
@@ -201,9 +205,9 @@ pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(dat
         let begun = store.begin(&[]).await.expect("begins");
         let commit = begun.transaction.commit(&append);
         let _ = tokio::time::timeout(Duration::from_micros(100 * attempt), commit).await;
-        let hashes: Vec<Hash> = summaries.iter().map(SignedStatement::hash).collect();
+        let sought: Vec<Sought> = summaries.iter().map(Sought::from).collect();
         let begun = loop {
-            match store.begin(&hashes).await {
+            match store.begin(&sought).await {
                 Err(error) if error.is_transient() => {}
                 begun => break begun.expect("begins"),
             }
@@ -217,7 +221,7 @@ pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(dat
             2 => assert_eq!(position, Some(append.position), "attempt {attempt}"),
             some => panic!("attempt {attempt}: {some} of 2 statements are there"),
         }
-        (first, prev) = (first + 20, Some(hashes[1]));
+        (first, prev) = (first + 20, Some(summaries[1].hash()));
     }
     assert_eq!(store.position().await.expect("reads").map(|p| p.next_seq), Some(2 + 40));
 }
@@ -310,10 +314,10 @@ pub(crate) async fn ledgers_do_not_see_each_other(database: Database) {
     assert_eq!(other.nodes(0, 0..10).await.expect("reads"), []);
     assert_eq!(other.nodes(8, 0..10).await.expect("reads"), []);
     assert_eq!(other.published().await.expect("reads"), None);
-    let hash = ledger.genesis.hash();
+    let (genesis, hash) = ([Sought::from(&ledger.genesis)], ledger.genesis.hash());
     // One append at a time is one for each ledger; an SQLite file has one writer at all.
-    assert!(other.begin(&[hash]).await.expect("begins").known.is_empty());
-    assert_eq!(store.begin(&[hash]).await.expect("begins").known[&hash].seq, 0);
+    assert!(other.begin(&genesis).await.expect("begins").known.is_empty());
+    assert_eq!(store.begin(&genesis).await.expect("begins").known[&hash].seq, 0);
 }
 
 pub(crate) async fn another_genesis_is_refused(database: Database) {

@@ -128,6 +128,38 @@ pub(crate) async fn a_changed_entry_is_not_signed_over(database: Database) {
     running.stop().await;
 }
 
+/// All tables agree on a stream that stands further back than what was signed says: only the heads statement, which the
+/// signer goes on from, tells, and nothing that continues the stream there is signed.
+pub(crate) async fn a_stream_that_was_put_back_is_not_signed_for(database: Database) {
+    let place = Place::new();
+    let t = stream("t", 0);
+    let statements = place.ledger.summaries(&t, 0, 10, 6, None);
+    let running = place.start(&database).await;
+    running.append(&statements).await;
+    running.stop().await;
+    let before = {
+        let store = open_existing(&database.url, &place.ledger.id()).await.expect("opens");
+        store.checkpoint().await.expect("reads").expect("signed")
+    };
+    // Genesis, grant, 6 summaries and a heads entry.
+    assert_eq!(before.head.size, 9);
+    let hash = database.blob(&statements[2].hash().0);
+    database
+        .execute(&format!(
+            "UPDATE entries SET stream = NULL, first_offset = NULL, next_offset = NULL WHERE seq IN (5, 6, 7);
+             UPDATE streams SET next_offset = 30, statement = {hash}, seq = 4, last_summary = 4"
+        ))
+        .await;
+
+    let running = place.start(&database).await;
+    let again = place.ledger.summary(&t, 30, 40, Some(statements[2].hash()));
+    // Whether it gets in depends on who looks first.
+    let _ = running.try_submit(&[again]).await;
+    running.until_not_ready(&["signing: the database does not hold a valid chain: entry 5"]).await;
+    assert_eq!(running.client.checkpoint().await.expect("answered"), Some(before.note));
+    running.stop().await;
+}
+
 /// Without the log key nothing else tells that a database lost its newest entries.
 pub(crate) async fn a_database_behind_its_own_checkpoint_is_not_appended_to(database: Database) {
     let place = Place::new();

@@ -6,7 +6,10 @@ use evidence::chain::Position;
 use evidence::statement::HeadsLine;
 use evidence::{Hash, Partition, StreamId};
 
-use crate::store::{Append, EntryRow, Moved, StoreError, StoredCheckpoint, StoredEntry, StreamPlace, StreamRow, sql};
+use crate::store::{
+    Append, EntryRow, Moved, Sought, StoreError, StoredCheckpoint, StoredEntry, StreamNewest, StreamPlace, StreamRow,
+    sql,
+};
 
 /// What a database holds of one ledger, with the same keys as the tables of the other stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +63,8 @@ impl Tables {
     }
 
     fn insert_entry(&mut self, row: &EntryRow) -> Result<(), StoreError> {
-        let end = |place: Option<StreamPlace>| place.map(|place| (place.stream, place.next));
         let taken = |other: &Arc<EntryRow>| {
-            other.statement == row.statement || (row.place.is_some() && end(other.place) == end(row.place))
+            end_of(other.place) == end_of(row.place) && (row.place.is_some() || other.statement == row.statement)
         };
         if self.entries.contains_key(&row.seq) || self.entries.values().any(taken) {
             return Err(in_the_way(&format!("an entry with the seq, the statement or the offsets of {}", row.seq)));
@@ -103,8 +105,13 @@ impl Tables {
         self.entries.range(seqs).map(|(_, row)| &**row)
     }
 
-    pub(super) fn by_statement(&self, statement: &Hash) -> Option<StoredEntry> {
-        self.entries.values().find(|row| row.statement == *statement).map(|row| Self::stored(row))
+    pub(super) fn find(&self, sought: &Sought) -> Option<StoredEntry> {
+        let end = match &sought.place {
+            None => None,
+            Some((stream, next)) => Some((self.number(stream)?, *next)),
+        };
+        let is_it = |row: &&Arc<EntryRow>| row.statement == sought.statement && end_of(row.place) == end;
+        self.entries.values().find(is_it).map(|row| Self::stored(row))
     }
 
     pub(super) fn key_entries(&self) -> Vec<StoredEntry> {
@@ -117,13 +124,29 @@ impl Tables {
     }
 
     pub(super) fn heads_lines(&self, size: u64) -> Vec<HeadsLine> {
-        let streams = self.streams.values().filter(|stream| stream.number < size);
-        let line = |stream: &StreamRow| {
-            let newest = self.of_stream(stream.number).filter(|(_, row)| row.seq < size).last()?;
-            let (place, row) = newest;
-            Some(HeadsLine { stream: stream.head.id.clone(), next: place.next, statement: row.statement })
+        let line = |(stream, place, row): (&StreamRow, StreamPlace, &EntryRow)| HeadsLine {
+            stream: stream.head.id.clone(),
+            next: place.next,
+            statement: row.statement,
         };
-        streams.filter_map(line).collect()
+        self.newest(size).map(line).collect()
+    }
+
+    pub(super) fn newest_entries(&self, size: u64) -> Vec<StreamNewest> {
+        let newest = |(stream, _, row): (&StreamRow, StreamPlace, &EntryRow)| StreamNewest {
+            number: stream.number,
+            start: stream.head.start,
+            entry: Self::stored(row),
+        };
+        self.newest(size).map(newest).collect()
+    }
+
+    /// Of each stream with entries below a size, the newest of them.
+    fn newest(&self, size: u64) -> impl Iterator<Item = (&StreamRow, StreamPlace, &EntryRow)> {
+        self.streams.values().filter_map(move |stream| {
+            let (place, row) = self.of_stream(stream.number).filter(|(_, row)| row.seq < size).last()?;
+            Some((stream, place, row))
+        })
     }
 
     /// The entries of a stream in order, which is the order of their offsets.
@@ -160,6 +183,11 @@ impl Tables {
             }
         }
     }
+}
+
+/// Where an entry ends in its stream, of which no other entry can say the same.
+fn end_of(place: Option<StreamPlace>) -> Option<(u64, u64)> {
+    place.map(|place| (place.stream, place.next))
 }
 
 fn in_the_way(what: &str) -> StoreError {

@@ -1,0 +1,56 @@
+//! Entries on their way from the appender to the signer of the same process.
+//!
+//! The signer reads every entry back from the database, compares it byte for byte with what was appended, hashes what
+//! it read and applies it. What it need not do again is to parse the entry and to verify its signatures, which is most
+//! of the work: the entry comes with a memory of them ([`evidence::Note::verify`]). An entry that does not come this way,
+//! or comes back with a byte changed, is parsed and verified in full.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evidence::EncodedEntry;
+
+/// Entries that wait, some 2 KiB each. Of more, the oldest are forgotten.
+const ENTRIES_MAX: usize = 16 * 1024;
+
+/// An entry that was committed.
+#[derive(Debug)]
+pub(crate) struct Handed(pub(crate) EncodedEntry);
+
+impl Handed {
+    pub(crate) fn seq(&self) -> u64 {
+        self.0.entry().seq
+    }
+}
+
+/// What waits for the signer, in seq order; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recent(Arc<Mutex<VecDeque<Handed>>>);
+
+impl Recent {
+    /// Hands over entries that were committed, from the seq of the first on.
+    pub(crate) fn hand(&self, first: u64, entries: impl IntoIterator<Item = Handed>) {
+        let mut waiting = self.lock();
+        // Those that stand there already are of a database that lost them.
+        let before = waiting.partition_point(|handed| handed.seq() < first);
+        waiting.truncate(before);
+        waiting.extend(entries);
+        let surplus = waiting.len().saturating_sub(ENTRIES_MAX);
+        waiting.drain(..surplus);
+    }
+
+    /// Takes those of a range of seqs, and forgets those before it.
+    pub(crate) fn take(&self, seqs: Range<u64>) -> VecDeque<Handed> {
+        let mut waiting = self.lock();
+        let before = waiting.partition_point(|handed| handed.seq() < seqs.start);
+        waiting.drain(..before);
+        let end = waiting.partition_point(|handed| handed.seq() < seqs.end);
+        waiting.drain(..end).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Handed>> {
+        // Nothing in here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,74 @@
+//! The chain at its newest heads statement, from what the tables say, so that a start does not read all of it.
+//!
+//! Nothing here is believed for good. The signer applies the entries from that heads statement on, and signs nothing
+//! before the chain has gone through the head that it signed last, which is in its own file. By then all is vouched for:
+//!
+//! - the root of that head, over the edge of the tree and the entries read, for those hashes and entries;
+//! - the heads statement, which `apply` compares with the streams, for where each of them stood;
+//! - the hash of each stream's newest statement, which the heads statement commits to, for the topic id in its text, and
+//!   for whether the stream has begun, which is all that its start decides;
+//! - the line `keys` of the heads entry for the newest key entry, and that one for those before it.
+
+use evidence::chain::{Position, State, StreamHead};
+use evidence::statement::LedgerId;
+use evidence::{Entry, Statement};
+
+use crate::chain::{Chain, load_tree};
+use crate::parse::parse;
+use crate::store::{Store, StoreError, StoreErrorKind, StreamNewest};
+
+/// The chain before the newest heads entry with a seq below `size`; `None` when there is none, or what is stored does not
+/// fit together: then the chain is to be read from its first entry on, which finds what is wrong.
+pub(crate) async fn resume(store: &dyn Store, ledger: &LedgerId, size: u64) -> Result<Option<Chain>, StoreError> {
+    match try_resume(store, ledger, size).await {
+        Err(error) if error.kind == StoreErrorKind::Damaged => Ok(None),
+        result => result,
+    }
+}
+
+async fn try_resume(store: &dyn Store, ledger: &LedgerId, size: u64) -> Result<Option<Chain>, StoreError> {
+    let Some(stored) = store.heads_entry(size).await? else { return Ok(None) };
+    let heads = parse(&stored)?;
+    let (seq, Some(head)) = (stored.seq, heads.prev) else { return Ok(None) };
+    let key_entries = store.key_entries().await?;
+    let key_entries = key_entries.iter().take_while(|stored| stored.seq < seq).map(parse);
+    let key_entries = key_entries.collect::<Result<Vec<_>, _>>()?;
+    let mut streams = Vec::new();
+    for StreamNewest { number, start, entry } in store.newest_entries(seq).await? {
+        let Some(head) = stream_head(&parse(&entry)?, start) else { return Ok(None) };
+        streams.push((number, head));
+    }
+    let position = Position { next_seq: seq, head, time: heads.time };
+    let stream_heads = streams.iter().map(|(_, head)| head.clone());
+    let state = State::resume(&ledger.origin, ledger.genesis, &key_entries, stream_heads, None, position);
+    let Ok(state) = state else { return Ok(None) };
+    let tree = load_tree(store, seq).await?;
+    Ok(Some(Chain::resumed(state, tree, streams.into_iter().map(|(number, head)| (head.id, number)))))
+}
+
+/// Where a stream stands after its newest entry. Of the last event nothing is known where the entry has none; that decides
+/// nothing.
+fn stream_head(newest: &Entry, start: u64) -> Option<StreamHead> {
+    let statement = newest.statement.statement();
+    let (id, topic_id, start, next, last) = match statement {
+        Statement::Epoch(epoch) => (&epoch.stream, epoch.topic_id.as_deref(), epoch.start, epoch.start, None),
+        _ => {
+            let advance = statement.advance().filter(|advance| start < advance.next)?;
+            let last = match statement {
+                Statement::Summary(summary) => summary.last,
+                _ => None,
+            };
+            (advance.stream, advance.topic_id, start, advance.next, last)
+        }
+    };
+    let topic_id = topic_id.map(ToOwned::to_owned);
+    Some(StreamHead {
+        id: id.clone(),
+        topic_id,
+        start,
+        next,
+        statement: newest.statement.hash(),
+        seq: newest.seq,
+        last,
+    })
+}
