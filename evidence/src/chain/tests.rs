@@ -336,6 +336,7 @@ fn heads_commit_to_every_stream() {
     let by_operator = SignedStatement::sign(Statement::Heads(heads.clone()), &[&ledger.operator]);
     assert_eq!(ledger.code(by_operator), "wrong-role");
     ledger.append(by_log(&ledger, heads.clone())).expect("true heads");
+    assert_eq!(ledger.state.heads(), Some(&heads));
     assert_eq!(ledger.state.draft_heads(), None, "nothing moved since");
     assert_eq!(ledger.code(by_log(&ledger, heads)), "bad-heads");
 }
@@ -411,6 +412,22 @@ fn partial_evidence_is_checked_as_far_as_it_goes() {
     forged.seq = 4;
     forged.prev = state.head();
     assert_eq!(state.apply(&forged).expect_err("a batch is missing").code(), "wrong-cursor");
+
+    // To where it stands is no skip: what is known stays known.
+    let forged = Entry { prev: Some(sha256(b"another entry")), ..ledger.entries[4].clone() };
+    state.skip_to(4);
+    assert_eq!(state.apply(&forged).expect_err("another entry before it").code(), "wrong-entry-prev");
+}
+
+#[test]
+fn a_store_is_resumed_behind_its_newest_key_entry_and_not_before() {
+    let ledger = Ledger::new();
+    let resume = |next_seq| {
+        let position = Position { next_seq, head: ledger.state.head().expect("not empty"), time: ledger.state.time() };
+        State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries, [], None, position)
+    };
+    assert_eq!(resume(2).map(|state| state.next_seq()), Ok(2));
+    assert_eq!(resume(1).err(), Some(Refusal::WrongSeq { expected: 1, found: 1 }));
 }
 
 #[test]
