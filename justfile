@@ -51,10 +51,11 @@ bench-report RUN:
 # What got worse from one run to another beyond noise
 bench-compare OLD NEW:
     cargo run --release --locked --package bench -- compare {{ OLD }} {{ NEW }}
-# Break a package in every small way and see whether tests notice: its own, then, for what they miss, those of its users;
-# such as `just mutants evidence --file evidence/src/chain.rs` (cargo install cargo-mutants)
+
+# Break a package in every small way and see whether tests notice, such as `just mutants evidence --file evidence/src/chain.rs` (cargo install cargo-mutants)
 mutants PACKAGE *OPTIONS:
     -cargo mutants --package {{ PACKAGE }} {{ OPTIONS }}
+    # What its own tests miss, those of its users may see.
     cargo mutants --package {{ PACKAGE }} --iterate --test-package verifier,committer,simulation {{ OPTIONS }}
 
 # Format the code

@@ -24,7 +24,7 @@ fn check_genesis(entry: &Entry, genesis: &Genesis) -> Result<(), Refusal> {
 /// A key statement is signed by operators; a new operator key signs its own grant as well.
 fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(), Refusal> {
     let new_operator = statement.action == Action::Grant && statement.role == Role::Operator;
-    let mut operators = 0;
+    let mut by_operator = false;
     for signature in entry.statement.note().signatures() {
         if new_operator && signature.name() == statement.key.name() && signature.id() == statement.key.id() {
             continue;
@@ -32,9 +32,9 @@ fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(),
         let key = granted(keys, signature)?;
         role(key, Role::Operator, "a key statement")?;
         verify(entry, &key.key)?;
-        operators += 1;
+        by_operator = true;
     }
-    if operators == 0 {
+    if !by_operator {
         return Err(NoteError::Absent("an operator".into()).into());
     }
     if new_operator { verify(entry, &statement.key) } else { Ok(()) }

@@ -1,3 +1,5 @@
+mod partial;
+
 use super::*;
 use crate::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LastEvent, Reason, Summary};
 use crate::{Algorithm, Checkpoint, Note, Partition, SignedCheckpoint, SigningKey, sha256};
@@ -326,8 +328,10 @@ fn an_epoch_ends_the_stream_where_it_stands() {
 fn heads_commit_to_every_stream() {
     let mut ledger = Ledger::new();
     assert_eq!(ledger.state.draft_heads(), None, "nothing was sealed yet");
+    assert!(ledger.state.streams().is_empty());
     ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
     ledger.begin_epoch(0);
+    assert!(!ledger.state.streams().is_empty());
     let heads = ledger.state.draft_heads().expect("streams moved");
     assert_eq!(heads.streams, 2);
     let by_log = |l: &Ledger, h: Heads| SignedStatement::sign(Statement::Heads(h), &[&l.log]);
@@ -387,65 +391,32 @@ fn an_entry_stands_in_its_place() {
 }
 
 #[test]
-fn partial_evidence_is_checked_as_far_as_it_goes() {
+fn a_key_of_the_same_name_may_not_sign_beside_those_that_must() {
     let mut ledger = Ledger::new();
-    for i in 0..6 {
-        ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
-    }
-    let mut state = ledger.replay();
-    for seq in [0, 1, 4, 5, 7] {
-        state.skip_to(seq);
-        state.apply(&ledger.entries[seq as usize]).unwrap_or_else(|e| panic!("entry {seq}: {e}"));
-    }
-    assert_eq!(state.stream(&orders(0)).map(|h| h.next), Some(30));
+    let namesake = |k: &SigningKey| key(k.verifier_key().name(), Algorithm::Ed25519, 31);
+    let statement = genesis(&ledger.operator, &ledger.log);
+    let signed = SignedStatement::sign(statement, &[&ledger.operator, &ledger.log, &namesake(&ledger.operator)]);
+    let mut state = State::new(ORIGIN, signed.hash());
+    let entry = state.draft(signed, 0);
+    assert_eq!(state.apply(&entry).expect_err("three signatures").code(), "unknown-key");
 
-    let mut state = ledger.replay();
-    state.skip_to(4);
-    assert_eq!(state.apply(&ledger.entries[4]).expect_err("no keys").code(), "wrong-keys");
-
-    // Without a skip in between, a missing batch is a contradiction and not merely unseen.
-    let mut state = ledger.replay();
-    for seq in 0..4 {
-        state.apply(&ledger.entries[seq]).expect("in order");
-    }
-    let mut forged = ledger.entries[5].clone();
-    forged.seq = 4;
-    forged.prev = state.head();
-    assert_eq!(state.apply(&forged).expect_err("a batch is missing").code(), "wrong-cursor");
-
-    // To where it stands is no skip: what is known stays known.
-    let forged = Entry { prev: Some(sha256(b"another entry")), ..ledger.entries[4].clone() };
-    state.skip_to(4);
-    assert_eq!(state.apply(&forged).expect_err("another entry before it").code(), "wrong-entry-prev");
+    let second = key("operator-2", Algorithm::Ed25519, 11);
+    let grant = ledger.key_statement(Action::Grant, Role::Operator, second.verifier_key().clone());
+    let by = [&ledger.operator, &second, &namesake(&second)];
+    let grant = SignedStatement::sign(grant.statement().clone(), &by);
+    assert_eq!(ledger.code(grant), "unknown-key");
 }
 
 #[test]
-fn a_store_is_resumed_behind_its_newest_key_entry_and_not_before() {
-    let ledger = Ledger::new();
-    let resume = |next_seq| {
-        let position = Position { next_seq, head: ledger.state.head().expect("not empty"), time: ledger.state.time() };
-        State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries, [], None, position)
-    };
-    assert_eq!(resume(2).map(|state| state.next_seq()), Ok(2));
-    assert_eq!(resume(1).err(), Some(Refusal::WrongSeq { expected: 1, found: 1 }));
-}
-
-#[test]
-fn a_state_resumes_from_what_a_store_keeps() {
+fn distrust_may_begin_where_a_key_is_revoked_and_no_later() {
     let mut ledger = Ledger::new();
-    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
-    ledger.begin_epoch(0);
-    let position = Position {
-        next_seq: ledger.state.next_seq(),
-        head: ledger.state.head().expect("not empty"),
-        time: ledger.state.time(),
+    let revoke = ledger.key_statement(Action::Revoke, Role::Ingest, ledger.ingest.verifier_key().clone());
+    let Statement::Key(revoke) = revoke.statement().clone() else { unreachable!("a key statement") };
+    let from = |seq| {
+        let statement = KeyStatement { distrust_from: Some(seq), ..revoke.clone() };
+        SignedStatement::sign(Statement::Key(statement), &[&ledger.operator])
     };
-    let heads: Vec<StreamHead> = ledger.state.streams().iter().cloned().collect();
-    let state = State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries[..2], heads, None, position)
-        .expect("own entries");
-    let next = ledger.sealed(Summary { topic_id: Some("new".into()), ..ledger.summary(0, 7) });
-    let entry = state.draft(next, 0);
-    assert_eq!(state.clone().apply(&entry), Ok(()));
-    assert_eq!(ledger.state.apply(&entry), Ok(()));
-    assert_eq!(state.draft_heads().map(|h| h.streams), Some(2));
+    let (later, there) = (from(3), from(2));
+    assert_eq!(ledger.code(later), "bad-key");
+    ledger.append(there).expect("from the revocation itself, entry 2");
 }

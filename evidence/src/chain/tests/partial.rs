@@ -1,0 +1,94 @@
+//! Where entries are missing, and where a store goes on.
+
+use super::*;
+
+#[test]
+fn partial_evidence_is_checked_as_far_as_it_goes() {
+    let mut ledger = Ledger::new();
+    for i in 0..6 {
+        ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
+    }
+    let mut state = ledger.replay();
+    for seq in [0, 1, 4, 5, 7] {
+        state.skip_to(seq);
+        state.apply(&ledger.entries[seq as usize]).unwrap_or_else(|e| panic!("entry {seq}: {e}"));
+    }
+    assert_eq!(state.stream(&orders(0)).map(|h| h.next), Some(30));
+
+    let mut state = ledger.replay();
+    state.skip_to(4);
+    assert_eq!(state.apply(&ledger.entries[4]).expect_err("no keys").code(), "wrong-keys");
+
+    // Without a skip in between, a missing batch is a contradiction and not merely unseen.
+    let mut state = ledger.replay();
+    for seq in 0..4 {
+        state.apply(&ledger.entries[seq]).expect("in order");
+    }
+    let mut forged = ledger.entries[5].clone();
+    forged.seq = 4;
+    forged.prev = state.head();
+    assert_eq!(state.apply(&forged).expect_err("a batch is missing").code(), "wrong-cursor");
+
+    // To where it stands is no skip: what is known stays known.
+    let forged = Entry { prev: Some(sha256(b"another entry")), ..ledger.entries[4].clone() };
+    state.skip_to(4);
+    assert_eq!(state.apply(&forged).expect_err("another entry before it").code(), "wrong-entry-prev");
+}
+
+#[test]
+fn a_store_is_resumed_behind_its_newest_key_entry_and_not_before() {
+    let ledger = Ledger::new();
+    let resume = |next_seq| {
+        let position = Position { next_seq, head: ledger.state.head().expect("not empty"), time: ledger.state.time() };
+        State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries, [], None, position)
+    };
+    assert_eq!(resume(2).map(|state| state.next_seq()), Ok(2));
+    assert_eq!(resume(1).err(), Some(Refusal::WrongSeq { expected: 1, found: 1 }));
+}
+
+#[test]
+fn a_state_resumes_from_what_a_store_keeps() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    ledger.begin_epoch(0);
+    let position = Position {
+        next_seq: ledger.state.next_seq(),
+        head: ledger.state.head().expect("not empty"),
+        time: ledger.state.time(),
+    };
+    let heads: Vec<StreamHead> = ledger.state.streams().iter().cloned().collect();
+    let state = State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries[..2], heads, None, position)
+        .expect("own entries");
+    let next = ledger.sealed(Summary { topic_id: Some("new".into()), ..ledger.summary(0, 7) });
+    let entry = state.draft(next, 0);
+    assert_eq!(state.clone().apply(&entry), Ok(()));
+    assert_eq!(ledger.state.apply(&entry), Ok(()));
+    assert_eq!(state.draft_heads().map(|h| h.streams), Some(2));
+}
+
+/// What follows on an entry that was given is held against it, however much is missing before that.
+#[test]
+fn nothing_moved_unseen_since_the_first_entry_after_a_skip() {
+    let mut ledger = Ledger::new();
+    for i in 0..3 {
+        ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
+    }
+    let mut state = ledger.replay();
+    for seq in [0, 1, 3] {
+        state.skip_to(seq);
+        state.apply(&ledger.entries[seq as usize]).expect("genuine");
+    }
+    let by_operator = |epoch| SignedStatement::sign(Statement::Epoch(epoch), &[&ledger.operator]);
+    let here = Epoch { old_next: 10, prev: ledger.entries[3].statement.hash(), ..ledger.epoch(0) };
+    for (statement, code) in [
+        (ledger.sealed(ledger.summary(12, 15)), "wrong-cursor"),
+        (ledger.sealed(Summary { stream: orders(1), ..ledger.summary(12, 15) }), "wrong-epoch"),
+        (by_operator(Epoch { old_next: 12, ..here.clone() }), "wrong-cursor"),
+        (by_operator(Epoch { stream: orders(2), ..here.clone() }), "wrong-epoch"),
+    ] {
+        let entry = state.draft(statement, 0);
+        assert_eq!(state.clone().apply(&entry).expect_err(code).code(), code);
+    }
+    assert_eq!(state.clone().apply(&state.draft(by_operator(here), 0)), Ok(()));
+    assert_eq!(state.apply(&ledger.entries[4]), Ok(()));
+}
