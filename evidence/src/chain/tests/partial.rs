@@ -92,3 +92,20 @@ fn nothing_moved_unseen_since_the_first_entry_after_a_skip() {
     assert_eq!(state.clone().apply(&state.draft(by_operator(here), 0)), Ok(()));
     assert_eq!(state.apply(&ledger.entries[4]), Ok(()));
 }
+
+#[test]
+fn a_gap_at_the_start_is_compared_only_where_it_is_the_cursor() {
+    let mut ledger = Ledger::new();
+    for i in 0..2 {
+        ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
+    }
+    let gap = ledger.gap(Reason::Start, 10, 12, 12, &ledger.ingest);
+    let entry = ledger.state.draft(gap.clone(), 0);
+    assert_eq!(ledger.code(gap), "bad-gap");
+    let mut state = ledger.replay();
+    for seq in 0..3 {
+        state.apply(&ledger.entries[seq]).expect("in order");
+    }
+    state.skip_to(4);
+    assert_eq!(state.apply(&entry), Ok(()));
+}
