@@ -33,7 +33,10 @@ engine_unpack() {
 engine_start() {
     local dir=$1
     # For the names of containers to be found: there are rules inside of their networks.
-    command -v iptables >/dev/null || apt-get install --yes --quiet --quiet --no-install-recommends iptables
+    if ! command -v iptables >/dev/null; then
+        apt-get --quiet --quiet update
+        apt-get --quiet --quiet install --yes --no-install-recommends iptables
+    fi
     engine_unpack "$dir"
     export PATH=$dir/usr/bin:$dir/usr/sbin:$PATH DOCKER_HOST=unix://$dir/docker.sock DOCKER_CONFIG=$dir/config
     mkdir -p "$DOCKER_CONFIG"
