@@ -81,6 +81,11 @@ impl Replay {
         &self.chain
     }
 
+    /// Whether all that must be stored beside the entries read was found to be there.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.expected.is_empty()
+    }
+
     /// Reads some of the entries before `end`, one at least unless there is none left. After a fault the same call
     /// looks again at what was bad.
     pub(crate) async fn advance(&mut self, store: &dyn Store, end: u64) -> Result<(), Fault> {

@@ -205,7 +205,7 @@ impl Signer {
         let size = position.map_or(0, |p| p.next_seq);
         metrics::gauge!("streamseal_committer_size").set(size as f64);
         let mut told = Instant::now();
-        while self.replay.chain().size() < size || self.is_unproven {
+        while self.replay.chain().size() < size || self.is_unproven || !self.replay.is_confirmed() {
             if stop.is_cancelled() {
                 return Ok(());
             }
