@@ -23,11 +23,12 @@ pub fn root(leaves: &[Hash]) -> Hash {
     builder.root()
 }
 
-fn node(left: &Hash, right: &Hash) -> Hash {
+/// The hash of the node above two children.
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     let mut children = [0; 64];
     children[..32].copy_from_slice(&left.0);
     children[32..].copy_from_slice(&right.0);
-    NODE.hash(&children)
+    NODE.hash_block(&children)
 }
 
 /// Computes the root of leaves that come one after the other, in memory of the order of log n: up to 1,024 leaves that
@@ -73,7 +74,7 @@ impl RootBuilder {
     pub fn root(&self) -> Hash {
         let tail = fold(&mut self.waiting.clone());
         let nodes = self.peaks.iter().copied().chain(tail);
-        nodes.rev().reduce(|right, left| node(&left, &right)).unwrap_or_else(empty_root)
+        nodes.rev().reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(empty_root)
     }
 
     /// Replaces the waiting leaves, a whole span, by one node, and every two subtrees of one size by their parent.
@@ -82,7 +83,7 @@ impl RootBuilder {
         self.waiting.clear();
         for _ in 0..self.spans.trailing_ones() {
             let left = self.peaks.pop().expect("one peak for each bit set in the number of spans");
-            peak = node(&left, &peak);
+            peak = node_hash(&left, &peak);
         }
         self.peaks.push(peak);
         self.spans += 1;
@@ -122,6 +123,18 @@ pub fn prove(leaves: &[Hash], index: usize) -> Vec<Hash> {
 /// When there is no such leaf, the path does not have exactly the hashes that this index and size call for, or it leads
 /// to another root.
 pub fn verify(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> Result<(), TreeError> {
+    verify_by(node_hash, leaf, index, size, path, root)
+}
+
+/// As [`verify`], with nodes hashed by `node`.
+pub(crate) fn verify_by(
+    mut node: impl FnMut(&Hash, &Hash) -> Hash,
+    leaf: &Hash,
+    index: u64,
+    size: u64,
+    path: &[Hash],
+    root: &Hash,
+) -> Result<(), TreeError> {
     let last = size.checked_sub(1).ok_or(TreeError::OutOfRange { what: "leaf index", value: index, limit: 0 })?;
     TreeError::check_range("leaf index", index, last)?;
     TreeError::check_length(path.len(), sibling_is_left(index, last).count())?;

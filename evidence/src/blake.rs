@@ -9,7 +9,7 @@ mod messages;
 use std::sync::LazyLock;
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use blake3::platform::{MAX_SIMD_DEGREE, Platform, words_from_le_bytes_32};
+use blake3::platform::{MAX_SIMD_DEGREE, Platform, le_bytes_from_words_32, words_from_le_bytes_32};
 use blake3::{BLOCK_LEN, IncrementCounter};
 
 pub(crate) use self::messages::Messages;
@@ -56,6 +56,14 @@ impl Domain {
     /// The hash of one message.
     pub(crate) fn hash(&self, message: &[u8]) -> Hash {
         Hash(self.hasher().update(message).finalize().into())
+    }
+
+    /// The hash of one message of one block, without the ordinary hasher's state of two kilobytes.
+    pub(crate) fn hash_block(&self, block: &[u8; BLOCK_LEN]) -> Hash {
+        let mut cv = self.key;
+        let flags = DERIVE_KEY_MATERIAL | CHUNK_START | CHUNK_END | ROOT;
+        self.platform.compress_in_place(&mut cv, block, BLOCK_LEN as u8, 0, flags);
+        Hash(le_bytes_from_words_32(&cv))
     }
 
     /// Hands over the hash of each message of one block, in order.

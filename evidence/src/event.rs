@@ -119,6 +119,29 @@ impl<'a> Content<'a> {
 /// Accepts exactly what [`EventRef::encode_content`] writes: every byte belongs to the record, none is missing, none
 /// follows. The error names the byte where the preimage stops making sense.
 pub fn decode_content(bytes: &[u8]) -> Result<Content<'_>, Error> {
+    match decode_plain(bytes) {
+        Some(content) => Ok(content),
+        None => decode_any(bytes),
+    }
+}
+
+/// Decodes a preimage without headers, as most are, in a few instructions; `None` if it is not one.
+fn decode_plain(bytes: &[u8]) -> Option<Content<'_>> {
+    let (lengths, rest) = bytes.split_first_chunk::<12>()?;
+    let [key_len, value_len, header_count] = [0, 4, 8].map(|at| {
+        let length = lengths[at..at + 4].try_into().expect("four of twelve bytes");
+        u32::from_be_bytes(length)
+    });
+    let len = |len: u32| if len == NULL { 0 } else { len as usize };
+    let (key, value) = rest.split_at_checked(len(key_len))?;
+    if header_count > 0 || value.len() != len(value_len) {
+        return None;
+    }
+    let unless_null = |len, bytes| (len != NULL).then_some(bytes);
+    Some(Content { key: unless_null(key_len, key), value: unless_null(value_len, value), headers: &[] })
+}
+
+fn decode_any(bytes: &[u8]) -> Result<Content<'_>, Error> {
     let mut reader = Reader { bytes, len: bytes.len() };
     let key_len = reader.length("key length")?;
     let value_len = reader.length("value length")?;

@@ -73,7 +73,7 @@ impl LeafPreimage {
 
     /// The leaf: BLAKE3 in the leaf domain over the 64 bytes.
     pub fn leaf(&self) -> Hash {
-        LEAF.hash(&self.to_bytes())
+        LEAF.hash_block(&self.to_bytes())
     }
 }
 

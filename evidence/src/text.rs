@@ -54,6 +54,16 @@ impl<'a> Lines<'a> {
         Ok(field)
     }
 
+    /// The next `len` bytes, which must be whole lines.
+    pub(crate) fn block(&mut self, len: usize) -> Result<&'a str, Error> {
+        self.number += 1;
+        let block = self.rest.get(..len).filter(|block| block.ends_with('\n'));
+        let block = block.ok_or_else(|| self.error(format!("expected whole lines of {len} bytes together")))?;
+        self.rest = &self.rest[len..];
+        self.number += block.matches('\n').count() - 1;
+        Ok(block)
+    }
+
     /// What has not been read yet.
     pub(crate) fn rest(&self) -> &'a str {
         self.rest

@@ -8,6 +8,7 @@
 mod batches;
 mod chain;
 mod checkpoints;
+mod event_proofs;
 mod events;
 mod fixture;
 mod form;
@@ -96,6 +97,11 @@ fn policies() {
 #[test]
 fn proofs() {
     check("proofs.json", &proofs::proof_vectors());
+}
+
+#[test]
+fn event_proofs() {
+    check("event_proofs.json", &event_proofs::vectors());
 }
 
 #[test]

@@ -1,0 +1,270 @@
+use std::collections::HashMap;
+use std::fmt;
+
+use thiserror::Error;
+
+use super::EventProof;
+use crate::batch;
+use crate::chain::{Refusal, State};
+use crate::nodes::Nodes;
+use crate::policy::{Policy, PolicyError, Verdict};
+use crate::statement::{LastEvent, LedgerId, Statement, Summary};
+use crate::tree::{self, TreeError};
+use crate::{Entry, Error, Hash, SignedCheckpoint};
+
+/// How many entries are remembered; at one more the memory begins anew. An entry is some kilobytes, at most 50.
+const ENTRIES_REMEMBERED: usize = 512;
+
+/// Verifies event proofs of one ledger under one policy.
+///
+/// What many proofs share is verified once and remembered, in bounded memory: the checkpoint's signatures and the key
+/// entries of the last proof, some entries, and some nodes of the trees. Whatever is remembered is compared byte for byte
+/// with what the next proof has, so a proof is accepted or refused as it would be alone.
+pub struct EventProofChecker<'a> {
+    ledger: LedgerId,
+    policy: &'a Policy,
+    log: Option<Log>,
+    /// By their seqs.
+    entries: HashMap<u64, ProvenEntry>,
+    entry_nodes: Nodes,
+    leaf_nodes: Nodes,
+}
+
+/// What an event proof has shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Sealed<'a> {
+    /// The entry that seals the event's batch.
+    pub entry: &'a Entry,
+    /// Its summary.
+    pub summary: &'a Summary,
+    /// The genesis entry and all key entries of the log.
+    pub key_entries: &'a [Entry],
+    /// What the chain's state is after the last entry of the log, as far as the proof shows it: keys are complete.
+    pub state: &'a State,
+    /// What the signatures on the checkpoint amount to. The caller looks at [`Verdict::satisfied`].
+    pub words: &'a Verdict,
+}
+
+/// A part of an event proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofPart {
+    /// The event and its path in the batch.
+    Event,
+    /// The entry that seals it.
+    Entry,
+    /// The key entry at this place among the key entries, from 0.
+    Key(usize),
+    /// The last entry of the log.
+    Newest,
+}
+
+/// Why an event proof proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EventProofError {
+    /// It is about another log.
+    #[error("the checkpoint is of {found}, not of {expected}")]
+    OtherLog {
+        /// The origin that is trusted.
+        expected: String,
+        /// That of the checkpoint.
+        found: String,
+    },
+    /// The checkpoint counts for nothing.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A part is not in its tree.
+    #[error("{0}: {1}")]
+    Tree(ProofPart, #[source] TreeError),
+    /// An entry does not decode.
+    #[error("{0}: {1}")]
+    Entry(ProofPart, #[source] Error),
+    /// An entry among the key entries holds another statement.
+    #[error("{0} holds a {1} statement")]
+    NoKeyEntry(ProofPart, &'static str),
+    /// The chain is not valid with these entries.
+    #[error("{0}: {1}")]
+    Refused(ProofPart, #[source] Box<Refusal>),
+    /// The entry holds another statement, which seals no event.
+    #[error("the entry holds a {0} statement")]
+    NoSummary(&'static str),
+    /// The summary contradicts the event.
+    #[error("{0}")]
+    FalseSummary(&'static str),
+}
+
+/// What proofs under one checkpoint share, and that it was verified.
+struct Log {
+    checkpoint: SignedCheckpoint,
+    words: Verdict,
+    keys: Vec<Vec<u8>>,
+    key_entries: Vec<Entry>,
+    newest: Vec<u8>,
+    newest_path: Vec<Hash>,
+    newest_entry: Entry,
+    /// The state after the last entry, once an entry was followed.
+    state: State,
+}
+
+/// An entry that is part of a valid chain, as far as the proof shows it.
+struct ProvenEntry {
+    bytes: Vec<u8>,
+    leaf: Hash,
+    entry: Entry,
+}
+
+impl<'a> EventProofChecker<'a> {
+    /// A checker that has seen nothing yet.
+    pub fn new(ledger: LedgerId, policy: &'a Policy) -> Self {
+        Self {
+            ledger,
+            policy,
+            log: None,
+            entries: HashMap::new(),
+            entry_nodes: Nodes::new(tree::node_hash),
+            leaf_nodes: Nodes::new(batch::node_hash),
+        }
+    }
+
+    /// Verifies that the event was sealed in the log of the proof's checkpoint, by a key of the ledger, and judges the
+    /// checkpoint. That nothing else in the batch is wrong, and that nothing was left out, is not shown.
+    ///
+    /// # Errors
+    /// When anything in the proof does not hold.
+    pub fn check(&mut self, proof: &EventProof) -> Result<Sealed<'_>, EventProofError> {
+        if !self.log.as_ref().is_some_and(|log| log.is_of(proof)) {
+            self.entries.clear();
+            self.log = None;
+            self.log = Some(self.verify_log(proof)?);
+        }
+        let log = self.log.as_mut().expect("was put there above, if it was not there");
+        let (index, head) = (proof.proof.index, log.checkpoint.checkpoint());
+        let known = self.entries.get(&index).filter(|known| known.bytes == proof.entry).map(|known| known.leaf);
+        let leaf = known.unwrap_or_else(|| tree::leaf_hash(&proof.entry));
+        let nodes = &mut self.entry_nodes;
+        tree::verify_inclusion_by(|l, r| nodes.parent(l, r), &leaf, index, head.size, &proof.proof.path, &head.root)
+            .map_err(|error| EventProofError::Tree(ProofPart::Entry, error))?;
+        if known.is_none() {
+            let entry = Entry::parse(&proof.entry).map_err(|e| EventProofError::Entry(ProofPart::Entry, e))?;
+            log.state = log.follow(&self.ledger, index, &entry)?;
+            if self.entries.len() == ENTRIES_REMEMBERED {
+                self.entries.clear();
+            }
+            self.entries.insert(index, ProvenEntry { bytes: proof.entry.clone(), leaf, entry });
+        }
+        let entry = &self.entries.get(&index).expect("was put there above, if it was not there").entry;
+        let Statement::Summary(summary) = entry.statement.statement() else {
+            return Err(EventProofError::NoSummary(entry.statement.statement().kind()));
+        };
+        verify_event(proof, summary, &mut self.leaf_nodes)?;
+        let Log { key_entries, state, words, .. } = log;
+        Ok(Sealed { entry, summary, key_entries, state, words })
+    }
+
+    /// Verifies the checkpoint and that the newest entry is its last, and decodes what follows from it.
+    fn verify_log(&mut self, proof: &EventProof) -> Result<Log, EventProofError> {
+        let checkpoint = &proof.proof.checkpoint;
+        let head = checkpoint.checkpoint();
+        if head.origin != self.ledger.origin {
+            let (expected, found) = (self.ledger.origin.clone(), head.origin.clone());
+            return Err(EventProofError::OtherLog { expected, found });
+        }
+        let words = self.policy.check(checkpoint)?;
+        let leaf = tree::leaf_hash(&proof.newest);
+        let last = head.size.saturating_sub(1);
+        tree::verify_inclusion(&leaf, last, head.size, &proof.newest_path, &head.root)
+            .map_err(|error| EventProofError::Tree(ProofPart::Newest, error))?;
+        let parse = |part, bytes: &[u8]| Entry::parse(bytes).map_err(|e| EventProofError::Entry(part, e));
+        let mut key_entries = Vec::with_capacity(proof.keys.len());
+        for (i, bytes) in proof.keys.iter().enumerate() {
+            let entry = parse(ProofPart::Key(i), bytes)?;
+            match entry.statement.statement() {
+                Statement::Genesis(_) | Statement::Key(_) => key_entries.push(entry),
+                other => return Err(EventProofError::NoKeyEntry(ProofPart::Key(i), other.kind())),
+            }
+        }
+        Ok(Log {
+            checkpoint: checkpoint.clone(),
+            words,
+            keys: proof.keys.clone(),
+            key_entries,
+            newest: proof.newest.clone(),
+            newest_path: proof.newest_path.clone(),
+            newest_entry: parse(ProofPart::Newest, &proof.newest)?,
+            state: State::new(&self.ledger.origin, self.ledger.genesis),
+        })
+    }
+}
+
+impl Log {
+    fn is_of(&self, proof: &EventProof) -> bool {
+        self.checkpoint == proof.proof.checkpoint
+            && self.keys == proof.keys
+            && self.newest == proof.newest
+            && self.newest_path == proof.newest_path
+    }
+
+    /// Applies the key entries, the entry at `seq` in its place among them, and the last one. Returns the state after it.
+    ///
+    /// Only two of these were shown to be in the tree. The last one names the newest key entry by its hash, and each key
+    /// entry the one before it, so all of them stand in the log that the checkpoint is of.
+    fn follow(&self, ledger: &LedgerId, seq: u64, entry: &Entry) -> Result<State, EventProofError> {
+        let last = self.checkpoint.checkpoint().size - 1;
+        let mut state = State::new(&ledger.origin, ledger.genesis);
+        let mut apply = |part, seq, entry: &Entry| {
+            state.skip_to(seq);
+            state.apply(entry).map_err(|refusal| EventProofError::Refused(part, Box::new(refusal)))
+        };
+        let before = self.key_entries.partition_point(|key| key.seq < seq);
+        let keys = |range: std::ops::Range<usize>| range.map(|i| (i, &self.key_entries[i]));
+        for (i, key) in keys(0..before) {
+            apply(ProofPart::Key(i), key.seq, key)?;
+        }
+        apply(ProofPart::Entry, seq, entry)?;
+        for (i, key) in keys(before..self.key_entries.len()) {
+            apply(ProofPart::Key(i), key.seq, key)?;
+        }
+        let is_last_key = self.keys.last() == Some(&self.newest);
+        if seq != last && !is_last_key {
+            apply(ProofPart::Newest, last, &self.newest_entry)?;
+        }
+        let refused = |refusal| Err(EventProofError::Refused(ProofPart::Newest, Box::new(refusal)));
+        // A key entry from beyond the log, of which nothing shows that it was ever in it; or one that is in the log, and
+        // not among the key entries, where others look for what it says.
+        match (state.next_seq() - 1, self.newest_entry.statement.statement()) {
+            (found, _) if found != last => refused(Refusal::WrongSeq { expected: last, found }),
+            (_, Statement::Genesis(_) | Statement::Key(_)) if !is_last_key => refused(Refusal::WrongKeys { seq: last }),
+            _ => Ok(state),
+        }
+    }
+}
+
+fn verify_event(proof: &EventProof, summary: &Summary, nodes: &mut Nodes) -> Result<(), EventProofError> {
+    if !(summary.first..summary.next).contains(&proof.offset) {
+        return Err(EventProofError::FalseSummary("the offset lies outside of the batch"));
+    }
+    let leaf = proof.leaf();
+    let Summary { events, root, .. } = summary;
+    batch::verify_by(|l, r| nodes.parent(l, r), &leaf, proof.leaf_index, *events, &proof.leaf_path, root)
+        .map_err(|error| EventProofError::Tree(ProofPart::Event, error))?;
+    // What a summary says of all events beside their root must hold for this one.
+    if summary.time.is_none_or(|(min, max)| !(min..=max).contains(&proof.timestamp)) {
+        return Err(EventProofError::FalseSummary("`time` leaves the event's timestamp out"));
+    }
+    let event = LastEvent { offset: proof.offset, leaf };
+    let is_last = proof.leaf_index == events - 1;
+    if is_last != (summary.last == Some(event)) {
+        return Err(EventProofError::FalseSummary("`last` is not the last event"));
+    }
+    Ok(())
+}
+
+impl fmt::Display for ProofPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event => f.write_str("the event"),
+            Self::Entry => f.write_str("the entry that seals it"),
+            Self::Key(i) => write!(f, "key entry {i}"),
+            Self::Newest => f.write_str("the last entry of the log"),
+        }
+    }
+}
