@@ -98,7 +98,7 @@ mod writer;
 pub use error::Error;
 pub use frame::Event;
 pub use manifest::{Manifest, StreamRange};
-pub use reader::{BatchReader, HeadsReader, Reader, RunReader};
+pub use reader::{BatchReader, HeadsReader, Position, Reader, RunReader};
 pub use run::{ENTRIES_PER_RUN_MAX, Run};
 pub use writer::Writer;
 

@@ -2,7 +2,7 @@ mod batches;
 mod heads;
 mod runs;
 
-pub use batches::BatchReader;
+pub use batches::{BatchReader, Position};
 pub use heads::HeadsReader;
 pub use runs::RunReader;
 
@@ -72,6 +72,22 @@ impl Reader {
         let leaves = PartsReader::open(&self.root, path.clone(), ".leaves", range.leaves_bytes)?;
         let events = PartsReader::open(&self.root, path, ".events", range.events_bytes)?;
         Ok(BatchReader::new(leaves, events))
+    }
+
+    /// The batches of a stream, from one whose frames begin at a position, as if there were nothing from `to` on. What is
+    /// not there ends early.
+    ///
+    /// # Panics
+    /// If the manifest has no stream with this index.
+    pub fn batches_from(&self, stream: usize, from: Position, to: Option<Position>) -> BatchReader {
+        let range = &self.manifest.streams[stream];
+        let path = format!("streams/{}/", stream_folder(stream));
+        let len = |len: u64, to: Option<u64>| to.map_or(len, |to| to.min(len));
+        let (leaves, events) =
+            (len(range.leaves_bytes, to.map(|to| to.leaves)), len(range.events_bytes, to.map(|to| to.events)));
+        let leaves = PartsReader::resume(&self.root, path.clone(), ".leaves", leaves, from.leaves);
+        let events = PartsReader::resume(&self.root, path, ".events", events, from.events);
+        BatchReader::new(leaves, events)
     }
 
     fn check_files(&self) -> Result<(), Error> {

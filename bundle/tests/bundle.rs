@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use bundle::{Error, Event, Reader, Run, Writer};
+use bundle::{Error, Event, Position, Reader, Run, Writer};
 use evidence::statement::HeadsLine;
 use evidence::tree::{CompactRange, Node, decompose, leaf_hash};
 use evidence::{Hash, LeafPreimage, Partition, StreamId, TimestampType, sha256};
@@ -151,15 +151,29 @@ fn what_is_written_reads_back() {
     assert_eq!(batches.begin(2).expect("a frame"), (2, 2));
     assert_eq!(batches.leaves(1).expect("there"), [preimage(0).to_bytes()]);
     assert_eq!(batches.event().expect("there"), Some(event(0, b"zero")));
-    batches.suspend();
     assert_eq!(batches.event().expect("there"), Some(event(1, b"")));
     assert_eq!(batches.event().expect("the end"), None);
     assert!(batches.begin(8).is_err(), "one leaf preimage was not read");
     assert_eq!(batches.leaves(9).expect("there"), [preimage(1).to_bytes()]);
     assert!(batches.end().is_err(), "there is another batch");
+    let second = batches.position();
+    assert_eq!(
+        second,
+        Position::default().after(2, 2, (event(0, b"zero").content.len() + event(1, b"").content.len()) as u64)
+    );
     assert_eq!(batches.begin(8).expect("a frame"), (1, 0));
     assert_eq!(batches.leaves(9).expect("there"), [preimage(8).to_bytes()]);
     batches.end().expect("all was read");
+    let mut batches = reader.batches_from(0, second, None);
+    assert_eq!(batches.begin(8).expect("a frame"), (1, 0));
+    let mut first = reader.batches_from(0, Position::default(), Some(second));
+    assert_eq!(first.begin(2).expect("a frame"), (2, 2));
+    while first.event().expect("there").is_some() {}
+    assert_eq!(first.leaves(9).expect("there").len(), 2);
+    first.end().expect("nothing from there on");
+    let beyond = Position { leaves: u64::MAX, events: u64::MAX };
+    assert!(reader.batches_from(0, beyond, None).begin(8).is_err(), "after the end");
+    assert!(reader.batches_from(0, Position { leaves: 1, ..second }, None).begin(8).is_err(), "within a frame");
 
     let mut batches = reader.batches(1).expect("readable");
     assert_eq!(batches.begin(3).expect("a frame"), (0, 1));

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use bundle::{Reader, Run};
@@ -11,17 +10,11 @@ use evidence::statement::Statement;
 use evidence::tree::{TreeError, leaf_hash};
 use evidence::{Checkpoint, Entry, StreamId};
 
-use crate::batch::BatchChecker;
 use crate::finding::{Findings, Place, Verdict};
 use crate::heads::{Plan, are_committed};
+use crate::rounds::Rounds;
 use crate::scan::Scan;
 use crate::stream::{StreamCheck, StreamResult};
-
-/// How many entries may wait for a thread that checks batches.
-const QUEUE: usize = 256;
-
-/// How many streams a thread reads from at once.
-const OPEN_STREAMS_MAX: usize = 32;
 
 /// How many runs are remembered for comparison with anchors; of more, the newest.
 const RUNS_MAX: usize = 1 << 20;
@@ -57,18 +50,10 @@ struct Follower<'a> {
     scan: &'a Scan,
     findings: &'a mut Findings,
     index: HashMap<&'a StreamId, usize>,
-    queues: Vec<SyncSender<Job>>,
+    rounds: Rounds<'a>,
     /// Every entry from here to the next was given.
     unbroken_from: u64,
     chain: Chain,
-}
-
-/// A statement for a stream's check.
-struct Job {
-    /// The stream's place among those of the thread.
-    slot: usize,
-    entry: Entry,
-    distrusted: Option<String>,
 }
 
 /// Follows all entries. `checks` are the streams of the manifest, in order.
@@ -81,70 +66,21 @@ pub(crate) fn follow(
     checks: Vec<StreamCheck>,
     findings: &mut Findings,
 ) -> Chain {
-    let threads = threads().min(checks.len()).max(1);
-    let mut shares: Vec<Vec<StreamCheck>> = (0..threads).map(|_| Vec::new()).collect();
-    let count = checks.len();
-    for (i, check) in checks.into_iter().enumerate() {
-        shares[i % threads].push(check);
-    }
-    thread::scope(|scope| {
-        let (queues, workers): (Vec<_>, Vec<_>) = shares
-            .into_iter()
-            .enumerate()
-            .map(|(worker, share)| {
-                let (queue, jobs) = sync_channel(QUEUE);
-                (queue, scope.spawn(move || check_streams(reader, share, &jobs, worker, threads)))
-            })
-            .unzip();
-        let (streams, runs) = (Vec::new(), VecDeque::new());
-        let chain = Chain { state, streams, heads: None, unmoved_to: 0, entries: 0, is_whole: false, runs };
-        let index = reader.manifest().streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
-        let mut follower =
-            Follower { reader, checkpoint, plan, scan, findings, index, queues, unbroken_from: 0, chain };
-        let all_read = follower.run().is_ok();
-        let Follower { mut chain, queues, .. } = follower;
-        chain.is_whole = all_read && chain.state.next_seq() == checkpoint.size;
-        drop(queues);
-        let shares: Vec<Vec<StreamCheck>> = workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect();
-        let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
-        for i in 0..count {
-            let check = shares[i % threads].next().expect("every thread returns the checks it was given");
-            chain.streams.push(check.finish(reader, i, all_read));
-        }
-        chain
-    })
+    let (streams, runs) = (Vec::new(), VecDeque::new());
+    let chain = Chain { state, streams, heads: None, unmoved_to: 0, entries: 0, is_whole: false, runs };
+    let index = reader.manifest().streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
+    let rounds = Rounds::new(reader, checks);
+    let mut follower = Follower { reader, checkpoint, plan, scan, findings, index, rounds, unbroken_from: 0, chain };
+    let all_read = follower.run().is_ok();
+    let Follower { mut chain, rounds, .. } = follower;
+    chain.is_whole = all_read && chain.state.next_seq() == checkpoint.size;
+    chain.streams = rounds.finish(all_read);
+    chain
 }
 
-fn threads() -> usize {
+/// How many threads there is work for.
+pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Checks the batches of some streams as their statements come.
-fn check_streams(
-    reader: &Reader,
-    mut checks: Vec<StreamCheck>,
-    jobs: &Receiver<Job>,
-    worker: usize,
-    workers: usize,
-) -> Vec<StreamCheck> {
-    let mut checker = BatchChecker::default();
-    let mut open: VecDeque<usize> = VecDeque::new();
-    for Job { slot, entry, distrusted } in jobs {
-        if !open.contains(&slot) {
-            if open.len() == OPEN_STREAMS_MAX
-                && let Some(oldest) = open.pop_front()
-            {
-                checks[oldest].suspend();
-            }
-            open.push_back(slot);
-        }
-        let index = worker + slot * workers;
-        checks[slot].statement(reader, index, &mut checker, &entry, distrusted.as_deref());
-    }
-    checks
 }
 
 impl Follower<'_> {
@@ -290,11 +226,9 @@ impl Follower<'_> {
                 if self.chain.heads.is_some() && self.chain.unmoved_to == seq && statement.stream().is_none() {
                     self.chain.unmoved_to += 1;
                 }
-                let index = statement.stream().and_then(|stream| self.index.get(stream));
+                let index = statement.stream().and_then(|stream| self.index.get(stream)).copied();
                 if let Some(index) = index {
-                    let (queue, slot) = (index % self.queues.len(), index / self.queues.len());
-                    // A thread only goes away by a panic, which joining it passes on.
-                    let _ = self.queues[queue].send(Job { slot, entry, distrusted });
+                    self.rounds.statement(index, entry, distrusted);
                 }
             }
         }

@@ -19,6 +19,7 @@ mod git;
 mod heads;
 mod pin;
 mod report;
+mod rounds;
 mod scan;
 mod stream;
 mod time;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use bundle::{BatchReader, Reader, StreamRange};
+use bundle::StreamRange;
 use evidence::statement::{Epoch, Gap, HeadsLine, Reason, Statement, Summary};
-use evidence::{Entry, Hash};
+use evidence::{Entry, Hash, StreamId};
 
-use crate::batch::{BatchChecker, Checked, Outcome, Problems};
+use crate::batch::{Checked, Outcome, Problems};
 use crate::expect::Ranges;
 use crate::finding::{Counts, Findings, Place, Verdict};
 
@@ -27,15 +27,13 @@ pub(crate) struct StreamCheck {
     head: Option<(u64, Option<HeadsLine>)>,
     /// The first offset that no statement accounts for yet.
     position: u64,
-    batches: Option<BatchReader>,
-    /// Set when the stream's files cannot be read on.
-    broken: bool,
     pub(crate) result: StreamResult,
 }
 
 /// What was found out about one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamResult {
+    pub(crate) stream: StreamId,
     pub(crate) findings: Findings,
     /// The offsets of which every sealed event is there and is what was sealed.
     pub(crate) intact: Ranges,
@@ -52,6 +50,25 @@ pub(crate) struct StreamResult {
     pub(crate) start: Option<u64>,
     /// The newest statement that covers an expected offset, or any when none is expected.
     pub(crate) newest_statement: Option<u64>,
+}
+
+impl StreamResult {
+    /// Nothing yet. `counts` are shared with the results of other streams.
+    pub(crate) fn new(stream: StreamId, counts: &Counts) -> Self {
+        Self {
+            stream,
+            findings: Findings::sharing(counts),
+            intact: Ranges::default(),
+            intact_truncated: false,
+            gaps: Vec::new(),
+            gaps_more: 0,
+            events: 0,
+            event_bytes: 0,
+            batches: 0,
+            start: None,
+            newest_statement: None,
+        }
+    }
 }
 
 /// A signed gap that the auditor accepts.
@@ -75,25 +92,30 @@ impl StreamCheck {
         head: Option<(u64, Option<HeadsLine>)>,
         counts: &Counts,
     ) -> Self {
-        let result = StreamResult { findings: Findings::sharing(counts), ..StreamResult::default() };
-        Self { range, expected, accepted, head, position: 0, batches: None, broken: false, result }
+        let result = StreamResult::new(range.stream.clone(), counts);
+        Self { range, expected, accepted, head, position: 0, result }
     }
 
-    /// Takes the stream's next statement. `distrusted` says why its signer is not to be believed.
+    /// The offsets of a batch that the bundle holds; `None` where that is no event.
+    pub(crate) fn held(&self, summary: &Summary) -> Option<Range<u64>> {
+        let Range { start, end } = self.range.offsets;
+        Some(summary.first.max(start)..summary.next.min(end)).filter(|held| !held.is_empty() && summary.events > 0)
+    }
+
+    /// Takes the stream's next statement. `distrusted` says why its signer is not to be believed, `batch` what became of
+    /// the batch: `None` where there is none in the bundle, or the stream could not be read before.
     pub(crate) fn statement(
         &mut self,
-        reader: &Reader,
-        index: usize,
-        checker: &mut BatchChecker,
         entry: &Entry,
         distrusted: Option<&str>,
+        batch: Option<Result<Checked, bundle::Error>>,
     ) {
         let seq = entry.seq;
         match entry.statement.statement() {
             Statement::Summary(summary) => {
                 self.compare_with_head(entry, summary.first..summary.next, summary.prev);
                 self.cover(seq, summary.first..summary.next);
-                self.summary(reader, index, checker, seq, summary, distrusted);
+                self.summary(seq, summary, distrusted, batch);
             }
             Statement::Gap(gap) => {
                 self.compare_with_head(entry, gap.first..gap.next, gap.prev);
@@ -108,15 +130,9 @@ impl StreamCheck {
         }
     }
 
-    /// Gives up files and buffers until the next statement.
-    pub(crate) fn suspend(&mut self) {
-        if let Some(batches) = &mut self.batches {
-            batches.suspend();
-        }
-    }
-
-    /// Takes it that there are no more statements. `all_read` unless reading stopped early.
-    pub(crate) fn finish(mut self, reader: &Reader, index: usize, all_read: bool) -> StreamResult {
+    /// Takes it that there are no more statements. `end` says whether the stream's files end here too. Not `all_read`
+    /// where reading stopped early.
+    pub(crate) fn finish(mut self, end: Result<(), bundle::Error>, all_read: bool) -> StreamResult {
         if !all_read {
             return self.result;
         }
@@ -126,9 +142,7 @@ impl StreamCheck {
             let problem = format!("the stream begins at offset {start}: nothing that is expected lies in it");
             self.result.findings.add(Verdict::Incomplete, "nothing-expected", self.place(), problem);
         }
-        if !self.broken
-            && let Err(error) = self.open(reader, index).and_then(|batches| batches.end())
-        {
+        if let Err(error) = end {
             self.result.findings.unreadable(&error);
         }
         self.result
@@ -225,12 +239,10 @@ impl StreamCheck {
 
     fn summary(
         &mut self,
-        reader: &Reader,
-        index: usize,
-        checker: &mut BatchChecker,
         seq: u64,
         summary: &Summary,
         distrusted: Option<&str>,
+        batch: Option<Result<Checked, bundle::Error>>,
     ) {
         let offsets = summary.first..summary.next;
         if let Some(reason) = distrusted {
@@ -248,17 +260,10 @@ impl StreamCheck {
             let problem = "sealed, but the bundle does not hold these events";
             self.uncovered(outside, Some(seq), problem);
         }
-        if held.is_empty() || self.broken {
-            return;
-        }
-        let checked = self.open(reader, index).and_then(|batches| checker.check(batches, seq, summary, held.clone()));
-        match checked {
-            Ok(checked) => self.batch(seq, summary, &held, checked, distrusted.is_none()),
-            Err(error) => {
-                self.broken = true;
-                self.batches = None;
-                self.result.findings.unreadable(&error);
-            }
+        match batch {
+            Some(Ok(checked)) => self.batch(seq, summary, &held, checked, distrusted.is_none()),
+            Some(Err(error)) => self.result.findings.unreadable(&error),
+            None => {}
         }
     }
 
@@ -373,13 +378,6 @@ impl StreamCheck {
             intact.add(offsets);
         } else {
             self.result.intact_truncated = true;
-        }
-    }
-
-    fn open(&mut self, reader: &Reader, index: usize) -> Result<&mut BatchReader, bundle::Error> {
-        match &mut self.batches {
-            Some(batches) => Ok(batches),
-            empty => Ok(empty.insert(reader.batches(index)?)),
         }
     }
 

@@ -13,6 +13,30 @@ pub struct BatchReader {
     events_left: u32,
 }
 
+/// Where the frames of a batch begin in a stream's `.leaves` and `.events`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// In `.leaves`, in bytes.
+    pub leaves: u64,
+    /// In `.events`, in bytes.
+    pub events: u64,
+}
+
+impl Position {
+    /// Where the next batch begins if this one has `leaves` leaf preimages and `events` events, whose contents have
+    /// `content_bytes` together.
+    pub fn after(self, leaves: u64, events: u64, content_bytes: u64) -> Self {
+        let frame = |position: u64, count: u64, item: usize, more: u64| {
+            let items = count.saturating_mul(item as u64).saturating_add(more);
+            position.saturating_add(FRAME_HEADER_BYTES as u64).saturating_add(items)
+        };
+        Self {
+            leaves: frame(self.leaves, leaves, LeafPreimage::LEN, 0),
+            events: frame(self.events, events, RECORD_HEADER_BYTES, content_bytes),
+        }
+    }
+}
+
 impl BatchReader {
     pub(super) fn new(leaves: PartsReader, events: PartsReader) -> Self {
         Self { leaves, events, leaves_left: 0, events_left: 0 }
@@ -58,6 +82,11 @@ impl BatchReader {
         Ok(Some(Event { offset, timestamp, timestamp_type, content }))
     }
 
+    /// Where the next batch begins, after all of the one before was read.
+    pub fn position(&self) -> Position {
+        Position { leaves: self.leaves.position(), events: self.events.position() }
+    }
+
     /// Requires that the last batch was read.
     pub fn end(&self) -> Result<(), Error> {
         for parts in [&self.leaves, &self.events] {
@@ -72,12 +101,6 @@ impl BatchReader {
     pub fn shrink(&mut self) {
         self.leaves.shrink();
         self.events.shrink();
-    }
-
-    /// Gives up files and buffers until the next call, so that many streams can be read in turns.
-    pub fn suspend(&mut self) {
-        self.leaves.suspend();
-        self.events.suspend();
     }
 }
 

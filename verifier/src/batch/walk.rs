@@ -1,0 +1,322 @@
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bundle::BatchReader;
+use evidence::batch::RootBuilder;
+use evidence::statement::{LastEvent, Summary};
+use evidence::{Hash, LeafPreimage};
+
+use super::{Checked, Outcome, Problems, Row, Rows};
+
+/// How many problems of one kind are kept of one batch.
+const PROBLEMS_MAX: usize = 1000;
+
+/// How far back an event that is out of order is still recognised.
+const REORDER_WINDOW: usize = 4096;
+
+/// A walk along the events and the leaf index of one batch, in which both are folded to a root.
+pub(super) struct Walk<'a> {
+    summary: &'a Summary,
+    held: Range<u64>,
+    has_index: bool,
+    pub(super) checked: Checked,
+    events_root: RootBuilder,
+    /// `None` as long as the rows so far have the same leaves as the events so far.
+    index_root: Option<RootBuilder>,
+    /// The last event in order so far.
+    last_event: Option<i64>,
+    /// The number of rows so far.
+    row_count: u64,
+    /// The newest rows that were found without an event, each with its number.
+    without_event: VecDeque<(u64, Row)>,
+    /// The number of the row that `checked.problems.absent` ends with.
+    last_absent: Option<u64>,
+    /// The last row so far, or the last event where there is no leaf index, and its leaf.
+    last_leaf: Option<(i64, Hash)>,
+    /// The smallest and largest timestamp among these.
+    time: Option<(i64, i64)>,
+    /// What is wrong with the leaf index in itself.
+    index_fault: Option<String>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(summary: &'a Summary, held: Range<u64>, has_index: bool) -> Self {
+        Self {
+            summary,
+            held,
+            has_index,
+            checked: Checked::default(),
+            events_root: RootBuilder::new(),
+            index_root: None,
+            last_event: None,
+            row_count: 0,
+            without_event: VecDeque::new(),
+            last_absent: None,
+            last_leaf: None,
+            time: None,
+            index_fault: None,
+        }
+    }
+
+    /// Takes the next events all at once if each is what the leaf index says, as it is when nothing is wrong; otherwise
+    /// takes none.
+    pub(super) fn all_match(
+        &mut self,
+        events: &[Row],
+        leaves: &[Hash],
+        rows: &mut Rows,
+        reader: &mut BatchReader,
+    ) -> Result<bool, bundle::Error> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(true) };
+        let in_order = self.last_event.is_none_or(|before| before < offset_of(first))
+            && events.is_sorted_by(|a, b| offset_of(a) < offset_of(b));
+        let all_in_batch = self.is_in_batch(offset_of(first)) && self.is_in_batch(offset_of(last));
+        let goes_on = self.last_leaf.is_none_or(|(before, _)| before < offset_of(first));
+        if !(self.has_index && in_order && all_in_batch && goes_on) || !rows.take_if(events, reader)? {
+            return Ok(false);
+        }
+        self.last_event = Some(offset_of(last));
+        self.row_count += events.len() as u64;
+        self.checked.events += events.len() as u64;
+        self.events_root.extend(leaves);
+        if let Some(index_root) = &mut self.index_root {
+            index_root.extend(leaves);
+        }
+        self.last_leaf = leaves.last().map(|leaf| (offset_of(last), *leaf));
+        self.time = events.iter().map(time_of).fold(self.time, widen);
+        Ok(true)
+    }
+
+    /// Takes the next event: its leaf preimage and leaf, or why its content is none.
+    pub(super) fn event(
+        &mut self,
+        offset: i64,
+        event: Result<(&Row, Hash), String>,
+        rows: &mut Rows,
+        reader: &mut BatchReader,
+    ) -> Result<(), bundle::Error> {
+        // A hash that no event has stands for one that is none.
+        let leaf = event.as_ref().map_or(Hash([0; 32]), |(_, leaf)| *leaf);
+        if !self.is_in_batch(offset) {
+            self.push_event(leaf);
+            self.extra(offset);
+            return Ok(());
+        }
+        if self.last_event.is_some_and(|last| offset <= last) {
+            self.push_event(leaf);
+            self.out_of_order(offset, event);
+            return Ok(());
+        }
+        self.last_event = Some(offset);
+        if !self.has_index {
+            self.push_event(leaf);
+            match event {
+                Ok((event, leaf)) => self.matched(event, leaf),
+                Err(problem) => self.altered(offset, Some(problem)),
+            }
+            return Ok(());
+        }
+        while let Some(&row) = rows.peek(reader)? {
+            if offset_of(&row) > offset {
+                break;
+            }
+            rows.at += 1;
+            if offset_of(&row) == offset {
+                self.compare(&row, event, leaf);
+                return Ok(());
+            }
+            self.without_event(&row);
+        }
+        self.push_event(leaf);
+        self.extra(offset);
+        Ok(())
+    }
+
+    /// An event and the row of its offset.
+    fn compare(&mut self, row: &Row, event: Result<(&Row, Hash), String>, leaf: Hash) {
+        match event {
+            Ok((event, _)) if event == row => {
+                self.events_root.push(leaf);
+                if let Some(index_root) = &mut self.index_root {
+                    index_root.push(leaf);
+                }
+                self.row(row, leaf);
+                self.matched(event, leaf);
+            }
+            event => {
+                self.push_event(leaf);
+                self.row_alone(row);
+                self.altered(offset_of(row), event.err());
+            }
+        }
+    }
+
+    /// A row of which there is no event: absent, unless the bundle does not mean to hold it.
+    pub(super) fn without_event(&mut self, row: &Row) {
+        self.row_alone(row);
+        if !u64::try_from(offset_of(row)).is_ok_and(|offset| self.held.contains(&offset)) {
+            return;
+        }
+        if self.without_event.len() == REORDER_WINDOW
+            && let Some(oldest) = self.without_event.pop_front()
+        {
+            self.absent(oldest);
+        }
+        self.without_event.push_back((self.row_count, *row));
+    }
+
+    /// A row whose event will not come any more.
+    fn absent(&mut self, (number, row): (u64, Row)) {
+        let offset = offset_of(&row) as u64;
+        let Problems { absent, more, .. } = &mut self.checked.problems;
+        match absent.last_mut() {
+            Some((offsets, count)) if self.last_absent == Some(number - 1) => {
+                offsets.end = offset + 1;
+                *count += 1;
+            }
+            _ => add(absent, more, (offset..offset + 1, 1)),
+        }
+        self.last_absent = Some(number);
+    }
+
+    /// An event that does not come after the one before it.
+    fn out_of_order(&mut self, offset: i64, event: Result<(&Row, Hash), String>) {
+        let passed = self.without_event.binary_search_by_key(&offset, |(_, row)| offset_of(row)).ok();
+        match passed.and_then(|at| self.without_event.remove(at)) {
+            Some((_, row)) if event.as_ref().is_ok_and(|(event, _)| **event == row) => {
+                let Problems { reordered, more, .. } = &mut self.checked.problems;
+                add(reordered, more, offset);
+            }
+            Some(_) => self.altered(offset, event.err()),
+            None => self.extra(offset),
+        }
+    }
+
+    fn altered(&mut self, offset: i64, problem: Option<String>) {
+        let Problems { altered, more, .. } = &mut self.checked.problems;
+        add(altered, more, (offset, problem));
+    }
+
+    fn extra(&mut self, offset: i64) {
+        let Problems { extra, more, .. } = &mut self.checked.problems;
+        add(extra, more, offset);
+    }
+
+    /// An event that is what its row says, or one where there is no leaf index.
+    fn matched(&mut self, event: &Row, leaf: Hash) {
+        self.checked.events += 1;
+        if !self.has_index {
+            self.note(event, leaf);
+        }
+    }
+
+    /// An event that is not the next row.
+    fn push_event(&mut self, leaf: Hash) {
+        self.index_root.get_or_insert_with(|| self.events_root.clone());
+        self.events_root.push(leaf);
+    }
+
+    /// A row that is not the next event, and whose leaf is still to be computed.
+    fn row_alone(&mut self, row: &Row) {
+        let leaf = match LeafPreimage::from_bytes(row) {
+            Ok(preimage) => preimage.leaf(),
+            Err(problem) => {
+                self.fault(row, &problem.to_string());
+                Hash([0; 32])
+            }
+        };
+        self.index_root.get_or_insert_with(|| self.events_root.clone()).push(leaf);
+        self.row(row, leaf);
+    }
+
+    fn row(&mut self, row: &Row, leaf: Hash) {
+        let offset = offset_of(row);
+        if !self.is_in_batch(offset) {
+            self.fault(row, "it lies outside of the batch");
+        }
+        if self.last_leaf.is_some_and(|(last, _)| offset <= last) {
+            self.fault(row, "it does not come after the one before it");
+        }
+        self.row_count += 1;
+        self.note(row, leaf);
+    }
+
+    fn fault(&mut self, row: &Row, problem: &str) {
+        let fault = || format!("leaf preimage of offset {}: {problem}", offset_of(row));
+        self.index_fault.get_or_insert_with(fault);
+    }
+
+    /// Remembers what the summary makes a statement about.
+    fn note(&mut self, row: &Row, leaf: Hash) {
+        self.last_leaf = Some((offset_of(row), leaf));
+        self.time = widen(self.time, time_of(row));
+    }
+
+    fn is_in_batch(&self, offset: i64) -> bool {
+        u64::try_from(offset).is_ok_and(|offset| (self.summary.first..self.summary.next).contains(&offset))
+    }
+
+    pub(super) fn finish(mut self) -> Checked {
+        while let Some(row) = self.without_event.pop_front() {
+            self.absent(row);
+        }
+        let Summary { root, events, .. } = *self.summary;
+        let has_root = |builder: &RootBuilder| builder.len() == events && builder.root() == root;
+        let events_fit = has_root(&self.events_root);
+        let index_fits = self.index_root.as_ref().map_or(events_fit, has_root);
+        self.checked.outcome = if self.has_index && self.index_fault.is_none() && index_fits {
+            Outcome::ByIndex
+        } else if events_fit && self.has_index {
+            let fault = self.index_fault.take();
+            Outcome::IndexAltered(fault.unwrap_or_else(|| "it does not lead to the sealed root".to_owned()))
+        } else if events_fit {
+            Outcome::ByEvents
+        } else if !self.has_index && !self.checked.problems.contradict() && self.events_root.len() < events {
+            Outcome::Undecided
+        } else {
+            Outcome::Altered
+        };
+        self.checked.false_summary = match self.checked.outcome {
+            Outcome::ByIndex | Outcome::ByEvents => self.false_summary(events_fit),
+            _ => None,
+        };
+        self.checked
+    }
+
+    /// What the summary says beside the root, compared with what the root proves; its bytes only when all events are
+    /// there.
+    fn false_summary(&self, all_events: bool) -> Option<String> {
+        let Summary { last, time, bytes, .. } = self.summary;
+        if last.is_none_or(|LastEvent { offset, leaf }| Some((offset as i64, leaf)) != self.last_leaf) {
+            return Some("`last` is not the last event".into());
+        }
+        if *time != self.time {
+            return Some("`time` is not the span of the events' timestamps".into());
+        }
+        if all_events && *bytes != self.checked.bytes {
+            return Some(format!("`bytes` is {bytes}, the events have {}", self.checked.bytes));
+        }
+        None
+    }
+}
+
+pub(super) fn offset_of(row: &Row) -> i64 {
+    i64::from_be_bytes(row[..8].try_into().expect("eight bytes"))
+}
+
+fn time_of(row: &Row) -> i64 {
+    i64::from_be_bytes(row[8..16].try_into().expect("eight bytes"))
+}
+
+/// The span of these timestamps and one more.
+fn widen(span: Option<(i64, i64)>, time: i64) -> Option<(i64, i64)> {
+    Some(span.map_or((time, time), |(min, max)| (min.min(time), max.max(time))))
+}
+
+fn add<T>(list: &mut Vec<T>, more: &mut u64, item: T) {
+    if list.len() < PROBLEMS_MAX {
+        list.push(item);
+    } else {
+        *more += 1;
+    }
+}
