@@ -10,13 +10,13 @@ use evidence::statement::Reason;
 
 use crate::{Expectation, Inputs, verify};
 
-/// Verifies a bundle offline against what you trust and expect.
+/// Verifies a bundle, or the proof of one event, offline against what you trust and expect.
 ///
 /// Exit codes: 0 proven; 1 tampered; 2 usage; 3 incomplete; 4 not anchored; 5 unusable or unsupported input. When
 /// several apply: 1, then 5, 3, 4.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The bundle: a folder that `streamseal export` wrote
+    /// The bundle: a folder that `streamseal export` wrote; or the file that `streamseal prove` wrote
     pub bundle: PathBuf,
     /// What you trust: origin, genesis and whose signatures count. It must not come with the bundle
     #[arg(long, value_name = "FILE")]

@@ -70,7 +70,8 @@ struct Landmark {
 
 /// What clones are compared with.
 pub(crate) struct Comparison<'a> {
-    pub(crate) reader: &'a Reader,
+    /// The bundle, if it is one.
+    pub(crate) reader: Option<&'a Reader>,
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) chain: &'a Chain,
     pub(crate) judge: &'a Judge<'a>,
@@ -251,7 +252,7 @@ impl Comparison<'_> {
         if self.chain.runs.get(at).is_none_or(|run| run.start > size) {
             return None;
         }
-        let mut runs = self.reader.runs().ok()?;
+        let mut runs = self.reader?.runs().ok()?;
         while let Some(run) = runs.next_run().ok()? {
             if run.end() >= size {
                 let is_proven = run.root(self.checkpoint.size).is_ok_and(|root| root == self.checkpoint.root);

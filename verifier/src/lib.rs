@@ -10,7 +10,9 @@ mod batch;
 mod chain;
 pub mod cli;
 mod clones;
+mod conclude;
 mod distrust;
+mod event_proof;
 mod expect;
 mod finding;
 #[cfg(feature = "fuzzing")]
@@ -29,7 +31,7 @@ mod words;
 pub use clones::{Anchored, CloneReport};
 pub use expect::{Expectation, ParseExpectationError};
 pub use finding::{Finding, Place, Verdict};
-pub use report::{HeadsReport, Report, StreamReport};
+pub use report::{EventReport, HeadsReport, Report, StreamReport};
 pub use stream::AcceptedGap;
 pub use verify::{Inputs, verify};
 pub use words::{Word, Words};

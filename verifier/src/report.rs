@@ -6,7 +6,7 @@ mod text;
 use std::ops::Range;
 
 use evidence::statement::LedgerId;
-use evidence::{Checkpoint, StreamId};
+use evidence::{Checkpoint, EventProof, StreamId, TimestampType};
 
 use crate::clones::{Anchored, CloneReport};
 use crate::finding::{Finding, Verdict};
@@ -18,6 +18,8 @@ use crate::words::Words;
 /// `Display` is the text for people; [`Report::to_json`] says the same for programs.
 #[derive(Debug)]
 pub struct Report {
+    /// What was verified: `bundle` or `event proof`.
+    pub evidence: &'static str,
     /// What can be said of the whole.
     pub verdict: Verdict,
     /// The ledger that the trust file names; `None` when it could not be read.
@@ -28,7 +30,9 @@ pub struct Report {
     pub heads: Option<HeadsReport>,
     /// How many entries of the bundle were proven and followed.
     pub entries: u64,
-    /// The streams of the bundle.
+    /// The event of an event proof, as far as it is in the log.
+    pub event: Option<EventReport>,
+    /// The streams of the bundle, or that of the event.
     pub streams: Vec<StreamReport>,
     /// The copies of the anchors' branch.
     pub clones: Vec<CloneReport>,
@@ -40,6 +44,26 @@ pub struct Report {
     pub findings_more: u64,
     /// What was not checked, and what is odd.
     pub not_checked: Vec<String>,
+}
+
+/// The event that an event proof is of.
+#[derive(Debug)]
+pub struct EventReport {
+    /// Its offset.
+    pub offset: u64,
+    /// Milliseconds since 1970, by its producer's or broker's word.
+    pub timestamp: i64,
+    /// What the timestamp means.
+    pub timestamp_type: TimestampType,
+    /// The unpadded content preimage: key, value and headers.
+    pub content: Vec<u8>,
+}
+
+impl EventReport {
+    pub(crate) fn of(proof: &EventProof) -> Self {
+        let EventProof { offset, timestamp, timestamp_type, ref content, .. } = *proof;
+        Self { offset, timestamp, timestamp_type, content: content.clone() }
+    }
 }
 
 /// A heads statement.

@@ -7,27 +7,22 @@ use evidence::statement::{LedgerId, Reason};
 use evidence::{SignedCheckpoint, TrustFile};
 
 use crate::chain::{Chain, follow};
-use crate::clones::{Anchored, Clones, Comparison};
+use crate::conclude::Shown;
 use crate::expect::Expectation;
 use crate::finding::{Counts, Findings, Place, Verdict};
 use crate::heads::{Plan, plan};
-use crate::pin::{Pin, Source};
-use crate::report::{HeadsReport, Report, StreamReport};
+use crate::report::{HeadsReport, Report};
 use crate::scan::{Scan, scan};
 use crate::stream::StreamCheck;
-use crate::time::utc;
-use crate::words::{Judge, Words};
+use crate::words::Judge;
 
 /// The largest trust file that is read, in bytes.
 const TRUST_BYTES_MAX: usize = 128 * 1024;
 
-/// How far a witness's clock may be ahead of the auditor's, in seconds.
-const CLOCK_TOLERANCE_S: u64 = 300;
-
 /// What is verified, and against what.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// The bundle's folder.
+    /// The bundle, which is a folder; or an event proof, which is a file.
     pub bundle: PathBuf,
     /// The auditor's trust file.
     pub trust: PathBuf,
@@ -48,11 +43,13 @@ pub struct Inputs {
 /// Verifies. Writes nothing but the pin file, and that only when nothing contradicts.
 pub fn verify(inputs: &Inputs) -> Report {
     let mut report = Report {
+        evidence: "bundle",
         verdict: Verdict::Unusable,
         ledger: None,
         checkpoint: None,
         heads: None,
         entries: 0,
+        event: None,
         streams: Vec::new(),
         clones: Vec::new(),
         newest_at_s: None,
@@ -84,75 +81,34 @@ fn read_trust(path: &Path, findings: &mut Findings) -> Option<TrustFile> {
     TrustFile::parse(&bytes).map_err(|error| findings.unparsable(place, &error)).ok()
 }
 
-struct Verification<'a> {
-    inputs: &'a Inputs,
-    trust: &'a TrustFile,
-    findings: &'a mut Findings,
-    report: &'a mut Report,
+/// What is known so far.
+pub(crate) struct Verification<'a> {
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) trust: &'a TrustFile,
+    pub(crate) findings: &'a mut Findings,
+    pub(crate) report: &'a mut Report,
 }
 
 impl Verification<'_> {
     /// Goes as far as the evidence carries.
     fn run(&mut self) {
-        let Some(reader) = self.open() else { return };
-        let Some(signed) = self.checkpoint(&reader) else { return };
-        let Some((scan, plan)) = self.prepare(&reader) else { return };
-        let chain = self.follow(&reader, &signed, &scan, &plan);
-        let judge = Judge {
-            origin: &self.trust.origin,
-            policy: &self.trust.policy,
-            keys: chain.state.keys(),
-            all_keys: chain.is_whole,
-        };
-        // The signatures were verified before; now it is known which keys are the ledger's own, and which it revoked.
-        let words = match judge.judge(&signed) {
-            Ok(words) => words,
-            Err(worthless) => {
-                let problem = format!("the checkpoint counts for nothing: {worthless}");
-                self.findings.add(Verdict::Tampered, worthless.code(), Place::file("checkpoint"), problem);
-                return;
-            }
-        };
-        self.report.checkpoint = Some((signed.checkpoint().clone(), words.clone()));
-        let pin = self.read_pin();
-        let mut seqs: Vec<u64> = chain.streams.iter().map(|stream| stream.newest_statement.unwrap_or(0)).collect();
-        // The last one is about the heads statement, which says where streams end.
-        seqs.push(chain.heads.map_or(0, |(seq, ..)| seq));
-        let comparison = Comparison {
-            reader: &reader,
-            checkpoint: signed.checkpoint(),
-            chain: &chain,
-            judge: &judge,
-            pin: pin.as_ref(),
-            branch: &self.inputs.branch,
-            seqs: &seqs,
-        };
-        let paths: Vec<&Path> = self.inputs.clones.iter().map(PathBuf::as_path).collect();
-        let clones = comparison.walk(&paths, self.findings);
-        let own = self.own_voucher(&signed, &words, &clones);
-        self.freshness(words.newest_at_s.filter(|_| own.is_ok()), &clones);
-        let pin_holds = self.compare_pin(pin.as_ref(), &comparison, &clones);
-        let largest = clones.largest.as_ref().map_or(0, |largest| largest.size).max(signed.checkpoint().size);
-        self.heads_freshness(&chain, &plan, largest);
-        // The times in a clone stand in an order that was verified; the bundle's copy only fills in.
-        let mut vouchers: Vec<_> = clones.vouchers.iter().map(|v| v.as_ref().or(own.as_ref().ok()).cloned()).collect();
-        if vouchers.pop().flatten().is_none() {
-            // A heads statement that nobody saw could say less than was sealed.
-            plan.ended_by_heads.iter().filter_map(|i| vouchers.get_mut(*i)?.take()).for_each(drop);
+        if self.inputs.bundle.is_file() {
+            self.report.evidence = "event proof";
+            self.event_proof();
+        } else if let Some(reader) = self.open() {
+            self.bundle(&reader);
         }
-        if let Err(problem) = &own
-            && vouchers.iter().all(Option::is_none)
-        {
-            self.findings.add(Verdict::NotAnchored, "not-anchored", Place::file("checkpoint"), problem);
-        }
-        let by_whom: Vec<&Words> = match vouchers.iter().flatten().map(|voucher| &voucher.words).collect::<Vec<_>>() {
-            none if none.is_empty() => vec![&words],
-            vouching => vouching,
-        };
-        self.note_limits(&chain, largest, &by_whom, &clones);
-        self.report.clones.clone_from(&clones.reports);
-        self.streams(&reader, chain, &plan, vouchers);
-        self.write_pin(pin.as_ref(), pin_holds, &clones, own.ok());
+    }
+
+    fn bundle(&mut self, reader: &Reader) {
+        let place = Place::file("checkpoint");
+        let bytes = reader.checkpoint().map_err(|error| self.findings.unreadable(&error));
+        let Ok(parsed) = bytes.map(|bytes| SignedCheckpoint::parse(&bytes)) else { return };
+        let parsed = parsed.map_err(|error| self.findings.unparsable(place, &error));
+        let Some(signed) = parsed.ok().filter(|signed| self.is_by_log(signed)) else { return };
+        let Some((scan, plan)) = self.prepare(reader) else { return };
+        let chain = self.follow(reader, &signed, &scan, &plan);
+        self.conclude(Shown { reader: Some(reader), signed, chain, plan });
     }
 
     /// Opens the bundle, which must be about the ledger of the trust file.
@@ -174,20 +130,16 @@ impl Verification<'_> {
         Some(reader)
     }
 
-    /// The bundle's checkpoint, signed by the log that the trust file names.
-    fn checkpoint(&mut self, reader: &Reader) -> Option<SignedCheckpoint> {
-        let place = Place::file("checkpoint");
-        let bytes = reader.checkpoint().map_err(|error| self.findings.unreadable(&error)).ok()?;
-        let parsed = SignedCheckpoint::parse(&bytes);
-        let signed = parsed.map_err(|error| self.findings.unparsable(place.clone(), &error)).ok()?;
+    /// Whether the checkpoint is signed by the log that the trust file names. The ledger's own keys are not known yet.
+    pub(crate) fn is_by_log(&mut self, signed: &SignedCheckpoint) -> bool {
         let judge =
             Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: &Keys::default(), all_keys: false };
-        if let Err(worthless) = judge.judge(&signed) {
+        let judged = judge.judge(signed);
+        if let Err(worthless) = &judged {
             let problem = format!("the checkpoint counts for nothing: {worthless}");
-            self.findings.add(Verdict::Tampered, worthless.code(), place, problem);
-            return None;
+            self.findings.add(Verdict::Tampered, worthless.code(), Place::file("checkpoint"), problem);
         }
-        Some(signed)
+        judged.is_ok()
     }
 
     /// Looks ahead at what must be known before the entries can be followed.
@@ -221,229 +173,5 @@ impl Verification<'_> {
         self.report.entries = chain.entries;
         self.report.heads = chain.heads.map(|(seq, time_ms, streams)| HeadsReport { seq, time_ms, streams });
         chain
-    }
-
-    /// What the bundle's own checkpoint vouches for: with clones, only when one of them has the same head; without,
-    /// only when somebody outside of the ledger cosigned, as everything else is in one hand. Otherwise why not.
-    fn own_voucher(&self, signed: &SignedCheckpoint, words: &Words, clones: &Clones) -> Result<Anchored, String> {
-        let size = signed.checkpoint().size;
-        let no_quorum = "the witnesses that the policy asks for did not cosign the checkpoint".to_owned();
-        if words.log_key_revoked {
-            return Err("the ledger had revoked the log key that signed this checkpoint".into());
-        }
-        if self.inputs.clones.is_empty() && words.satisfied && !words.is_independent() {
-            return Err(
-                "no clone was given, and of those who say since when it exists nobody is known to be outside of the \
-                 ledger: its keeper could show something else to others"
-                    .into(),
-            );
-        }
-        if !self.inputs.clones.is_empty() && !clones.reports.iter().any(|report| report.agrees_at == Some(size)) {
-            let newest = clones.reports.iter().filter_map(|report| report.newest.as_ref()).map(|n| n.size).max();
-            let behind = newest.is_some_and(|newest| newest < size);
-            let advice = if behind { "; fetch, or export up to an anchored checkpoint" } else { "" };
-            return Err(format!("no clone has an anchor of the bundle's size {size}{advice}"));
-        }
-        if !words.satisfied {
-            return Err(no_quorum);
-        }
-        Ok(Anchored { commit: None, size, root: signed.checkpoint().root, words: words.clone() })
-    }
-
-    /// Compares the newest anchor's age with what the auditor allows.
-    ///
-    /// The bundle's checkpoint, cosigned at `own_at_s`, only counts when it vouches for something.
-    fn freshness(&mut self, own_at_s: Option<u64>, clones: &Clones) {
-        let newest_at_s = clones.newest_at_s.max(own_at_s);
-        self.report.newest_at_s = newest_at_s;
-        let Some(age_max_s) = self.trust.max_anchor_age_s else {
-            self.report.not_checked.push("freshness: the trust file sets no maximum anchor age".into());
-            return;
-        };
-        let now_s = self.inputs.now_s;
-        let problem = match newest_at_s {
-            None => "no quorum of witnesses says when the newest anchor was made".to_owned(),
-            Some(at) if at > now_s.saturating_add(CLOCK_TOLERANCE_S) => {
-                format!("the newest anchor was made at {}, which is still to come by this machine's clock", utc(at))
-            }
-            Some(at) if now_s.saturating_sub(at) > age_max_s => format!(
-                "the newest anchor was made at {}, {} s ago; the trust file allows {age_max_s} s",
-                utc(at),
-                now_s - at
-            ),
-            Some(_) => return,
-        };
-        self.findings.add(Verdict::NotAnchored, "stale", Place::default(), problem);
-    }
-
-    /// Compares the age of the newest heads statement with what the auditor allows, where it says how much is expected
-    /// and more was appended since: whoever made the bundle chose it.
-    fn heads_freshness(&mut self, chain: &Chain, plan: &Plan, largest: u64) {
-        let Some((seq, time_ms, _)) = chain.heads.filter(|_| !plan.ended_by_heads.is_empty()) else { return };
-        let Some(age_max_s) = self.trust.max_anchor_age_s else { return };
-        let at_s = u64::try_from(time_ms).unwrap_or(0) / 1000;
-        if chain.unmoved_to < largest && self.inputs.now_s.saturating_sub(at_s) > age_max_s {
-            let problem = format!(
-                "the newest heads statement here, which says how much there is, was made at {}; {} entries were anchored \
-                 since, and the trust file allows {age_max_s} s: take a newer bundle",
-                utc(at_s),
-                largest - chain.unmoved_to
-            );
-            self.findings.add(Verdict::NotAnchored, "stale", Place::entry(seq), problem);
-        }
-    }
-
-    fn read_pin(&mut self) -> Option<Pin> {
-        let Some(path) = &self.inputs.pin else {
-            self.report.not_checked.push("rollback: no --pin remembers what was seen before".into());
-            return None;
-        };
-        let place = Place::file(path.display());
-        let pin = match Pin::read(path) {
-            Ok(pin) => pin?,
-            Err(problem) => {
-                self.findings.add(Verdict::Unusable, "unreadable-pin", place, problem);
-                return None;
-            }
-        };
-        if (&pin.origin, pin.genesis) != (&self.trust.origin, self.trust.genesis) {
-            let problem = format!("is about {} with genesis {}", pin.origin, pin.genesis);
-            self.findings.add(Verdict::Unusable, "other-ledger", place, problem);
-            return None;
-        }
-        Some(pin)
-    }
-
-    /// Compares what is there with the pinned head, and returns whether it goes on from there.
-    fn compare_pin(&mut self, pin: Option<&Pin>, comparison: &Comparison<'_>, clones: &Clones) -> bool {
-        let Some(pin) = pin else { return true };
-        let size = comparison.checkpoint.size;
-        if size < pin.size {
-            self.report.not_checked.push(format!(
-                "what was sealed after the bundle, which ends at size {size}: a head of size {} was seen before",
-                pin.size
-            ));
-        }
-        let newest = clones.reports.iter().filter_map(|report| report.newest.as_ref()).map(|newest| newest.size);
-        let largest = newest.chain([size]).max().unwrap_or(0);
-        let root = comparison.root_at(pin.size);
-        let (code, problem) = match root {
-            Some(root) if root != pin.root => {
-                ("fork", format!("at the pinned size {} the bundle has root {root}, pinned is {}", pin.size, pin.root))
-            }
-            _ if largest < pin.size => {
-                ("rollback", format!("a head of size {} was seen before; what is here ends at {largest}", pin.size))
-            }
-            Some(_) => return true,
-            None if clones.pin_found => return true,
-            None => {
-                let what =
-                    format!("rollback: the pinned head of size {} could not be compared with anything", pin.size);
-                self.report.not_checked.push(what);
-                return false;
-            }
-        };
-        let place = self.inputs.pin.as_ref().map_or_else(Place::default, |path| Place::file(path.display()));
-        self.findings.add(Verdict::Tampered, code, place, problem);
-        false
-    }
-
-    /// Remembers the largest head that was seen in a clone and agrees with the bundle; without clones, the bundle's.
-    fn write_pin(&mut self, pin: Option<&Pin>, pin_holds: bool, clones: &Clones, own: Option<Anchored>) {
-        let Some(path) = self.inputs.pin.as_ref().filter(|_| pin_holds) else { return };
-        if matches!(self.findings.verdict, Verdict::Tampered | Verdict::Unusable) {
-            return;
-        }
-        let (seen, from) = match (&clones.largest, own) {
-            (Some(largest), _) => (largest.clone(), Source::Git),
-            (None, Some(own)) if self.inputs.clones.is_empty() => (own, Source::Bundle),
-            _ => return,
-        };
-        // What was seen in Git must be found there again, also when it is seen in a bundle now.
-        let keeps = |pin: &Pin| pin.size == seen.size && (pin.from == from || pin.from == Source::Git);
-        if pin.is_some_and(|pin| pin.size > seen.size || keeps(pin)) {
-            return;
-        }
-        let TrustFile { origin, genesis, .. } = self.trust;
-        let new = Pin { origin: origin.clone(), genesis: *genesis, size: seen.size, root: seen.root, from };
-        if let Err(problem) = new.write(path) {
-            self.findings.add(Verdict::Unusable, "unwritable-pin", Place::file(path.display()), problem);
-        }
-    }
-
-    /// Says what the verdict does not speak of.
-    ///
-    /// `by_whom` is on the checkpoints that count, `largest` the size of the largest head here.
-    fn note_limits(&mut self, chain: &Chain, largest: u64, by_whom: &[&Words], clones: &Clones) {
-        let size = self.report.checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size);
-        let notes = &mut self.report.not_checked;
-        if self.inputs.clones.is_empty() {
-            notes.push("Git: no clone of the anchors was given".into());
-        }
-        if by_whom.iter().any(|words| words.by_then().next().is_none()) {
-            notes.push("time: no witness says when all of this existed".into());
-        } else if by_whom.iter().any(|words| words.by_then().any(|word| word.independent.is_none())) {
-            notes
-                .push("independence: not all key entries were read, so it is not known who is the ledger's own".into());
-        } else if by_whom.iter().any(|words| !words.is_independent()) {
-            notes.push("time: of some or all of this only keys of the ledger itself say when it existed".into());
-        } else {
-            notes.push("independence: that a witness is in other hands is the trust file's word".into());
-        }
-        if let Some((seq, time_ms, _)) = chain.heads
-            && chain.unmoved_to < largest
-        {
-            notes.push(format!(
-                "what was sealed after {}, when entry {seq}, the newest heads statement here, was made: {} entries were \
-                 anchored since; what was expected by offsets does not depend on it",
-                utc(u64::try_from(time_ms).unwrap_or(0) / 1000),
-                largest - chain.unmoved_to
-            ));
-        }
-        if chain.entries < size {
-            notes.push(format!(
-                "{} of the {size} entries, which the bundle does not hold: that they keep the chain's rules",
-                size - chain.entries
-            ));
-        }
-        notes.push("what the events say, their timestamps included: that is their producers' word".into());
-        notes.extend(clones.notes.iter().cloned());
-    }
-
-    /// Draws the conclusion for each stream.
-    fn streams(&mut self, reader: &Reader, chain: Chain, plan: &Plan, vouchers: Vec<Option<Anchored>>) {
-        // What contradicts in the chain speaks against every stream.
-        let common = match self.findings.verdict {
-            verdict @ (Verdict::Tampered | Verdict::Unusable) => verdict,
-            _ => Verdict::Proven,
-        };
-        let any_voucher = vouchers.iter().any(Option::is_some);
-        let streams = reader.manifest().streams.iter().zip(chain.streams).zip(vouchers).enumerate();
-        for (i, ((range, result), voucher)) in streams {
-            let expected = plan.expected.get(&i).map(|ranges| ranges.iter().cloned().collect()).unwrap_or_default();
-            let mut findings = result.findings;
-            let is_expected = plan.expected.contains_key(&i) && result.newest_statement.is_some();
-            if is_expected && voucher.is_none() && any_voucher {
-                let problem = "no anchor covers all statements of this stream, as it does those of others";
-                findings.add(Verdict::NotAnchored, "not-anchored", Place::stream(&range.stream), problem);
-            }
-            let anchored = if is_expected && voucher.is_none() { Verdict::NotAnchored } else { Verdict::Proven };
-            self.report.streams.push(StreamReport {
-                stream: range.stream.clone(),
-                verdict: findings.verdict.or(common).or(anchored),
-                expected,
-                start: result.start,
-                intact: result.intact.into_vec(),
-                intact_truncated: result.intact_truncated,
-                counts: voucher.is_some() && common != Verdict::Tampered,
-                gaps: result.gaps,
-                gaps_more: result.gaps_more,
-                events: result.events,
-                event_bytes: result.event_bytes,
-                batches: result.batches,
-                anchored: voucher,
-            });
-            self.findings.extend(findings);
-        }
     }
 }

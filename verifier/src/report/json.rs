@@ -1,9 +1,10 @@
 use std::ops::Range;
 
-use evidence::StreamId;
+use base64ct::{Base64, Encoding};
+use evidence::{Content, StreamId, decode_content};
 use serde_json::{Map, Value, json};
 
-use super::{Report, StreamReport};
+use super::{EventReport, Report, StreamReport};
 use crate::clones::{Anchored, CloneReport};
 use crate::finding::{Finding, Place};
 use crate::words::Words;
@@ -28,7 +29,9 @@ impl Report {
                 "time_ms": heads.time_ms.to_string(),
                 "streams": heads.streams.to_string(),
             })),
+            "evidence": self.evidence,
             "entries": self.entries.to_string(),
+            "event": self.event.as_ref().map(event),
             "streams": self.streams.iter().map(stream_report).collect::<Vec<_>>(),
             "clones": self.clones.iter().map(clone).collect::<Vec<_>>(),
             "newest_at_s": self.newest_at_s.map(|at| at.to_string()),
@@ -37,6 +40,23 @@ impl Report {
             "not_checked": self.not_checked,
         })
     }
+}
+
+/// Bytes are base64, what is null is null.
+fn event(event: &EventReport) -> Value {
+    let base64 = |bytes: Option<&[u8]>| bytes.map(Base64::encode_string);
+    let content = decode_content(&event.content).ok();
+    json!({
+        "offset": event.offset.to_string(),
+        "timestamp": event.timestamp.to_string(),
+        "timestamp_type": event.timestamp_type as u8,
+        "key": content.and_then(|content| base64(content.key)),
+        "value": content.and_then(|content| base64(content.value)),
+        "headers": content.iter().flat_map(Content::headers).map(|header| json!({
+            "name": base64(Some(header.name)),
+            "value": base64(header.value),
+        })).collect::<Vec<_>>(),
+    })
 }
 
 fn finding(finding: &Finding) -> Value {

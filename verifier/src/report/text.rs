@@ -2,7 +2,9 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
-use super::{Report, StreamReport};
+use evidence::{TimestampType, decode_content};
+
+use super::{EventReport, Report, StreamReport};
 use crate::finding::offsets_in_words;
 use crate::time::utc;
 
@@ -24,12 +26,16 @@ impl Display for Report {
                 };
                 writeln!(f, "  cosigned {} by {} ({whose})", utc(word.time_s), word.key.name())?;
             }
-            writeln!(f, "  {} entries of the bundle are in its tree and keep the chain's rules", self.entries)?;
+            let Self { entries, evidence, .. } = self;
+            writeln!(f, "  {entries} entries of the {evidence} are in its tree and keep the chain's rules")?;
         }
         if let Some(heads) = self.heads {
             let streams = counted(heads.streams, "stream", "s");
             let at = utc(u64::try_from(heads.time_ms).unwrap_or(0) / 1000);
             writeln!(f, "Heads: entry {} of {at} commits to where {streams} stood then", heads.seq)?;
+        }
+        if let Some(event) = &self.event {
+            event.fmt(f)?;
         }
         self.streams(f)?;
         self.clones(f)?;
@@ -63,7 +69,7 @@ impl Report {
         writeln!(f, "\nStreams:")?;
         for stream in &self.streams {
             writeln!(f, "  {}: {}", stream.stream, stream.verdict)?;
-            stream.details(f)?;
+            stream.details(self.evidence, f)?;
         }
         Ok(())
     }
@@ -81,16 +87,44 @@ impl Report {
                 writeln!(f, "    newest: size {}, {}", newest.size, newest.in_words())?;
             }
             match clone.agrees_at {
-                Some(size) => writeln!(f, "    agrees with the bundle up to size {size}")?,
-                None => writeln!(f, "    has no anchor that could be compared with the bundle")?,
+                Some(size) => writeln!(f, "    agrees with the {} up to size {size}", self.evidence)?,
+                None => writeln!(f, "    has no anchor that could be compared with the {}", self.evidence)?,
             }
         }
         Ok(())
     }
 }
 
+/// How much of a key or value is shown, in characters.
+const SHOWN_CHARS: usize = 200;
+
+impl Display for EventReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let by = match self.timestamp_type {
+            TimestampType::NotAvailable => "of no stated kind",
+            TimestampType::Create => "its producer's",
+            TimestampType::LogAppend => "its broker's",
+        };
+        writeln!(f, "\nEvent: offset {}, timestamp {} ms ({by})", self.offset, self.timestamp)?;
+        let Ok(content) = decode_content(&self.content) else { return Ok(()) };
+        writeln!(f, "  key:   {}", shown(content.key))?;
+        writeln!(f, "  value: {}", shown(content.value))?;
+        let mut headers = content.headers();
+        headers.try_for_each(|h| writeln!(f, "  header {}: {}", shown(Some(h.name)), shown(h.value)))
+    }
+}
+
+/// Bytes as text, where they are; their number otherwise.
+fn shown(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes else { return "null".to_owned() };
+    let Ok(text) = std::str::from_utf8(bytes) else { return counted(bytes.len() as u64, "byte", "s that are no text") };
+    let start: String = text.chars().take(SHOWN_CHARS).collect();
+    let more = if start.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
+    format!("\"{}\"{more}", visible(&start))
+}
+
 impl StreamReport {
-    fn details(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn details(&self, evidence: &str, f: &mut Formatter<'_>) -> fmt::Result {
         if self.expected.is_empty() {
             writeln!(f, "    expected: nothing; what follows was verified all the same")?;
         } else {
@@ -121,7 +155,7 @@ impl StreamReport {
         }
         let Some(anchored) = self.anchored.as_ref().filter(|_| self.counts) else { return Ok(()) };
         let place = anchored.commit.as_ref().map_or_else(
-            || "the bundle's checkpoint".to_owned(),
+            || format!("the {evidence}'s checkpoint"),
             |(path, commit)| format!("commit {commit} in {}", visible(path)),
         );
         writeln!(f, "    {} (size {}, {place})", anchored.in_words(), anchored.size)

@@ -6,6 +6,7 @@ mod anchors;
 mod chain;
 mod command;
 mod common;
+mod event_proofs;
 mod events;
 mod forgery;
 mod freshness;

@@ -1,0 +1,181 @@
+//! The front half of a verification where the evidence is the proof of one event.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use evidence::chain::Refusal;
+use evidence::statement::{LedgerId, Statement};
+use evidence::tree::TreeError;
+use evidence::{
+    EVENT_PROOF_BYTES_MAX, Entry, EventProof, EventProofChecker, EventProofError, ProofPart, Sealed, StreamId,
+};
+
+use crate::chain::Chain;
+use crate::conclude::Shown;
+use crate::distrust::Distrust;
+use crate::expect::Ranges;
+use crate::finding::{Counts, Place, Verdict};
+use crate::heads::Plan;
+use crate::report::EventReport;
+use crate::stream::StreamResult;
+use crate::verify::Verification;
+
+impl Verification<'_> {
+    /// Verifies the proof as far as it carries, and draws the conclusions.
+    pub(crate) fn event_proof(&mut self) {
+        let path = &self.inputs.bundle;
+        let file = Place::file(path.display());
+        let bytes = match keystore::read_capped(path, EVENT_PROOF_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.findings.add(Verdict::Unusable, "unreadable", file, error.to_string());
+                return;
+            }
+        };
+        let proof = match EventProof::parse(&bytes) {
+            Ok(proof) => proof,
+            Err(error) => return self.findings.unparsable(file, &error),
+        };
+        drop(bytes);
+        let signed = &proof.proof.checkpoint;
+        let ledger = LedgerId { origin: self.trust.origin.clone(), genesis: self.trust.genesis };
+        if signed.checkpoint().origin != ledger.origin {
+            let origins = (&signed.checkpoint().origin, &ledger.origin);
+            let problem = format!("the proof is about {}, the trust file about {}", origins.0, origins.1);
+            return self.findings.add(Verdict::Unusable, "other-ledger", file, problem);
+        }
+        if !self.is_by_log(signed) {
+            return;
+        }
+        let mut checker = EventProofChecker::new(ledger, &self.trust.policy);
+        match checker.check(&proof) {
+            Ok(sealed) => {
+                let shown = self.sealed(&proof, sealed);
+                self.conclude(shown);
+            }
+            Err(error) => self.not_proven(&proof, file, &error),
+        }
+    }
+
+    /// What the proof shows, in the form of what a bundle with one event shows.
+    fn sealed(&mut self, proof: &EventProof, sealed: Sealed<'_>) -> Shown<'static> {
+        let Sealed { entry, summary, key_entries, state, .. } = sealed;
+        let stream = summary.stream.clone();
+        let offsets = proof.offset..proof.offset + 1;
+        let mut result = StreamResult::new(stream.clone(), &Counts::default());
+        result.newest_statement = Some(entry.seq);
+        let distrust = Distrust::collect(key_entries);
+        if let Some(reason) = distrust.of(entry, state.keys()) {
+            let place = Place::stream(&stream).offsets(offsets.clone()).at_entry(entry.seq);
+            let problem = format!("sealed by a key that is not to be trusted: {reason}");
+            result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+        } else {
+            result.intact.add(offsets.clone());
+        }
+        (result.events, result.event_bytes, result.batches) = (1, proof.content.len() as u64, 1);
+        self.report.event = Some(EventReport::of(proof));
+        self.report.not_checked.push(
+            "the other events of the batch, and that none is missing or was added beside this one: a bundle shows that"
+                .into(),
+        );
+        // The entry itself, the last one, and the key entries; some may be the same.
+        let mut seqs: Vec<u64> = key_entries.iter().map(|key| key.seq).collect();
+        seqs.extend([entry.seq, proof.proof.checkpoint.checkpoint().size - 1]);
+        seqs.sort_unstable();
+        seqs.dedup();
+        self.report.entries = seqs.len() as u64;
+        let plan = Plan { expected: [(0, self.expected(&stream, &offsets))].into(), ..Plan::default() };
+        let chain = Chain {
+            state: state.clone(),
+            streams: vec![result],
+            heads: None,
+            unmoved_to: 0,
+            entries: self.report.entries,
+            is_whole: true,
+            runs: VecDeque::new(),
+        };
+        Shown { reader: None, signed: proof.proof.checkpoint.clone(), chain, plan }
+    }
+
+    /// What is expected of the stream: the event, unless the auditor names something. What is named and not proven here
+    /// is a finding.
+    fn expected(&mut self, stream: &StreamId, proven: &Range<u64>) -> Ranges {
+        let mut expected = Ranges::default();
+        for expectation in &self.inputs.expectations {
+            let mut miss = |code, place, problem: &str| {
+                self.findings.add(Verdict::Incomplete, code, place, format!("{expectation}: {problem}"));
+            };
+            if !expectation.matches(stream) {
+                miss("uncovered", Place::default(), &format!("the proof is of an event of {stream}"));
+                continue;
+            }
+            let Some(offsets) = expectation.offsets(None, false) else {
+                miss("no-heads", Place::default(), "the proof of an event does not show where a stream ends; name TO");
+                continue;
+            };
+            for outside in [offsets.start..offsets.end.min(proven.start), offsets.start.max(proven.end)..offsets.end] {
+                if !outside.is_empty() {
+                    miss("uncovered", Place::stream(stream).offsets(outside), "the proof is of one event");
+                }
+            }
+            expected.add(offsets);
+        }
+        if self.inputs.expectations.is_empty() {
+            expected.add(proven.clone());
+        }
+        expected
+    }
+
+    fn not_proven(&mut self, proof: &EventProof, file: Place, error: &EventProofError) {
+        let seq = match error {
+            EventProofError::Tree(part, _) | EventProofError::Entry(part, _) | EventProofError::Refused(part, _) => {
+                seq_of(proof, *part)
+            }
+            _ => Some(proof.proof.index),
+        };
+        let place = Place { entry: seq, ..file };
+        let (verdict, code) = match error {
+            EventProofError::Tree(_, TreeError::WrongLength { .. } | TreeError::OutOfRange { .. }) => {
+                (Verdict::Unusable, "malformed")
+            }
+            EventProofError::Tree(ProofPart::Event, _) => (Verdict::Tampered, "altered-event"),
+            EventProofError::Tree(..) => (Verdict::Tampered, "altered-entry"),
+            EventProofError::Entry(_, evidence::Error::Unsupported { .. }) => (Verdict::Unusable, "unsupported"),
+            EventProofError::Entry(ProofPart::Entry | ProofPart::Newest, _) => (Verdict::Tampered, "malformed-entry"),
+            // Nothing shows that the log has it.
+            EventProofError::Entry(..) | EventProofError::NoKeyEntry(..) | EventProofError::NoSummary(_) => {
+                (Verdict::Unusable, "malformed")
+            }
+            EventProofError::Refused(_, refusal)
+                if matches!(**refusal, Refusal::WrongKeys { .. }) && lacks_key_entry(proof) =>
+            {
+                (Verdict::Incomplete, "absent-entry")
+            }
+            EventProofError::Refused(_, refusal) => (Verdict::Tampered, refusal.code()),
+            EventProofError::FalseSummary(_) => (Verdict::Tampered, "false-summary"),
+            EventProofError::OtherLog { .. } => (Verdict::Tampered, "other-log"),
+            EventProofError::Policy(_) => (Verdict::Tampered, "bad-signature"),
+        };
+        self.findings.add(verdict, code, place, error.to_string());
+    }
+}
+
+/// Whether the chain goes by a key entry that is not in the proof, or its last entry is one.
+fn lacks_key_entry(proof: &EventProof) -> bool {
+    let parse = |bytes: &Vec<u8>| Entry::parse(bytes).ok();
+    let keys: Vec<Entry> = proof.keys.iter().filter_map(parse).collect();
+    let is_given = |seq: u64| keys.iter().any(|key| key.seq == seq);
+    let others = [&proof.entry, &proof.newest].into_iter().filter_map(parse).collect::<Vec<_>>();
+    let mut named = keys.iter().chain(&others).filter_map(|entry| Some((entry.seq, entry.keys?.0)));
+    let newest_is_key = others.last().is_some_and(|newest| matches!(newest.statement.statement(), Statement::Key(_)));
+    named.any(|(seq, named)| named < seq && !is_given(named))
+        || (newest_is_key && proof.keys.last() != Some(&proof.newest))
+}
+
+fn seq_of(proof: &EventProof, part: ProofPart) -> Option<u64> {
+    match part {
+        ProofPart::Event | ProofPart::Entry => Some(proof.proof.index),
+        ProofPart::Newest => proof.proof.checkpoint.checkpoint().size.checked_sub(1),
+        ProofPart::Key(_) => None,
+    }
+}
