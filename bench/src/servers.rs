@@ -4,16 +4,20 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ::tests::{Kafka, Postgres};
+use ::tests::{Kafka, Postgres, until};
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 /// For Kafka to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// For one look at whether a topic has leaders.
+const PEEK: Duration = Duration::from_millis(500);
 
 /// How often a committer is asked that does not answer yet.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -54,7 +58,7 @@ impl Servers {
         self.addresses.bootstrap_servers.as_deref().unwrap_or_else(|| Kafka::shared().bootstrap())
     }
 
-    /// Creates a topic on Kafka, if there is none of this name.
+    /// Creates a topic on Kafka, if there is none of this name, and waits until each partition has its leader.
     ///
     /// # Errors
     /// When the broker refuses.
@@ -64,9 +68,14 @@ impl Servers {
         let topic = NewTopic::new(name, partitions.cast_signed(), TopicReplication::Fixed(1));
         let created = self.runtime.block_on(admin.create_topics(&[topic], &AdminOptions::new()))?;
         match created.into_iter().next().context("no answer about the topic")? {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, code)) => anyhow::bail!("topic {name}: {code}"),
         }
+        let reader: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create()?;
+        until("the new topic has leaders", ANSWER_WITHIN, || {
+            (0..partitions.cast_signed()).all(|partition| reader.fetch_watermarks(name, partition, PEEK).is_ok())
+        });
+        Ok(())
     }
 
     /// Waits until the committer at this address answers.

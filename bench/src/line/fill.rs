@@ -42,7 +42,11 @@ impl Filled<'_> {
         let Self { size, partitions, per_partition, codec } = *self;
         let name = format!("bench-{size}-{partitions}-{per_partition}-{codec}");
         servers.topic(&name, partitions)?;
-        let held = |partition| self.held(servers, &name, partition);
+        let reader: BaseConsumer = ClientConfig::new().set("bootstrap.servers", servers.bootstrap()).create()?;
+        let held = |partition: u32| {
+            let (_, high) = reader.fetch_watermarks(&name, partition.cast_signed(), ANSWER_WITHIN)?;
+            u64::try_from(high).context("an offset")
+        };
         if held(partitions - 1)? == 0 {
             Flood { topic: &name, partitions, size, codec }.send(servers.bootstrap(), Until::Each(per_partition))?;
         }
@@ -51,12 +55,6 @@ impl Filled<'_> {
             ensure!(held == per_partition, "{name}/{partition} holds {held} records, not {per_partition}: delete it");
         }
         Ok(name)
-    }
-
-    fn held(&self, servers: &Servers, name: &str, partition: u32) -> anyhow::Result<u64> {
-        let reader: BaseConsumer = ClientConfig::new().set("bootstrap.servers", servers.bootstrap()).create()?;
-        let (_, high) = reader.fetch_watermarks(name, partition.cast_signed(), ANSWER_WITHIN)?;
-        u64::try_from(high).context("an offset")
     }
 }
 
