@@ -72,7 +72,9 @@ impl<'a> Walk<'a> {
             && events.is_sorted_by(|a, b| offset_of(a) < offset_of(b));
         let all_in_batch = self.is_in_batch(offset_of(first)) && self.is_in_batch(offset_of(last));
         let goes_on = self.last_leaf.is_none_or(|(before, _)| before < offset_of(first));
-        if !(self.has_index && in_order && all_in_batch && goes_on) || !rows.take_if(events, reader)? {
+        let can_match = self.has_index && in_order && all_in_batch && goes_on;
+        let all_match = can_match && rows.take_if(events, reader)?;
+        if !all_match {
             return Ok(false);
         }
         self.last_event = Some(offset_of(last));
