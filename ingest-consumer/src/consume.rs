@@ -33,6 +33,8 @@ const POLL_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) properties: kafka::Properties,
+    /// The Kafka client's memory is shared out among so many partitions.
+    pub(crate) partitions_max: usize,
     pub(crate) source: Source,
     pub(crate) limits: Limits,
     pub(crate) outside: Arc<Outside>,
@@ -49,6 +51,8 @@ pub(crate) enum Ended {
     Shutdown,
     /// This Kafka client cannot read a topic that was created again: another one has to be made.
     NewClient,
+    /// The group gave so many partitions, more than this Kafka client was made for.
+    Crowded(usize),
 }
 
 /// An answer on its way from a task to the thread.
@@ -107,9 +111,10 @@ struct Consumption {
 
 impl Consumption {
     fn new(setup: Setup) -> Result<Self, kafka::Error> {
+        let properties = setup.properties.shared_by(setup.partitions_max);
         let (consumer, assigned) = match &setup.source {
-            Source::Group(subscription) => (Consumer::subscribe(&setup.properties, subscription)?, Vec::new()),
-            Source::Partitions(group, assigned) => (Consumer::alone(&setup.properties, group)?, assigned.clone()),
+            Source::Group(subscription) => (Consumer::subscribe(&properties, subscription)?, Vec::new()),
+            Source::Partitions(group, assigned) => (Consumer::alone(&properties, group)?, assigned.clone()),
         };
         let waker = consumer.waker();
         let wake_at_shutdown = setup.runtime.spawn({
@@ -155,6 +160,10 @@ impl Consumption {
             self.tick();
             if self.renew {
                 return Ok(Ended::NewClient);
+            }
+            // Before anything of the new ones is fetched.
+            if self.seats.len() > self.setup.partitions_max {
+                return Ok(Ended::Crowded(self.seats.len()));
             }
             self.stop()?;
             self.start()?;

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::Config;
+use crate::config::Source;
 use crate::consume::{Ended, Setup, consume, not_joined};
 use crate::lag::{self, Cursors};
 use crate::outside::Outside;
@@ -19,6 +20,9 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long leaving the group may take. Without a farewell the group misses us after its session time-out.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// How many partitions a member of a group is prepared for at first. What it gets the group tells later.
+const PARTITIONS: usize = 64;
 
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -61,8 +65,13 @@ pub async fn run(
         let outside = Arc::new(Outside::new(ledger, cluster_id, committer, cluster, key));
         let cursors = Cursors::default();
         tokio::spawn(lag::watch(Arc::clone(&outside), cursors.clone(), component, shutdown.clone()));
+        let partitions_max = match &source {
+            Source::Group(_) => PARTITIONS,
+            Source::Partitions(_, assigned) => assigned.len(),
+        };
         keep_consuming(Setup {
             properties: kafka,
+            partitions_max,
             source,
             limits: config.limits(),
             outside,
@@ -105,7 +114,7 @@ async fn cluster_id(
 }
 
 /// Reads on a thread of its own, with a new Kafka client whenever the old one cannot go on.
-async fn keep_consuming(setup: Setup) -> anyhow::Result<()> {
+async fn keep_consuming(mut setup: Setup) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
     loop {
         let (end, ended) = oneshot::channel();
@@ -127,6 +136,13 @@ async fn keep_consuming(setup: Setup) -> anyhow::Result<()> {
         match result {
             Ok(Ended::Shutdown) => return Ok(()),
             Ok(Ended::NewClient) => backoff.reset(),
+            Ok(Ended::Crowded(partitions)) => {
+                // A power of two, for this not to happen with each partition more.
+                setup.partitions_max = partitions.next_power_of_two();
+                let max = setup.partitions_max;
+                tracing::info!("{partitions} partitions: making a Kafka client that fetches less ahead, for {max}");
+                backoff.reset();
+            }
             Err(error @ (kafka::Error::Property { .. } | kafka::Error::Partition { .. })) => return Err(error.into()),
             Err(error) => tracing::warn!("{error}; making a new Kafka client"),
         }

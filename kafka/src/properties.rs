@@ -14,15 +14,8 @@ const COMMON: &[(&str, &str)] = &[("client.id", "streamseal")];
 
 /// What a consumer starts from; any of it can be overridden.
 ///
-/// The sizes bound what is fetched ahead. librdkafka's limits count per partition once each has its own queue, so they
-/// are chosen for many: 64 partitions that are not read hold less than 200 MB (tested), most of it librdkafka's own 450
-/// bytes for each event. What can make it more is that a partition's fetch is counted compressed, and is never less than
-/// a whole batch as its producer sent it. Who has few partitions of small events gains speed with a larger
-/// `queued.min.messages`.
+/// The sizes beside those of [`AHEAD`] bound what is fetched at once.
 const CONSUMER: &[(&str, &str)] = &[
-    ("queued.min.messages", "4000"),
-    ("queued.max.messages.kbytes", "1024"),
-    ("fetch.message.max.bytes", "262144"),
     // An event that waits keeps the whole response that it came in.
     ("fetch.max.bytes", "4194304"),
     // Ask again at once when a queue has room: the default of a second leaves the reader waiting.
@@ -30,6 +23,19 @@ const CONSUMER: &[(&str, &str)] = &[
     // Reading must not make topics.
     ("allow.auto.create.topics", "false"),
 ];
+
+/// What bounds how much is fetched ahead, for up to [`AHEAD_PARTITIONS`] partitions; more of them share what these would
+/// have. Any of it can be overridden.
+///
+/// librdkafka counts for each partition apart once each has its own queue. Sixty-four partitions that are not read hold
+/// less than 200 MB, and so do more of them (tested), most of it librdkafka's own 450 bytes for each event. What can make
+/// it more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent
+/// it. Who has few partitions of small events gains speed with a larger `queued.min.messages`.
+const AHEAD: &[(&str, usize)] =
+    &[("queued.min.messages", 4_000), ("queued.max.messages.kbytes", 1_024), ("fetch.message.max.bytes", 262_144)];
+
+/// For how many partitions the sizes in [`AHEAD`] are.
+const AHEAD_PARTITIONS: usize = 64;
 
 /// What the guarantees rest on: the name, the value, and what another value would void.
 const CONSUMER_FIXED: &[(&str, &str, &str)] = &[
@@ -123,6 +129,13 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
+    /// These properties, for a consumer of so many partitions: each fetches its share ahead, so that memory is bounded
+    /// however many there are.
+    pub fn shared_by(&self, partitions: usize) -> Self {
+        let share = |whole: usize| (whole * AHEAD_PARTITIONS / partitions.max(AHEAD_PARTITIONS)).max(1);
+        AHEAD.iter().fold(self.clone(), |properties, (name, whole)| properties.or(name, &share(*whole).to_string()))
+    }
+
     /// These properties, with one more where it is not given.
     pub(crate) fn or(&self, name: &str, value: &str) -> Self {
         let mut properties = self.clone();
@@ -132,7 +145,7 @@ impl Properties {
 
     /// What librdkafka is told for a consumer, of a group or of none.
     pub fn consumer(&self, group: Option<&str>) -> ClientConfig {
-        let mut config = self.config(CONSUMER, CONSUMER_FIXED);
+        let mut config = self.shared_by(1).config(CONSUMER, CONSUMER_FIXED);
         if let Some(group) = group {
             config.set("group.id", group);
         }

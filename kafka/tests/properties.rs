@@ -84,3 +84,18 @@ fn values_are_not_shown() {
     let shown = format!("{:?}", properties.expect("both may be set"));
     assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn many_partitions_share_what_is_fetched_ahead() {
+    let given = [("bootstrap.servers", "broker:9092"), ("queued.max.messages.kbytes", "5")];
+    let properties = Properties::new(given).expect("both may be set");
+    let ahead = |partitions| {
+        let shared = properties.shared_by(partitions);
+        let number = |name| shared.get(name).expect("a default").parse::<u64>().expect("a number");
+        [number("queued.min.messages"), number("fetch.message.max.bytes"), number("queued.max.messages.kbytes")]
+    };
+    let [messages, bytes, given] = ahead(64);
+    assert_eq!(ahead(1), [messages, bytes, given]);
+    assert_eq!(ahead(640), [messages / 10, bytes / 10, given], "what is given stays");
+    assert_eq!(ahead(usize::MAX), [1, 1, given]);
+}

@@ -8,12 +8,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use kafka::{Consumer, Item, Polled, Producer, Record, TopicPartition};
-use support::{PATIENCE, alone, properties};
+use support::{PATIENCE, properties};
 use tests::Kafka;
 
-const PARTITIONS: u32 = 64;
-/// More than what is fetched ahead of a partition.
-const EVENTS_EACH: u32 = 10_000;
+/// More than the defaults are for.
+const PARTITIONS: u32 = 256;
+/// More than what is fetched ahead of a partition: of as many as this, all together would take more than the limit.
+const EVENTS_EACH: u32 = 2_500;
 const LIMIT_MB: u64 = 200;
 
 #[test]
@@ -22,14 +23,15 @@ fn partitions_that_are_not_read_hold_little() {
     let topic = kafka.topic("unread", i32::try_from(PARTITIONS).expect("few"));
     // Small events are the worst: most of the memory is what librdkafka keeps for each.
     produce(kafka, &topic, &[7; 100]);
-    let mut consumer = alone(kafka.bootstrap());
+    let shared = properties(kafka.bootstrap(), &[]).shared_by(PARTITIONS as usize);
+    let mut consumer = Consumer::alone(&shared, "alone").expect("the properties are valid");
     let partitions: Vec<_> = (0..PARTITIONS).map(|n| TopicPartition::new(topic.as_str(), n)).collect();
     let before = resident_mb();
     consumer.start(partitions.iter().map(|partition| (partition.clone(), 0))).expect("it is in no group");
     partitions.iter().for_each(|partition| consumer.hold(partition));
     let held = settled_mb(&mut consumer).saturating_sub(before);
     // All are fetched ahead (an event takes more than its bytes), and only a little.
-    let fetched_ahead_mb = u64::from(PARTITIONS) * 4_000 * 100 / 1_000_000;
+    let fetched_ahead_mb = 64 * 4_000 * 100 / 1_000_000;
     assert!((fetched_ahead_mb..LIMIT_MB).contains(&held), "{held} MB");
 
     // And nothing was lost.
@@ -52,8 +54,8 @@ fn partitions_that_are_not_read_hold_little() {
 }
 
 fn produce(kafka: &Kafka, topic: &str, value: &[u8]) {
-    // Whole batches are fetched.
-    let more = [("linger.ms", "50"), ("batch.size", "100000"), ("queue.buffering.max.messages", "20000")];
+    // Whole batches are fetched: these are as large as those of other clients.
+    let more = [("linger.ms", "50"), ("batch.size", "16384"), ("queue.buffering.max.messages", "20000")];
     let producer = Producer::new(&properties(kafka.bootstrap(), &more)).expect("the properties are valid");
     for partition in 0..PARTITIONS {
         for _ in 0..EVENTS_EACH {

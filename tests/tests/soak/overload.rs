@@ -88,9 +88,9 @@ fn of_many_partitions() {
         partitions,
         batch_events: 4096,
         bounds: Bounds {
-            // A partition that is not read fills up what is fetched ahead of it, some 3 MiB at most; so this grows for as
-            // long as the committer is away, and ends there.
-            resident_mib: Bound { peak: 64.0 + 3.0 * f64::from(partitions), growth: f64::INFINITY },
+            // While the committer is away this grows up to what all together fetch ahead, and up to the statements that
+            // wait, of which there are at most 64 for each partition, one a second.
+            resident_mib: Bound { peak: 384.0, growth: 8.0 },
             // The committer works on a thread for each request, of which there are 64 at most.
             threads: Bound { peak: 96.0, growth: 1.0 },
             // So many connections to it come and go.
