@@ -6,8 +6,14 @@
 mod case;
 pub mod cases;
 pub mod compare;
+mod embedded;
+// Keys and statements as the committer's own tests make them.
+#[path = "../../committer/tests/suite/ledger.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod ledger;
 pub mod line;
 pub mod load;
+mod long_chain;
 mod machine;
 mod measurement;
 mod plan;
@@ -16,6 +22,7 @@ pub mod report;
 mod results;
 mod servers;
 mod statistics;
+mod submissions;
 
 pub use case::{Case, Context};
 pub use machine::Machine;

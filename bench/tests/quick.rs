@@ -54,3 +54,20 @@ fn anchor() {
     let names = ["1000 anchors in the repository", "100000 anchors in the repository"];
     assert_eq!(measure("anchor", None), names);
 }
+
+#[test]
+fn committer() {
+    let name = "2 committers, 64 to a request";
+    assert_eq!(measure("committer", Some(name)), [name]);
+}
+
+#[test]
+fn append() {
+    assert_eq!(measure("append", Some("64 to a request")), ["64 to a request", "64 to a request: signed"]);
+}
+
+#[test]
+fn scale() {
+    let names = ["start", "append", "checkpoint", "proof"].map(|what| format!("{what}, 10^8 entries"));
+    assert_eq!(measure("scale", Some("10^8")), names);
+}
