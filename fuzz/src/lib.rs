@@ -6,6 +6,7 @@
 
 mod bundles;
 mod chain;
+mod event_proof;
 mod git;
 mod json;
 mod keys;
@@ -29,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cosignatures", log::cosignatures),
     ("entry", chain::entry),
     ("entry-bundle", log::entry_bundle),
+    ("event-proof", event_proof::event_proof),
     ("expectation", bundles::expectation),
     ("git-commit", git::commit),
     ("git-delta", git::delta),

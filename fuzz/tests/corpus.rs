@@ -89,6 +89,14 @@ fn what_is_taken_from_the_vectors() {
         ),
         ("content", bytes(&[("events.json", "events", "content"), ("events.json", "refused_contents", "content")])),
         ("entry", texts(&[("chain.json", "entries", "entry"), ("entries.json", "refused", "text")])),
+        (
+            "event-proof",
+            texts(&[
+                ("event_proofs.json", "proofs", "proof"),
+                ("event_proofs.json", "not_proven", "proof"),
+                ("event_proofs.json", "refused", "text"),
+            ]),
+        ),
         ("key-file", texts(&[("keys.json", "keys", "private_key")])),
         (
             "leaf-preimage",
