@@ -68,6 +68,8 @@ pub struct Stream {
     made: VecDeque<Made>,
     in_flight: usize,
     submit_at_ms: u64,
+    /// Until then statements are gathered for the next request, unless there are enough for a full one.
+    gather_until_ms: u64,
     /// The record that could not be read, and how often.
     unreadable: Option<(u64, u32)>,
 }
@@ -137,6 +139,7 @@ impl Stream {
             made: VecDeque::new(),
             in_flight: 0,
             submit_at_ms: 0,
+            gather_until_ms: 0,
             unreadable: None,
         }
     }
@@ -186,7 +189,7 @@ impl Stream {
 
     /// When [`Input::Tick`] is due, on the clock of [`Stream::step`]; `None` when only other input moves it.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let submit = (self.in_flight == 0 && !self.made.is_empty()).then_some(self.submit_at_ms);
+        let submit = self.submit_due_ms();
         let phase = match &self.phase {
             Phase::Waiting(at) => Some(*at),
             Phase::Halted(halted) => halted.inspect_at_ms,
@@ -217,8 +220,8 @@ impl Stream {
         {
             self.close_batch();
         }
-        if self.in_flight == 0 && !self.made.is_empty() && now_ms >= self.submit_at_ms {
-            self.submit(actions);
+        if self.submit_due_ms().is_some_and(|at| now_ms >= at) {
+            self.submit(now_ms, actions);
         }
         if self.made.is_empty() && matches!(self.phase, Phase::Draining(_)) {
             match std::mem::replace(&mut self.phase, Phase::Waiting(now_ms)) {

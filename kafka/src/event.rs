@@ -4,7 +4,7 @@
 //! parsed for none, and folds a timestamp of -1 into "not available".
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -12,6 +12,11 @@ use evidence::{EventRef, HeaderRef, TimestampType};
 use rdkafka_sys as sys;
 
 use crate::native;
+
+unsafe extern "C" {
+    /// Of `no_headers.c`: whether a consumed message has no headers.
+    fn streamseal_has_no_headers(message: *const sys::rd_kafka_message_t) -> c_int;
+}
 
 /// A message that librdkafka handed to us: an event, or news about its partition.
 #[derive(Debug)]
@@ -104,6 +109,10 @@ impl Headers {
     fn read(&mut self, message: *const sys::rd_kafka_message_t) -> Result<(), String> {
         use sys::rd_kafka_resp_err_t::*;
         self.0.clear();
+        // SAFETY: `message` is valid (our only caller owns it), and was consumed.
+        if unsafe { streamseal_has_no_headers(message) } != 0 {
+            return Ok(());
+        }
         let mut list = ptr::null_mut();
         // SAFETY: `message` is valid (our only caller owns it).
         match unsafe { sys::rd_kafka_message_headers(message, &mut list) } {

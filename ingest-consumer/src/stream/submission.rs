@@ -6,8 +6,23 @@ use super::resume::Furthest;
 use super::{Action, Answer, Doubt, Phase, Refused, Sealed, Stream, Until};
 use crate::halt::Halt;
 
+/// A partition that gives batch after batch makes so many requests, at most, while one batch may age, unless they are
+/// full. Each costs the committer a transaction with an fsync, and a checkpoint: with one request right after the other
+/// they cost more processor time than the hashing of the events.
+const REQUESTS_PER_BATCH_AGE: u64 = 20;
+
 impl Stream {
-    pub(super) fn submit(&mut self, actions: &mut Vec<Action>) {
+    /// When the next request is to be made, if there is something for it and none is under way.
+    pub(super) fn submit_due_ms(&self) -> Option<u64> {
+        if self.in_flight > 0 || self.made.is_empty() {
+            return None;
+        }
+        let is_urgent = self.made.len() >= self.limits.request_statements || matches!(self.phase, Phase::Draining(_));
+        Some(if is_urgent { self.submit_at_ms } else { self.submit_at_ms.max(self.gather_until_ms) })
+    }
+
+    pub(super) fn submit(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        self.gather_until_ms = now_ms + self.limits.batch_age_ms / REQUESTS_PER_BATCH_AGE;
         self.in_flight = self.made.len().min(self.limits.request_statements);
         let statements = self.made.iter().take(self.in_flight).map(|made| made.statement.clone()).collect();
         actions.push(Action::Submit { topic_id: self.topic_id.clone(), statements });
