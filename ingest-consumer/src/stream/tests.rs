@@ -140,7 +140,16 @@ impl Bench {
         Answer::Decided { accepted: answer.accepted.len(), refused }
     }
 
+    /// Lets the time pass in which statements are gathered for a request.
+    fn gather(&mut self) {
+        if let Some(due_ms) = self.stream.submit_due_ms() {
+            self.now_ms = self.now_ms.max(due_ms);
+            self.step_keeping(Input::Tick);
+        }
+    }
+
     fn submit(&mut self) -> Vec<Statement> {
+        self.gather();
         let statements = self.submission().expect("a submission");
         let answer = self.decide(&statements);
         self.step_keeping(Input::Answered(answer));
@@ -149,10 +158,12 @@ impl Bench {
 
     fn submit_all(&mut self) -> Vec<Statement> {
         let mut all = Vec::new();
+        self.gather();
         while let Some(statements) = self.submission() {
             let answer = self.decide(&statements);
             self.step_keeping(Input::Answered(answer));
             all.extend(statements);
+            self.gather();
         }
         all
     }

@@ -91,6 +91,27 @@ fn one_request_is_outstanding_with_a_bounded_number_of_statements() {
 }
 
 #[test]
+fn statements_are_gathered_for_a_request_unless_it_is_full() {
+    let mut bench = Bench::reading();
+    bench.events(0..4);
+    let first = bench.submission().expect("nothing was submitted before");
+    bench.events(4..8);
+    let answer = bench.decide(&first);
+    bench.step_keeping(Input::Answered(answer));
+    assert_eq!(bench.submission(), None);
+    assert_eq!(bench.stream.deadline_ms(), Some(50), "a twentieth of the age of a batch after the first");
+    bench.wait(49);
+    assert_eq!(bench.submission(), None);
+    bench.wait(1);
+    assert_eq!(ranges(&bench.submit()), [(4, 8)]);
+    bench.events(8..16);
+    assert_eq!(bench.submission(), None);
+    bench.events(16..20);
+    let full = bench.submission().expect("three statements are a full request");
+    assert_eq!(ranges(&full), [(8, 12), (12, 16), (16, 20)]);
+}
+
+#[test]
 fn an_unknown_outcome_is_asked_again_with_the_same_statements() {
     let mut bench = Bench::reading();
     bench.events(0..4);
