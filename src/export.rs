@@ -24,10 +24,10 @@ use events::{Exporter, Found};
 use log::Log;
 use seqs::Seqs;
 
-pub(crate) use events::root_now;
+pub(crate) use events::{read_batch, root_now};
 
 /// How long Kafka may say nothing before the export gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Entries of a stream asked for at once.
 const PAGE: u32 = 200;
@@ -110,7 +110,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
 pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found> {
     let ledger = Ledger::open(config).await?;
     let client = &ledger.client;
-    let checkpoint = checkpoint(args, config, client).await?;
+    let checkpoint = checkpoint(config, client, args.repository.as_deref(), args.unanchored).await?;
     let size = checkpoint.checkpoint().size;
     let heads = client.heads(size).await?.with_context(|| {
         format!("no heads statement among the first {size} entries yet: wait for the next one (committer.heads_s)")
@@ -137,11 +137,16 @@ pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found
 }
 
 /// The checkpoint that everything is proven against: the newest anchored one, unless told otherwise.
-async fn checkpoint(args: &Args, config: &Config, client: &Client) -> anyhow::Result<SignedCheckpoint> {
-    let bytes = if args.unanchored {
+pub(crate) async fn checkpoint(
+    config: &Config,
+    client: &Client,
+    repository: Option<&Path>,
+    unanchored: bool,
+) -> anyhow::Result<SignedCheckpoint> {
+    let bytes = if unanchored {
         client.checkpoint().await?.context("the committer has signed no checkpoint yet")?
     } else {
-        let (repository, branch) = config.anchors(args.repository.as_deref())?;
+        let (repository, branch) = config.anchors(repository)?;
         let newest = anchor::newest_checkpoint(&repository, &branch, &config.ledger.origin)?;
         newest.with_context(|| format!("{} holds no anchor yet: wait, or take --unanchored", repository.display()))?
     };

@@ -3,6 +3,7 @@
 mod config;
 mod config_reference;
 mod demo;
+mod event_place;
 mod export;
 mod init;
 mod key;
@@ -10,6 +11,7 @@ mod keygen;
 mod ledger;
 mod operator;
 mod output;
+mod prove;
 mod services;
 mod verify_batch;
 
@@ -39,6 +41,7 @@ enum Command {
     Export(export::Args),
     Verify(verifier::cli::Args),
     VerifyBatch(verify_batch::Args),
+    Prove(prove::Args),
     Keygen(keygen::Args),
     Key(key::Args),
     Epoch(operator::EpochArgs),
@@ -107,6 +110,7 @@ async fn run_async(command: Command) -> anyhow::Result<u8> {
         Command::Anchor(args) => services::anchor(&args).await?,
         Command::Export(args) => export::run(&args).await?,
         Command::VerifyBatch(args) => return verify_batch::run(&args).await,
+        Command::Prove(args) => prove::run(&args).await?,
         Command::Key(args) => key::run(args).await?,
         Command::Epoch(args) => operator::epoch(&args).await?,
         Command::Gap(args) => operator::gap(&args).await?,

@@ -2,21 +2,20 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use committer_client::{Client, CoveringQuery};
+use committer_client::Client;
 use evidence::chain::State;
 use evidence::statement::{Statement, Summary};
 use evidence::tree::{inclusion_nodes, verify_inclusion};
-use evidence::{Entry, Partition, SignedCheckpoint};
+use evidence::{Entry, SignedCheckpoint};
 use kafka::{Cluster, Reader};
 
 use crate::config::{Config, ConfigFile};
+use crate::event_place::EventPlace;
+use crate::export::PATIENCE;
 use crate::ledger::Ledger;
 use crate::{export, output};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest commitment that is read: an entry as JSON.
 const COMMITMENT_BYTES_MAX: u64 = 1 << 20;
@@ -40,27 +39,6 @@ pub(crate) struct Args {
     /// The epoch of the stream; without it, the newest
     #[arg(long)]
     epoch: Option<u64>,
-}
-
-/// `TOPIC/PARTITION@OFFSET`
-#[derive(Debug, Clone)]
-struct EventPlace {
-    topic: String,
-    partition: u32,
-    offset: u64,
-}
-
-impl std::str::FromStr for EventPlace {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let parse = || {
-            let (stream, offset) = s.rsplit_once('@')?;
-            let (topic, partition) = stream.rsplit_once('/')?;
-            Some(Self { topic: topic.to_owned(), partition: partition.parse().ok()?, offset: offset.parse().ok()? })
-        };
-        parse().ok_or_else(|| "expected TOPIC/PARTITION@OFFSET, such as orders/3@104200".to_owned())
-    }
 }
 
 /// Verdicts as the exit codes of `streamseal verify`: 0 the batch is as sealed, 1 it differs, 3 events are gone.
@@ -89,22 +67,7 @@ async fn entry(args: &Args, config: &Config, client: &Client) -> anyhow::Result<
         return commitment(path);
     }
     let place = args.event.as_ref().context("a place or --commitment is required")?;
-    let kafka = config.kafka()?;
-    let cluster = tokio::task::block_in_place(|| Cluster::new(kafka, PATIENCE)?.id())?;
-    let partition = Partition { cluster, topic: place.topic.clone(), number: place.partition };
-    let Partition { cluster, topic, number } = partition.clone();
-    let epoch = match args.epoch {
-        Some(epoch) => epoch,
-        None => {
-            let query =
-                committer_client::CursorQuery { cluster: cluster.clone(), topic: topic.clone(), partition: number };
-            client.cursor(&query).await?.epoch
-        }
-    };
-    let query = CoveringQuery { cluster, topic, partition: number, epoch, offset: place.offset };
-    let text = client.covering_entry(&query).await?;
-    let text = text.with_context(|| format!("{}: offset {} is not sealed", partition.stream(epoch), place.offset))?;
-    Ok(Entry::parse(text.as_bytes())?)
+    place.entry(config, client, args.epoch).await
 }
 
 fn commitment(path: &Path) -> anyhow::Result<Entry> {

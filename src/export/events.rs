@@ -154,14 +154,25 @@ impl CollectedEvent {
 
 /// The root that Kafka's events of a batch have now.
 pub(crate) fn root_now(reader: &mut Reader, stream: &StreamId, summary: &Summary) -> anyhow::Result<(u64, Hash)> {
-    let partition = TopicPartition::new(stream.partition.topic.as_str(), stream.partition.number);
     let mut hasher = LeafHasher::new();
-    reader.read(&partition, offset(summary.first)?..offset(summary.next)?, |event| {
-        hasher.push(event);
-        Ok::<(), kafka::Error>(())
-    })?;
+    read_batch(reader, stream, summary, |event| hasher.push(event))?;
     let leaves = hasher.drain();
     Ok((leaves.leaves.len() as u64, batch::root(leaves.leaves)))
+}
+
+/// Hands on the events that Kafka has of a batch now.
+pub(crate) fn read_batch(
+    reader: &mut Reader,
+    stream: &StreamId,
+    summary: &Summary,
+    mut each: impl FnMut(&EventRef<'_>),
+) -> anyhow::Result<()> {
+    let partition = TopicPartition::new(stream.partition.topic.as_str(), stream.partition.number);
+    reader.read(&partition, offset(summary.first)?..offset(summary.next)?, |event| {
+        each(event);
+        Ok::<(), kafka::Error>(())
+    })?;
+    Ok(())
 }
 
 fn offset(offset: u64) -> anyhow::Result<i64> {

@@ -1,0 +1,109 @@
+//! `streamseal prove`: the proof of one event, which anybody can verify offline.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail, ensure};
+use evidence::statement::{Statement, Summary};
+use evidence::tree::inclusion_nodes;
+use evidence::{Entry, EventProof, Hash, LeafHasher, TimestampType, TlogProof, batch};
+use kafka::Reader;
+
+use crate::config::{Config, ConfigFile};
+use crate::event_place::EventPlace;
+use crate::export;
+use crate::ledger::Ledger;
+
+/// Prints the proof of one event, a file that `streamseal verify` takes like a bundle
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The event: TOPIC/PARTITION@OFFSET
+    event: EventPlace,
+    /// The epoch of the stream; without it, the newest
+    #[arg(long)]
+    epoch: Option<u64>,
+    /// Git repository with the anchors, bare or a clone; without it, the anchor's own of the configuration
+    #[arg(long, value_name = "DIR")]
+    repository: Option<PathBuf>,
+    /// Take the committer's newest checkpoint, although it is not anchored yet: nothing can be proven by it before it is
+    #[arg(long)]
+    unanchored: bool,
+}
+
+/// An event as Kafka has it now, and how it is in its batch.
+struct InBatch {
+    timestamp: i64,
+    timestamp_type: TimestampType,
+    content: Vec<u8>,
+    index: usize,
+    path: Vec<Hash>,
+}
+
+pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let ledger = Ledger::open(&config).await?;
+    let checkpoint = export::checkpoint(&config, &ledger.client, args.repository.as_deref(), args.unanchored).await?;
+    let entry = args.event.entry(&config, &ledger.client, args.epoch).await?;
+    let (offset, size) = (args.event.offset, checkpoint.checkpoint().size);
+    let Statement::Summary(summary) = entry.statement.statement() else {
+        bail!(
+            "offset {offset} is not sealed: entry {} holds a {} statement",
+            entry.seq,
+            entry.statement.statement().kind()
+        );
+    };
+    ensure!(
+        entry.seq < size,
+        "offset {offset} is sealed by entry {}, which is not among the {size} entries of the newest anchored checkpoint: \
+         wait, or take --unanchored",
+        entry.seq
+    );
+    let InBatch { timestamp, timestamp_type, content, index, path } =
+        tokio::task::block_in_place(|| in_batch(&config, summary, offset))?;
+    let last = size - 1;
+    let newest = ledger.client.entry(last).await?.with_context(|| format!("the committer has no entry {last}"))?;
+    let nodes = [inclusion_nodes(entry.seq, size)?, inclusion_nodes(last, size)?].concat().into_iter().flatten();
+    let root = checkpoint.checkpoint().root;
+    let tiles = ledger.client.tiles(size, &root, nodes).await?;
+    let proof = EventProof {
+        offset,
+        timestamp,
+        timestamp_type,
+        content,
+        leaf_index: index as u64,
+        leaf_path: path,
+        entry: entry.to_bytes(),
+        keys: ledger.key_entries.iter().filter(|key| key.seq < size).map(Entry::to_bytes).collect(),
+        newest: newest.into_bytes(),
+        newest_path: tiles.inclusion_proof(last)?,
+        proof: TlogProof { extra: None, index: entry.seq, path: tiles.inclusion_proof(entry.seq)?, checkpoint },
+    };
+    std::io::stdout().write_all(&proof.to_bytes())?;
+    Ok(())
+}
+
+/// Reads the batch from Kafka: it takes all of its leaves to make the path of one.
+fn in_batch(config: &Config, summary: &Summary, offset: u64) -> anyhow::Result<InBatch> {
+    let mut hasher = LeafHasher::new();
+    let mut found = None;
+    export::read_batch(&mut Reader::new(config.kafka()?, export::PATIENCE)?, &summary.stream, summary, |event| {
+        if event.offset == offset as i64 {
+            let mut content = Vec::new();
+            event.encode_content(&mut content);
+            found = Some((event.timestamp, event.timestamp_type, content, hasher.len()));
+        }
+        hasher.push(event);
+    })?;
+    let leaves = hasher.drain().leaves;
+    ensure!(
+        batch::root(leaves) == summary.root,
+        "offsets {} to {}: Kafka's events are not all of those that were sealed; `streamseal verify-batch` says more",
+        summary.first,
+        summary.next - 1
+    );
+    let (timestamp, timestamp_type, content, index) = found
+        .with_context(|| format!("there is no event at offset {offset}: a transaction marker, or compacted away"))?;
+    Ok(InBatch { timestamp, timestamp_type, content, index, path: batch::prove(leaves, index) })
+}
