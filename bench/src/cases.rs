@@ -7,13 +7,25 @@ mod committer;
 mod latency;
 mod leaves;
 mod line;
+mod proofs;
 mod scale;
+mod verify;
 
 use crate::Case;
 
 /// All cases, in the order of the report.
-pub const ALL: &[Case] =
-    &[line::CASE, bare::CASE, latency::CASE, leaves::CASE, committer::CASE, append::CASE, scale::CASE, anchor::CASE];
+pub const ALL: &[Case] = &[
+    line::CASE,
+    bare::CASE,
+    latency::CASE,
+    leaves::CASE,
+    committer::CASE,
+    append::CASE,
+    scale::CASE,
+    anchor::CASE,
+    verify::CASE,
+    proofs::CASE,
+];
 
 /// The case of this name.
 pub fn named(name: &str) -> Option<&'static Case> {

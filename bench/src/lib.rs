@@ -16,6 +16,7 @@ pub mod load;
 mod long_chain;
 mod machine;
 mod measurement;
+mod memory_ledger;
 mod plan;
 mod plot;
 pub mod report;

@@ -71,3 +71,14 @@ fn scale() {
     let names = ["start", "append", "checkpoint", "proof"].map(|what| format!("{what}, 10^8 entries"));
     assert_eq!(measure("scale", Some("10^8")), names);
 }
+
+#[test]
+fn verify() {
+    assert_eq!(measure("verify", Some("100 B")), ["100 B", "100 B: each core", "100 B: peak memory"]);
+}
+
+#[test]
+fn proofs() {
+    let names = ["one at a time", "in bulk, any events", "in bulk, whole batches", "from bytes, any events", "alone"];
+    assert_eq!(measure("proofs", None), names);
+}
