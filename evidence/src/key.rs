@@ -85,14 +85,12 @@ impl VerifierKey {
         }
         self.public_key.verify_strict(message, signature)
     }
-}
 
-impl VerifierKey {
     /// The same of many messages with their signatures, in less time for each.
     pub(crate) fn verify_all(&self, signed: &[(&[u8], &[u8; 64])]) -> Vec<bool> {
-        #[cfg(feature = "signature-memory")]
-        return signed.iter().map(|(message, signature)| self.verify(message, signature)).collect();
-        #[cfg(not(feature = "signature-memory"))]
+        if cfg!(feature = "signature-memory") {
+            return signed.iter().map(|(message, signature)| self.verify(message, signature)).collect();
+        }
         self.public_key.verify_strict_all(signed)
     }
 }

@@ -210,6 +210,7 @@ fn the_accepted_part_of_a_refused_request_counts() {
     bench.events(4..12);
     let answer = bench.decide(&first);
     bench.step_keeping(Input::Answered(answer));
+    bench.gather();
     let rest = bench.submission().expect("two batches");
     bench.decide(&rest[..1]);
     let refused = Refused { code: "malformed".into(), message: "no".into() };
