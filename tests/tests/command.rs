@@ -232,6 +232,33 @@ fn a_batch_is_verified_live_by_place_and_by_commitment() {
 }
 
 #[test]
+fn an_event_is_proven_offline_by_its_proof_alone() {
+    let ledger = Ledger::start();
+    ledger.produce(100);
+    ledger.until_sealed(0, 100);
+    let place = |offset| format!("{}/0@{offset}", ledger.topic);
+    let mut proof = String::new();
+    until("the event is anchored", WITHIN, || {
+        let Output { status, stdout, .. } = ledger.command(&["prove", &place(50)]).output().unwrap();
+        proof = String::from_utf8(stdout).unwrap();
+        status.success()
+    });
+    let verify = |proof: &str| {
+        let file = ledger.folder.join("event.proof");
+        fs::write(&file, proof).unwrap();
+        ledger.verify(&file, &[])
+    };
+    let (code, shown) = verify(&proof);
+    assert_eq!(code, Some(0), "{shown}");
+    let (code, shown) = verify(&proof.replacen("\nevent 50 ", "\nevent 51 ", 1));
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("[altered-event]"), "{shown}");
+
+    let unsealed = refused(&mut ledger.command(&["prove", &place(100)]));
+    assert!(unsealed.contains("offset 100 is not sealed"), "{unsealed}");
+}
+
+#[test]
 fn keys_are_granted_listed_and_revoked() {
     let ledger = Ledger::start();
     let key = run(command(&["keygen", "--name", "ingest-b", "--role", "ingest"]).arg(ledger.folder.join("b.key")));
