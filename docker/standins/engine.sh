@@ -4,9 +4,15 @@
 # of the host (build.yml).
 # shellcheck shell=bash
 
+# The archive that this machine installs from.
 debian_mirror() {
-    { grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null ||
-        echo http://deb.debian.org/debian; } | head -n 1
+    local archives
+    archives=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null) || true
+    if [ -z "$archives" ]; then
+        echo 'no archive of Debian is named in /etc/apt/sources.list or sources.list.d' >&2
+        return 1
+    fi
+    echo "${archives%%$'\n'*}"
 }
 
 # engine_unpack DIR: programs to DIR/usr. Engine and compose are trixie's, as bookworm has no such compose; what they
