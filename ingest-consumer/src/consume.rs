@@ -33,7 +33,7 @@ const POLL_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) properties: kafka::Properties,
-    /// The Kafka client's memory is shared out among so many partitions.
+    /// The Kafka client's memory is shared out among so many partitions, the most that it can have.
     pub(crate) partitions_max: usize,
     pub(crate) source: Source,
     pub(crate) limits: Limits,

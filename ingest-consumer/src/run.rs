@@ -21,8 +21,9 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long leaving the group may take. Without a farewell the group misses us after its session time-out.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// How many partitions a member of a group is prepared for at first. What it gets the group tells later.
-const PARTITIONS: usize = 64;
+/// How many partitions a member of a group is prepared for at first: for fewer the Kafka client would be the same. What it
+/// gets the group tells later.
+const PARTITIONS: usize = 8;
 
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);

@@ -24,18 +24,17 @@ const CONSUMER: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
 ];
 
-/// What bounds how much is fetched ahead, for up to [`AHEAD_PARTITIONS`] partitions; more of them share what these would
-/// have. Any of it can be overridden.
+/// What bounds how much is fetched ahead, for all partitions of a consumer together. Any of it can be overridden, then for
+/// each partition.
 ///
-/// librdkafka counts for each partition apart once each has its own queue. Sixty-four partitions that are not read hold
-/// less than 200 MB, and so do more of them (tested), most of it librdkafka's own 450 bytes for each event. What can make
-/// it more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent
-/// it. Who has few partitions of small events gains speed with a larger `queued.min.messages`.
+/// librdkafka counts for each partition apart once each has its own queue, so partitions share these. However many that
+/// are not read hold less than 200 MB (tested), most of it librdkafka's own 450 bytes for each event. What can make it
+/// more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent it.
 const AHEAD: &[(&str, usize)] =
-    &[("queued.min.messages", 4_000), ("queued.max.messages.kbytes", 1_024), ("fetch.message.max.bytes", 262_144)];
+    &[("queued.min.messages", 256_000), ("queued.max.messages.kbytes", 65_536), ("fetch.message.max.bytes", 16_777_216)];
 
-/// For how many partitions the sizes in [`AHEAD`] are.
-const AHEAD_PARTITIONS: usize = 64;
+/// More is of no use to a partition than the share of one of so few.
+const AHEAD_PARTITIONS_MIN: usize = 8;
 
 /// What the guarantees rest on: the name, the value, and what another value would void.
 const CONSUMER_FIXED: &[(&str, &str, &str)] = &[
@@ -129,10 +128,10 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
-    /// These properties, for a consumer of so many partitions: each fetches its share ahead, so that memory is bounded
-    /// however many there are.
+    /// These properties, for a consumer of up to so many partitions: each fetches its share ahead, so that memory is
+    /// bounded however many there are.
     pub fn shared_by(&self, partitions: usize) -> Self {
-        let share = |whole: usize| (whole * AHEAD_PARTITIONS / partitions.max(AHEAD_PARTITIONS)).max(1);
+        let share = |whole: usize| (whole / partitions.max(AHEAD_PARTITIONS_MIN)).max(1);
         AHEAD.iter().fold(self.clone(), |properties, (name, whole)| properties.or(name, &share(*whole).to_string()))
     }
 

@@ -84,6 +84,17 @@ fn the_promises_hold_whatever_happens() {
     assert!(absent.is_empty(), "never happened: {absent:?}");
 }
 
+/// Seeds that failed once, with what they found.
+#[test]
+fn what_failed_once_holds() {
+    // The model took for too much what an old copy, which was appended to and became longer, had published.
+    for seed in [129_209] {
+        if let Err(failure) = Simulator::default().run(seed, None) {
+            panic!("{failure}");
+        }
+    }
+}
+
 #[test]
 fn a_seed_always_makes_the_same_world() {
     let mut simulator = Simulator::default();

@@ -10,7 +10,7 @@ use crate::{Better, Case, Context, Measurement};
 
 pub(super) const CASE: Case = Case {
     name: "bare",
-    about: "A bare consumer with the settings of the line (CRCs checked, queues bounded for 64 partitions) against one with \
+    about: "A bare consumer with the settings of the line (CRCs checked, queues bounded) against one with \
             those that are fastest where one partition is read and nothing is checked.",
     run,
 };

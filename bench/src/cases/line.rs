@@ -69,7 +69,7 @@ fn measure(context: &Context<'_>, cell: &Cell) -> anyhow::Result<()> {
     let topic = filled.fill(servers)?;
     let handles = line.handles.min(partitions);
     let rate = |took: std::time::Duration| (until * u64::from(partitions)) as f64 / took.as_secs_f64();
-    let config = Line::start(servers, &[&topic], line)?.properties()?.consumer(None);
+    let config = Line::start(servers, &[&topic], line)?.properties()?.shared_by(partitions as usize).consumer(None);
     let bare = Bare { topic: &topic, partitions, until, handles, config };
     let (mut memory, mut stored) = (Vec::new(), Vec::new());
     let sealed = || {
