@@ -21,6 +21,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use service::logging::LevelFilter;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Makes Kafka topics tamper-evident: sealed in batches, chained, anchored in Git, verified offline
 #[derive(Debug, Parser)]
 #[command(name = "streamseal", version, max_term_width = 100)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use evidence::statement::{Statement, Summary};
 use evidence::tree::inclusion_nodes;
-use evidence::{Entry, EventProof, Hash, LeafHasher, TimestampType, TlogProof, batch};
+use evidence::{EVENT_PROOF_BYTES_MAX, Entry, EventProof, Hash, LeafHasher, TimestampType, TlogProof, batch};
 use kafka::Reader;
 
 use crate::config::{Config, ConfigFile};
@@ -80,7 +80,14 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         newest_path: tiles.inclusion_proof(last)?,
         proof: TlogProof { extra: None, index: entry.seq, path: tiles.inclusion_proof(entry.seq)?, checkpoint },
     };
-    std::io::stdout().write_all(&proof.to_bytes())?;
+    let bytes = proof.to_bytes();
+    ensure!(
+        bytes.len() <= EVENT_PROOF_BYTES_MAX,
+        "the event is too long for a proof of its own: that would have {} bytes, of {EVENT_PROOF_BYTES_MAX} that a verifier \
+         reads. Export a bundle with its batch",
+        bytes.len()
+    );
+    std::io::stdout().write_all(&bytes)?;
     Ok(())
 }
 

@@ -8,6 +8,10 @@ use anyhow::Context as _;
 use bench::{Addresses, Servers, compare, line, load, report};
 use clap::{Parser, Subcommand};
 
+/// That of what is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures streamseal
 #[derive(Debug, Parser)]
 #[command(name = "streamseal-bench", version, max_term_width = 100)]

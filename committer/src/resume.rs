@@ -4,7 +4,8 @@
 //! before the chain has gone through the head that it signed last, which is in its own file. By then all is vouched for:
 //!
 //! - the root of that head, over the edge of the tree and the entries read, for those hashes and entries;
-//! - the heads statement, which `apply` compares with the streams, for where each of them stood;
+//! - the heads statement, which `apply` compares with the streams, for where each of them stood (the signer sees to it
+//!   that one was applied, whatever the store says is one);
 //! - the hash of each stream's newest statement, which the heads statement commits to, for the topic id in its text, and
 //!   for whether the stream has begun, which is all that its start decides;
 //! - the line `keys` of the heads entry for the newest key entry, and that one for those before it.

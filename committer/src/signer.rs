@@ -23,6 +23,10 @@ use crate::store::{Store, StoreError, StoreErrorKind, StoredCheckpoint};
 /// How often progress is told while a long chain is read back.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// How often some of the entries before those that the start read are read back in each round: ten thousand a second, if
+/// nothing is new and a round is made each second.
+const BEHIND_STEPS: usize = 10;
+
 /// Whose word a head is that was signed before this start.
 const HIGH_WATER: &str = "the log key's high-water file";
 
@@ -246,10 +250,12 @@ impl Signer {
     /// as the tree vouches for what they were, but evidence that is lost if nobody knows.
     async fn look_behind(&mut self) -> Result<(), Trouble> {
         let Some((replay, end)) = &mut self.behind else { return Ok(()) };
-        match replay.advance(&*self.store, end.size).await {
-            // That the database is away is noticed elsewhere.
-            Err(Fault::Store(error)) if error.is_transient() => return Ok(()),
-            result => result?,
+        for _ in 0..BEHIND_STEPS {
+            match replay.advance(&*self.store, end.size).await {
+                // That the database is away is noticed elsewhere.
+                Err(Fault::Store(error)) if error.is_transient() => return Ok(()),
+                result => result?,
+            }
         }
         let found = Head { size: replay.chain().size(), root: replay.chain().root() };
         if found.size == end.size {
@@ -303,6 +309,11 @@ impl Signer {
         let chain = self.replay.chain();
         for &(head, source) in self.due.iter().filter(|(head, _)| head.size == chain.size()) {
             check_root(Head { size: head.size, root: chain.root() }, head, source)?;
+            // The root vouches for the entries that were read. For where the streams stood before them only a heads
+            // statement does that was among these: what was resumed from is there without one.
+            if self.is_unproven && chain.state().heads().is_none() {
+                return Err(Trouble::Unsound(format!("no heads statement below {head} says where the streams stood")));
+            }
         }
         let size = chain.size();
         self.due.retain(|(head, _)| head.size > size);
@@ -456,3 +467,6 @@ async fn wait_for_more(changes: &mut watch::Receiver<u64>, interval: Duration, i
         () = more => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

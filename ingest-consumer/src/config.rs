@@ -38,8 +38,9 @@ pub struct Config {
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes: u64,
     /// A batch is closed so many milliseconds after its first event was read. Shorter means fresher commitments and
-    /// more entries: a partition that is never idle makes 86,400,000 / `batch_age_ms` of them a day. A partition that
-    /// fills batch after batch submits them a twentieth of this time apart, or when sixteen are waiting.
+    /// more entries: a partition that is never idle makes 86,400,000 / `batch_age_ms` of them a day. All partitions
+    /// submit on the same beat, which comes twenty times in this time but not more often than every 5 ms; one that fills
+    /// batch after batch does so before, when sixteen are waiting.
     #[serde(default = "default_batch_age_ms")]
     pub batch_age_ms: u32,
     /// Address for health and metrics.
@@ -62,7 +63,7 @@ fn default_group() -> String {
 }
 
 const fn default_batch_events() -> u32 {
-    4096
+    16_384
 }
 
 const fn default_batch_bytes() -> u64 {

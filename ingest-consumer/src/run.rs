@@ -23,7 +23,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// How many partitions a member of a group is prepared for at first: for fewer the Kafka client would be the same. What it
 /// gets the group tells later.
-const PARTITIONS: usize = 8;
+const PARTITIONS: usize = 4;
 
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);

@@ -34,12 +34,29 @@ pub struct Limits {
     pub batch_events: u64,
     /// A batch whose events' contents have so many bytes is closed.
     pub batch_bytes: u64,
-    /// A batch whose first event was read so long ago is closed.
+    /// A batch whose first event was read so long ago is closed, or up to a beat earlier.
     pub batch_age_ms: u64,
     /// The most statements in one request.
     pub request_statements: usize,
     /// The stream is not read while so many statements are not acknowledged.
     pub unacknowledged: usize,
+}
+
+/// So many beats while a batch may age.
+const BEATS_PER_BATCH_AGE: u64 = 20;
+
+/// A beat is not shorter than this, unless a batch may not age so long.
+const BEAT_MIN_MS: u64 = 5;
+
+impl Limits {
+    /// Between two times at which streams close batches by their age and make requests, unless these are full.
+    ///
+    /// All streams of an ingest-consumer do so at the same times, so that one transaction of the committer takes them
+    /// all. Each costs an fsync, a checkpoint and a publication: with requests whenever there is something for one, they
+    /// took more processor time than the hashing of the events.
+    fn beat_ms(&self) -> u64 {
+        (self.batch_age_ms / BEATS_PER_BATCH_AGE).max(self.batch_age_ms.min(BEAT_MIN_MS))
+    }
 }
 
 /// So often a record is tried before it counts as one that cannot be read.
@@ -244,7 +261,8 @@ impl Stream {
     }
 
     fn age_deadline_ms(&self, reading: &Reading) -> Option<u64> {
-        reading.batch.opened_ms().map(|opened| opened + self.limits.batch_age_ms)
+        let beat_ms = self.limits.beat_ms();
+        reading.batch.opened_ms().map(|opened| (opened + self.limits.batch_age_ms) / beat_ms * beat_ms)
     }
 
     fn inspected(&mut self, now_ms: u64, result: Result<Inspection, InspectError>, actions: &mut Vec<Action>) {

@@ -117,7 +117,8 @@ impl Headers {
         // SAFETY: `message` is valid (our only caller owns it).
         match unsafe { sys::rd_kafka_message_headers(message, &mut list) } {
             RD_KAFKA_RESP_ERR_NO_ERROR => {}
-            RD_KAFKA_RESP_ERR__NOENT => return Ok(()),
+            // What librdkafka says of any count that is not above zero; the one that means none was seen to above.
+            RD_KAFKA_RESP_ERR__NOENT => return Err("the headers cannot be parsed: their count is malformed".to_owned()),
             error => {
                 // SAFETY: the code came from librdkafka, which describes all of its codes.
                 let reason = unsafe { native::text(sys::rd_kafka_err2str(error)) };

@@ -31,10 +31,10 @@ const CONSUMER: &[(&str, &str)] = &[
 /// are not read hold less than 200 MB (tested), most of it librdkafka's own 450 bytes for each event. What can make it
 /// more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent it.
 const AHEAD: &[(&str, usize)] =
-    &[("queued.min.messages", 256_000), ("queued.max.messages.kbytes", 65_536), ("fetch.message.max.bytes", 16_777_216)];
+    &[("queued.min.messages", 128_000), ("queued.max.messages.kbytes", 65_536), ("fetch.message.max.bytes", 16_777_216)];
 
 /// More is of no use to a partition than the share of one of so few.
-const AHEAD_PARTITIONS_MIN: usize = 8;
+const AHEAD_PARTITIONS_MIN: usize = 4;
 
 /// What the guarantees rest on: the name, the value, and what another value would void.
 const CONSUMER_FIXED: &[(&str, &str, &str)] = &[

@@ -94,8 +94,8 @@ fn many_partitions_share_what_is_fetched_ahead() {
         let number = |name| shared.get(name).expect("a default").parse::<u64>().expect("a number");
         [number("queued.min.messages"), number("fetch.message.max.bytes"), number("queued.max.messages.kbytes")]
     };
-    let [messages, bytes, given] = ahead(8);
+    let [messages, bytes, given] = ahead(4);
     assert_eq!(ahead(1), [messages, bytes, given], "more would be of no use");
-    assert_eq!(ahead(80), [messages / 10, bytes / 10, given], "what is given stays");
+    assert_eq!(ahead(40), [messages / 10, bytes / 10, given], "what is given stays");
     assert_eq!(ahead(usize::MAX), [1, 1, given]);
 }

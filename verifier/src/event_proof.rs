@@ -1,6 +1,6 @@
 //! The front half of a verification where the evidence is the proof of one event.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 
 use evidence::chain::Refusal;
@@ -109,8 +109,11 @@ impl Verification<'_> {
                 miss("uncovered", Place::default(), &format!("the proof is of an event of {stream}"));
                 continue;
             }
-            let Some(offsets) = expectation.offsets(None, false) else {
-                miss("no-heads", Place::default(), "the proof of an event does not show where a stream ends; name TO");
+            let offsets = expectation.offsets(None, false).filter(|_| !expectation.is_open());
+            let Some(offsets) = offsets else {
+                let problem = "the proof of one event does not show what else there is; name one topic, partition, epoch and \
+                               offsets, such as orders/3#0@13..14";
+                miss("no-heads", Place::default(), problem);
                 continue;
             };
             for outside in [offsets.start..offsets.end.min(proven.start), offsets.start.max(proven.end)..offsets.end] {
@@ -164,11 +167,11 @@ impl Verification<'_> {
 fn lacks_key_entry(proof: &EventProof) -> bool {
     let parse = |bytes: &Vec<u8>| Entry::parse(bytes).ok();
     let keys: Vec<Entry> = proof.keys.iter().filter_map(parse).collect();
-    let is_given = |seq: u64| keys.iter().any(|key| key.seq == seq);
+    let given: HashSet<u64> = keys.iter().map(|key| key.seq).collect();
     let others = [&proof.entry, &proof.newest].into_iter().filter_map(parse).collect::<Vec<_>>();
     let mut named = keys.iter().chain(&others).filter_map(|entry| Some((entry.seq, entry.keys?.0)));
     let newest_is_key = others.last().is_some_and(|newest| matches!(newest.statement.statement(), Statement::Key(_)));
-    named.any(|(seq, named)| named < seq && !is_given(named))
+    named.any(|(seq, named)| named < seq && !given.contains(&named))
         || (newest_is_key && proof.keys.last() != Some(&proof.newest))
 }
 

@@ -10,7 +10,7 @@ use crate::{Better, Case, Context, Goal, Measurement};
 
 pub(super) const CASE: Case = Case {
     name: "leaves",
-    about: "Bytes of values hashed to leaves and folded to a batch's root, in batches of 4,096 events as the \
+    about: "Bytes of values hashed to leaves and folded to a batch's root, in batches of 16,384 events as the \
             ingest-consumer has them, against BLAKE3 over the same bytes in one piece, which is all that b3sum on one \
             thread does besides reading its file.",
     run,
@@ -20,7 +20,7 @@ pub(super) const CASE: Case = Case {
 const BYTES: usize = 64 << 20;
 
 /// A batch is closed at so many events, or at so many bytes.
-const BATCH_EVENTS: usize = 4096;
+const BATCH_EVENTS: usize = 16_384;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Below it, goals are for records that have something to hash.

@@ -85,6 +85,10 @@ async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
             )));
         }
     }
+    // As the session's own, it outlives a reload of the server's configuration.
+    sqlx::raw_sql("SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)")
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

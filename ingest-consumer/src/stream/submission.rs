@@ -6,11 +6,6 @@ use super::resume::Furthest;
 use super::{Action, Answer, Doubt, Phase, Refused, Sealed, Stream, Until};
 use crate::halt::Halt;
 
-/// A partition that gives batch after batch makes so many requests, at most, while one batch may age, unless they are
-/// full. Each costs the committer a transaction with an fsync, and a checkpoint: with one request right after the other
-/// they cost more processor time than the hashing of the events.
-const REQUESTS_PER_BATCH_AGE: u64 = 20;
-
 impl Stream {
     /// When the next request is to be made, if there is something for it and none is under way.
     pub(super) fn submit_due_ms(&self) -> Option<u64> {
@@ -22,7 +17,8 @@ impl Stream {
     }
 
     pub(super) fn submit(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        self.gather_until_ms = now_ms + self.limits.batch_age_ms / REQUESTS_PER_BATCH_AGE;
+        let beat_ms = self.limits.beat_ms();
+        self.gather_until_ms = (now_ms / beat_ms + 1) * beat_ms;
         self.in_flight = self.made.len().min(self.limits.request_statements);
         let statements = self.made.iter().take(self.in_flight).map(|made| made.statement.clone()).collect();
         actions.push(Action::Submit { topic_id: self.topic_id.clone(), statements });

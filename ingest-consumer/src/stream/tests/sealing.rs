@@ -112,6 +112,26 @@ fn statements_are_gathered_for_a_request_unless_it_is_full() {
 }
 
 #[test]
+fn streams_that_began_apart_submit_at_the_same_times() {
+    let submitted_at = |begun_ms| {
+        let mut bench = Bench::reading();
+        bench.now_ms = begun_ms;
+        bench.events(0..4);
+        let first = bench.submission().expect("nothing was submitted before");
+        let answer = bench.decide(&first);
+        bench.step_keeping(Input::Answered(answer));
+        bench.events(4..9);
+        assert_eq!(ranges(&bench.submit()), [(4, 8)]);
+        let full_ms = bench.now_ms;
+        assert_eq!(bench.stream.deadline_ms(), Some(1000), "by its age, on the last beat before it is too old");
+        bench.wait(1000 - bench.now_ms);
+        assert_eq!(ranges(&bench.submit()), [(8, 9)]);
+        (full_ms, bench.now_ms)
+    };
+    assert_eq!([1, 30, 49].map(submitted_at), [(50, 1000); 3]);
+}
+
+#[test]
 fn an_unknown_outcome_is_asked_again_with_the_same_statements() {
     let mut bench = Bench::reading();
     bench.events(0..4);
