@@ -94,15 +94,18 @@ fn a_hundred_thousand_headers_arrive() {
 fn headers_that_cannot_be_parsed_stop_the_partition() {
     let plain = Record { value: Some(b"v".to_vec()), ..Record::default() };
     let good = wire::batch(TimestampType::Create, std::slice::from_ref(&plain));
-    let bad = wire::batch_with_broken_headers(&plain);
-    let (_broker, mut consumer, partition) = consumer_of(&[&good, &bad, &good]);
-    let failure = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
-    let found = (failure.kind, failure.offset);
-    assert_eq!(found, (FailureKind::Unreadable, Some(1)), "{failure}");
-    // What follows is there, but not handed out, and the position stays before the event.
-    let polled = consumer.poll(Duration::from_millis(200));
-    assert!(matches!(polled, Ok(Polled::Idle)), "{polled:?}");
-    assert_eq!(consumer.position(&partition), Some(1));
+    // Three that are not there, fewer than none, none in two bytes, and something after none.
+    for raw in [&[6_u8][..], &[1], &[0x80, 0], &[0, 7]] {
+        let bad = wire::batch_with_raw_headers(&plain, raw);
+        let (_broker, mut consumer, partition) = consumer_of(&[&good, &bad, &good]);
+        let failure = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
+        let found = (failure.kind, failure.offset);
+        assert_eq!(found, (FailureKind::Unreadable, Some(1)), "{raw:?}: {failure}");
+        // What follows is there, but not handed out, and the position stays before the event.
+        let polled = consumer.poll(Duration::from_millis(200));
+        assert!(matches!(polled, Ok(Polled::Idle)), "{polled:?}");
+        assert_eq!(consumer.position(&partition), Some(1));
+    }
 }
 
 #[test]

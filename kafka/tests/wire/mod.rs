@@ -62,12 +62,12 @@ pub(crate) fn batch(kind: TimestampType, records: &[Record]) -> Vec<u8> {
     assemble(kind, records, &bodies)
 }
 
-/// A batch of one record whose headers are announced but not there.
-pub(crate) fn batch_with_broken_headers(record: &Record) -> Vec<u8> {
+/// A batch of one record that has these bytes for its headers and their count.
+pub(crate) fn batch_with_raw_headers(record: &Record, raw: &[u8]) -> Vec<u8> {
     let mut body = body(0, record, std::slice::from_ref(record));
     // The last byte is the header count, 0.
     assert_eq!(body.pop(), Some(0));
-    body.extend(varint(3));
+    body.extend(raw);
     assemble(TimestampType::Create, std::slice::from_ref(record), &[body])
 }
 
