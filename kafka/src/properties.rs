@@ -30,8 +30,11 @@ const CONSUMER: &[(&str, &str)] = &[
 /// librdkafka counts for each partition apart once each has its own queue, so partitions share these. However many that
 /// are not read hold less than 200 MB (tested), most of it librdkafka's own 450 bytes for each event. What can make it
 /// more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent it.
-const AHEAD: &[(&str, usize)] =
-    &[("queued.min.messages", 128_000), ("queued.max.messages.kbytes", 65_536), ("fetch.message.max.bytes", 16_777_216)];
+const AHEAD: &[(&str, usize)] = &[
+    ("queued.min.messages", 128_000),
+    ("queued.max.messages.kbytes", 65_536),
+    ("fetch.message.max.bytes", 16_777_216),
+];
 
 /// More is of no use to a partition than the share of one of so few.
 const AHEAD_PARTITIONS_MIN: usize = 4;

@@ -136,7 +136,9 @@ fn what_the_auditor_names_must_be_this_event() {
     desk.expect(&["orders/0#0@13..14"]).proven();
     assert!(desk.expect(&["orders/0#0@12..15"]).refused(3, "uncovered").starts_with("orders/0, offset 12:"));
     desk.expect(&["orders/0#0@14..15"]).refused(3, "uncovered");
-    assert!(desk.expect(&["orders/1#0@13..14"]).refused(3, "uncovered").contains("the proof is of an event of orders/0"));
+    assert!(
+        desk.expect(&["orders/1#0@13..14"]).refused(3, "uncovered").contains("the proof is of an event of orders/0")
+    );
     desk.expect(&["orders/0#1@13..14"]).refused(3, "uncovered");
     // There may be events at these offsets that the proof says nothing of.
     for open in ["orders/0#0", "orders/0@13..14", "orders/*#0@13..14", "*/*@13..14"] {
