@@ -23,10 +23,6 @@ use crate::store::{Store, StoreError, StoreErrorKind, StoredCheckpoint};
 /// How often progress is told while a long chain is read back.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// How often some of the entries before those that the start read are read back in each round: ten thousand a second, if
-/// nothing is new and a round is made each second.
-const BEHIND_STEPS: usize = 10;
-
 /// Whose word a head is that was signed before this start.
 const HIGH_WATER: &str = "the log key's high-water file";
 
@@ -250,12 +246,10 @@ impl Signer {
     /// as the tree vouches for what they were, but evidence that is lost if nobody knows.
     async fn look_behind(&mut self) -> Result<(), Trouble> {
         let Some((replay, end)) = &mut self.behind else { return Ok(()) };
-        for _ in 0..BEHIND_STEPS {
-            match replay.advance(&*self.store, end.size).await {
-                // That the database is away is noticed elsewhere.
-                Err(Fault::Store(error)) if error.is_transient() => return Ok(()),
-                result => result?,
-            }
+        match replay.advance(&*self.store, end.size).await {
+            // That the database is away is noticed elsewhere.
+            Err(Fault::Store(error)) if error.is_transient() => return Ok(()),
+            result => result?,
         }
         let found = Head { size: replay.chain().size(), root: replay.chain().root() };
         if found.size == end.size {
