@@ -157,7 +157,8 @@ impl Args {
         };
         let sealed_in = clock.elapsed();
         let until = first + events / u64::from(partitions);
-        let config = Properties::new([("bootstrap.servers", bootstrap)])?.consumer(None);
+        let properties = Properties::new([("bootstrap.servers", bootstrap)])?;
+        let config = properties.shared_by(partitions as usize).consumer(None);
         let bare = Bare { topic, partitions, until, handles: self.handles, config }.consume()?;
         let rate = |took: Duration| events as f64 / took.as_secs_f64();
         Ok(Run { produced: rate(produced_in), sealed: rate(sealed_in), bare: rate(bare), latencies })

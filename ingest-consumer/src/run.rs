@@ -21,10 +21,6 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long leaving the group may take. Without a farewell the group misses us after its session time-out.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// How many partitions a member of a group is prepared for at first: for fewer the Kafka client would be the same. What it
-/// gets the group tells later.
-const PARTITIONS: usize = 4;
-
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -67,7 +63,8 @@ pub async fn run(
         let cursors = Cursors::default();
         tokio::spawn(lag::watch(Arc::clone(&outside), cursors.clone(), component, shutdown.clone()));
         let partitions_max = match &source {
-            Source::Group(_) => PARTITIONS,
+            // What it gets, the group tells later.
+            Source::Group(_) => Properties::PARTITIONS_MIN,
             Source::Partitions(_, assigned) => assigned.len(),
         };
         keep_consuming(Setup {

@@ -28,16 +28,13 @@ const CONSUMER: &[(&str, &str)] = &[
 /// each partition.
 ///
 /// librdkafka counts for each partition apart once each has its own queue, so partitions share these. However many that
-/// are not read hold less than 200 MB (tested), most of it librdkafka's own 450 bytes for each event. What can make it
+/// are not read hold less than 200 MB (tested with 256), most of it librdkafka's own 450 bytes for each event. What can make it
 /// more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent it.
 const AHEAD: &[(&str, usize)] = &[
     ("queued.min.messages", 128_000),
     ("queued.max.messages.kbytes", 65_536),
     ("fetch.message.max.bytes", 16_777_216),
 ];
-
-/// More is of no use to a partition than the share of one of so few.
-const AHEAD_PARTITIONS_MIN: usize = 4;
 
 /// What the guarantees rest on: the name, the value, and what another value would void.
 const CONSUMER_FIXED: &[(&str, &str, &str)] = &[
@@ -98,6 +95,9 @@ const ALIASES: &[(&str, &str)] = &[
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
+    /// A consumer of fewer partitions than these has the same properties: more fetched ahead of one is of no use.
+    pub const PARTITIONS_MIN: usize = 4;
+
     /// Takes properties as they stand in a configuration.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Properties {
     /// These properties, for a consumer of up to so many partitions: each fetches its share ahead, so that memory is
     /// bounded however many there are.
     pub fn shared_by(&self, partitions: usize) -> Self {
-        let share = |whole: usize| (whole / partitions.max(AHEAD_PARTITIONS_MIN)).max(1);
+        let share = |whole: usize| (whole / partitions.max(Self::PARTITIONS_MIN)).max(1);
         AHEAD.iter().fold(self.clone(), |properties, (name, whole)| properties.or(name, &share(*whole).to_string()))
     }
 
