@@ -94,6 +94,7 @@ impl<'a> Place<'a> {
             until("a summary is acknowledged, or the committer ends", SOON, || {
                 let done = self.submit(batch);
                 ended = !done && committer.exited().is_some();
+                Trace::count(&self.folder).let_go_if_hit(committer.pid());
                 done || ended
             });
             if ended {

@@ -59,8 +59,8 @@ pub(crate) struct Point {
     pub(crate) nth: u32,
 }
 
-/// The log of the committer's SQLite.
-const WAL: &str = "chain.db-wal";
+/// How strace marks a call that it made fail.
+const INJECTED: &str = "(INJECTED)";
 
 impl Point {
     /// What it is counted with in the report.
@@ -75,10 +75,6 @@ impl Point {
             // Without a file it could not be told from how threads wake each other.
             "write" if self.file.is_none() => &[Fault::Kill],
             "fsync" | "fdatasync" | "unlink" | "fchmod" => &[Fault::Io, Fault::Kill],
-            // strace counts each thread's calls by themselves, and each new connection to SQLite has a thread of its own: the
-            // same write would fail in each again. That is a disk that never has room again, and not one that had none
-            // once, which `full-database` of the chaos tests is.
-            "pwrite64" if self.file.as_deref() == Some(WAL) => &[Fault::Io, Fault::Kill],
             _ => &[Fault::Io, Fault::Full, Fault::Kill],
         }
     }
@@ -127,7 +123,8 @@ impl Trace {
 
     /// A command line that runs `program` watched; the process is the program's own.
     pub(crate) fn command(&self, program: &Path) -> Command {
-        let mut options = format!("-D -f -y -q -s 0 -o '{}' -e trace={CALLS}", self.log.display());
+        // -I 2: a signal lets the program go, see `let_go_if_hit`.
+        let mut options = format!("-D -I 2 -f -y -q -s 0 -o '{}' -e trace={CALLS}", self.log.display());
         if let Some((point, fault)) = &self.fault {
             let Point { call, nth, file } = point;
             options += &format!(" -e inject={call}:{}:when={nth}", fault.injection());
@@ -141,16 +138,33 @@ impl Trace {
         command
     }
 
+    /// Lets a process that [`Trace::command`] started go on unwatched once a call of it failed.
+    ///
+    /// strace counts each thread's calls by themselves, and each new connection to SQLite has a thread of its own: the same
+    /// write would fail in each again, as if there never were room again.
+    pub(crate) fn let_go_if_hit(&self, pid: u32) {
+        if !fs::read_to_string(&self.log).is_ok_and(|calls| calls.contains(INJECTED)) {
+            return;
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
+        if tracer != "0" {
+            // It may be gone by now.
+            let _ = Command::new("kill").arg(tracer).status();
+        }
+    }
+
     /// What became of a process that [`Trace::command`] started and that has ended.
     pub(crate) fn ended(&self, pid: u32, status: ExitStatus) -> Traced {
         let end = format!("{pid} +++ ");
         let calls = eventually("strace has told all", TOLD_WITHIN, || {
             let calls = fs::read_to_string(&self.log).ok()?;
-            calls.lines().rev().any(|line| words(line).starts_with(&end)).then_some(calls)
+            // One that was let go tells no end.
+            (calls.contains(INJECTED) || calls.lines().rev().any(|line| words(line).starts_with(&end))).then_some(calls)
         });
         let hit = match &self.fault {
             Some((_, Fault::Kill)) => calls.contains("+++ killed by SIGKILL").then(String::new),
-            Some((Point { call, .. }, _)) => calls.lines().find(|line| line.contains("(INJECTED)")).map(|line| {
+            Some((Point { call, .. }, _)) => calls.lines().find(|line| line.contains(INJECTED)).map(|line| {
                 let path = line.split_once('(').and_then(|(_, arguments)| path(call, arguments));
                 let file = path.and_then(|path| Path::new(path).strip_prefix(&self.folder).ok());
                 file.and_then(Path::to_str).unwrap_or_default().to_owned()
