@@ -331,7 +331,30 @@ super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_reload_makes_no_session_acknowledge_early() {
+        let server = ::tests::Postgres::start();
+        let url = server.database();
+        let mut ours = PgConnection::connect(&url).await.expect("connects");
+        let mut other = PgConnection::connect(&url).await.expect("connects");
+        prepare(&mut ours).await.expect("it is on");
+        server.psql(&url, "ALTER SYSTEM SET synchronous_commit = off");
+        server.psql(&url, "SELECT pg_reload_conf()");
+        let deadline = std::time::Instant::now() + CALL_TIME_MAX;
+        while show(&mut other).await == "on" {
+            assert!(std::time::Instant::now() < deadline, "a session that is not ours has the new setting");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(show(&mut ours).await, "on");
+    }
+
+    async fn show(connection: &mut PgConnection) -> String {
+        sqlx::query_scalar("SHOW synchronous_commit").fetch_one(connection).await.expect("it answers")
+    }
 
     #[test]
     fn errors_are_told_apart_by_what_to_do() {
