@@ -37,10 +37,10 @@ pub struct Config {
     /// A batch whose events have so many bytes (keys, values, headers and their lengths) is closed.
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes: u64,
-    /// A batch is closed so many milliseconds after its first event was read. Shorter means fresher commitments and
-    /// more entries: a partition that is never idle makes 86,400,000 / `batch_age_ms` of them a day. All partitions
-    /// submit on the same beat, which comes twenty times in this time but not more often than every 5 ms; one that fills
-    /// batch after batch does so before, when sixteen are waiting.
+    /// A batch is closed so many milliseconds after its first event was read, or up to a beat earlier. Shorter means
+    /// fresher commitments and more entries: a partition that is never idle makes 86,400,000 / `batch_age_ms` of them a
+    /// day. All partitions submit on the same beat, which comes twenty times in this time but not more often than every
+    /// 5 ms; one that fills batch after batch does so before, when sixteen are waiting.
     #[serde(default = "default_batch_age_ms")]
     pub batch_age_ms: u32,
     /// Address for health and metrics.
