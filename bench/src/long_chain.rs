@@ -37,7 +37,8 @@ impl LongChain {
         let at = size - 2;
         let head = StreamHead { next: 10 * at, statement: made_up("statement", at), ..first.stream_head() };
         let position = Position { next_seq: at, head: made_up("leaf", at - 1), time: TIME };
-        let mut state = State::resume(ORIGIN, ledger.id().genesis, &first.key_entries, [head.clone()], None, position)
+        let mut state = State::new(ORIGIN, ledger.id().genesis)
+            .resume(&first.key_entries, [head.clone()], position)
             .expect("the beginning's keys");
         let newest = ledger.summary(&id, head.next, head.next + 10, Some(head.statement));
         let newest = applied(&mut state, newest);

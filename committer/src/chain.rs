@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use evidence::chain::{Position, Refusal, State};
-use evidence::statement::LedgerId;
+use evidence::statement::{Heads, LedgerId};
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Hash, Partition, SignedStatement, Statement, StreamId};
+use evidence::{EncodedEntry, Entry, Hash, Partition, SignedStatement, Statement, StreamId};
 use keystore::Head;
 
 use crate::parse::parse;
@@ -62,25 +62,50 @@ impl Chain {
         position: Option<Position>,
     ) -> Result<Self, StoreError> {
         let Some(position) = position else { return Ok(Self::new(ledger)) };
-        let key_entries = store.key_entries().await?.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = store.key_entries().await?.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let streams = store.streams().await?;
-        let heads = match store.heads_entry(position.next_seq).await? {
-            None => None,
-            Some(stored) => match parse(&stored)?.statement.statement() {
-                Statement::Heads(heads) => Some((stored.seq, heads.clone())),
-                _ => return Err(StoreError::damaged(format!("entry {} is stored as heads and is not", stored.seq))),
-            },
-        };
+        let heads = store.heads_entry(position.next_seq).await?.as_ref().map(parse).transpose()?;
         check_checkpoint(store, position).await?;
-        check_streams(store, &streams, heads.as_ref().map(|(seq, heads)| (*seq, heads.streams)), position).await?;
-        let heads = heads.map(|(_, heads)| heads);
-        let stored = |row: &StreamRow| Stored { number: row.number, last_summary: row.last_summary };
-        let numbers = streams.iter().map(|row| (row.head.id.clone(), stored(row))).collect();
-        let heads_of_streams = streams.into_iter().map(|row| row.head);
-        let state = State::resume(&ledger.origin, ledger.genesis, &key_entries, heads_of_streams, heads, position)
-            .map_err(|refusal| StoreError::damaged(format!("the stored keys are no chain: {refusal}: run fsck")))?;
-        let tree = load_tree(store, position.next_seq).await?;
-        Ok(Self { state, tree, streams: numbers })
+        check_streams(store, &streams, heads.as_ref(), position).await?;
+        entries.extend(heads);
+        entries.sort_by_key(|entry| entry.seq);
+        let mut chain = Self::new(ledger);
+        chain.tree = load_tree(store, position.next_seq).await?;
+        chain.resume(&entries, streams, position)
+    }
+
+    /// The chain moved on to `position` by what the tables say of the entries in between, so that what another committer
+    /// verified is not verified here again. `None` when what is stored does not continue this chain. The store must be
+    /// locked.
+    pub(crate) async fn follow(mut self, store: &dyn Store, position: Position) -> Result<Option<Self>, StoreError> {
+        let seqs = self.size()..position.next_seq;
+        // Before the new ones, the newest that this chain has must stand as it was.
+        let newest = self.state.head();
+        let begin = seqs.start - u64::from(newest.is_some());
+        let leaves = store.nodes(0, begin..seqs.end).await?;
+        let new = newest.map_or(Some(&*leaves), |newest| leaves.strip_prefix(&[newest]));
+        let Some(new) = new.filter(|new| new.len() as u64 == seqs.end - seqs.start) else { return Ok(None) };
+        if leaves.last() != Some(&position.head) {
+            return Ok(None);
+        }
+        new.iter().for_each(|leaf| self.tree.push_leaf(*leaf));
+        let entries = store.ledger_entries(seqs.clone()).await?;
+        let entries = entries.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let moved = store.moved_streams(seqs).await?;
+        self.resume(&entries, moved, position).map(Some)
+    }
+
+    /// The chain with its state at `position`, where its tree is already.
+    fn resume(mut self, entries: &[Entry], moved: Vec<StreamRow>, position: Position) -> Result<Self, StoreError> {
+        for row in &moved {
+            let stored = Stored { number: row.number, last_summary: row.last_summary };
+            self.streams.insert(row.head.id.clone(), stored);
+        }
+        let moved = moved.into_iter().map(|row| row.head);
+        self.state = self.state.resume(entries, moved, position).map_err(|refusal| {
+            StoreError::damaged(format!("the stored entries of no stream are no chain: {refusal}: run fsck"))
+        })?;
+        Ok(self)
     }
 
     /// The chain with a state, the edge of its tree, and the numbers of its streams.
@@ -178,12 +203,11 @@ async fn check_checkpoint(store: &dyn Store, position: Position) -> Result<(), S
 }
 
 /// The table of streams repeats what the entries say, and is what new statements are decided by: a row that was changed
-/// or removed would let in statements that have no place in the chain. `heads` is the seq of the newest heads entry and
-/// its number of streams.
+/// or removed would let in statements that have no place in the chain. `heads` is the newest heads entry.
 async fn check_streams(
     store: &dyn Store,
     rows: &[StreamRow],
-    heads: Option<(u64, u64)>,
+    heads: Option<&Entry>,
     position: Position,
 ) -> Result<(), StoreError> {
     let lines = store.heads_lines(position.next_seq).await?;
@@ -199,9 +223,12 @@ async fn check_streams(
             )));
         }
     }
-    let Some((seq, stated)) = heads else { return Ok(()) };
-    let found = rows.iter().filter(|row| row.number < seq).count() as u64;
-    if found != stated {
+    let Some(Entry { seq, statement, .. }) = heads else { return Ok(()) };
+    let Statement::Heads(Heads { streams: stated, .. }) = statement.statement() else {
+        return Err(StoreError::damaged(format!("entry {seq} is stored as heads and is not")));
+    };
+    let found = rows.iter().filter(|row| row.number < *seq).count() as u64;
+    if found != *stated {
         return Err(StoreError::damaged(format!(
             "the table streams has {found} streams that began before entry {seq}, which states {stated}: run fsck, and put \
              the rows right (ARCHITECTURE.md, Recovery)"

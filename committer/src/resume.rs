@@ -41,7 +41,7 @@ async fn try_resume(store: &dyn Store, ledger: &LedgerId, size: u64) -> Result<O
     }
     let position = Position { next_seq: seq, head, time: heads.time };
     let stream_heads = streams.iter().map(|(_, head)| head.clone());
-    let state = State::resume(&ledger.origin, ledger.genesis, &key_entries, stream_heads, None, position);
+    let state = State::new(&ledger.origin, ledger.genesis).resume(&key_entries, stream_heads, position);
     let Ok(state) = state else { return Ok(None) };
     let tree = load_tree(store, seq).await?;
     Ok(Some(Chain::resumed(state, tree, streams.into_iter().map(|(number, head)| (head.id, number)))))

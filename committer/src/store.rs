@@ -63,6 +63,9 @@ pub trait Store: Send + Sync {
     /// The same with all that is stored beside each entry.
     async fn rows(&self, seqs: Range<u64>) -> Result<Vec<EntryRow>, StoreError>;
 
+    /// The entries in a range of seqs that are of no stream, in order.
+    async fn ledger_entries(&self, seqs: Range<u64>) -> Result<Vec<StoredEntry>, StoreError>;
+
     /// The genesis entry and all key entries, in order.
     async fn key_entries(&self) -> Result<Vec<StoredEntry>, StoreError>;
 
@@ -77,6 +80,9 @@ pub trait Store: Send + Sync {
 
     /// All streams, in no particular order.
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError>;
+
+    /// The streams that have entries in a range of seqs, each once, in no particular order.
+    async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError>;
 
     /// The stream of a partition in its newest epoch.
     async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError>;

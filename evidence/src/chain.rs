@@ -67,37 +67,43 @@ impl State {
     /// When an entry is refused.
     pub fn of_keys<'a>(ledger: &LedgerId, key_entries: impl IntoIterator<Item = &'a Entry>) -> Result<Self, Refusal> {
         let mut state = Self::new(&ledger.origin, ledger.genesis);
-        for entry in key_entries {
-            state.skip_to(entry.seq);
-            state.apply(entry)?;
-        }
+        state.apply_some(key_entries)?;
         Ok(state)
     }
 
-    /// The state as a store holds it: all key entries in order, every stream's head, the newest heads statement, and
-    /// the position. The key entries are verified; the rest is the store's word, which the signer and `fsck` check.
+    /// The state at `position`, from this one on, by the word of a store for the entries in between: those of no stream,
+    /// in order (of heads entries the newest will do), and the heads of the streams that the others moved. Those entries
+    /// are verified; the rest is left to the signer and `fsck`.
     ///
     /// # Errors
-    /// When a key entry is refused, or lies at or after the position.
+    /// When an entry is refused, or lies at or after the position.
     pub fn resume<'a>(
-        origin: &str,
-        genesis: Hash,
-        key_entries: impl IntoIterator<Item = &'a Entry>,
-        streams: impl IntoIterator<Item = StreamHead>,
-        heads: Option<Heads>,
+        mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        moved: impl IntoIterator<Item = StreamHead>,
         position: Position,
     ) -> Result<Self, Refusal> {
-        let mut state = Self::of_keys(&LedgerId { origin: origin.to_owned(), genesis }, key_entries)?;
-        if state.next_seq > position.next_seq {
-            return Err(Refusal::WrongSeq { expected: position.next_seq, found: state.next_seq - 1 });
+        let unbroken_from = self.unbroken_from;
+        self.apply_some(entries)?;
+        if self.next_seq > position.next_seq {
+            return Err(Refusal::WrongSeq { expected: position.next_seq, found: self.next_seq - 1 });
         }
-        state.streams = streams.into_iter().collect();
-        state.heads = heads;
-        state.next_seq = position.next_seq;
-        state.head = Some(position.head);
-        state.time = position.time;
-        state.unbroken_from = 0;
-        Ok(state)
+        for head in moved {
+            self.streams.put(head);
+        }
+        self.next_seq = position.next_seq;
+        self.head = Some(position.head);
+        self.time = position.time;
+        self.unbroken_from = unbroken_from;
+        Ok(self)
+    }
+
+    fn apply_some<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) -> Result<(), Refusal> {
+        for entry in entries {
+            self.skip_to(entry.seq);
+            self.apply(entry)?;
+        }
+        Ok(())
     }
 
     /// Moves on to `seq` without the entries in between, which were not given. Does nothing when `seq` is not ahead.

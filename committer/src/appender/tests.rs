@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use evidence::SignedStatement;
-use evidence::chain::Position;
+use evidence::chain::{Position, Role};
+use evidence::{Algorithm, SignedStatement};
 use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::compute::Compute;
 use crate::signer::Verdict;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
 use crate::store::{Store, StoreError, StoreErrorKind};
-use crate::test_ledger::{TestLedger, stream};
+use crate::test_ledger::{TestLedger, key, stream};
 use crate::{fsck, system_clock};
 
 /// A database with the beginning of a chain.
@@ -229,6 +229,28 @@ async fn a_copy_without_what_others_appended_is_not_continued() {
     assert_eq!(database.size().await, newest.next_seq);
     other.seen.send_replace(Some(newest));
     assert_eq!(other.seqs(&statements[2..]).await, Ok(vec![4]));
+    database.assert_sound().await;
+}
+
+/// What another committer appends is taken over from the tables: streams, keys, and the place in the tree.
+#[tokio::test]
+async fn what_others_appended_is_continued() {
+    let database = Database::new().await;
+    let ledger = &database.ledger;
+    let of = |topic: &str| ledger.summaries(&stream(topic, 0), 0, 10, 4, None);
+    let (a, b) = (of("ta"), of("tb"));
+    let [one, other] = [database.committer(), database.committer()];
+    assert_eq!(one.seqs(&a[..1]).await, Ok(vec![2]));
+    assert_eq!(other.seqs(&[&a[1..2], &b[..2]].concat()).await, Ok(vec![3, 4, 5]));
+    let second = key("ingest-b", Algorithm::Ed25519, "second");
+    let granted = ledger.grant(ledger.grants[0].hash(), Role::Ingest, &second);
+    assert_eq!(other.seqs(&[granted]).await, Ok(vec![6]));
+    // A stream that moved, one that is new, and a key that was granted since.
+    let by_second = ledger.sign_summary(ledger.summary_of(&stream("tc", 0), 0, 10, None), &second);
+    assert_eq!(one.seqs(&[&a[2..3], &b[2..3], &[by_second]].concat()).await, Ok(vec![7, 8, 9]));
+    // Statements that the other appended, together with new ones.
+    assert_eq!(other.seqs(&[&a[2..], &b[1..]].concat()).await, Ok(vec![7, 10, 5, 8, 11]));
+    assert_eq!(one.seqs(&[&b[3..], &a[1..]].concat()).await, Ok(vec![11, 3, 7, 10]));
     database.assert_sound().await;
 }
 

@@ -1,21 +1,21 @@
 //! The task that appends: one transaction for all that waits, then the next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::chain::{Keys, Position};
-use evidence::{EncodedEntry, SigningKey};
+use evidence::{EncodedEntry, Hash, SigningKey};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::group::{Group, Known};
+use super::group::Group;
 use super::sought::sought;
 use super::{Outcome, Parts, Reply, Request, Undecided};
-use crate::chain::{Applied, Chain};
-use crate::parse::parse_all;
+use crate::chain::Chain;
 use crate::recent::Handed;
 use crate::signer::Verdict;
-use crate::store::{Append, Begun, EntryRow, StoreError, StoreErrorKind, StoredEntry, Transaction};
+use crate::store::{Append, Begun, Sought, StoreError, StoreErrorKind, Transaction};
 
 /// Statements in one transaction, give or take a request: enough to spread the cost of an fsync thin, few enough that
 /// nobody waits long for the lock.
@@ -33,9 +33,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Attempts at a transaction that others keep getting in the way of.
 const CONFLICTS_MAX: u32 = 10;
 
-/// Further behind the database than this, the tables are read anew instead of the entries in between.
+/// Further behind the database than this, the tables are read anew instead of what changed in them.
 const FOLLOW_ENTRIES_MAX: u64 = 10_000;
-const FOLLOW_CHUNK: u64 = 1_000;
 
 pub(super) struct Worker {
     parts: Parts,
@@ -145,7 +144,6 @@ impl Worker {
             match self.attempt(&work).await {
                 Err(Failure::Store(error)) if error.kind == StoreErrorKind::Conflict && conflicts < CONFLICTS_MAX => {
                     tracing::debug!("once more: {error}");
-                    self.chain = None;
                     conflicts += 1;
                 }
                 result => return result,
@@ -155,10 +153,18 @@ impl Worker {
 
     async fn attempt(&mut self, work: &Arc<Vec<Work>>) -> Result<Vec<Outcome>, Failure> {
         self.check_verdict().await?;
-        let begun = self.parts.store.begin(&sought(self.chain.as_ref(), work)).await?;
-        let Begun { position, now_ms, mut known, transaction } = begun;
+        let size = self.chain.as_ref().map(Chain::size);
+        let asked = sought(self.chain.as_ref(), work);
+        let Begun { position, now_ms, known, transaction } = self.parts.store.begin(&asked).await?;
         self.check_clock(now_ms)?;
-        let chain = self.locked_chain(position, &mut known).await?;
+        let chain = self.locked_chain(position).await?;
+        // What others appended may be what is to be appended here.
+        if size.is_some_and(|size| size < chain.size()) && !is_part(&sought(Some(&chain), work), &asked) {
+            self.confirm(&chain);
+            self.chain = Some(chain);
+            let message = "another committer appended to the same streams";
+            return Err(StoreError::new(StoreErrorKind::Conflict, message).into());
+        }
         self.warn_of_clock(now_ms, chain.state().time());
         let log_key = self.parts.log_key.clone();
         let work = Arc::clone(work);
@@ -228,54 +234,32 @@ impl Worker {
         self.clock_behind = behind;
     }
 
-    /// The chain that is locked: the one from the last transaction, with what other committers appended since, which
-    /// makes their statements known.
-    async fn locked_chain(&mut self, position: Option<Position>, known: &mut Known) -> Result<Chain, Failure> {
+    /// The chain that is locked: the one from the last transaction, with what other committers appended since.
+    async fn locked_chain(&mut self, position: Option<Position>) -> Result<Chain, Failure> {
         // Others may have appended more than this committer did, and it must not continue a copy without that.
         let seen = *self.parts.seen.borrow();
         self.confirmed = self.confirmed.into_iter().chain(seen).max_by_key(|position| position.next_seq);
+        let store = &*self.parts.store;
         if let Some(chain) = self.chain.take() {
             if self.confirmed.is_some_and(|confirmed| confirmed.next_seq > chain.size()) {
                 self.check_confirmed(position).await?;
             }
-            return match self.follow(chain, position, known).await? {
-                Some(chain) => Ok(chain),
-                // What was sought was chosen by the chain that is gone.
-                None => Err(StoreError::new(StoreErrorKind::Conflict, "the chain must be read anew").into()),
-            };
+            if chain.position() == position {
+                return Ok(chain);
+            }
+            if let Some(position) = position
+                && (chain.size() + 1..=chain.size() + FOLLOW_ENTRIES_MAX).contains(&position.next_seq)
+                && let Some(chain) = chain.follow(store, position).await?
+            {
+                return Ok(chain);
+            }
+            // What was sought was chosen by the chain that is gone.
+            return Err(StoreError::new(StoreErrorKind::Conflict, "the chain must be read anew").into());
         }
         self.check_confirmed(position).await?;
-        let chain = Chain::load(&*self.parts.store, &self.parts.ledger, position).await?;
+        let chain = Chain::load(store, &self.parts.ledger, position).await?;
         self.confirm(&chain);
         Ok(chain)
-    }
-
-    /// Applies what others appended; `None` when the chain must be loaded anew.
-    async fn follow(
-        &self,
-        mut chain: Chain,
-        position: Option<Position>,
-        known: &mut Known,
-    ) -> Result<Option<Chain>, StoreError> {
-        let Some(position) = position else { return Ok(Some(chain).filter(|c| c.size() == 0)) };
-        if position.next_seq < chain.size() || position.next_seq - chain.size() > FOLLOW_ENTRIES_MAX {
-            return Ok(None);
-        }
-        while chain.size() < position.next_seq {
-            let end = position.next_seq.min(chain.size() + FOLLOW_CHUNK);
-            let entries = self.parts.store.entries(chain.size()..end).await?;
-            let first = chain.size();
-            let Some((followed, applied)) = self.parts.compute.run(move || apply_all(chain, &entries)).await else {
-                return Ok(None);
-            };
-            chain = followed;
-            let stored = |row: &EntryRow| StoredEntry { seq: row.seq, bytes: row.bytes.clone() };
-            known.extend(applied.iter().map(|applied| (applied.row.statement, stored(&applied.row))));
-            if let Some(recent) = &self.parts.recent {
-                recent.hand(first, applied.into_iter().map(|applied| Handed(applied.entry)));
-            }
-        }
-        Ok(Some(chain).filter(|chain| chain.position() == Some(position)))
     }
 
     /// A database that no longer has what was read from it or committed to it is an old copy, or another one.
@@ -371,12 +355,10 @@ fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> Deci
     (outcomes, chain, append)
 }
 
-/// Applies entries as they are stored; `None` when there are none, or one is no continuation.
-fn apply_all(mut chain: Chain, entries: &[StoredEntry]) -> Option<(Chain, Vec<Applied>)> {
-    let bytes: Vec<_> = entries.iter().map(|stored| &stored.bytes).collect();
-    let parsed = parse_all(chain.state().keys(), &bytes);
-    let applied = parsed.into_iter().map(|entry| chain.apply(entry.ok()?).ok()).collect::<Option<Vec<_>>>()?;
-    (!applied.is_empty()).then_some((chain, applied))
+/// Whether all of some statements are among others.
+fn is_part(some: &[Sought], others: &[Sought]) -> bool {
+    let others: HashSet<Hash> = others.iter().map(|sought| sought.statement).collect();
+    some.iter().all(|sought| others.contains(&sought.statement))
 }
 
 /// Returns at a time, or never.

@@ -329,6 +329,10 @@ impl Store for MemoryStore {
         self.read("rows", |tables| tables.range(seqs).cloned().collect()).await
     }
 
+    async fn ledger_entries(&self, seqs: Range<u64>) -> Result<Vec<StoredEntry>, StoreError> {
+        self.read("ledger_entries", |tables| tables.ledger_entries(seqs)).await
+    }
+
     async fn key_entries(&self) -> Result<Vec<StoredEntry>, StoreError> {
         self.read("key_entries", Tables::key_entries).await
     }
@@ -347,6 +351,10 @@ impl Store for MemoryStore {
 
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
         self.read("streams", |tables| tables.streams.values().cloned().collect()).await
+    }
+
+    async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError> {
+        self.read("moved_streams", |tables| tables.moved_streams(seqs)).await
     }
 
     async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError> {

@@ -24,6 +24,11 @@ macro_rules! impl_store {
                 rows.into_iter().map(sql::row).collect()
             }
 
+            async fn ledger_entries(&self, seqs: Range<u64>) -> Result<Vec<StoredEntry>, StoreError> {
+                let query = sqlx::query_as(sql::LEDGER_ENTRIES).bind(self.ledger);
+                sql::entries(in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?)
+            }
+
             async fn key_entries(&self) -> Result<Vec<StoredEntry>, StoreError> {
                 sql::entries(in_time(sqlx::query_as(sql::KEY_ENTRIES).bind(self.ledger).fetch_all(&self.$read)).await?)
             }
@@ -45,6 +50,12 @@ macro_rules! impl_store {
 
             async fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
                 let rows = in_time(sqlx::query_as(sql::STREAMS).bind(self.ledger).fetch_all(&self.$read)).await?;
+                rows.into_iter().map(sql::stream).collect()
+            }
+
+            async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError> {
+                let query = sqlx::query_as(sql::MOVED_STREAMS).bind(self.ledger);
+                let rows = in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?;
                 rows.into_iter().map(sql::stream).collect()
             }
 

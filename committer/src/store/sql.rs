@@ -21,6 +21,9 @@ pub(super) const ENTRIES: &str =
 pub(super) const ROWS: &str = "SELECT seq, leaf, statement, kind, stream, first_offset, next_offset, entry
      FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 ORDER BY seq";
 
+pub(super) const LEDGER_ENTRIES: &str = "SELECT seq, entry FROM entries
+     WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NULL ORDER BY seq";
+
 pub(super) const KEY_ENTRIES: &str = "SELECT seq, entry FROM entries
      WHERE ledger = $1 AND kind IN ('genesis', 'key') AND stream IS NULL ORDER BY seq";
 
@@ -42,6 +45,11 @@ pub(super) const NEWEST_ENTRIES: &str = "SELECT s.number, s.start_offset, e.seq,
 
 pub(super) const STREAMS: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
      next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams WHERE ledger = $1";
+
+pub(super) const MOVED_STREAMS: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
+     next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams
+     WHERE ledger = $1 AND number IN
+         (SELECT stream FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL)";
 
 pub(super) const OPEN_STREAM: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
      next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams

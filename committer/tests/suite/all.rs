@@ -30,6 +30,7 @@ macro_rules! store_suite {
                 an_append_that_is_abandoned_is_there_whole_or_not_at_all,
                 entries_are_found_by_what_they_cover,
                 heads_lines_are_those_of_any_size,
+                what_an_append_changed_is_told,
                 nodes_of_all_levels_are_kept,
                 checkpoint_and_publication_never_go_back,
                 ledgers_do_not_see_each_other,

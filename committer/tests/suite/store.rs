@@ -266,6 +266,35 @@ pub(crate) async fn heads_lines_are_those_of_any_size(database: Database) {
     assert_eq!(store.heads_entry(100).await.expect("reads"), None);
 }
 
+pub(crate) async fn what_an_append_changed_is_told(database: Database) {
+    let (store, ledger, mut writer) = begin(&database).await;
+    let (a, b, c) = (stream("ta", 0), stream("tb", 0), stream("tb", 1));
+    let of_a = ledger.summaries(&a, 0, 10, 3, None);
+    let of_b = ledger.summaries(&b, 0, 100, 2, None);
+    let of_c = ledger.summaries(&c, 0, 100, 1, None);
+    // Seqs 2 and 3, 4 to 6, 7.
+    for statements in [vec![&of_a[0], &of_c[0]], vec![&of_a[1], &of_b[0], &of_a[2]], vec![&of_b[1]]] {
+        commit(&*store, &writer.append(&statements.into_iter().cloned().collect::<Vec<_>>())).await;
+    }
+    for (seqs, moved) in
+        [(0..8, vec![&a, &b, &c]), (4..7, vec![&a, &b]), (6..7, vec![&a]), (0..2, vec![]), (8..9, vec![])]
+    {
+        let mut rows = store.moved_streams(seqs.clone()).await.expect("reads");
+        rows.sort_by_key(|row| row.head.id.to_string());
+        // As they stand now, whatever the range.
+        assert_eq!(rows, moved.into_iter().map(|id| writer.row(id)).collect::<Vec<_>>(), "{seqs:?}");
+    }
+    let seqs = async |range| {
+        let entries = store.ledger_entries(range).await.expect("reads");
+        entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(0..8).await, [0, 1]);
+    assert_eq!(seqs(1..8).await, [1]);
+    assert_eq!(seqs(2..8).await, [0; 0]);
+    let genesis = store.ledger_entries(0..1).await.expect("reads");
+    assert_eq!(genesis, store.entries(0..1).await.expect("reads"));
+}
+
 pub(crate) async fn nodes_of_all_levels_are_kept(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let append = writer.append(&ledger.summaries(&stream("t", 0), 0, 1, 600, None));

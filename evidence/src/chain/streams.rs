@@ -140,7 +140,7 @@ impl Streams {
         let statement = entry.statement.statement();
         let hash = entry.statement.hash();
         if let Statement::Epoch(epoch) = statement {
-            self.insert(StreamHead {
+            self.put(StreamHead {
                 id: epoch.stream.clone(),
                 topic_id: epoch.topic_id.clone(),
                 start: epoch.start,
@@ -163,7 +163,7 @@ impl Streams {
                 head.seq = entry.seq;
                 head.last = last.or(head.last);
             }
-            _ => self.insert(StreamHead {
+            _ => self.put(StreamHead {
                 id: advance.stream.clone(),
                 topic_id: advance.topic_id.map(ToOwned::to_owned),
                 start: advance.first,
@@ -175,21 +175,16 @@ impl Streams {
         }
     }
 
-    fn insert(&mut self, head: StreamHead) {
+    /// Puts a head in its stream's place.
+    pub(super) fn put(&mut self, head: StreamHead) {
         let epochs = self.partitions.entry(head.id.partition.clone()).or_default();
-        let at = epochs.partition_point(|other| other.id.epoch < head.id.epoch);
-        epochs.insert(at, head);
-        self.len += 1;
-    }
-}
-
-impl FromIterator<StreamHead> for Streams {
-    fn from_iter<I: IntoIterator<Item = StreamHead>>(heads: I) -> Self {
-        let mut streams = Self::default();
-        for head in heads {
-            streams.insert(head);
+        match epochs.binary_search_by_key(&head.id.epoch, |other| other.id.epoch) {
+            Ok(at) => epochs[at] = head,
+            Err(at) => {
+                epochs.insert(at, head);
+                self.len += 1;
+            }
         }
-        streams
     }
 }
 

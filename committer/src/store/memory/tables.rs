@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -112,6 +112,15 @@ impl Tables {
         };
         let is_it = |row: &&Arc<EntryRow>| row.statement == sought.statement && end_of(row.place) == end;
         self.entries.values().find(is_it).map(|row| Self::stored(row))
+    }
+
+    pub(super) fn ledger_entries(&self, seqs: Range<u64>) -> Vec<StoredEntry> {
+        self.range(seqs).filter(|row| row.place.is_none()).map(Self::stored).collect()
+    }
+
+    pub(super) fn moved_streams(&self, seqs: Range<u64>) -> Vec<StreamRow> {
+        let numbers: BTreeSet<u64> = self.range(seqs).filter_map(|row| row.place).map(|place| place.stream).collect();
+        numbers.iter().filter_map(|number| self.streams.get(number)).cloned().collect()
     }
 
     pub(super) fn key_entries(&self) -> Vec<StoredEntry> {

@@ -40,7 +40,7 @@ fn a_store_is_resumed_behind_its_newest_key_entry_and_not_before() {
     let ledger = Ledger::new();
     let resume = |next_seq| {
         let position = Position { next_seq, head: ledger.state.head().expect("not empty"), time: ledger.state.time() };
-        State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries, [], None, position)
+        State::new(ORIGIN, ledger.state.ledger().genesis).resume(&ledger.entries, [], position)
     };
     assert_eq!(resume(2).map(|state| state.next_seq()), Ok(2));
     assert_eq!(resume(1).err(), Some(Refusal::WrongSeq { expected: 1, found: 1 }));
@@ -57,7 +57,8 @@ fn a_state_resumes_from_what_a_store_keeps() {
         time: ledger.state.time(),
     };
     let heads: Vec<StreamHead> = ledger.state.streams().iter().cloned().collect();
-    let state = State::resume(ORIGIN, ledger.state.ledger().genesis, &ledger.entries[..2], heads, None, position)
+    let state = State::new(ORIGIN, ledger.state.ledger().genesis)
+        .resume(&ledger.entries[..2], heads, position)
         .expect("own entries");
     let next = ledger.sealed(Summary { topic_id: Some("new".into()), ..ledger.summary(0, 7) });
     let entry = state.draft(next, 0);
