@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use evidence::chain::{Position, Refusal, State};
-use evidence::statement::{Heads, LedgerId};
+use evidence::statement::{Heads, HeadsLine, LedgerId};
 use evidence::tree::{CompactRange, Node};
 use evidence::{EncodedEntry, Entry, Hash, Partition, SignedStatement, Statement, StreamId};
 use keystore::Head;
@@ -66,7 +66,8 @@ impl Chain {
         let streams = store.streams().await?;
         let heads = store.heads_entry(position.next_seq).await?.as_ref().map(parse).transpose()?;
         check_checkpoint(store, position).await?;
-        check_streams(store, &streams, heads.as_ref(), position).await?;
+        check_streams(&streams, &store.heads_lines(position.next_seq).await?)?;
+        check_heads(&streams, heads.as_ref())?;
         entries.extend(heads);
         entries.sort_by_key(|entry| entry.seq);
         let mut chain = Self::new(ledger);
@@ -91,7 +92,8 @@ impl Chain {
         new.iter().for_each(|leaf| self.tree.push_leaf(*leaf));
         let entries = store.ledger_entries(seqs.clone()).await?;
         let entries = entries.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        let moved = store.moved_streams(seqs).await?;
+        let moved = store.moved_streams(seqs.clone()).await?;
+        check_streams(&moved, &store.moved_lines(seqs).await?)?;
         self.resume(&entries, moved, position).map(Some)
     }
 
@@ -203,14 +205,8 @@ async fn check_checkpoint(store: &dyn Store, position: Position) -> Result<(), S
 }
 
 /// The table of streams repeats what the entries say, and is what new statements are decided by: a row that was changed
-/// or removed would let in statements that have no place in the chain. `heads` is the newest heads entry.
-async fn check_streams(
-    store: &dyn Store,
-    rows: &[StreamRow],
-    heads: Option<&Entry>,
-    position: Position,
-) -> Result<(), StoreError> {
-    let lines = store.heads_lines(position.next_seq).await?;
+/// would let in statements that have no place in the chain. `lines` is what the newest entries say.
+fn check_streams(rows: &[StreamRow], lines: &[HeadsLine]) -> Result<(), StoreError> {
     let lines: HashMap<_, _> = lines.iter().map(|line| (&line.stream, (line.next, line.statement))).collect();
     for StreamRow { head, .. } in rows {
         let newest = lines.get(&head.id).copied();
@@ -223,6 +219,11 @@ async fn check_streams(
             )));
         }
     }
+    Ok(())
+}
+
+/// And so would one that was removed. `heads` is the newest heads entry.
+fn check_heads(rows: &[StreamRow], heads: Option<&Entry>) -> Result<(), StoreError> {
     let Some(Entry { seq, statement, .. }) = heads else { return Ok(()) };
     let Statement::Heads(Heads { streams: stated, .. }) = statement.statement() else {
         return Err(StoreError::damaged(format!("entry {seq} is stored as heads and is not")));

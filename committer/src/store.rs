@@ -84,6 +84,9 @@ pub trait Store: Send + Sync {
     /// The streams that have entries in a range of seqs, each once, in no particular order.
     async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError>;
 
+    /// Where these streams stood when the chain had as many entries as the range ends with.
+    async fn moved_lines(&self, seqs: Range<u64>) -> Result<Vec<HeadsLine>, StoreError>;
+
     /// The stream of a partition in its newest epoch.
     async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError>;
 

@@ -357,6 +357,10 @@ impl Store for MemoryStore {
         self.read("moved_streams", |tables| tables.moved_streams(seqs)).await
     }
 
+    async fn moved_lines(&self, seqs: Range<u64>) -> Result<Vec<HeadsLine>, StoreError> {
+        self.read("moved_lines", |tables| tables.moved_lines(seqs)).await
+    }
+
     async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError> {
         self.read("open_stream", |tables| tables.open_stream(partition)).await
     }

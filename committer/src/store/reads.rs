@@ -59,6 +59,12 @@ macro_rules! impl_store {
                 rows.into_iter().map(sql::stream).collect()
             }
 
+            async fn moved_lines(&self, seqs: Range<u64>) -> Result<Vec<HeadsLine>, StoreError> {
+                let query = sqlx::query_as(sql::MOVED_LINES).bind(self.ledger);
+                let rows = in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?;
+                rows.into_iter().map(sql::line).collect()
+            }
+
             async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError> {
                 let query = sqlx::query_as(sql::OPEN_STREAM)
                     .bind(self.ledger)

@@ -51,6 +51,14 @@ pub(super) const MOVED_STREAMS: &str = "SELECT number, cluster, topic, partition
      WHERE ledger = $1 AND number IN
          (SELECT stream FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL)";
 
+pub(super) const MOVED_LINES: &str =
+    "SELECT s.cluster, s.topic, s.partition_number, s.epoch, e.next_offset, e.statement
+     FROM streams s JOIN entries e ON e.ledger = s.ledger AND e.seq =
+         (SELECT seq FROM entries WHERE ledger = s.ledger AND stream = s.number AND seq < $3
+          ORDER BY next_offset DESC LIMIT 1)
+     WHERE s.ledger = $1 AND s.number IN
+         (SELECT stream FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL)";
+
 pub(super) const OPEN_STREAM: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
      next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams
      WHERE ledger = $1 AND cluster = $2 AND topic = $3 AND partition_number = $4 ORDER BY epoch DESC LIMIT 1";

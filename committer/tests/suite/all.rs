@@ -68,6 +68,7 @@ macro_rules! whole_suite {
                 a_stream_that_was_put_back_is_not_signed_for,
                 a_database_behind_its_own_checkpoint_is_not_appended_to,
                 a_changed_row_of_a_stream_lets_nothing_in,
+                a_row_changed_after_another_committer_moved_it_lets_nothing_in,
                 a_revoked_log_key_signs_no_more,
                 a_granted_log_key_takes_over,
                 no_log_key_begins_where_another_signed,

@@ -282,7 +282,10 @@ pub(crate) async fn what_an_append_changed_is_told(database: Database) {
         let mut rows = store.moved_streams(seqs.clone()).await.expect("reads");
         rows.sort_by_key(|row| row.head.id.to_string());
         // As they stand now, whatever the range.
-        assert_eq!(rows, moved.into_iter().map(|id| writer.row(id)).collect::<Vec<_>>(), "{seqs:?}");
+        assert_eq!(rows, moved.iter().map(|id| writer.row(id)).collect::<Vec<_>>(), "{seqs:?}");
+        let all = store.heads_lines(seqs.end).await.expect("reads");
+        let lines = all.into_iter().filter(|line| moved.contains(&&line.stream)).collect();
+        assert_eq!(sorted(store.moved_lines(seqs.clone()).await.expect("reads")), sorted(lines), "{seqs:?}");
     }
     let seqs = async |range| {
         let entries = store.ledger_entries(range).await.expect("reads");

@@ -230,6 +230,27 @@ pub(crate) async fn a_changed_row_of_a_stream_lets_nothing_in(database: Database
     running.stop().await;
 }
 
+/// The same while committers run: one takes the rows over that another moved.
+pub(crate) async fn a_row_changed_after_another_committer_moved_it_lets_nothing_in(database: Database) {
+    let place = Place::new();
+    let t = stream("t", 0);
+    let statements = place.ledger.summaries(&t, 0, 10, 6, None);
+    let one = place.start(&database).await;
+    let other = place.start_with(&database, Options { signs: false, ..Options::default() }).await;
+    one.append(&statements[..2]).await;
+    other.append(&statements[2..4]).await;
+    one.append(&statements[4..5]).await;
+    database.execute("UPDATE streams SET next_offset = 70").await;
+    let forged = place.ledger.summary(&t, 70, 80, Some(statements[4].hash()));
+    assert!(unavailable(&other, &forged).await.contains("newest entry says 50"));
+    database.execute("UPDATE streams SET next_offset = 50").await;
+    other.until_ready_after(async || other.try_submit(&statements[5..]).await.is_ok()).await;
+    one.signed().await;
+    read_log(&one, &place.ledger).await;
+    one.stop().await;
+    other.stop().await;
+}
+
 pub(crate) async fn a_revoked_log_key_signs_no_more(database: Database) {
     let place = Place::new();
     let ledger = &place.ledger;

@@ -119,8 +119,17 @@ impl Tables {
     }
 
     pub(super) fn moved_streams(&self, seqs: Range<u64>) -> Vec<StreamRow> {
-        let numbers: BTreeSet<u64> = self.range(seqs).filter_map(|row| row.place).map(|place| place.stream).collect();
-        numbers.iter().filter_map(|number| self.streams.get(number)).cloned().collect()
+        self.moved(seqs).iter().filter_map(|number| self.streams.get(number)).cloned().collect()
+    }
+
+    pub(super) fn moved_lines(&self, seqs: Range<u64>) -> Vec<HeadsLine> {
+        let moved = self.moved(seqs.clone());
+        self.newest(seqs.end).filter(|(stream, ..)| moved.contains(&stream.number)).map(line).collect()
+    }
+
+    /// The numbers of the streams that have entries in a range.
+    fn moved(&self, seqs: Range<u64>) -> BTreeSet<u64> {
+        self.range(seqs).filter_map(|row| row.place).map(|place| place.stream).collect()
     }
 
     pub(super) fn key_entries(&self) -> Vec<StoredEntry> {
@@ -133,11 +142,6 @@ impl Tables {
     }
 
     pub(super) fn heads_lines(&self, size: u64) -> Vec<HeadsLine> {
-        let line = |(stream, place, row): (&StreamRow, StreamPlace, &EntryRow)| HeadsLine {
-            stream: stream.head.id.clone(),
-            next: place.next,
-            statement: row.statement,
-        };
         self.newest(size).map(line).collect()
     }
 
@@ -192,6 +196,11 @@ impl Tables {
             }
         }
     }
+}
+
+/// Where a stream stands after its newest entry.
+fn line((stream, place, row): (&StreamRow, StreamPlace, &EntryRow)) -> HeadsLine {
+    HeadsLine { stream: stream.head.id.clone(), next: place.next, statement: row.statement }
 }
 
 /// Where an entry ends in its stream, of which no other entry can say the same.
