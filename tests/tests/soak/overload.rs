@@ -22,6 +22,10 @@ const CALM_WHOLE: Duration = Duration::from_secs(30);
 /// What it gets.
 const EVENTS_S: u64 = 20_000;
 
+/// For what is bounded to fill up, until then only its peak is judged: with many partitions the statements that wait and
+/// then what is fetched ahead.
+const FILLING: Duration = Duration::from_secs(110);
+
 /// In the tests: enough for the lag to be looked at.
 const OVERLOAD: Duration = Duration::from_secs(5);
 
@@ -42,7 +46,11 @@ fn of_an_ingest_consumer_that_is_too_slow() {
         topics: 2,
         partitions: 4,
         batch_events: 4096,
-        bounds: BOUNDS,
+        bounds: Bounds {
+            // What is fetched ahead is filled up when it runs, a little each time.
+            resident_mib: Bound { growth: 64.0, ..BOUNDS.resident_mib },
+            ..BOUNDS
+        },
     };
     run(&plan, |stage| {
         // It hardly runs, but is still there.
@@ -106,10 +114,14 @@ fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Du
     stage.begin("calm", CALM_EVENTS_S);
     stage.hold(calm);
     let ended = AtomicBool::new(false);
-    stage.begin("overload", EVENTS_S);
+    stage.begin("filling", EVENTS_S);
     let phase = thread::scope(|scope| {
         let _ended = Ended(&[&ended]);
         scope.spawn(|| fault(&ended));
+        if stage.minutes.is_some() {
+            thread::sleep(FILLING);
+        }
+        stage.begin("overload", EVENTS_S);
         thread::sleep(stage.lasting(OVERLOAD));
         until("the lag is shown", SHOWN_WITHIN, || stage.record.in_phase(shows_lag));
         stage.record.in_phase(Phase::clone)
