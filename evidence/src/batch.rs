@@ -216,6 +216,8 @@ mod tests {
         assert!(builder.is_empty());
         for size in 0..=leaves.len() {
             assert_eq!(builder.len(), size as u64);
+            assert_eq!(builder.is_empty(), size == 0);
+            assert!(builder.waiting.len() < SPAN && builder.peaks.len() <= 2, "memory of the order of log n");
             if size % 97 == 0 || size % SPAN <= 1 || size % SPAN == SPAN - 1 {
                 assert_eq!(builder.root(), definition(&leaves[..size]), "{size} leaves");
             }

@@ -148,3 +148,27 @@ fn push_entry(out: &mut String, name: &str, entry: &[u8]) {
     let text = std::str::from_utf8(entry).expect("an entry is text");
     out.push_str(&format!("{name} {}\n{text}", entry.len()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_longer_than_64_mib_is_not_looked_at() {
+        let mut bytes = vec![b'x'; 64 * 1024 * 1024 + 1];
+        let is_too_long = |bytes: &[u8]| EventProof::parse(bytes).expect_err("no proof").to_string().contains("64 MiB");
+        assert!(is_too_long(&bytes));
+        bytes.pop();
+        assert!(!is_too_long(&bytes));
+        assert!(!is_too_long(b"x"));
+    }
+
+    #[test]
+    fn an_error_names_the_part() {
+        let parts = [ProofPart::Event, ProofPart::Entry, ProofPart::Key(3), ProofPart::Newest];
+        let error = |part| EventProofError::NoKeyEntry(part, "heads").to_string();
+        for (part, name) in parts.into_iter().zip(["the event", "the entry that", "key entry 3", "the last entry"]) {
+            assert!(error(part).contains(name), "{}", error(part));
+        }
+    }
+}

@@ -289,6 +289,24 @@ mod tests {
         (note, key)
     }
 
+    #[test]
+    fn a_note_may_have_64_kib_and_no_more() {
+        let line = format!("{}\n", signed().0.signatures().next().expect("signed").to_line());
+        for (len, is_read) in [(65_536, true), (65_537, false)] {
+            let text = format!("{}\n\n", "x".repeat(len - line.len() - 2));
+            let note = text + &line;
+            assert_eq!(note.len(), len);
+            assert_eq!(Note::parse(note.as_bytes()).is_ok(), is_read, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_key_name_has_neither_spaces_nor_controls_nor_a_plus() {
+        for (name, is_read) in [("a", true), ("a\u{a0}b", false), ("a\u{1}b", false), ("a+b", false), ("", false)] {
+            assert_eq!(NoteSignature::parse(&format!("— {name} AAAAAAA=")).is_ok(), is_read, "{name:?}");
+        }
+    }
+
     /// The example of the Go reference implementation's documentation.
     #[test]
     fn the_published_example_verifies() {

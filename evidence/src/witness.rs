@@ -140,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_has_as_many_lines_as_a_note_may_have_and_no_more() {
+        let line = "— witness AAAAAAA=\n";
+        assert_eq!(
+            parse_cosignatures(line.repeat(COSIGNATURES_MAX).as_bytes()).map(|all| all.len()),
+            Ok(COSIGNATURES_MAX)
+        );
+        assert!(parse_cosignatures(line.repeat(COSIGNATURES_MAX + 1).as_bytes()).is_err());
+    }
+
+    #[test]
     fn a_request_reads_back_and_verifies() {
         let (before, request) = request();
         let bytes = request.to_bytes();

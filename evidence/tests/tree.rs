@@ -296,6 +296,13 @@ fn a_subtree_is_pushed_only_at_the_end_of_the_range() {
         assert!(range.push(node, hash).is_err(), "{node:?}");
         assert_eq!(range.end(), 8);
     }
+    // The last subtree that any tree can have of a level only stands elsewhere; there is none behind it.
+    for level in [0, 4, 40] {
+        let last = Node { level, index: (SIZE_MAX >> level) - 1 };
+        assert!(matches!(range.push(last, hash), Err(TreeError::Gap { .. })), "level {level}");
+        let none = Node { index: last.index + 1, ..last };
+        assert!(matches!(range.push(none, hash), Err(TreeError::OutOfRange { .. })), "level {level}");
+    }
     assert!(matches!(range.extend(7, &[]), Err(TreeError::OutOfRange { .. })), "backwards");
     assert!(matches!(range.extend(u64::MAX, &[hash; 61]), Err(TreeError::OutOfRange { .. })), "beyond every tree");
     assert_eq!(range.extend(8, &[]), Ok(()));

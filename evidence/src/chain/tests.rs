@@ -290,6 +290,44 @@ fn checkpoints_are_by_log_keys_that_count_at_their_size() {
 }
 
 #[test]
+fn a_public_key_is_known_under_any_name_and_role_and_for_good() {
+    let mut ledger = Ledger::new();
+    let same_point = |key: &SigningKey| key.verifier_key().clone();
+    for key in [&ledger.operator, &ledger.log, &ledger.ingest] {
+        assert!(ledger.state.keys().knows_public_key(&same_point(key)));
+    }
+    let renamed = key("another-name", Algorithm::Ed25519, 3);
+    assert_eq!(renamed.verifier_key().public_key(), ledger.ingest.verifier_key().public_key());
+    assert!(ledger.state.keys().knows_public_key(renamed.verifier_key()));
+    let new = key("new", Algorithm::Ed25519, 77);
+    assert!(!ledger.state.keys().knows_public_key(new.verifier_key()));
+    for action in [Action::Grant, Action::Revoke] {
+        let statement = ledger.key_statement(action, Role::Ingest, new.verifier_key().clone());
+        ledger.append(statement).expect("by the operator");
+        assert!(ledger.state.keys().knows_public_key(new.verifier_key()));
+    }
+}
+
+/// [`State::apply_encoded`] is [`State::apply`] without encoding again: it accepts, refuses and moves alike.
+#[test]
+fn an_encoded_entry_is_applied_as_an_entry_is() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    let mut state = State::new(ORIGIN, ledger.state.ledger().genesis);
+    for entry in &ledger.entries {
+        let encoded = EncodedEntry::new(entry.clone());
+        assert_eq!(state.apply_encoded(&encoded), Ok(()));
+        assert_eq!(state.head(), Some(encoded.leaf()));
+        assert_eq!(encoded.bytes(), entry.to_bytes());
+        assert!(encoded.is_read_back(&entry.to_bytes()));
+        assert!(!encoded.is_read_back(&[encoded.bytes(), b"\n"].concat()));
+        assert!(state.apply_encoded(&encoded).is_err(), "a second time");
+    }
+    assert_eq!(state.head(), ledger.state.head());
+    assert_eq!(state.stream(&orders(0)), ledger.state.stream(&orders(0)));
+}
+
+#[test]
 fn an_old_key_statement_is_not_replayed() {
     let mut ledger = Ledger::new();
     let b = key("ingest-b", Algorithm::Ed25519, 13);

@@ -94,6 +94,27 @@ fn nothing_moved_unseen_since_the_first_entry_after_a_skip() {
     assert_eq!(state.apply(&ledger.entries[4]), Ok(()));
 }
 
+/// The entry that began an epoch is missing: what follows it is of the new stream, and the old one stands where it stood.
+#[test]
+fn an_epoch_that_began_unseen_is_another_stream() {
+    let mut ledger = Ledger::new();
+    ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
+    let old = ledger.state.stream(&orders(0)).expect("it has begun").clone();
+    ledger.begin_epoch(0);
+    for first in [0, 7] {
+        let summary = Summary { topic_id: Some("new".into()), ..ledger.summary(first, first + 7) };
+        ledger.append(ledger.sealed(summary)).expect("sealed");
+    }
+    let mut state = ledger.replay();
+    for seq in [0, 1, 2, 4, 5] {
+        state.skip_to(seq);
+        state.apply(&ledger.entries[seq as usize]).expect("genuine");
+    }
+    assert_eq!(state.stream(&orders(0)), Some(&old));
+    assert_eq!(state.stream(&orders(1)).map(|head| (head.next, head.seq)), Some((14, 5)));
+    assert_eq!(state.streams().len(), 2);
+}
+
 #[test]
 fn a_gap_at_the_start_is_compared_only_where_it_is_the_cursor() {
     let mut ledger = Ledger::new();
