@@ -237,9 +237,11 @@ mod tests {
         let values: Vec<_> = lens.iter().map(|&len| vec![len as u8; len]).collect();
         let events: Vec<_> = values.iter().zip(7..).map(|(value, offset)| event(offset, value)).collect();
         events.iter().for_each(|event| hasher.push(event));
-        assert_eq!(hasher.len(), events.len());
+        let bytes = events.iter().map(|event| event.content_len() as u64).sum::<u64>();
+        assert_eq!((hasher.len(), hasher.is_empty()), (events.len(), events.is_empty()));
+        assert_eq!(hasher.content_bytes(), bytes);
         let drained = hasher.drain();
-        assert_eq!(drained.content_bytes, events.iter().map(|event| event.content_len() as u64).sum::<u64>());
+        assert_eq!(drained.content_bytes, bytes);
         assert_eq!((drained.index.len(), drained.leaves.len()), (events.len(), events.len()));
         for ((event, bytes), leaf) in events.iter().zip(drained.index).zip(drained.leaves) {
             let preimage = LeafPreimage::from_bytes(bytes).expect("made here");

@@ -22,8 +22,8 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-/// Of all files of a bundle.
-const BYTES: u64 = 2 << 30;
+/// Of all files of a bundle: 10 GB, which must fit into the page cache.
+const BYTES: u64 = 10_000_000_000;
 
 const STREAMS: u32 = 8;
 

@@ -11,7 +11,7 @@ const RUNS: Duration = Duration::from_micros(300);
 
 /// For so long.
 const FROZEN_MIN: Duration = Duration::from_millis(1);
-const FROZEN_MAX: Duration = Duration::from_secs(6);
+const FROZEN_MAX: Duration = Duration::from_secs(4);
 
 /// Until `ended`, keeps `process` frozen for as much of the time as keeps it from being too fast.
 pub(crate) fn throttle(process: &Process, ended: &AtomicBool, is_too_fast: impl Fn() -> bool) {
