@@ -17,7 +17,7 @@ chaos *NAME:
     CHAOS_REPORT={{ justfile_directory() / "target/chaos" }} \
         cargo test --locked --package tests --test chaos -- --include-ignored {{ if NAME == "" { "" } else { "--exact " + NAME } }}
 
-# More load than the line can take, three minutes of each kind; a report for each with samples of every second
+# More load than the line can take, some five minutes of each kind; a report for each with samples of every second
 overload:
     SOAK_MINUTES=3 SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
         cargo test --release --locked --package tests --test soak -- --nocapture --test-threads 1 overload::
