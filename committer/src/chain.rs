@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use evidence::chain::{Position, Refusal, State};
-use evidence::statement::{Heads, HeadsLine, LedgerId};
+use evidence::statement::{Heads, LedgerId};
 use evidence::tree::{CompactRange, Node};
 use evidence::{EncodedEntry, Entry, Hash, Partition, SignedStatement, Statement, StreamId};
 use keystore::Head;
@@ -66,7 +66,9 @@ impl Chain {
         let streams = store.streams().await?;
         let heads = store.heads_entry(position.next_seq).await?.as_ref().map(parse).transpose()?;
         check_checkpoint(store, position).await?;
-        check_streams(&streams, &store.heads_lines(position.next_seq).await?)?;
+        let lines = store.heads_lines(position.next_seq).await?;
+        let lines: HashMap<_, _> = lines.iter().map(|line| (&line.stream, (line.next, line.statement))).collect();
+        streams.iter().try_for_each(|row| check_row(row, lines.get(&row.head.id).copied()))?;
         check_heads(&streams, heads.as_ref())?;
         entries.extend(heads);
         entries.sort_by_key(|entry| entry.seq);
@@ -93,7 +95,17 @@ impl Chain {
         let entries = store.ledger_entries(seqs.clone()).await?;
         let entries = entries.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let moved = store.moved_streams(seqs.clone()).await?;
-        check_streams(&moved, &store.moved_lines(seqs).await?)?;
+        let ends = store.ends(seqs).await?;
+        let ends: HashMap<_, _> = ends.iter().map(|end| (end.number, (end.next, end.statement))).collect();
+        if moved.len() != ends.len() {
+            return Err(StoreError::damaged(format!(
+                "the table streams has {} of the {} streams that other committers moved: run fsck, and put the rows right \
+                 (ARCHITECTURE.md, Recovery)",
+                moved.len(),
+                ends.len()
+            )));
+        }
+        moved.iter().try_for_each(|row| check_row(row, ends.get(&row.number).copied()))?;
         self.resume(&entries, moved, position).map(Some)
     }
 
@@ -205,21 +217,17 @@ async fn check_checkpoint(store: &dyn Store, position: Position) -> Result<(), S
 }
 
 /// The table of streams repeats what the entries say, and is what new statements are decided by: a row that was changed
-/// would let in statements that have no place in the chain. `lines` is what the newest entries say.
-fn check_streams(rows: &[StreamRow], lines: &[HeadsLine]) -> Result<(), StoreError> {
-    let lines: HashMap<_, _> = lines.iter().map(|line| (&line.stream, (line.next, line.statement))).collect();
-    for StreamRow { head, .. } in rows {
-        let newest = lines.get(&head.id).copied();
-        if newest != Some((head.next, head.statement)) {
-            let newest = newest.map_or_else(|| "none".to_owned(), |(next, statement)| format!("{next} {statement}"));
-            return Err(StoreError::damaged(format!(
-                "the table streams says that {} stands at {} {}, its newest entry says {newest}: put the row right \
-                 (ARCHITECTURE.md, Recovery)",
-                head.id, head.next, head.statement
-            )));
-        }
+/// would let in statements that have no place in the chain. `newest` is what the stream's newest entry says.
+fn check_row(StreamRow { head, .. }: &StreamRow, newest: Option<(u64, Hash)>) -> Result<(), StoreError> {
+    if newest == Some((head.next, head.statement)) {
+        return Ok(());
     }
-    Ok(())
+    let newest = newest.map_or_else(|| "none".to_owned(), |(next, statement)| format!("{next} {statement}"));
+    Err(StoreError::damaged(format!(
+        "the table streams says that {} stands at {} {}, its newest entry says {newest}: put the row right \
+         (ARCHITECTURE.md, Recovery)",
+        head.id, head.next, head.statement
+    )))
 }
 
 /// And so would one that was removed. `heads` is the newest heads entry.

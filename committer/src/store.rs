@@ -25,7 +25,7 @@ use postgres::PostgresStore;
 use sqlite::SqliteStore;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use rows::{EntryRow, Moved, Sought, StoredEntry, StreamNewest, StreamPlace, StreamRow};
+pub use rows::{EntryRow, Moved, Sought, StoredEntry, StreamEnd, StreamNewest, StreamPlace, StreamRow};
 
 /// No call of a [`Store`] takes longer.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(20);
@@ -84,8 +84,9 @@ pub trait Store: Send + Sync {
     /// The streams that have entries in a range of seqs, each once, in no particular order.
     async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError>;
 
-    /// Where these streams stood when the chain had as many entries as the range ends with.
-    async fn moved_lines(&self, seqs: Range<u64>) -> Result<Vec<HeadsLine>, StoreError>;
+    /// Where the entries of a range of seqs leave the streams that they are of, by the entries alone: each stream once, in
+    /// no particular order.
+    async fn ends(&self, seqs: Range<u64>) -> Result<Vec<StreamEnd>, StoreError>;
 
     /// The stream of a partition in its newest epoch.
     async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError>;

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::{
     Append, Begun, EntryRow, IfAbsent, Lease, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamNewest, StreamRow, Transaction, sql,
+    StreamEnd, StreamNewest, StreamRow, Transaction, sql,
 };
 use crate::Clock;
 pub use link::{Call, Cut, Direct, Link};
@@ -357,8 +357,8 @@ impl Store for MemoryStore {
         self.read("moved_streams", |tables| tables.moved_streams(seqs)).await
     }
 
-    async fn moved_lines(&self, seqs: Range<u64>) -> Result<Vec<HeadsLine>, StoreError> {
-        self.read("moved_lines", |tables| tables.moved_lines(seqs)).await
+    async fn ends(&self, seqs: Range<u64>) -> Result<Vec<StreamEnd>, StoreError> {
+        self.read("ends", |tables| tables.ends(seqs)).await
     }
 
     async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError> {

@@ -16,7 +16,7 @@ use sqlx::{Connection, Postgres};
 use super::sql::{self, column};
 use super::{
     Append, Begun, EntryRow, IfAbsent, Lease, Moved, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint,
-    StoredEntry, StreamNewest, StreamRow, Transaction,
+    StoredEntry, StreamEnd, StreamNewest, StreamRow, Transaction,
 };
 use super::{CALL_TIME_MAX, in_time};
 

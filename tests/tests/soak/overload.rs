@@ -46,13 +46,7 @@ fn of_an_ingest_consumer_that_is_too_slow() {
         topics: 2,
         partitions: 4,
         batch_events: 4096,
-        bounds: Bounds {
-            // What is fetched ahead is filled up when it runs, a little each time.
-            resident_mib: Bound { growth: 64.0, ..BOUNDS.resident_mib },
-            // Connections that are idle while it is frozen are closed, and made again.
-            descriptors: Bound { growth: 8.0, ..BOUNDS.descriptors },
-            threads: Bound { growth: 4.0, ..BOUNDS.threads },
-        },
+        bounds: BOUNDS,
     };
     run(&plan, |stage| {
         // It hardly runs, but is still there.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use evidence::statement::HeadsLine;
 use evidence::{Hash, Partition, StreamId};
 
 use crate::store::{
-    Append, EntryRow, Moved, Sought, StoreError, StoredCheckpoint, StoredEntry, StreamNewest, StreamPlace, StreamRow,
-    sql,
+    Append, EntryRow, Moved, Sought, StoreError, StoredCheckpoint, StoredEntry, StreamEnd, StreamNewest, StreamPlace,
+    StreamRow, sql,
 };
 
 /// What a database holds of one ledger, with the same keys as the tables of the other stores.
@@ -119,17 +119,16 @@ impl Tables {
     }
 
     pub(super) fn moved_streams(&self, seqs: Range<u64>) -> Vec<StreamRow> {
-        self.moved(seqs).iter().filter_map(|number| self.streams.get(number)).cloned().collect()
+        self.ends(seqs).iter().filter_map(|end| self.streams.get(&end.number)).cloned().collect()
     }
 
-    pub(super) fn moved_lines(&self, seqs: Range<u64>) -> Vec<HeadsLine> {
-        let moved = self.moved(seqs.clone());
-        self.newest(seqs.end).filter(|(stream, ..)| moved.contains(&stream.number)).map(line).collect()
-    }
-
-    /// The numbers of the streams that have entries in a range.
-    fn moved(&self, seqs: Range<u64>) -> BTreeSet<u64> {
-        self.range(seqs).filter_map(|row| row.place).map(|place| place.stream).collect()
+    pub(super) fn ends(&self, seqs: Range<u64>) -> Vec<StreamEnd> {
+        let end = |row: &EntryRow| {
+            let StreamPlace { stream, next, .. } = row.place?;
+            Some((stream, StreamEnd { number: stream, next, statement: row.statement }))
+        };
+        // The last of each stream.
+        self.range(seqs).filter_map(end).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     pub(super) fn key_entries(&self) -> Vec<StoredEntry> {
@@ -142,6 +141,11 @@ impl Tables {
     }
 
     pub(super) fn heads_lines(&self, size: u64) -> Vec<HeadsLine> {
+        let line = |(stream, place, row): (&StreamRow, StreamPlace, &EntryRow)| HeadsLine {
+            stream: stream.head.id.clone(),
+            next: place.next,
+            statement: row.statement,
+        };
         self.newest(size).map(line).collect()
     }
 
@@ -196,11 +200,6 @@ impl Tables {
             }
         }
     }
-}
-
-/// Where a stream stands after its newest entry.
-fn line((stream, place, row): (&StreamRow, StreamPlace, &EntryRow)) -> HeadsLine {
-    HeadsLine { stream: stream.head.id.clone(), next: place.next, statement: row.statement }
 }
 
 /// Where an entry ends in its stream, of which no other entry can say the same.
