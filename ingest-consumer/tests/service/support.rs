@@ -298,6 +298,15 @@ impl Ingest {
         .await
     }
 
+    /// Waits until its metrics have this: it hears of what is sealed a little later than the ledger has it.
+    pub(crate) async fn shows(&self, text: &str) {
+        eventually(text, async || {
+            let metrics = self.metrics().await;
+            if metrics.contains(text) { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+    }
+
     pub(crate) async fn ready(&self) {
         eventually("ready", async || match self.readiness().await {
             (true, _) => Ok(()),
