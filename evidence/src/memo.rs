@@ -7,11 +7,40 @@ use std::collections::HashMap;
 
 use crate::VerifierKey;
 
-/// At this many the memory begins anew.
-const SIGNATURES_MAX: usize = 20_000;
+/// What was not asked for while so many others were is forgotten.
+const SIGNATURES_MAX: usize = 10_000;
+
+/// Signatures by what was signed.
+type Signatures = HashMap<[u8; 32], [u8; 64]>;
+
+#[derive(Default)]
+struct Memory {
+    recent: Signatures,
+    older: Signatures,
+}
+
+impl Memory {
+    /// What is asked for stays, however long ago it was made, as the signatures that every world begins with.
+    fn recall(&mut self, identity: &[u8; 32]) -> Option<[u8; 64]> {
+        if let Some(signature) = self.recent.get(identity) {
+            return Some(*signature);
+        }
+        let signature = self.older.remove(identity)?;
+        self.remember(*identity, signature);
+        Some(signature)
+    }
+
+    fn remember(&mut self, identity: [u8; 32], signature: [u8; 64]) {
+        if self.recent.len() >= SIGNATURES_MAX {
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.clear();
+        }
+        self.recent.insert(identity, signature);
+    }
+}
 
 thread_local! {
-    static MADE: RefCell<Option<HashMap<[u8; 32], [u8; 64]>>> = const { RefCell::new(None) };
+    static MADE: RefCell<Option<Memory>> = const { RefCell::new(None) };
 }
 
 /// Turns the memory on for this thread.
@@ -23,17 +52,15 @@ pub fn remember_signatures_made() {
 
 /// The signature that this key made of this message, if it is remembered.
 pub(crate) fn recall(key: &VerifierKey, message: &[u8]) -> Option<[u8; 64]> {
-    MADE.with_borrow(|made| made.as_ref()?.get(&identity(key, message)).copied())
+    MADE.with_borrow_mut(|made| made.as_mut()?.recall(&identity(key, message)))
 }
 
 /// Remembers a signature, if this thread does.
 pub(crate) fn remember(key: &VerifierKey, message: &[u8], signature: [u8; 64]) {
     MADE.with_borrow_mut(|made| {
-        let Some(made) = made else { return };
-        if made.len() >= SIGNATURES_MAX {
-            made.clear();
+        if let Some(made) = made {
+            made.remember(identity(key, message), signature);
         }
-        made.insert(identity(key, message), signature);
     });
 }
 
@@ -45,6 +72,18 @@ fn identity(key: &VerifierKey, message: &[u8]) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::{Algorithm, SigningKey};
+
+    #[test]
+    fn what_is_asked_for_is_not_forgotten() {
+        let mut memory = Memory::default();
+        let identity = |n: usize| *blake3::hash(&n.to_be_bytes()).as_bytes();
+        for n in 0..5 * SIGNATURES_MAX {
+            memory.remember(identity(n), [n as u8; 64]);
+            assert_eq!(memory.recall(&identity(0)), Some([0; 64]), "after {n} others");
+        }
+        assert_eq!(memory.recall(&identity(1)), None);
+        assert!(memory.recent.len() + memory.older.len() <= 2 * SIGNATURES_MAX);
+    }
 
     #[test]
     fn what_is_remembered_is_what_would_be_made_and_nothing_else_is_valid() {

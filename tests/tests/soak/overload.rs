@@ -26,6 +26,9 @@ const EVENTS_S: u64 = 20_000;
 /// then what is fetched ahead.
 const FILLING: Duration = Duration::from_secs(110);
 
+/// The same of an ingest-consumer that hardly runs, and so hardly fetches either.
+const FILLING_SLOWLY: Duration = Duration::from_secs(600);
+
 /// In the tests: enough for the lag to be looked at.
 const OVERLOAD: Duration = Duration::from_secs(5);
 
@@ -51,7 +54,7 @@ fn of_an_ingest_consumer_that_is_too_slow() {
     run(&plan, |stage| {
         // It hardly runs, but is still there.
         stage.line.set_patient_group();
-        overload(stage, |ended| throttled(stage, &stage.line.ledger.ingest, ended))
+        overload(stage, FILLING_SLOWLY, |ended| throttled(stage, &stage.line.ledger.ingest, ended))
     });
 }
 
@@ -65,7 +68,7 @@ fn of_a_committer_that_is_too_slow() {
         batch_events: 50,
         bounds: BOUNDS,
     };
-    run(&plan, |stage| overload(stage, |ended| throttled(stage, &stage.line.ledger.committer, ended)));
+    run(&plan, |stage| overload(stage, FILLING, |ended| throttled(stage, &stage.line.ledger.committer, ended)));
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn of_a_line_without_a_committer() {
         batch_events: 4096,
         bounds: BOUNDS,
     };
-    run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
+    run(&plan, |stage| overload(stage, FILLING, |ended| without_committer(stage, ended)));
 }
 
 #[test]
@@ -101,11 +104,16 @@ fn of_many_partitions() {
             descriptors: Bound { peak: 160.0, growth: 8.0 },
         },
     };
-    run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
+    run(&plan, |stage| overload(stage, FILLING, |ended| without_committer(stage, ended)));
 }
 
-/// Lets `fault` act, until it is told to end, while producers send more than the line takes.
-fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Duration>, Vec<String>) {
+/// Lets `fault` act, until it is told to end, while producers send more than the line takes; the first `filling` of it
+/// is not judged.
+fn overload(
+    stage: &Stage,
+    filling: Duration,
+    fault: impl FnOnce(&AtomicBool) + Send,
+) -> (Option<Duration>, Vec<String>) {
     let calm = if stage.minutes.is_some() { CALM_WHOLE } else { CALM };
     stage.begin("calm", CALM_EVENTS_S);
     stage.hold(calm);
@@ -115,7 +123,7 @@ fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Du
         let _ended = Ended(&[&ended]);
         scope.spawn(|| fault(&ended));
         if stage.minutes.is_some() {
-            thread::sleep(FILLING);
+            thread::sleep(filling);
         }
         stage.begin("overload", EVENTS_S);
         thread::sleep(stage.lasting(OVERLOAD));
