@@ -17,7 +17,7 @@ use evidence::statement::LedgerId;
 pub use answer::Failure;
 
 use crate::appender::Appender;
-use crate::compute::Compute;
+use crate::compute::{Compute, Turns};
 use crate::store::Store;
 
 /// What the handlers share.
@@ -35,6 +35,7 @@ pub struct Opened {
     pub(crate) appender: Appender,
     pub(crate) ledger: LedgerId,
     pub(crate) compute: Compute,
+    pub(crate) turns: Turns,
 }
 
 impl Api {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::appender::{self, Appender, Outcome};
 use crate::changes::Changes;
-use crate::compute::Compute;
+use crate::compute::{Compute, Turns};
 use crate::config::Ledger;
 use crate::http::Opened;
 use crate::publisher::{Publisher, Topic};
@@ -142,7 +142,8 @@ impl Parts {
         let watch =
             watcher::watch(Arc::clone(&store), changes, seen, health.component("database"), stop_readers.clone());
         readers.push(Box::pin(async { watch.await.map_err(Into::into) }));
-        let opened = Opened { store: Arc::clone(&store), appender, ledger: ledger.id().clone(), compute };
+        let turns = Turns::new();
+        let opened = Opened { store: Arc::clone(&store), appender, ledger: ledger.id().clone(), compute, turns };
         let chain_begun = health.component("chain");
         let parts = Self { opened, stop_chain, stop_readers, store, ledger, chain_begun, signs, heads_every, backoff };
         (parts, Tasks { chain, readers })

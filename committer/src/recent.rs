@@ -10,9 +10,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evidence::EncodedEntry;
+use tokio::sync::Notify;
 
 /// Entries that wait, some 2 KiB each. Of more, the oldest are forgotten.
 const ENTRIES_MAX: usize = 16 * 1024;
+
+/// With more than this the signer takes some without waiting for its next checkpoint to be due.
+const ENTRIES_CALM: usize = ENTRIES_MAX / 4;
 
 /// An entry that was committed.
 #[derive(Debug)]
@@ -26,7 +30,13 @@ impl Handed {
 
 /// What waits for the signer, in seq order; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recent(Arc<Mutex<VecDeque<Handed>>>);
+pub(crate) struct Recent(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<VecDeque<Handed>>,
+    many: Notify,
+}
 
 impl Recent {
     /// Hands over entries that were committed, from the seq of the first on.
@@ -38,6 +48,14 @@ impl Recent {
         waiting.extend(entries);
         let surplus = waiting.len().saturating_sub(ENTRIES_MAX);
         waiting.drain(..surplus);
+        if waiting.len() > ENTRIES_CALM {
+            self.0.many.notify_one();
+        }
+    }
+
+    /// Returns when so many wait that they should be taken soon, lest some are forgotten; at times when fewer do.
+    pub(crate) async fn many(&self) {
+        self.0.many.notified().await;
     }
 
     /// Takes those of a range of seqs, and forgets those before it.
@@ -51,6 +69,6 @@ impl Recent {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Handed>> {
         // Nothing in here panics half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -178,8 +178,7 @@ impl Signer {
             match result {
                 Ok(()) => {
                     self.backoff.reset();
-                    let is_idle = self.behind.is_none();
-                    wait_for_more(&mut changes, self.interval, is_idle, &stop).await;
+                    self.until_due(&mut changes, &stop).await;
                 }
                 Err(trouble) if trouble.is_fatal() => return Err(trouble),
                 Err(_) => {
@@ -195,11 +194,49 @@ impl Signer {
         Ok(())
     }
 
+    /// Waits until the next checkpoint is due, after the interval and when idle not before something changed, or for
+    /// `stop`. Meanwhile reads back what the appender would have forgotten by then.
+    async fn until_due(&mut self, changes: &mut watch::Receiver<u64>, stop: &Shutdown) {
+        let due = tokio::time::sleep(self.interval);
+        tokio::pin!(due);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = &mut due => break,
+                () = many(self.recent.as_ref()) => {}
+            }
+            // What is wrong is found again by the next round, which reports it.
+            if self.read_new(stop).await.is_err() {
+                return;
+            }
+        }
+        if self.behind.is_none() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Ok(()) = changes.changed() => {}
+            }
+        }
+    }
+
     /// Reads what is new and signs the head. Returns without having signed when told to `stop`.
     async fn round(&mut self, stop: &Shutdown) -> Result<(), Trouble> {
         if !self.checked {
             self.check_signed().await?;
         }
+        let position = self.read_new(stop).await?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        self.check_due()?;
+        self.check_position(position)?;
+        self.look_behind().await?;
+        // Also after a contradiction that is gone, because the right database is back.
+        self.verdict.send_if_modified(|verdict| std::mem::replace(verdict, Verdict::Sound) != Verdict::Sound);
+        self.sign().await
+    }
+
+    /// Reads back what is new, up to the position that it returns unless it is told to `stop` before.
+    async fn read_new(&mut self, stop: &Shutdown) -> Result<Option<Position>, Trouble> {
         let position = self.store.position().await?;
         self.check_position(position)?;
         let size = position.map_or(0, |p| p.next_seq);
@@ -207,7 +244,7 @@ impl Signer {
         let mut told = Instant::now();
         while self.replay.chain().size() < size || self.is_unproven || !self.replay.is_confirmed() {
             if stop.is_cancelled() {
-                return Ok(());
+                break;
             }
             match self.read_back(size).await {
                 Err(Trouble::Unsound(problem)) if self.is_unproven => self.start_over(&problem),
@@ -218,12 +255,7 @@ impl Signer {
                 tracing::info!("read back {} of {size} entries", self.replay.chain().size());
             }
         }
-        self.check_due()?;
-        self.check_position(position)?;
-        self.look_behind().await?;
-        // Also after a contradiction that is gone, because the right database is back.
-        self.verdict.send_if_modified(|verdict| std::mem::replace(verdict, Verdict::Sound) != Verdict::Sound);
-        self.sign().await
+        Ok(position)
     }
 
     /// Reads back some of the entries up to `size`, and no further than to the next head that was signed before.
@@ -448,17 +480,11 @@ fn check_root(found: Head, signed: Head, source: &str) -> Result<(), Trouble> {
     )))
 }
 
-/// Returns after `interval`, and when idle not before something changed, or at `stop`.
-async fn wait_for_more(changes: &mut watch::Receiver<u64>, interval: Duration, is_idle: bool, stop: &Shutdown) {
-    let more = async {
-        tokio::time::sleep(interval).await;
-        if is_idle && changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = more => {}
+/// Returns when the appender has handed over much that is still to be read back; never without an appender.
+async fn many(recent: Option<&Recent>) {
+    match recent {
+        Some(recent) => recent.many().await,
+        None => std::future::pending().await,
     }
 }
 

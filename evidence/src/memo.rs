@@ -50,6 +50,11 @@ pub fn remember_signatures_made() {
     });
 }
 
+/// Whether it is.
+pub(crate) fn is_on() -> bool {
+    MADE.with_borrow(Option::is_some)
+}
+
 /// The signature that this key made of this message, if it is remembered.
 pub(crate) fn recall(key: &VerifierKey, message: &[u8]) -> Option<[u8; 64]> {
     MADE.with_borrow_mut(|made| made.as_mut()?.recall(&identity(key, message)))

@@ -76,7 +76,13 @@ impl Opened {
     pub async fn submit(&self, body: Bytes) -> Result<SubmitResponse, Failure> {
         let appender = self.appender.clone();
         // Some 20 microseconds a statement, mostly signatures: not on a thread that serves other requests.
-        let read = self.compute.run(move || read(&appender, &body)).await?;
+        let turn = self.turns.wait().await;
+        // The work goes on, and keeps its turn, when the client has gone away.
+        let work = move || {
+            let _turn = turn;
+            read(&appender, &body)
+        };
+        let read = self.compute.run(work).await?;
         let Read { candidates, mut stopped } = read;
         if candidates.is_empty() {
             return Ok(SubmitResponse { accepted: Vec::new(), stopped, cursor: None });

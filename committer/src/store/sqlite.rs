@@ -30,6 +30,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for another process that writes, such as `fsck`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// When the write-ahead log has so many pages of 4 KiB, it is written back: a large transaction has a thousand, and what
+/// several of them change is written back once.
+const WAL_PAGES_MAX: &str = "8192";
+
+/// So many rows are read before the thread that reads them waits for some to be taken, each time by a system call.
+const ROWS_BUFFERED: usize = 1_024;
+
 /// A ledger in an SQLite file.
 #[derive(Debug)]
 pub(super) struct SqliteStore {
@@ -52,6 +59,8 @@ impl SqliteStore {
             .create_if_missing(if_absent == IfAbsent::Begin)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", WAL_PAGES_MAX)
+            .row_buffer_size(ROWS_BUFFERED)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
         let file = options.get_filename().to_owned();
@@ -140,7 +149,7 @@ impl Transaction for SqliteTransaction {
 }
 
 /// Entries in one statement: each one on its own costs more on the way to SQLite's thread than its insertion.
-const ROWS_PER_INSERT: usize = 32;
+const ROWS_PER_INSERT: usize = 128;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insertion(ROWS_PER_INSERT));
