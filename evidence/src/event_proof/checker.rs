@@ -18,16 +18,15 @@ const ENTRIES_REMEMBERED: usize = 512;
 /// Verifies event proofs of one ledger under one policy.
 ///
 /// What many proofs share is verified once and remembered, in bounded memory: the checkpoint's signatures and the key
-/// entries of the last proof, some entries, and some nodes of the trees. Whatever is remembered is compared byte for byte
-/// with what the next proof has, so a proof is accepted or refused as it would be alone.
+/// entries of the last proof, some entries with their paths, and some nodes of the batches' trees. Whatever is remembered
+/// is compared byte for byte with what the next proof has, so a proof is accepted or refused as it would be alone.
 pub struct EventProofChecker<'a> {
     ledger: LedgerId,
     policy: &'a Policy,
     log: Option<Log>,
     /// By their seqs.
     entries: HashMap<u64, ProvenEntry>,
-    entry_nodes: Nodes,
-    leaf_nodes: Nodes,
+    nodes: Nodes,
 }
 
 /// What an event proof has shown.
@@ -108,7 +107,7 @@ struct Log {
 /// An entry that is part of a valid chain, as far as the proof shows it.
 struct ProvenEntry {
     bytes: Vec<u8>,
-    leaf: Hash,
+    path: Vec<Hash>,
     entry: Entry,
 }
 
@@ -120,8 +119,7 @@ impl<'a> EventProofChecker<'a> {
             policy,
             log: None,
             entries: HashMap::new(),
-            entry_nodes: Nodes::new(tree::node_hash),
-            leaf_nodes: Nodes::new(batch::node_hash),
+            nodes: Nodes::new(batch::node_hash),
         }
     }
 
@@ -138,24 +136,23 @@ impl<'a> EventProofChecker<'a> {
         }
         let log = self.log.as_mut().expect("was put there above, if it was not there");
         let (index, head) = (proof.proof.index, log.checkpoint.checkpoint());
-        let known = self.entries.get(&index).filter(|known| known.bytes == proof.entry).map(|known| known.leaf);
-        let leaf = known.unwrap_or_else(|| tree::leaf_hash(&proof.entry));
-        let nodes = &mut self.entry_nodes;
-        tree::verify_inclusion_by(|l, r| nodes.parent(l, r), &leaf, index, head.size, &proof.proof.path, &head.root)
-            .map_err(|error| EventProofError::Tree(ProofPart::Entry, error))?;
-        if known.is_none() {
+        let path = &proof.proof.path;
+        let is_known = |known: &ProvenEntry| known.bytes == proof.entry && known.path == *path;
+        if !self.entries.get(&index).is_some_and(is_known) {
+            tree::verify_inclusion(&tree::leaf_hash(&proof.entry), index, head.size, path, &head.root)
+                .map_err(|error| EventProofError::Tree(ProofPart::Entry, error))?;
             let entry = Entry::parse(&proof.entry).map_err(|e| EventProofError::Entry(ProofPart::Entry, e))?;
             log.state = log.follow(&self.ledger, index, &entry)?;
             if self.entries.len() == ENTRIES_REMEMBERED {
                 self.entries.clear();
             }
-            self.entries.insert(index, ProvenEntry { bytes: proof.entry.clone(), leaf, entry });
+            self.entries.insert(index, ProvenEntry { bytes: proof.entry.clone(), path: path.clone(), entry });
         }
         let entry = &self.entries.get(&index).expect("was put there above, if it was not there").entry;
         let Statement::Summary(summary) = entry.statement.statement() else {
             return Err(EventProofError::NoSummary(entry.statement.statement().kind()));
         };
-        verify_event(proof, summary, &mut self.leaf_nodes)?;
+        verify_event(proof, summary, &mut self.nodes)?;
         let Log { key_entries, state, words, .. } = log;
         Ok(Sealed { entry, summary, key_entries, state, words })
     }
