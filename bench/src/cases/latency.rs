@@ -73,7 +73,8 @@ fn for_latency(options: &Options) -> Options {
 }
 
 fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow::Result<Histogram<u64>> {
-    let topic = format!("bench-{}", ::tests::unique("paced"));
+    // Servers that are kept have the topics of earlier processes.
+    let topic = format!("bench-{}-{}", std::process::id(), ::tests::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
     let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
