@@ -62,16 +62,21 @@ impl EventRef<'_> {
     /// If a key, value, name or header value is longer than 2^32 - 2 bytes; Kafka's lengths end at 2^31 - 1.
     pub fn encode_content(&self, out: &mut Vec<u8>) {
         out.reserve(self.content_len());
-        out.extend_from_slice(&optional_length(self.key));
-        out.extend_from_slice(&optional_length(self.value));
-        out.extend_from_slice(&length(self.headers.len()));
-        out.extend_from_slice(self.key.unwrap_or_default());
-        out.extend_from_slice(self.value.unwrap_or_default());
+        self.each_content_part(|part| out.extend_from_slice(part));
+    }
+
+    /// Hands over the parts of the content preimage in order, unpadded; panics as [`Self::encode_content`].
+    pub(crate) fn each_content_part(&self, mut each: impl FnMut(&[u8])) {
+        each(&optional_length(self.key));
+        each(&optional_length(self.value));
+        each(&length(self.headers.len()));
+        each(self.key.unwrap_or_default());
+        each(self.value.unwrap_or_default());
         for header in self.headers {
-            out.extend_from_slice(&length(header.name.len()));
-            out.extend_from_slice(&optional_length(header.value));
-            out.extend_from_slice(header.name);
-            out.extend_from_slice(header.value.unwrap_or_default());
+            each(&length(header.name.len()));
+            each(&optional_length(header.value));
+            each(header.name);
+            each(header.value.unwrap_or_default());
         }
     }
 

@@ -114,13 +114,7 @@ struct ProvenEntry {
 impl<'a> EventProofChecker<'a> {
     /// A checker that has seen nothing yet.
     pub fn new(ledger: LedgerId, policy: &'a Policy) -> Self {
-        Self {
-            ledger,
-            policy,
-            log: None,
-            entries: HashMap::new(),
-            nodes: Nodes::new(batch::node_hash),
-        }
+        Self { ledger, policy, log: None, entries: HashMap::new(), nodes: Nodes::new(batch::node_hash) }
     }
 
     /// Verifies that the event was sealed in the log of the proof's checkpoint, by a key of the ledger, and judges the
