@@ -16,7 +16,6 @@ use sha2::{Digest, Sha256};
 pub use compact_range::CompactRange;
 pub use consistency::{consistency_nodes, verify_consistency};
 pub use error::TreeError;
-pub(crate) use inclusion::verify_inclusion_by;
 pub use inclusion::{inclusion_nodes, verify_inclusion};
 
 use crate::Hash;

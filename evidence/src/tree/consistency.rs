@@ -84,8 +84,8 @@ fn consistency_roots(old_size: u64, old_root: &Hash, new_size: u64, path: &[Hash
         .iter()
         .enumerate()
         .fold(start, |hash, (height, sibling)| if index >> height & 1 == 1 { node_hash(sibling, &hash) } else { hash });
-    let new = climb_inner(node_hash, start, inner, index);
-    Ok((climb_border(node_hash, old, border), climb_border(node_hash, new, border)))
+    let new = climb_inner(start, inner, index);
+    Ok((climb_border(old, border), climb_border(new, border)))
 }
 
 fn check(old_size: u64, new_size: u64) -> Result<(), TreeError> {

@@ -33,24 +33,12 @@ pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<Vec<Node>>, TreeErro
 /// When there is no such leaf, the path does not have exactly the hashes that the shape calls for, or it leads to
 /// another root.
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> Result<(), TreeError> {
-    verify_inclusion_by(node_hash, leaf, index, size, path, root)
-}
-
-/// As [`verify_inclusion`], with nodes hashed by `node`.
-pub(crate) fn verify_inclusion_by(
-    mut node: impl FnMut(&Hash, &Hash) -> Hash,
-    leaf: &Hash,
-    index: u64,
-    size: u64,
-    path: &[Hash],
-    root: &Hash,
-) -> Result<(), TreeError> {
     check(index, size)?;
     let shape = PathShape::new(index, size - 1);
     TreeError::check_length(path.len(), shape.len())?;
     let (inner, border) = path.split_at(shape.inner);
-    let subtree = climb_inner(&mut node, *leaf, inner, index);
-    TreeError::check_root(size, root, climb_border(node, subtree, border))
+    let subtree = climb_inner(*leaf, inner, index);
+    TreeError::check_root(size, root, climb_border(subtree, border))
 }
 
 fn check(index: u64, size: u64) -> Result<(), TreeError> {
@@ -79,18 +67,13 @@ impl PathShape {
 }
 
 /// Climbs past one sibling a level; the bits of `index` from the lowest say on which side each stands.
-pub(super) fn climb_inner(
-    mut node: impl FnMut(&Hash, &Hash) -> Hash,
-    start: Hash,
-    siblings: &[Hash],
-    index: u64,
-) -> Hash {
+pub(super) fn climb_inner(start: Hash, siblings: &[Hash], index: u64) -> Hash {
     siblings.iter().enumerate().fold(start, |hash, (height, sibling)| {
-        if index >> height & 1 == 0 { node(&hash, sibling) } else { node(sibling, &hash) }
+        if index >> height & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) }
     })
 }
 
 /// Climbs past siblings that all stand on the left.
-pub(super) fn climb_border(mut node: impl FnMut(&Hash, &Hash) -> Hash, start: Hash, siblings: &[Hash]) -> Hash {
-    siblings.iter().fold(start, |hash, sibling| node(sibling, &hash))
+pub(super) fn climb_border(start: Hash, siblings: &[Hash]) -> Hash {
+    siblings.iter().fold(start, |hash, sibling| node_hash(sibling, &hash))
 }
