@@ -16,7 +16,7 @@ use crate::compute::{Compute, Turns};
 use crate::config::Ledger;
 use crate::http::Opened;
 use crate::publisher::{Publisher, Topic};
-use crate::recent::Recent;
+use crate::recent::{ENTRIES_MAX, Recent};
 use crate::signer::{self, Signer, Verdict, high_water_path};
 use crate::store::Store;
 use crate::{Clock, watcher};
@@ -110,7 +110,7 @@ impl Parts {
         let signs = key.is_some();
         let (verdict, verdict_seen) = watch::channel(if signs { Verdict::Checking } else { Verdict::Sound });
         let (seen, largest_seen) = watch::channel(None);
-        let recent = signs.then(Recent::default);
+        let recent = signs.then(|| Recent::new(ENTRIES_MAX));
         let (appender, worker) = Appender::new(appender::Parts {
             store: Arc::clone(&store),
             ledger: ledger.id().clone(),

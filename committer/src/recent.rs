@@ -12,11 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use evidence::EncodedEntry;
 use tokio::sync::Notify;
 
-/// Entries that wait, some 2 KiB each. Of more, the oldest are forgotten.
-const ENTRIES_MAX: usize = 16 * 1024;
-
-/// With more than this the signer takes some without waiting for its next checkpoint to be due.
-const ENTRIES_CALM: usize = ENTRIES_MAX / 4;
+/// Enough for what is appended while the signer is at work, at some 2 KiB each.
+pub(crate) const ENTRIES_MAX: usize = 16 * 1024;
 
 /// An entry that was committed.
 #[derive(Debug)]
@@ -29,16 +26,23 @@ impl Handed {
 }
 
 /// What waits for the signer, in seq order; clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Recent(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Of more than these, the oldest are forgotten.
+    entries_max: usize,
     waiting: Mutex<VecDeque<Handed>>,
     many: Notify,
 }
 
 impl Recent {
+    /// Room for so many entries.
+    pub(crate) fn new(entries_max: usize) -> Self {
+        Self(Arc::new(Shared { entries_max, waiting: Mutex::default(), many: Notify::new() }))
+    }
+
     /// Hands over entries that were committed, from the seq of the first on.
     pub(crate) fn hand(&self, first: u64, entries: impl IntoIterator<Item = Handed>) {
         let mut waiting = self.lock();
@@ -46,14 +50,15 @@ impl Recent {
         let before = waiting.partition_point(|handed| handed.seq() < first);
         waiting.truncate(before);
         waiting.extend(entries);
-        let surplus = waiting.len().saturating_sub(ENTRIES_MAX);
+        let surplus = waiting.len().saturating_sub(self.0.entries_max);
         waiting.drain(..surplus);
-        if waiting.len() > ENTRIES_CALM {
+        if waiting.len() > self.0.entries_max / 4 {
             self.0.many.notify_one();
         }
     }
 
-    /// Returns when so many wait that they should be taken soon, lest some are forgotten; at times when fewer do.
+    /// Returns when so many wait, a quarter of the room, that they should be taken soon lest some are forgotten; at times
+    /// when fewer do.
     pub(crate) async fn many(&self) {
         self.0.many.notified().await;
     }
@@ -65,6 +70,11 @@ impl Recent {
         waiting.drain(..before);
         let end = waiting.partition_point(|handed| handed.seq() < seqs.end);
         waiting.drain(..end).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Handed>> {

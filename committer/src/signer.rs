@@ -173,13 +173,15 @@ impl Signer {
     pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> Result<(), Trouble> {
         while !stop.is_cancelled() {
             changes.mark_unchanged();
-            let result = self.round(&stop).await;
+            let mut result = self.round(&stop).await;
             self.report(&result);
+            if result.is_ok() {
+                self.backoff.reset();
+                result = self.until_due(&mut changes, &stop).await;
+                self.report(&result);
+            }
             match result {
-                Ok(()) => {
-                    self.backoff.reset();
-                    self.until_due(&mut changes, &stop).await;
-                }
+                Ok(()) => {}
                 Err(trouble) if trouble.is_fatal() => return Err(trouble),
                 Err(_) => {
                     self.backoff.wait(&stop).await;
@@ -196,19 +198,17 @@ impl Signer {
 
     /// Waits until the next checkpoint is due, after the interval and when idle not before something changed, or for
     /// `stop`. Meanwhile reads back what the appender would have forgotten by then.
-    async fn until_due(&mut self, changes: &mut watch::Receiver<u64>, stop: &Shutdown) {
+    async fn until_due(&mut self, changes: &mut watch::Receiver<u64>, stop: &Shutdown) -> Result<(), Trouble> {
         let due = tokio::time::sleep(self.interval);
         tokio::pin!(due);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                biased;
+                () = stop.cancelled() => return Ok(()),
                 () = &mut due => break,
                 () = many(self.recent.as_ref()) => {}
             }
-            // What is wrong is found again by the next round, which reports it.
-            if self.read_new(stop).await.is_err() {
-                return;
-            }
+            self.read_new(stop).await?;
         }
         if self.behind.is_none() {
             tokio::select! {
@@ -216,6 +216,7 @@ impl Signer {
                 Ok(()) = changes.changed() => {}
             }
         }
+        Ok(())
     }
 
     /// Reads what is new and signs the head. Returns without having signed when told to `stop`.

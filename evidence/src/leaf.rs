@@ -106,7 +106,7 @@ impl LeafPreimage {
 ///
 /// Events are copied in with [`Self::push`] and come out of [`Self::drain`] as leaves, in the same order. Buffers are
 /// kept, so that nothing is allocated for an event once they have grown to the size of a batch: 160 bytes for each of
-/// its events, and less than 1 MiB for contents.
+/// its events, and at most about 2 MiB for contents.
 #[derive(Default)]
 pub struct LeafHasher {
     contents: Messages,

@@ -1,6 +1,8 @@
 //! The signer on a database that lies at its start.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use evidence::SignedStatement;
@@ -8,11 +10,12 @@ use service::{Backoff, Health, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::{Parts, Signer, Verdict};
+use super::{Parts, Replay, Signer, Verdict};
 use crate::appender::{self, Appender};
 use crate::changes::Changes;
 use crate::compute::Compute;
 use crate::parts::LogKey;
+use crate::recent::Recent;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase, Tables};
 use crate::store::{Store, StoreErrorKind};
 use crate::system_clock;
@@ -62,9 +65,13 @@ impl Place {
     }
 
     async fn append(&self, statements: &[SignedStatement], with_heads: bool) {
+        self.append_and_hand(statements, with_heads, None).await;
+    }
+
+    async fn append_and_hand(&self, statements: &[SignedStatement], with_heads: bool, recent: Option<Recent>) {
         let stop = Shutdown::new();
         let (appender, worker) = Appender::new(appender::Parts {
-            recent: None,
+            recent,
             store: self.open(Arc::new(Direct)),
             ledger: self.ledger.id(),
             clock: system_clock(),
@@ -129,4 +136,68 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     signer.round(&Shutdown::new()).await.expect("read from its first entry on it is sound");
     assert_eq!(signer.replay.chain().size(), 7);
     assert!(signer.replay.chain().state().stream(&stream("t", 0)).is_some(), "sealed from offset 0 again otherwise");
+}
+
+/// Fails the question for the position once it is told to.
+#[derive(Default)]
+struct Broken(AtomicBool);
+
+#[async_trait]
+impl Link for Broken {
+    async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
+        Ok(())
+    }
+
+    async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind> {
+        match call {
+            Call::Read("position") if self.0.swap(false, Ordering::SeqCst) => Err(StoreErrorKind::Broken),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
+    let (place, link) = (Place::new(), Arc::new(Broken::default()));
+    let beginning = [vec![place.ledger.genesis.clone()], place.ledger.grants.clone()].concat();
+    place.append(&beginning, false).await;
+    let recent = Recent::new(16);
+    let mut signer = place.signer(Arc::<Broken>::clone(&link));
+    signer.recent = Some(recent.clone());
+    signer.replay = Replay::new(&place.ledger.id(), Compute::Threads, Some(recent.clone()));
+    // Never due in this test.
+    signer.interval = Duration::from_secs(3_600);
+    signer.round(&Shutdown::new()).await.expect("it is sound");
+    let (begun, signed) = (signer.replay.chain().size(), signer.stored);
+    assert_eq!(begun, signed);
+    let summaries = place.ledger.summaries(&stream("t", 1), 0, 10, 15, None);
+    let (_changes, mut changed) = watch::channel(0);
+
+    // Four may wait.
+    place.append_and_hand(&summaries[..4], false, Some(recent.clone())).await;
+    let stop = Shutdown::new();
+    let told = async { stop.cancel() };
+    let (result, ()) = tokio::join!(signer.until_due(&mut changed, &stop), told);
+    result.expect("it is sound");
+    assert_eq!(signer.replay.chain().size(), begun);
+
+    place.append_and_hand(&summaries[4..], false, Some(recent.clone())).await;
+    let stop = Shutdown::new();
+    let taken = async {
+        while !recent.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let reading = async { tokio::join!(signer.until_due(&mut changed, &stop), taken) };
+    let (result, ()) = tokio::time::timeout(Duration::from_secs(30), reading).await.expect("they are taken");
+    result.expect("it is sound");
+    assert_eq!((signer.replay.chain().size(), signer.stored), (begun + 15, signed), "read back and not signed");
+
+    // A disk that failed while reading along ends the service, although it would be read again.
+    let more = place.ledger.summaries(&stream("t", 2), 0, 10, 8, None);
+    place.append_and_hand(&more, false, Some(recent)).await;
+    link.0.store(true, Ordering::SeqCst);
+    let trouble = signer.until_due(&mut changed, &Shutdown::new()).await.expect_err("the disk failed");
+    assert!(trouble.is_fatal(), "{trouble}");
 }

@@ -31,7 +31,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// When the write-ahead log has so many pages of 4 KiB, it is written back: a large transaction has a thousand, and what
-/// several of them change is written back once.
+/// several of them change is written back once. The log's file grows to that, 32 MiB, and by a transaction.
 const WAL_PAGES_MAX: &str = "8192";
 
 /// So many rows are read before the thread that reads them waits for some to be taken, each time by a system call.
@@ -329,6 +329,8 @@ mod tests {
         let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&store.writer).await.expect("asks");
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.writer).await.expect("asks");
         assert_eq!((synchronous, journal.as_str()), (2, "wal"), "FULL: an fsync for each commit");
+        let pages: i64 = sqlx::query_scalar("PRAGMA wal_autocheckpoint").fetch_one(&store.writer).await.expect("asks");
+        assert_eq!(pages.to_string(), WAL_PAGES_MAX);
     }
 
     #[test]

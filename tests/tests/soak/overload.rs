@@ -22,8 +22,10 @@ const CALM_WHOLE: Duration = Duration::from_secs(30);
 /// What it gets.
 const EVENTS_S: u64 = 20_000;
 
-/// For what is bounded to fill up, until then only its peak is judged: with many partitions the statements that wait and
-/// then what is fetched ahead.
+/// The phase in which what is bounded fills up: only its peak is judged.
+pub(crate) const FILLING_PHASE: &str = "filling";
+
+/// How long that takes: with many partitions the statements that wait, and then what is fetched ahead.
 const FILLING: Duration = Duration::from_secs(110);
 
 /// The same of an ingest-consumer that hardly runs, and so hardly fetches either.
@@ -98,17 +100,16 @@ fn of_many_partitions() {
             // While the committer is away this grows up to what all together fetch ahead, and up to the statements that
             // wait, of which there are at most 64 for each partition, one a second.
             resident_mib: Bound { peak: 384.0, growth: 8.0 },
-            // The committer works on a thread for each request, of which there are 64 at most.
-            threads: Bound { peak: 96.0, growth: 1.0 },
             // So many connections to it come and go.
             descriptors: Bound { peak: 160.0, growth: 8.0 },
+            ..BOUNDS
         },
     };
     run(&plan, |stage| overload(stage, FILLING, |ended| without_committer(stage, ended)));
 }
 
-/// Lets `fault` act, until it is told to end, while producers send more than the line takes; the first `filling` of it
-/// is not judged.
+/// Lets `fault` act, until it is told to end, while producers send more than the line takes. In the first `filling` of
+/// it memory may grow.
 fn overload(
     stage: &Stage,
     filling: Duration,
@@ -118,7 +119,7 @@ fn overload(
     stage.begin("calm", CALM_EVENTS_S);
     stage.hold(calm);
     let ended = AtomicBool::new(false);
-    stage.begin("filling", EVENTS_S);
+    stage.begin(FILLING_PHASE, EVENTS_S);
     let phase = thread::scope(|scope| {
         let _ended = Ended(&[&ended]);
         scope.spawn(|| fault(&ended));

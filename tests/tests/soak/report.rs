@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::Usage;
 
-use crate::flat::Course;
+use crate::flat::{Bound, Course};
 use crate::line::{Proven, SERVICES};
+use crate::overload::FILLING_PHASE;
 use crate::record::Phase;
 use crate::run::Plan;
 
@@ -48,6 +49,7 @@ impl Report<'_> {
             [("memory (MiB)", bounds.resident_mib), ("descriptors", bounds.descriptors), ("threads", bounds.threads)];
         for Row { phase, service, courses, .. } in self.rows() {
             for ((what, bound), course) in judged.into_iter().zip(courses) {
+                let bound = if phase == FILLING_PHASE { Bound { growth: f64::INFINITY, ..bound } } else { bound };
                 let fault = course.fault(bound);
                 self.faults.extend(fault.map(|fault| format!("{phase}: {what} of {service}: {fault}")));
             }
