@@ -172,21 +172,12 @@ impl Signer {
     /// Signs until `stop`, and what is there then. Ends with an error when the service must.
     pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> Result<(), Trouble> {
         while !stop.is_cancelled() {
-            changes.mark_unchanged();
-            let mut result = self.round(&stop).await;
-            self.report(&result);
-            if result.is_ok() {
-                self.backoff.reset();
-                result = self.until_due(&mut changes, &stop).await;
-                self.report(&result);
+            let Err(trouble) = self.sign_and_wait(&mut changes, &stop).await else { continue };
+            self.report(&trouble);
+            if trouble.is_fatal() {
+                return Err(trouble);
             }
-            match result {
-                Ok(()) => {}
-                Err(trouble) if trouble.is_fatal() => return Err(trouble),
-                Err(_) => {
-                    self.backoff.wait(&stop).await;
-                }
-            }
+            self.backoff.wait(&stop).await;
         }
         match tokio::time::timeout(LAST_ROUND_MAX, self.round(&Shutdown::new())).await {
             Ok(Ok(())) => {}
@@ -194,6 +185,18 @@ impl Signer {
             _ => tracing::info!("the newest entries are signed after the next start"),
         }
         Ok(())
+    }
+
+    /// Makes a round, and waits until the next is due.
+    async fn sign_and_wait(&mut self, changes: &mut watch::Receiver<u64>, stop: &Shutdown) -> Result<(), Trouble> {
+        changes.mark_unchanged();
+        self.round(stop).await?;
+        if self.trouble.take().is_some() {
+            tracing::info!("signing again");
+        }
+        self.health.ready();
+        self.backoff.reset();
+        self.until_due(changes, stop).await
     }
 
     /// Waits until the next checkpoint is due, after the interval and when idle not before something changed, or for
@@ -445,15 +448,8 @@ impl Signer {
         lock(&self.high_water)
     }
 
-    /// Logs and shows a change between well and not.
-    fn report(&mut self, result: &Result<(), Trouble>) {
-        let Err(trouble) = result else {
-            if self.trouble.take().is_some() {
-                tracing::info!("signing again");
-            }
-            self.health.ready();
-            return;
-        };
+    /// Shows why there is no new checkpoint, and logs what was not logged just before.
+    fn report(&mut self, trouble: &Trouble) {
         let message = trouble.to_string();
         if self.trouble.as_ref() != Some(&message) {
             tracing::error!("not signing: {message}");

@@ -25,7 +25,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ledger = TestLedger::new("bench");
     for (name, streams, per_request) in
-        [("64 to a request", 256, 64), ("8 to a request", 256, 8), ("1 to a request", 1024, 1)]
+        [("64 to a request", 64, 64), ("8 to a request", 256, 8), ("1 to a request", 1024, 1)]
     {
         if !context.wants(name) {
             continue;

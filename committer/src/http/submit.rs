@@ -171,3 +171,54 @@ fn parse(text: &str) -> Result<SignedStatement, (&'static str, String)> {
         (code, error.to_string())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::{FutureExt as _, poll};
+    use service::{Health, Shutdown};
+    use tokio::sync::watch;
+    use tokio::task::unconstrained;
+
+    use super::*;
+    use crate::appender::Parts;
+    use crate::changes::Changes;
+    use crate::compute::{Compute, Turns};
+    use crate::signer::Verdict;
+    use crate::store::memory::{Direct, MemoryDatabase};
+    use crate::system_clock;
+    use crate::test_ledger::TestLedger;
+
+    #[tokio::test]
+    async fn a_submission_is_read_when_it_is_its_turn() {
+        let ledger = TestLedger::new("turns");
+        let store = MemoryDatabase::new(system_clock()).open(&ledger.id(), Arc::new(Direct)).expect("opens");
+        let (appender, _) = Appender::new(Parts {
+            recent: None,
+            store: Arc::clone(&store),
+            ledger: ledger.id(),
+            clock: system_clock(),
+            compute: Compute::Here,
+            log_key: None,
+            changes: Changes::new(),
+            verdict: watch::channel(Verdict::Sound).1,
+            seen: watch::channel(None).1,
+            health: Health::new().component("appending"),
+            stop: Shutdown::new(),
+        });
+        let opened = Opened { store, appender, ledger: ledger.id(), compute: Compute::Here, turns: Turns::new() };
+        // Read at once, and refused as it is none.
+        let submission = || opened.submit(Bytes::from_static(b"no JSON"));
+        assert!(submission().now_or_never().is_some_and(|read| read.is_err()));
+
+        let turn = || unconstrained(opened.turns.wait()).now_or_never();
+        let mut turns: Vec<_> = std::iter::from_fn(turn).collect();
+        assert_eq!(turns.len(), std::thread::available_parallelism().expect("known").get());
+        let mut waiting = pin!(submission());
+        assert!(poll!(&mut waiting).is_pending());
+        turns.pop();
+        assert!(waiting.now_or_never().is_some_and(|read| read.is_err()));
+        assert!(turn().is_some(), "given back");
+    }
+}
