@@ -198,6 +198,8 @@ async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
     let more = place.ledger.summaries(&stream("t", 2), 0, 10, 8, None);
     place.append_and_hand(&more, false, Some(recent)).await;
     link.0.store(true, Ordering::SeqCst);
-    let trouble = signer.until_due(&mut changed, &Shutdown::new()).await.expect_err("the disk failed");
+    let stop = Shutdown::new();
+    let reading = tokio::time::timeout(Duration::from_secs(30), signer.until_due(&mut changed, &stop));
+    let trouble = reading.await.expect("ends").expect_err("the disk failed");
     assert!(trouble.is_fatal(), "{trouble}");
 }
