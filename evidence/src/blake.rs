@@ -69,7 +69,7 @@ impl Domain {
     /// Hands over the hash of each message of one block, in order.
     pub(crate) fn hash_blocks(&self, blocks: &[[u8; BLOCK_LEN]], mut each: impl FnMut(Cv)) {
         for group in blocks.chunks(LANES) {
-            let hashes = self.compress(group.iter(), 0, CHUNK_START, CHUNK_END | ROOT);
+            let hashes = self.compress(group.iter(), 0, IncrementCounter::No, CHUNK_START, CHUNK_END | ROOT);
             hashes.iter().take(group.len()).for_each(|hash| each(*hash));
         }
     }
@@ -80,7 +80,7 @@ impl Domain {
         for start in (0..pairs).step_by(LANES) {
             let end = (start + LANES).min(pairs);
             let (blocks, _) = nodes[2 * start..2 * end].as_flattened().as_chunks::<BLOCK_LEN>();
-            let hashes = self.compress(blocks.iter(), 0, CHUNK_START, CHUNK_END | ROOT);
+            let hashes = self.compress(blocks.iter(), 0, IncrementCounter::No, CHUNK_START, CHUNK_END | ROOT);
             // Within what was just read: `end <= 2 * start` or `start == 0`.
             nodes[start..end].copy_from_slice(&hashes[..end - start]);
         }
@@ -90,11 +90,13 @@ impl Domain {
         nodes.truncate(nodes.len().div_ceil(2));
     }
 
-    /// Compresses up to [`LANES`] inputs of whole blocks, each at most a chunk, with the same counter and flags.
+    /// Compresses up to [`LANES`] inputs of whole blocks, each at most a chunk, with the same flags, and the same counter
+    /// or counters one after the other.
     fn compress<'a, const N: usize>(
         &self,
         inputs: impl Iterator<Item = &'a [u8; N]>,
         counter: u64,
+        increment: IncrementCounter,
         first_block: u8,
         last_block: u8,
     ) -> [Cv; LANES] {
@@ -109,7 +111,7 @@ impl Domain {
             &lanes[..count],
             &self.key,
             counter,
-            IncrementCounter::No,
+            increment,
             DERIVE_KEY_MATERIAL,
             first_block,
             last_block,

@@ -3,51 +3,13 @@
 use crate::blake::{CONTENT, LEAF, Messages};
 use crate::{Error, EventRef, Hash, TimestampType, decode_content};
 
-/// Contents up to this length are copied and hashed many at a time. A longer one fills the SIMD lanes by itself.
-const SHARED_CONTENT_BYTES_MAX: usize = 16 * 1024;
-
-/// Contents are hashed when this much is waiting: enough to fill the lanes, little enough to stay in a core's cache.
-const WAITING_BYTES_MAX: usize = 512 * 1024;
-
-/// A longer content is hashed in pieces of whole multiples of this: as many chunks as there are SIMD lanes. A piece that
-/// did not end with a chunk would leave those after it beside the chunks' boundaries, which halves the speed.
-const PIECE_BYTES: usize = 16 * 1024;
-
 /// The hash of an event's content, given the unpadded content preimage: BLAKE3 in the content domain over the preimage
 /// and zeros to a multiple of 64 bytes.
 pub fn content_hash(unpadded: &[u8]) -> Hash {
     let mut hasher = CONTENT.hasher();
-    hasher.update(unpadded).update(padding(unpadded.len()));
+    let padding = &[0; 64][..unpadded.len().next_multiple_of(64) - unpadded.len()];
+    hasher.update(unpadded).update(padding);
     Hash(hasher.finalize().into())
-}
-
-/// The same of an event, given an empty buffer, which is left empty. Only what does not fill a piece is copied.
-fn long_content_hash(event: &EventRef<'_>, buffer: &mut Vec<u8>) -> Hash {
-    let mut hasher = CONTENT.hasher();
-    event.each_content_part(|mut part| {
-        if !buffer.is_empty() {
-            let filling;
-            (filling, part) = part.split_at(part.len().min(PIECE_BYTES - buffer.len()));
-            buffer.extend_from_slice(filling);
-            if buffer.len() < PIECE_BYTES {
-                return;
-            }
-            hasher.update(buffer);
-            buffer.clear();
-        }
-        let (pieces, rest) = part.split_at(part.len() - part.len() % PIECE_BYTES);
-        hasher.update(pieces);
-        buffer.extend_from_slice(rest);
-    });
-    // Pieces are whole blocks, so the rest needs the padding of the whole.
-    hasher.update(buffer).update(padding(buffer.len()));
-    buffer.clear();
-    Hash(hasher.finalize().into())
-}
-
-/// The zeros after a content preimage of this length.
-fn padding(len: usize) -> &'static [u8] {
-    &[0; 64][..len.next_multiple_of(64) - len]
 }
 
 /// The preimage of a leaf: everything of an event, its content as a hash.
@@ -106,11 +68,10 @@ impl LeafPreimage {
 ///
 /// Events are copied in with [`Self::push`] and come out of [`Self::drain`] as leaves, in the same order. Buffers are
 /// kept, so that nothing is allocated for an event once they have grown to the size of a batch: 160 bytes for each of
-/// its events, and at most about 2 MiB for contents.
+/// its events, and at most about 4 MiB for contents. While a longer content waits, it takes a 16th of its length.
 #[derive(Default)]
 pub struct LeafHasher {
     contents: Messages,
-    piece: Vec<u8>,
     content_bytes: u64,
     index: Vec<[u8; LeafPreimage::LEN]>,
     drained_index: Vec<[u8; LeafPreimage::LEN]>,
@@ -151,14 +112,24 @@ impl LeafHasher {
 
     /// Adds an event.
     pub fn push(&mut self, event: &EventRef<'_>) {
-        let len = event.content_len();
-        let preimage = preimage_without_content(event.offset, event.timestamp, event.timestamp_type);
-        if len <= SHARED_CONTENT_BYTES_MAX {
-            self.push_shared(preimage, len, |out| event.encode_content(out));
-        } else {
-            let content = long_content_hash(event, &mut self.piece);
-            self.push_hashed(LeafPreimage { content, ..preimage }, len);
+        if self.collect(event) {
+            self.hash_contents();
         }
+    }
+
+    /// Adds an event, and leaves its hashing to [`Self::drain`], which may be called on another thread; only a content
+    /// longer than 16 KiB (or less, where there are fewer SIMD lanes) is hashed at once, as it need not be copied then.
+    /// Returns whether it is time to drain, as half a megabyte waits.
+    pub fn collect(&mut self, event: &EventRef<'_>) -> bool {
+        let len = event.content_len();
+        if len <= Messages::STRIDE_BYTES {
+            self.contents.push(self.index.len(), |out| event.encode_content(out));
+        } else {
+            self.contents.push_parts(&CONTENT, self.index.len(), |each| event.each_content_part(each));
+        }
+        let preimage = preimage_without_content(event.offset, event.timestamp, event.timestamp_type);
+        self.push_preimage(&preimage, len);
+        self.contents.are_enough()
     }
 
     /// Adds an event whose content preimage is already encoded, unpadded.
@@ -174,10 +145,10 @@ impl LeafHasher {
     ) -> Result<(), Error> {
         decode_content(content)?;
         let preimage = preimage_without_content(offset, timestamp, timestamp_type);
-        if content.len() <= SHARED_CONTENT_BYTES_MAX {
-            self.push_shared(preimage, content.len(), |out| out.extend_from_slice(content));
-        } else {
-            self.push_hashed(LeafPreimage { content: content_hash(content), ..preimage }, content.len());
+        self.contents.push_parts(&CONTENT, self.index.len(), |each| each(content));
+        self.push_preimage(&preimage, content.len());
+        if self.contents.are_enough() {
+            self.hash_contents();
         }
         Ok(())
     }
@@ -196,15 +167,8 @@ impl LeafHasher {
         }
     }
 
-    fn push_shared(&mut self, preimage: LeafPreimage, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        self.contents.push(self.index.len(), write);
-        self.push_hashed(preimage, len);
-        if self.contents.byte_len() >= WAITING_BYTES_MAX {
-            self.hash_contents();
-        }
-    }
-
-    fn push_hashed(&mut self, preimage: LeafPreimage, len: usize) {
+    /// Adds the preimage of a leaf whose content waits.
+    fn push_preimage(&mut self, preimage: &LeafPreimage, len: usize) {
         self.index.push(preimage.to_bytes());
         self.content_bytes += len as u64;
     }
@@ -297,18 +261,17 @@ mod tests {
 
     #[test]
     fn long_contents_agree_wherever_their_parts_end() {
+        const STRIDE: usize = Messages::STRIDE_BYTES;
         let bytes: Vec<u8> = (0..70_000_usize).map(|i| (i % 251) as u8).collect();
-        let lens = [0, 1, PIECE_BYTES - 12, PIECE_BYTES - 11, PIECE_BYTES, 2 * PIECE_BYTES - 12, 40_000, 70_000];
-        let mut buffer = Vec::new();
+        let lens = [0, 1, STRIDE - 12, STRIDE - 11, STRIDE, 2 * STRIDE - 12, 40_000, 70_000];
+        let mut hasher = LeafHasher::new();
         for (key, value) in lens.iter().flat_map(|&key| lens.map(|value| (key, value))) {
-            for (count, header) in [(0, 0), (1, 3), (2, PIECE_BYTES + 7)] {
+            for (count, header) in [(0, 0), (1, 3), (2, STRIDE + 7)] {
                 let headers = [HeaderRef { name: b"name", value: Some(&bytes[..header]) }; 2];
                 let (key, value) = (Some(&bytes[..key]), Some(&bytes[..value]));
                 let event = EventRef { key, value, headers: &headers[..count], ..event(1, b"") };
-                let mut content = Vec::new();
-                event.encode_content(&mut content);
-                assert_eq!(long_content_hash(&event, &mut buffer), content_hash(&content), "{}", content.len());
-                assert!(buffer.is_empty());
+                hasher.push(&event);
+                assert_eq!(hasher.drain().leaves, [expected_leaf(&event).1], "{}", event.content_len());
             }
         }
     }

@@ -67,7 +67,7 @@ const fn default_batch_events() -> u32 {
 }
 
 const fn default_batch_bytes() -> u64 {
-    4 * 1024 * 1024
+    16 * 1024 * 1024
 }
 
 const fn default_batch_age_ms() -> u32 {

@@ -1,21 +1,21 @@
-//! The thread that reads: one Kafka client, the hashing, and the streams' steps. It never waits for the committer.
+//! The thread that reads: one Kafka client, and the streams' steps. It never waits for the committer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use evidence::statement::Statement;
-use evidence::{Hash, LeafHasher};
-use kafka::{Batch, Consumer, Failure, FailureKind, Item, Polled, Rebalance, TopicPartition, Waker};
+use kafka::{Consumer, Polled, Rebalance, TopicPartition, Waker};
 use service::{Component, Health, Shutdown};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::config::Source;
+use crate::hashing::{Hashing, Load};
 use crate::lag::Cursors;
 use crate::outside::Outside;
 use crate::seat::Seat;
-use crate::stream::{Action, Answer, HashedEvent, Input, InspectError, Inspection, Limits, Stream};
+use crate::stream::{Action, Answer, Input, InspectError, Inspection, Limits, Stream};
 
 /// How often the group's offsets are committed, which are a display only.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
@@ -70,8 +70,8 @@ enum Content {
 
 /// Reads until shutdown, and tells `ended` why reading ended: an error when the Kafka client cannot be made or cannot go
 /// on. What was read and not sealed is read again by the next one. Then leaves the group, which may take long.
-pub(crate) fn consume(setup: Setup, ended: impl FnOnce(Result<Ended, kafka::Error>)) {
-    match Consumption::new(setup) {
+pub(crate) fn consume(setup: Setup, hashing: Hashing, ended: impl FnOnce(Result<Ended, kafka::Error>)) {
+    match Consumption::new(setup, hashing) {
         Ok(mut consumption) => {
             let result = consumption.run();
             consumption.leave();
@@ -97,8 +97,7 @@ struct Consumption {
     replier: mpsc::Sender<Reply>,
     waker: Waker,
     wake_at_shutdown: AbortHandle,
-    hasher: LeafHasher,
-    events: Vec<HashedEvent>,
+    hashing: Hashing,
     actions: Vec<Action>,
     begun: Instant,
     /// No stream's tick is due before this time.
@@ -110,7 +109,7 @@ struct Consumption {
 }
 
 impl Consumption {
-    fn new(setup: Setup) -> Result<Self, kafka::Error> {
+    fn new(setup: Setup, hashing: Hashing) -> Result<Self, kafka::Error> {
         let properties = setup.properties.shared_by(setup.partitions_max);
         let (consumer, assigned) = match &setup.source {
             Source::Group(subscription) => (Consumer::subscribe(&properties, subscription)?, Vec::new()),
@@ -139,8 +138,7 @@ impl Consumption {
             replier,
             waker,
             wake_at_shutdown: wake_at_shutdown.abort_handle(),
-            hasher: LeafHasher::new(),
-            events: Vec::new(),
+            hashing,
             actions: Vec::new(),
             begun: Instant::now(),
             due_ms: 0,
@@ -157,6 +155,9 @@ impl Consumption {
     fn run(&mut self) -> Result<Ended, kafka::Error> {
         while !self.setup.shutdown.is_cancelled() {
             self.take_replies();
+            while let Some(load) = self.hashing.hashed(false) {
+                self.take_events(load);
+            }
             self.tick();
             if self.renew {
                 return Ok(Ended::NewClient);
@@ -172,18 +173,23 @@ impl Consumption {
                 tracing::info!("the group gave no partitions to this member; it waits as a spare one");
                 self.joined();
             }
-            let wait = Duration::from_millis(self.due_ms.saturating_sub(self.now_ms())).min(POLL_MAX);
+            let wait = match self.hashing.is_busy() {
+                true => Duration::ZERO,
+                false => Duration::from_millis(self.due_ms.saturating_sub(self.now_ms())).min(POLL_MAX),
+            };
             let rebalance = match self.consumer.poll(wait)? {
                 Polled::Batch(batch) => {
-                    let now_ms = millis(self.begun);
-                    let partition = batch.partition().clone();
-                    let Some(seat) = self.seats.get_mut(&partition) else {
+                    let Some(seat) = self.seats.get(batch.partition()) else {
                         // Taken away, and the news of it follow.
+                        let partition = batch.partition().clone();
                         self.consumer.hold(&partition);
                         continue;
                     };
-                    read(seat, batch, &mut self.hasher, &mut self.events, now_ms, &mut self.actions);
-                    self.act(&partition);
+                    let mut load = self.hashing.load(batch.partition().clone(), seat.reading());
+                    load.fill(batch);
+                    if let Some(load) = self.hashing.hash(load) {
+                        self.take_events(load);
+                    }
                     continue;
                 }
                 Polled::Rebalance(rebalance) => rebalance,
@@ -191,7 +197,13 @@ impl Consumption {
                     self.tell(&trouble);
                     continue;
                 }
-                Polled::Idle => continue,
+                Polled::Idle => {
+                    // There is nothing better to do until then.
+                    if let Some(load) = self.hashing.hashed(true) {
+                        self.take_events(load);
+                    }
+                    continue;
+                }
             };
             match rebalance {
                 Rebalance::Assigned(partitions) => self.take_seats(partitions),
@@ -261,6 +273,22 @@ impl Consumption {
         }
     }
 
+    /// Hands hashed events to their stream, unless it has begun to read elsewhere since.
+    fn take_events(&mut self, mut load: Load) {
+        let partition = load.partition.clone();
+        if let Some(seat) = self.seats.get_mut(&partition).filter(|seat| seat.reading() == load.reading) {
+            let now_ms = millis(self.begun);
+            if !load.events.is_empty() {
+                seat.stream.step(now_ms, Input::Events(&load.events), &mut self.actions);
+            }
+            if let Some(input) = load.rest.take() {
+                seat.stream.step(now_ms, input, &mut self.actions);
+            }
+            self.act(&partition);
+        }
+        self.hashing.give_back(load);
+    }
+
     /// Lets time pass for the streams that wait for it.
     fn tick(&mut self) {
         let now_ms = self.now_ms();
@@ -298,6 +326,7 @@ impl Consumption {
                 }
                 Action::Read(offset) => {
                     let offset = i64::try_from(offset).expect("Kafka's offsets and the chain's end at 2^63 - 1");
+                    seat.read_anew();
                     self.starts.insert(partition.clone(), offset);
                 }
                 Action::Sealed(sealed) => {
@@ -423,56 +452,4 @@ fn submit(
         seconds.record(begun.elapsed());
         Content::Answered(answer)
     }
-}
-
-/// Hashes what a partition gives and hands it to its stream.
-fn read(
-    seat: &mut Seat,
-    mut batch: Batch<'_>,
-    hasher: &mut LeafHasher,
-    events: &mut Vec<HashedEvent>,
-    now_ms: u64,
-    actions: &mut Vec<Action>,
-) {
-    events.clear();
-    let mut rest = None;
-    while let Some(item) = batch.next_item() {
-        match item {
-            Item::Event { event, leader_epoch } => {
-                hasher.push(&event);
-                events.push(HashedEvent {
-                    offset: offset(event.offset),
-                    timestamp: event.timestamp,
-                    content_bytes: event.content_len() as u64,
-                    leader_epoch: leader_epoch.and_then(|epoch| u32::try_from(epoch).ok()),
-                    leaf: Hash([0; Hash::LEN]),
-                });
-            }
-            Item::End { next } => rest = Some(Input::End(offset(next))),
-            Item::Failed(failure) => rest = Some(failed(failure)),
-        }
-        if rest.is_some() {
-            break;
-        }
-    }
-    for (event, leaf) in events.iter_mut().zip(hasher.drain().leaves) {
-        event.leaf = *leaf;
-    }
-    if !events.is_empty() {
-        seat.stream.step(now_ms, Input::Events(events), actions);
-    }
-    if let Some(input) = rest {
-        seat.stream.step(now_ms, input, actions);
-    }
-}
-
-fn failed(failure: Failure) -> Input<'static> {
-    match failure {
-        Failure { kind: FailureKind::Unreadable, offset: Some(at), reason } => Input::Unreadable(offset(at), reason),
-        other => Input::Stopped(format!("Kafka gives nothing more: {other}")),
-    }
-}
-
-fn offset(offset: i64) -> u64 {
-    u64::try_from(offset).expect("what librdkafka hands out has an offset from 0 on")
 }

@@ -2,8 +2,9 @@
 //!
 //! - [`stream`] decides: the sealing of one stream as a pure step, without Kafka, HTTP, clock or async. [`cursor`] and
 //!   [`acknowledgement`] say what of the committer's answers is believed. The simulation drives these three.
-//! - `consume` is the one thread that reads from Kafka, hashes, and lets the streams take their steps; a `seat` is an
-//!   assigned partition with its stream, metrics and health.
+//! - `consume` is the one thread that reads from Kafka and lets the streams take their steps; a `seat` is an assigned
+//!   partition with its stream, metrics and health. `hashing` takes place between the two, on a thread of its own where
+//!   there is much to hash.
 //! - `outside` asks the committer and the cluster, signs and submits; it runs in tasks, and a stream has one request
 //!   under way at most.
 //! - [`run`] puts these together.
@@ -17,6 +18,7 @@ mod consume;
 pub mod cursor;
 mod delay;
 mod halt;
+mod hashing;
 mod lag;
 mod metrics;
 mod outside;

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::Config;
 use crate::config::Source;
 use crate::consume::{Ended, Setup, consume, not_joined};
+use crate::hashing::Hashing;
 use crate::lag::{self, Cursors};
 use crate::outside::Outside;
 
@@ -118,10 +119,11 @@ async fn keep_consuming(mut setup: Setup) -> anyhow::Result<()> {
         let (end, ended) = oneshot::channel();
         let (leave, left) = oneshot::channel::<()>();
         let thread_setup = setup.clone();
+        let hashing = Hashing::start().context("start the hashing thread")?;
         std::thread::Builder::new()
             .name("ingest".to_owned())
             .spawn(move || {
-                consume(thread_setup, |result| {
+                consume(thread_setup, hashing, |result| {
                     // The receiver is only gone when the whole service is.
                     let _ = end.send(result);
                 });

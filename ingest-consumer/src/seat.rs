@@ -4,10 +4,20 @@ use service::{Component, Health};
 use crate::metrics::StreamMetrics;
 use crate::stream::{Action, Stream};
 
+/// One reading of a partition, from an offset on without a break: an event of another one says nothing of the offsets
+/// between those of this one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    seat: u64,
+    number: u64,
+}
+
 /// An assigned partition: its stream, and how that is shown.
 pub(crate) struct Seat {
     /// Different for each time that a partition is assigned.
     pub(crate) id: u64,
+    /// How often the stream has said from where to read.
+    readings: u64,
     pub(crate) stream: Stream,
     pub(crate) metrics: StreamMetrics,
     /// Whether the Kafka client is to leave the partition unread.
@@ -24,7 +34,7 @@ impl Seat {
         if let Some(reason) = &obstacle {
             health.not_ready(reason);
         }
-        Self { id, stream, metrics, held: false, health, obstacle }
+        Self { id, readings: 0, stream, metrics, held: false, health, obstacle }
     }
 
     /// Logs and counts what happened.
@@ -82,6 +92,16 @@ impl Seat {
             self.metrics.cursor(next);
         }
         next
+    }
+
+    /// The present reading.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading { seat: self.id, number: self.readings }
+    }
+
+    /// A new reading begins: what was read before is of no more use.
+    pub(crate) fn read_anew(&mut self) {
+        self.readings += 1;
     }
 
     /// Whether the Kafka client is to be told to hold or release the partition.

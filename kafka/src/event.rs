@@ -46,6 +46,12 @@ impl Message {
         unsafe { native::text(sys::rd_kafka_message_errstr(self.0.as_ptr())) }
     }
 
+    /// Bytes of its key and value.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: the message is valid while owned.
+        unsafe { (*self.0.as_ptr()).key_len + (*self.0.as_ptr()).len }
+    }
+
     pub(crate) fn offset(&self) -> i64 {
         // SAFETY: the message is valid while owned.
         unsafe { (*self.0.as_ptr()).offset }

@@ -15,8 +15,15 @@ use crate::event::Message;
 use crate::native::{Owned, c_name};
 use crate::signal::{Raised, Signal};
 
-/// The most messages taken from a queue at once: more makes large events slower, fewer costs a lock per message.
+/// The most messages taken from a queue at once: more would not be faster, fewer costs a lock per message.
 const BATCH_MAX: usize = 1_000;
+
+/// The fewest, however large they are.
+const BATCH_MIN: usize = 16;
+
+/// So many bytes are taken from a queue at once, if messages are as large as those before. librdkafka fetches as much as was
+/// taken, so more would be memory beyond what it may fetch ahead.
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// What a queue's callback touches.
 #[derive(Debug)]
@@ -91,6 +98,8 @@ pub(crate) struct PartitionQueue<C: ConsumerContext> {
     queue: Owned<sys::rd_kafka_queue_t>,
     bell: Arc<Bell>,
     taken: Vec<*mut sys::rd_kafka_message_t>,
+    /// So many are taken the next time.
+    batch: usize,
     _consumer: Arc<BaseConsumer<C>>,
 }
 
@@ -118,7 +127,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(ring), Arc::as_ptr(&bell).cast_mut().cast());
         }
-        Some(Self { queue, bell, taken: Vec::with_capacity(BATCH_MAX), _consumer: consumer })
+        Some(Self { queue, bell, taken: Vec::with_capacity(BATCH_MAX), batch: BATCH_MIN, _consumer: consumer })
     }
 
     /// Whether something may be there to read. Costs nothing.
@@ -138,7 +147,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         self.bell.ready.store(false, Ordering::Release);
         // SAFETY: the queue is valid, and `taken` has room for as many pointers as told.
         let count =
-            unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.taken.as_mut_ptr(), BATCH_MAX) };
+            unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.taken.as_mut_ptr(), self.batch) };
         // Negative when the queue cannot be read from, which a partition's queue always can.
         let count = usize::try_from(count).unwrap_or(0);
         if count > 0 {
@@ -146,9 +155,15 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         }
         // SAFETY: so many pointers were written, each to a message that is ours now.
         unsafe { self.taken.set_len(count) };
+        let mut bytes = 0;
         for message in self.taken.drain(..).filter_map(NonNull::new) {
             // SAFETY: as above. The consumer outlives this queue, and messages are dropped before it.
-            into.push_back(unsafe { Message::new(message) });
+            let message = unsafe { Message::new(message) };
+            bytes += message.len();
+            into.push_back(message);
+        }
+        if count > 0 {
+            self.batch = (BATCH_BYTES / (bytes / count).max(1)).clamp(BATCH_MIN, BATCH_MAX);
         }
     }
 

@@ -2,24 +2,37 @@
 
 use std::cmp::Reverse;
 
-use blake3::{BLOCK_LEN, CHUNK_LEN};
+use blake3::{BLOCK_LEN, CHUNK_LEN, IncrementCounter};
 
 use super::{CHUNK_END, CHUNK_START, Cv, Domain, LANES, PARENT, ROOT};
 
 /// Blocks in a whole chunk.
 const CHUNK_BLOCKS: usize = CHUNK_LEN / BLOCK_LEN;
 
+/// So much waits until it is hashed: enough to fill the lanes, little enough to stay in a core's cache.
+const WAITING_BYTES: usize = 512 * 1024;
+
+/// So many chaining values memory is kept for: as there are with messages of one block.
+const KEPT_CVS_MAX: usize = 2 * WAITING_BYTES / BLOCK_LEN;
+
 /// Messages of whole blocks, hashed together.
 ///
-/// Chunk `n` of every message that has one goes through the compression function beside chunk `n` of the others, and
-/// so do the parents of one level. Only chunks with the same number of blocks can share a call, so the messages are
-/// taken from the longest to the shortest: at every chunk number those with a whole chunk, then those that end in a
-/// chunk of 15 blocks, of 14 and so on, are neighbours.
+/// A message that is longer than a *stride*, as many chunks as there are lanes, fills these by itself; so its strides are
+/// hashed when it is pushed, from where they lie. What waits of a message is its *rest*: a stride at most, and less than a
+/// chunk of a longer one.
+///
+/// Chunk `n` of every rest that has one, and begins with the same chunk of its message, goes through the compression function beside chunk `n` of the others, and so do
+/// the parents of one level. Only chunks with the same number of blocks can share a call, so the rests are taken from
+/// the longest to the shortest: at every chunk number those with a whole chunk, then those that end in a chunk of 15
+/// blocks, of 14 and so on, are neighbours.
 ///
 /// The memory is kept from one drain to the next.
 #[derive(Default)]
 pub(crate) struct Messages {
+    /// The rests of all messages.
     bytes: Vec<u8>,
+    /// The chaining values of all strides.
+    stride_cvs: Vec<Cv>,
     waiting: Vec<Message>,
     cvs: Vec<Cv>,
     pairs: Vec<Pair>,
@@ -27,10 +40,14 @@ pub(crate) struct Messages {
 
 /// A message waiting in [`Messages`].
 struct Message {
-    /// Its first byte in the bytes of all messages.
+    /// The first byte of its rest in the bytes of all messages.
     start: usize,
     /// Its length in blocks, at least one.
     blocks: usize,
+    /// The first chunk of its rest: those before it are hashed.
+    first_chunk: usize,
+    /// Where the chaining values of these begin among those of all messages.
+    stride_cv: usize,
     /// Whose hash it is, in the caller's numbering.
     slot: usize,
     /// Its first chaining value in those of all messages.
@@ -42,9 +59,19 @@ impl Message {
         self.blocks.div_ceil(CHUNK_BLOCKS)
     }
 
-    /// Blocks in its chunk of this number, which it must have.
+    /// Length of its rest in blocks.
+    fn rest_blocks(&self) -> usize {
+        self.blocks - self.first_chunk * CHUNK_BLOCKS
+    }
+
+    /// Chunks of its rest.
+    fn rest_chunks(&self) -> usize {
+        self.chunks() - self.first_chunk
+    }
+
+    /// Blocks in the chunk of its rest of this number, which it must have.
     fn chunk_blocks(&self, chunk: usize) -> usize {
-        (self.blocks - chunk * CHUNK_BLOCKS).min(CHUNK_BLOCKS)
+        (self.rest_blocks() - chunk * CHUNK_BLOCKS).min(CHUNK_BLOCKS)
     }
 
     /// Nodes left at this level of its tree: its chunks at level 0.
@@ -60,24 +87,78 @@ struct Pair {
 }
 
 impl Messages {
-    /// Bytes waiting to be hashed.
-    pub(crate) fn byte_len(&self) -> usize {
-        self.bytes.len()
+    /// Length of a stride in bytes.
+    pub(crate) const STRIDE_BYTES: usize = LANES * CHUNK_LEN;
+
+    /// Whether it is time to hash what waits: it is enough and, where all messages are as long, leaves no lane empty.
+    pub(crate) fn are_enough(&self) -> bool {
+        let waiting = self.bytes.len() + self.stride_cvs.as_flattened().len();
+        waiting >= WAITING_BYTES && (self.waiting.len().is_multiple_of(LANES) || waiting >= 2 * WAITING_BYTES)
     }
 
     /// Adds a message: what `write` appends, which is something, then zeros to a whole number of blocks. Its hash will
-    /// be named by `slot`.
+    /// be named by `slot`. One that may be longer than a stride is for [`Self::push_parts`].
     pub(crate) fn push(&mut self, slot: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
+        let (start, stride_cv) = (self.bytes.len(), self.stride_cvs.len());
         write(&mut self.bytes);
-        let blocks = (self.bytes.len() - start).div_ceil(BLOCK_LEN);
-        self.bytes.resize(start + blocks * BLOCK_LEN, 0);
-        self.waiting.push(Message { start, blocks, slot, first_cv: 0 });
+        self.push_rest(slot, start, stride_cv);
+    }
+
+    /// Adds a message of any length, in parts. Of its strides only chunks are copied that do not lie in one part.
+    pub(crate) fn push_parts(&mut self, domain: &Domain, slot: usize, parts: impl FnOnce(&mut dyn FnMut(&[u8]))) {
+        let (start, stride_cv) = (self.bytes.len(), self.stride_cvs.len());
+        parts(&mut |mut part| {
+            // A stride with nothing after it may be a whole message of one chunk, where there is one lane.
+            while self.bytes.len() - start + part.len() > Self::STRIDE_BYTES {
+                part = self.hash_stride(domain, start, stride_cv, part);
+            }
+            self.bytes.extend_from_slice(part);
+        });
+        self.hash_rest(domain, start, stride_cv);
+        self.push_rest(slot, start, stride_cv);
+    }
+
+    /// Hashes what there is of a message from `start` on together with the bytes of a part that make it a stride. Returns
+    /// the others.
+    fn hash_stride<'a>(&mut self, domain: &Domain, start: usize, stride_cv: usize, part: &'a [u8]) -> &'a [u8] {
+        let copied = self.bytes.len() - start;
+        let (of_chunk, part) = part.split_at(copied.next_multiple_of(CHUNK_LEN) - copied);
+        self.bytes.extend_from_slice(of_chunk);
+        let (copied, _) = self.bytes[start..].as_chunks::<CHUNK_LEN>();
+        let (in_place, part) = part.split_at(Self::STRIDE_BYTES - copied.as_flattened().len());
+        let chunks = copied.iter().chain(in_place.as_chunks().0);
+        let counter = (self.stride_cvs.len() - stride_cv) as u64;
+        let cvs = domain.compress(chunks, counter, IncrementCounter::Yes, CHUNK_START, CHUNK_END);
+        self.stride_cvs.extend(cvs);
+        self.bytes.truncate(start);
+        part
+    }
+
+    /// Adds a message whose bytes from `start` on, and chaining values from `stride_cv` on, are there.
+    fn push_rest(&mut self, slot: usize, start: usize, stride_cv: usize) {
+        let first_chunk = self.stride_cvs.len() - stride_cv;
+        let rest_blocks = (self.bytes.len() - start).div_ceil(BLOCK_LEN);
+        self.bytes.resize(start + rest_blocks * BLOCK_LEN, 0);
+        let blocks = first_chunk * CHUNK_BLOCKS + rest_blocks;
+        self.waiting.push(Message { start, blocks, first_chunk, stride_cv, slot, first_cv: 0 });
+    }
+
+    /// Hashes the whole chunks of a long message's rest together: seldom does another begin its rest with the same chunk.
+    fn hash_rest(&mut self, domain: &Domain, start: usize, stride_cv: usize) {
+        let first_chunk = self.stride_cvs.len() - stride_cv;
+        let (chunks, _) = self.bytes[start..].as_chunks::<CHUNK_LEN>();
+        if first_chunk == 0 || chunks.is_empty() {
+            return;
+        }
+        let (count, len) = (chunks.len(), chunks.as_flattened().len());
+        let cvs = domain.compress(chunks.iter(), first_chunk as u64, IncrementCounter::Yes, CHUNK_START, CHUNK_END);
+        self.stride_cvs.extend_from_slice(&cvs[..count]);
+        self.bytes.drain(start..start + len);
     }
 
     /// Hands over the slot and hash of every waiting message, in no particular order, and forgets the messages.
     pub(crate) fn drain(&mut self, domain: &Domain, mut each: impl FnMut(usize, Cv)) {
-        self.waiting.sort_unstable_by_key(|message| Reverse(message.blocks));
+        self.waiting.sort_unstable_by_key(|message| (message.first_chunk, Reverse(message.rest_blocks())));
         let mut cv_count = 0;
         for message in &mut self.waiting {
             message.first_cv = cv_count;
@@ -90,25 +171,39 @@ impl Messages {
             each(message.slot, self.cvs[message.first_cv]);
         }
         self.bytes.clear();
+        self.stride_cvs.clear();
         self.waiting.clear();
+        // One long message must not hold on to its memory.
+        self.bytes.shrink_to(2 * WAITING_BYTES);
+        self.stride_cvs.shrink_to(KEPT_CVS_MAX);
+        self.cvs.shrink_to(KEPT_CVS_MAX);
+        self.pairs.shrink_to(KEPT_CVS_MAX);
     }
 
-    /// Computes the chaining value of every chunk.
+    /// Computes the chaining value of every chunk that has none yet.
     fn compress_chunks(&mut self, domain: &Domain) {
-        let chunks_max = self.waiting.first().map_or(0, Message::chunks);
-        for chunk in 0..chunks_max {
-            let having = self.waiting.partition_point(|message| message.chunks() > chunk);
-            let alike = |message: &Message| (message.chunk_blocks(chunk), message.chunks() == 1);
-            for run in self.waiting[..having].chunk_by(|a, b| alike(a) == alike(b)) {
-                let (blocks, is_whole_message) = alike(&run[0]);
-                let run = Run {
-                    domain,
-                    bytes: &self.bytes,
-                    messages: run,
-                    chunk,
-                    last_block: if is_whole_message { CHUNK_END | ROOT } else { CHUNK_END },
-                };
-                run.compress(blocks, &mut self.cvs);
+        for message in self.waiting.iter().filter(|message| message.first_chunk > 0) {
+            let Message { first_chunk, stride_cv, first_cv, .. } = *message;
+            let stride_cvs = &self.stride_cvs[stride_cv..stride_cv + first_chunk];
+            self.cvs[first_cv..first_cv + first_chunk].copy_from_slice(stride_cvs);
+        }
+        for rests in self.waiting.chunk_by(|a, b| a.first_chunk == b.first_chunk) {
+            let Message { first_chunk, .. } = rests[0];
+            for chunk in 0..rests[0].rest_chunks() {
+                let having = rests.partition_point(|message| message.rest_chunks() > chunk);
+                let alike = |message: &Message| (message.chunk_blocks(chunk), message.chunks() == 1);
+                for run in rests[..having].chunk_by(|a, b| alike(a) == alike(b)) {
+                    let (blocks, is_whole_message) = alike(&run[0]);
+                    let run = Run {
+                        domain,
+                        bytes: &self.bytes,
+                        messages: run,
+                        first_chunk,
+                        chunk,
+                        last_block: if is_whole_message { CHUNK_END | ROOT } else { CHUNK_END },
+                    };
+                    run.compress(blocks, &mut self.cvs);
+                }
             }
         }
     }
@@ -117,6 +212,7 @@ impl Messages {
     ///
     /// An odd last node moves up unchanged, which is BLAKE3's tree: the left subtree is the largest complete one.
     fn fold_chunks(&mut self, domain: &Domain) {
+        self.waiting.sort_unstable_by_key(|message| Reverse(message.blocks));
         for level in 0.. {
             let open = self.waiting.partition_point(|message| message.width(level) >= 2);
             if open == 0 {
@@ -143,11 +239,12 @@ impl Messages {
     }
 }
 
-/// Chunks of the same number and length, one of each message.
+/// Chunks of the same number and length, one of each rest; the rests begin with the same chunk.
 struct Run<'a> {
     domain: &'a Domain,
     bytes: &'a [u8],
     messages: &'a [Message],
+    first_chunk: usize,
     chunk: usize,
     last_block: u8,
 }
@@ -172,9 +269,10 @@ impl Run<'_> {
                 let rest = &self.bytes[message.start + self.chunk * CHUNK_LEN..];
                 rest.first_chunk::<N>().expect("a message holds all its blocks")
             });
-            let hashes = self.domain.compress(inputs, self.chunk as u64, CHUNK_START, self.last_block);
+            let chunk = self.first_chunk + self.chunk;
+            let hashes = self.domain.compress(inputs, chunk as u64, IncrementCounter::No, CHUNK_START, self.last_block);
             for (message, cv) in group.iter().zip(hashes) {
-                cvs[message.first_cv + self.chunk] = cv;
+                cvs[message.first_cv + chunk] = cv;
             }
         }
     }
@@ -187,7 +285,7 @@ fn compress_parents(domain: &Domain, pairs: &[Pair], flags: u8, cvs: &mut [Cv]) 
             let block = cvs[pair.left..pair.left + 2].as_flattened();
             block.first_chunk::<BLOCK_LEN>().expect("two chaining values are a block")
         });
-        let parents = domain.compress(inputs, 0, flags, 0);
+        let parents = domain.compress(inputs, 0, IncrementCounter::No, flags, 0);
         for (pair, parent) in group.iter().zip(parents) {
             cvs[pair.parent] = parent;
         }
@@ -211,6 +309,20 @@ mod tests {
         for (slot, &len) in lens.iter().enumerate() {
             messages.push(slot, |out| out.extend_from_slice(&bytes(slot, len)));
         }
+        assert_drained(messages, lens);
+        for (slot, &len) in lens.iter().enumerate() {
+            let bytes = bytes(slot, len);
+            // Where parts end differs from message to message.
+            let (first, second) = bytes.split_at((slot * 12).min(len));
+            messages.push_parts(&CONTENT, slot, |each| {
+                each(first);
+                each(second);
+            });
+        }
+        assert_drained(messages, lens);
+    }
+
+    fn assert_drained(messages: &mut Messages, lens: &[usize]) {
         let mut hashes = vec![None; lens.len()];
         messages.drain(&CONTENT, |slot, hash| assert_eq!(hashes[slot].replace(hash), None));
         for (slot, &len) in lens.iter().enumerate() {
@@ -220,7 +332,7 @@ mod tests {
             let expected = *hasher.update(&padded).finalize().as_bytes();
             assert_eq!(hashes[slot], Some(expected), "length {len} among {lens:?}");
         }
-        assert_eq!(messages.byte_len(), 0);
+        assert!(messages.bytes.is_empty() && messages.stride_cvs.is_empty());
     }
 
     #[test]
@@ -250,10 +362,26 @@ mod tests {
         assert_agrees(&mut messages, &lens);
     }
 
+    #[test]
+    fn parts_that_end_anywhere_agree() {
+        let mut messages = Messages::default();
+        let around = |len: usize| [len - 1, len, len + 1];
+        let cuts: Vec<_> =
+            [64, 1024, 15 * 1024, 16 * 1024, 17 * 1024, 32 * 1024].into_iter().flat_map(around).collect();
+        let lens: Vec<_> = cuts.iter().copied().chain([48 * 1024, 70_000]).collect();
+        for cut in cuts {
+            for (slot, &len) in lens.iter().enumerate() {
+                let bytes = bytes(slot, len);
+                messages.push_parts(&CONTENT, slot, |each| bytes.chunks(cut).for_each(each));
+            }
+            assert_drained(&mut messages, &lens);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_mixture_agrees(mixtures in proptest::collection::vec(
-            proptest::collection::vec(prop_oneof![1..200usize, 900..1300usize, 1..20_000usize], 0..60), 1..3)
+            proptest::collection::vec(prop_oneof![1..200usize, 900..1300usize, 1..20_000usize, 1..70_000usize], 0..60), 1..3)
         ) {
             let mut messages = Messages::default();
             for lens in mixtures {
