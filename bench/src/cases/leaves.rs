@@ -21,7 +21,7 @@ const BYTES: usize = 64 << 20;
 
 /// A batch is closed at so many events, or at so many bytes.
 const BATCH_EVENTS: usize = 16_384;
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Below it, goals are for records that have something to hash.
 const GOAL_FROM_BYTES: usize = 256;

@@ -17,7 +17,7 @@ pub(super) const CASE: Case = Case {
     name: "verify",
     about: "Bytes of a bundle that streamseal-verify proves in a second, on all cores, against b3sum over the same files, \
             which are in the page cache; events that each core verifies in a second; and the most memory it takes. The \
-            bundle has eight streams in batches of 16,384 events or 4 MiB, as the ingest-consumer seals and an export writes \
+            bundle has eight streams in batches of 16,384 events or 16 MiB, as the ingest-consumer seals and an export writes \
             them.",
     run,
 };
@@ -29,7 +29,7 @@ const STREAMS: u32 = 8;
 
 /// A batch is closed at so many events, or at so many bytes.
 const BATCH_EVENTS: u64 = 16_384;
-const BATCH_BYTES: u64 = 4 << 20;
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// What the offline verifier may take.
 const MEMORY_BYTES_MAX: f64 = 100e6;
