@@ -116,3 +116,32 @@ impl Seat {
         self.health.remove();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence::Partition;
+
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::stream::Limits;
+
+    fn seat(id: u64) -> Seat {
+        let limits =
+            Limits { batch_events: 1, batch_bytes: 1, batch_age_ms: 1, request_statements: 1, unacknowledged: 1 };
+        let partition = TopicPartition { topic: "orders".into(), partition: 3 };
+        let named = Partition { cluster: "C".into(), topic: "orders".into(), number: 3 };
+        let stream = Stream::new(Ledger::new().id(), named, limits);
+        Seat::new(id, &partition, stream, &Health::new())
+    }
+
+    #[test]
+    fn what_was_read_before_is_of_another_reading() {
+        let mut first = seat(1);
+        let before = first.reading();
+        assert_eq!(first.reading(), before);
+        first.read_anew();
+        assert_ne!(first.reading(), before);
+        // The partition was taken away and given back.
+        assert_ne!(seat(2).reading(), before);
+    }
+}

@@ -162,8 +162,8 @@ impl<C: ConsumerContext> PartitionQueue<C> {
             bytes += message.len();
             into.push_back(message);
         }
-        if count > 0 {
-            self.batch = (BATCH_BYTES / (bytes / count).max(1)).clamp(BATCH_MIN, BATCH_MAX);
+        if let Some(mean) = bytes.checked_div(count) {
+            self.batch = (BATCH_BYTES / mean.max(1)).clamp(BATCH_MIN, BATCH_MAX);
         }
     }
 
