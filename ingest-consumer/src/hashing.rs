@@ -173,7 +173,9 @@ mod tests {
     fn load(hashing: &mut Hashing, first: i64, count: i64, len: usize) -> Load {
         let mut load = hashing.load(TopicPartition { topic: "orders".into(), partition: 3 }, Reading::default());
         let value = vec![first as u8; len];
-        (first..first + count).for_each(|offset| drop(load.push(&event(offset, &value), Some(2))));
+        for offset in first..first + count {
+            load.push(&event(offset, &value), Some(2));
+        }
         load
     }
 
