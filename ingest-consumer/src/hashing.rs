@@ -12,7 +12,8 @@ use kafka::{Batch, Failure, FailureKind, Item, TopicPartition};
 use crate::seat::Reading;
 use crate::stream::{HashedEvent, Input};
 
-/// One is filled, one is hashed, and one waits in between, either way.
+/// One is filled, one is hashed, and one waits in between, either way. So much is also taken of a partition at most, after
+/// its stream has said that it wants nothing more.
 const LOADS: usize = 4;
 
 /// Fewer bytes than this are hashed by who read them, unless others are still being hashed.

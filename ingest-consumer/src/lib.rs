@@ -9,8 +9,9 @@
 //!   under way at most.
 //! - [`run`] puts these together.
 //!
-//! Bounded are the events that the Kafka client fetches ahead, per partition; the statements of a stream that are not
-//! acknowledged, after which it is not read; and the requests under way, one per stream.
+//! Bounded are the events that the Kafka client fetches ahead, per partition; the events that are being hashed; the
+//! statements of a stream that are not acknowledged, after which it is not read (what is being hashed then still becomes
+//! statements); and the requests under way, one per stream.
 
 pub mod acknowledgement;
 mod config;
