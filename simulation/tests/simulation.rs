@@ -88,7 +88,7 @@ fn the_promises_hold_whatever_happens() {
 #[test]
 fn what_failed_once_holds() {
     // The model took for too much what an old copy, which was appended to and became longer, had published.
-    for seed in [129_209] {
+    for seed in [129_209, 758_303] {
         if let Err(failure) = Simulator::default().run(seed, None) {
             panic!("{failure}");
         }

@@ -158,10 +158,12 @@ impl Worker {
         let Begun { position, now_ms, known, transaction } = self.parts.store.begin(&asked).await?;
         self.check_clock(now_ms)?;
         let chain = self.locked_chain(position).await?;
+        // What was read of the chain in this transaction fits together only if the lock was held until then, which nothing
+        // but its commit tells: a copy of the database may have taken its place in between.
+        let is_read_anew = size != Some(chain.size());
         // What others appended may be what is to be appended here.
         if size.is_some_and(|size| size < chain.size()) && !is_part(&sought(Some(&chain), work), &asked) {
             self.confirm(&chain);
-            self.chain = Some(chain);
             let message = "another committer appended to the same streams";
             return Err(StoreError::new(StoreErrorKind::Conflict, message).into());
         }
@@ -170,11 +172,12 @@ impl Worker {
         let work = Arc::clone(work);
         let decide = move || decide(Group::new(chain, now_ms, known), &work, log_key.as_deref());
         let (outcomes, chain, append) = self.parts.compute.run(decide).await;
+        let is_committed = append.is_some();
         if let Some((append, entries)) = append {
             self.write(transaction, append, entries).await?;
         }
         self.confirm(&chain);
-        self.chain = Some(chain);
+        self.chain = Some(chain).filter(|_| is_committed || !is_read_anew);
         Ok(outcomes)
     }
 
