@@ -87,7 +87,8 @@ fn the_promises_hold_whatever_happens() {
 /// Seeds that failed once, with what they found.
 #[test]
 fn what_failed_once_holds() {
-    // The model took for too much what an old copy, which was appended to and became longer, had published.
+    // The model took for too much what an old copy, which was appended to and became longer, had published. A committer
+    // kept a chain whose parts it had read from a database and from an old copy of it.
     for seed in [129_209, 758_303] {
         if let Err(failure) = Simulator::default().run(seed, None) {
             panic!("{failure}");
