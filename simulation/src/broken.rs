@@ -64,6 +64,7 @@ impl World<'_> {
         };
         if head.id != partition(seat.partition).stream(summary.stream.epoch)
             || head.next + summary.events > summary.next
+            || summary.last.as_ref().is_none_or(|last| last.offset < head.next)
         {
             return false;
         }
