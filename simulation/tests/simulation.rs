@@ -135,7 +135,7 @@ fn a_cursor_that_moves_without_an_entry_is_noticed() {
 
 #[test]
 fn a_root_that_is_signed_again_is_noticed() {
-    noticed(Broken::SignsAgain, 20_000, &["never held what is sealed"]);
+    noticed(Broken::SignsAgain, 3_000, &["never held what is sealed"]);
 }
 
 #[test]
