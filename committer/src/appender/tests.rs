@@ -45,7 +45,11 @@ struct Planned {
     faults: Mutex<VecDeque<Fault>>,
     /// That of the transaction under way.
     now: Mutex<Option<Fault>>,
+    /// What happens before the next reading of this name.
+    before: Mutex<Option<(&'static str, Event)>>,
 }
+
+type Event = Box<dyn FnOnce() + Send>;
 
 impl Planned {
     fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -56,6 +60,10 @@ impl Planned {
 #[async_trait]
 impl Link for Planned {
     async fn request(&self, call: Call<'_>) -> Result<(), Cut> {
+        let happens = self.before.lock().expect("not poisoned").take_if(|(name, _)| call == Call::Read(name));
+        if let Some((_, event)) = happens {
+            event();
+        }
         let mut now = self.now.lock().expect("not poisoned");
         match call {
             Call::Begin => *now = self.faults.lock().expect("not poisoned").pop_front(),
@@ -252,6 +260,40 @@ async fn what_others_appended_is_continued() {
     assert_eq!(other.seqs(&[&a[2..], &b[1..]].concat()).await, Ok(vec![7, 10, 5, 8, 11]));
     assert_eq!(one.seqs(&[&b[3..], &a[1..]].concat()).await, Ok(vec![11, 3, 7, 10]));
     database.assert_sound().await;
+}
+
+/// An old copy takes the database's place while a committer reads what another one appended, and the database comes back.
+/// Whatever was asked then, no entry is made of a chain that was read half here and half there.
+#[tokio::test]
+async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
+    for reading in ["ledger_entries", "moved_streams"] {
+        let database = Database::new().await;
+        let ledger = &database.ledger;
+        let origin = ledger.id().origin;
+        let [one, other] = [database.committer(), database.committer()];
+        let mine = ledger.summaries(&stream("ta", 0), 0, 10, 2, None);
+        assert_eq!(one.seqs(&mine[..1]).await, Ok(vec![2]));
+        let old = database.memory.tables(&origin);
+        let second = key("ingest-b", Algorithm::Ed25519, "second");
+        let granted = ledger.grant(ledger.grants[0].hash(), Role::Ingest, &second);
+        let theirs = ledger.summaries(&stream("tb", 0), 0, 10, 1, None);
+        assert_eq!(other.seqs(&[&[granted], &*theirs].concat()).await, Ok(vec![3, 4]));
+        let newest = database.memory.tables(&origin);
+
+        let memory = database.memory.clone();
+        let (copy, of) = (old, origin.clone());
+        let replaced = move || {
+            memory.replace(&of, copy);
+            memory.end_sessions();
+        };
+        *one.link.before.lock().expect("not poisoned") = Some((reading, Box::new(replaced)));
+        // Nothing is appended for what the chain holds already.
+        assert!(one.seqs(&mine[..1]).await.is_err(), "{reading}: the lock was lost");
+        assert!(one.link.before.lock().expect("not poisoned").is_none(), "{reading}: it was replaced");
+        database.memory.replace(&origin, newest);
+        assert_eq!(one.seqs(&mine[1..]).await, Ok(vec![5]));
+        database.assert_sound().await;
+    }
 }
 
 #[tokio::test]

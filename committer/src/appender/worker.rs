@@ -158,12 +158,12 @@ impl Worker {
         let Begun { position, now_ms, known, transaction } = self.parts.store.begin(&asked).await?;
         self.check_clock(now_ms)?;
         let chain = self.locked_chain(position).await?;
-        // What was read of the chain in this transaction fits together only if the lock was held until then, which nothing
-        // but its commit tells: a copy of the database may have taken its place in between.
         let is_read_anew = size != Some(chain.size());
         // What others appended may be what is to be appended here.
         if size.is_some_and(|size| size < chain.size()) && !is_part(&sought(Some(&chain), work), &asked) {
+            self.hold(transaction, &chain).await?;
             self.confirm(&chain);
+            self.chain = Some(chain);
             let message = "another committer appended to the same streams";
             return Err(StoreError::new(StoreErrorKind::Conflict, message).into());
         }
@@ -172,13 +172,22 @@ impl Worker {
         let work = Arc::clone(work);
         let decide = move || decide(Group::new(chain, now_ms, known), &work, log_key.as_deref());
         let (outcomes, chain, append) = self.parts.compute.run(decide).await;
-        let is_committed = append.is_some();
-        if let Some((append, entries)) = append {
-            self.write(transaction, append, entries).await?;
+        match append {
+            Some((append, entries)) => self.write(transaction, append, entries).await?,
+            None if is_read_anew => self.hold(transaction, &chain).await?,
+            None => {}
         }
         self.confirm(&chain);
-        self.chain = Some(chain).filter(|_| is_committed || !is_read_anew);
+        self.chain = Some(chain);
         Ok(outcomes)
+    }
+
+    /// Makes sure that a chain, of which something was read anew under a lock, fits together: that the lock was held until
+    /// now. Its commit tells, and nothing else: a copy of the database may have taken its place between two reads.
+    async fn hold(&self, transaction: Box<dyn Transaction>, chain: &Chain) -> Result<(), StoreError> {
+        let Some(position) = chain.position() else { return Ok(()) };
+        let nothing = Append { entries: Vec::new(), streams: Vec::new(), nodes: Vec::new(), position };
+        transaction.commit(&nothing).await
     }
 
     async fn write(
@@ -260,9 +269,7 @@ impl Worker {
             return Err(StoreError::new(StoreErrorKind::Conflict, "the chain must be read anew").into());
         }
         self.check_confirmed(position).await?;
-        let chain = Chain::load(store, &self.parts.ledger, position).await?;
-        self.confirm(&chain);
-        Ok(chain)
+        Ok(Chain::load(store, &self.parts.ledger, position).await?)
     }
 
     /// A database that no longer has what was read from it or committed to it is an old copy, or another one.
