@@ -60,7 +60,11 @@ impl Planned {
 #[async_trait]
 impl Link for Planned {
     async fn request(&self, call: Call<'_>) -> Result<(), Cut> {
-        let happens = self.before.lock().expect("not poisoned").take_if(|(name, _)| call == Call::Read(name));
+        let happens = self
+            .before
+            .lock()
+            .expect("not poisoned")
+            .take_if(|(name, _)| matches!(call, Call::Read(read) if read == *name));
         if let Some((_, event)) = happens {
             event();
         }
