@@ -48,6 +48,12 @@ pub struct Config {
     pub listen: SocketAddr,
 }
 
+/// A batch of so many events is closed, unless the configuration says otherwise.
+pub const BATCH_EVENTS: u32 = 16_384;
+
+/// A batch whose events have so many bytes is closed, unless the configuration says otherwise.
+pub const BATCH_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The most statements in one request. More would not be faster, as a request waits for one commit either way.
 const REQUEST_STATEMENTS: usize = 16;
 
@@ -63,11 +69,11 @@ fn default_group() -> String {
 }
 
 const fn default_batch_events() -> u32 {
-    16_384
+    BATCH_EVENTS
 }
 
 const fn default_batch_bytes() -> u64 {
-    16 * 1024 * 1024
+    BATCH_BYTES
 }
 
 const fn default_batch_age_ms() -> u32 {

@@ -173,9 +173,10 @@ impl Consumption {
                 tracing::info!("the group gave no partitions to this member; it waits as a spare one");
                 self.joined();
             }
-            let wait = match self.hashing.is_busy() {
-                true => Duration::ZERO,
-                false => Duration::from_millis(self.due_ms.saturating_sub(self.now_ms())).min(POLL_MAX),
+            let wait = if self.hashing.is_busy() {
+                Duration::ZERO
+            } else {
+                Duration::from_millis(self.due_ms.saturating_sub(self.now_ms())).min(POLL_MAX)
             };
             let rebalance = match self.consumer.poll(wait)? {
                 Polled::Batch(batch) => {
@@ -185,9 +186,16 @@ impl Consumption {
                         self.consumer.hold(&partition);
                         continue;
                     };
-                    let mut load = self.hashing.load(batch.partition().clone(), seat.reading());
-                    load.fill(batch);
-                    if let Some(load) = self.hashing.hash(load) {
+                    let (events, bytes) = self.hashing.away(seat.reading());
+                    let load = if events > 0 && !seat.stream.wants_events_after(events, bytes) {
+                        // The batch is given again.
+                        self.hashing.hashed(true)
+                    } else {
+                        let mut load = self.hashing.load(batch.partition().clone(), seat.reading());
+                        load.fill(batch);
+                        self.hashing.hash(load)
+                    };
+                    if let Some(load) = load {
                         self.take_events(load);
                     }
                     continue;

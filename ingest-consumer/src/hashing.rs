@@ -3,6 +3,7 @@
 //! The reading thread alone would be what bounds a partition: taking an event from librdkafka and hashing it take about
 //! as long. Where little is to be read it hashes by itself, as waking a thread takes longer than that.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc;
 
@@ -12,8 +13,7 @@ use kafka::{Batch, Failure, FailureKind, Item, TopicPartition};
 use crate::seat::Reading;
 use crate::stream::{HashedEvent, Input};
 
-/// One is filled, one is hashed, and one waits in between, either way. So much is also taken of a partition at most, after
-/// its stream has said that it wants nothing more.
+/// One is filled, one is hashed, and one waits in between, either way.
 const LOADS: usize = 4;
 
 /// Fewer bytes than this are hashed by who read them, unless others are still being hashed.
@@ -70,8 +70,8 @@ impl Load {
 pub(crate) struct Hashing {
     /// What the memory of loads that are not in use is kept in.
     idle: Vec<(LeafHasher, Vec<HashedEvent>)>,
-    /// So many are with the thread.
-    away: usize,
+    /// Those with the thread, in order: whose they are, how many events, and bytes of contents.
+    away: VecDeque<(Reading, u64, u64)>,
     to_thread: mpsc::Sender<Load>,
     hashed: mpsc::Receiver<Load>,
 }
@@ -91,12 +91,18 @@ impl Hashing {
             }
         };
         std::thread::Builder::new().name("hash".to_owned()).spawn(hash)?;
-        Ok(Self { idle: (0..LOADS).map(|_| Default::default()).collect(), away: 0, to_thread, hashed })
+        Ok(Self { idle: (0..LOADS).map(|_| Default::default()).collect(), away: VecDeque::new(), to_thread, hashed })
     }
 
     /// Whether loads are with the thread.
     pub(crate) fn is_busy(&self) -> bool {
-        self.away > 0
+        !self.away.is_empty()
+    }
+
+    /// How many events of a reading are with the thread, and bytes of contents.
+    pub(crate) fn away(&self, reading: Reading) -> (u64, u64) {
+        let of_it = self.away.iter().filter(|(of, ..)| *of == reading);
+        of_it.fold((0, 0), |(events, bytes), (_, more, more_bytes)| (events + more, bytes + more_bytes))
     }
 
     /// An empty load.
@@ -114,7 +120,7 @@ impl Hashing {
             load.hash();
             return Some(load);
         }
-        self.away += 1;
+        self.away.push_back((load.reading, load.events.len() as u64, load.hasher.content_bytes()));
         self.to_thread.send(load).expect(THREAD);
         None
     }
@@ -133,7 +139,7 @@ impl Hashing {
                 Err(mpsc::TryRecvError::Disconnected) => panic!("{THREAD}"),
             }
         };
-        self.away -= 1;
+        self.away.pop_front();
         Some(load)
     }
 
@@ -220,5 +226,19 @@ mod tests {
             }
             assert!(!hashing.is_busy());
         }
+    }
+
+    #[test]
+    fn what_is_away_is_known() {
+        let mut hashing = Hashing::start().expect("a thread");
+        assert_eq!(hashing.away(Reading::default()), (0, 0));
+        for _ in 0..2 {
+            let next = load(&mut hashing, 0, 9, 40_000);
+            assert!(hashing.hash(next).is_none());
+        }
+        assert_eq!(hashing.away(Reading::default()), (18, 18 * 40_012));
+        let back = hashing.hashed(true).expect("two are away");
+        assert_eq!(hashing.away(Reading::default()), (9, 9 * 40_012));
+        hashing.give_back(back);
     }
 }

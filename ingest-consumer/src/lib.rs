@@ -10,8 +10,7 @@
 //! - [`run`] puts these together.
 //!
 //! Bounded are the events that the Kafka client fetches ahead, per partition; the events that are being hashed; the
-//! statements of a stream that are not acknowledged, after which it is not read (what is being hashed then still becomes
-//! statements); and the requests under way, one per stream.
+//! statements of a stream that are not acknowledged, after which it is not read; and the requests under way, one per stream.
 
 pub mod acknowledgement;
 mod config;
@@ -29,7 +28,7 @@ mod run;
 mod seat;
 pub mod stream;
 
-pub use config::Config;
+pub use config::{BATCH_BYTES, BATCH_EVENTS, Config};
 pub use halt::Halt;
 pub use run::run;
 

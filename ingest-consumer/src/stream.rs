@@ -178,10 +178,16 @@ impl Stream {
 
     /// Whether events are of use now. Otherwise the partition is not to be read: this bounds the memory.
     pub fn wants_events(&self) -> bool {
-        match self.phase {
-            Phase::Comparing(..) | Phase::Sealing(_) => self.made.len() < self.limits.unacknowledged,
-            _ => false,
-        }
+        self.wants_events_after(0, 0)
+    }
+
+    /// The same for when it has taken so many events more, with contents of so many bytes.
+    pub fn wants_events_after(&self, events: u64, bytes: u64) -> bool {
+        let (Phase::Comparing(reading, _) | Phase::Sealing(reading)) = &self.phase else { return false };
+        let Limits { batch_events, batch_bytes, .. } = self.limits;
+        // Each batch that they close has as many events or bytes.
+        let closed = (reading.batch.events() + events) / batch_events + (reading.batch.bytes() + bytes) / batch_bytes;
+        self.made.len() as u64 + closed < self.limits.unacknowledged as u64
     }
 
     /// Why the stream is halted, if it is.

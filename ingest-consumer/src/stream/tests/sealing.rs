@@ -91,6 +91,19 @@ fn one_request_is_outstanding_with_a_bounded_number_of_statements() {
 }
 
 #[test]
+fn what_is_on_its_way_counts_as_what_waits() {
+    let mut bench = Bench::reading();
+    assert!(bench.stream.wants_events_after(19, 190));
+    assert!(!bench.stream.wants_events_after(20, 200), "they make five batches");
+    bench.events(0..14);
+    // Three batches and half of one.
+    assert!(bench.stream.wants_events_after(5, 50));
+    assert!(!bench.stream.wants_events_after(6, 60));
+    assert!(bench.stream.wants_events_after(2, 970));
+    assert!(!bench.stream.wants_events_after(2, 980), "they make two batches, by events and by bytes");
+}
+
+#[test]
 fn statements_are_gathered_for_a_request_unless_it_is_full() {
     let mut bench = Bench::reading();
     bench.events(0..4);
