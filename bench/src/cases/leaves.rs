@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use evidence::batch::RootBuilder;
 use evidence::{EventRef, LeafHasher, TimestampType};
+use ingest_consumer::{BATCH_BYTES, BATCH_EVENTS};
 
 use crate::{Better, Case, Context, Goal, Measurement};
 
@@ -18,10 +19,6 @@ pub(super) const CASE: Case = Case {
 
 /// Of values, hashed in each sample over and over again. More than a core's cache holds, as events come from memory.
 const BYTES: usize = 64 << 20;
-
-/// A batch is closed at so many events, or at so many bytes.
-const BATCH_EVENTS: usize = 16_384;
-const BATCH_BYTES: usize = 16 << 20;
 
 /// Below it, goals are for records that have something to hash.
 const GOAL_FROM_BYTES: usize = 256;
@@ -73,7 +70,7 @@ fn rate(least: Duration, bytes: usize, mut work: impl FnMut()) -> f64 {
 /// Leaves and roots of all batches that the bytes make, in values of so many bytes.
 fn seal(hasher: &mut LeafHasher, bytes: &[u8], size: usize) {
     let mut events = 0;
-    let batch = BATCH_EVENTS.min(BATCH_BYTES / size);
+    let batch = (BATCH_EVENTS as usize).min(BATCH_BYTES as usize / size);
     for values in bytes.chunks(size * batch) {
         let mut root = RootBuilder::new();
         for value in values.chunks_exact(size) {

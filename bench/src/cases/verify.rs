@@ -9,6 +9,7 @@ use bundle::{Event, Run, Writer};
 use evidence::statement::HeadsLine;
 use evidence::tree::{self, CompactRange, Node, decompose};
 use evidence::{Hash, LeafHasher, LeafPreimage, Partition, StreamId};
+use ingest_consumer::{BATCH_BYTES, BATCH_EVENTS};
 
 use crate::memory_ledger::{Ledger, ORIGIN, event};
 use crate::{Better, Case, Context, Goal, Measurement};
@@ -26,10 +27,6 @@ pub(super) const CASE: Case = Case {
 const BYTES: u64 = 10_000_000_000;
 
 const STREAMS: u32 = 8;
-
-/// A batch is closed at so many events, or at so many bytes.
-const BATCH_EVENTS: u64 = 16_384;
-const BATCH_BYTES: u64 = 16 << 20;
 
 /// What the offline verifier may take.
 const MEMORY_BYTES_MAX: f64 = 100e6;
@@ -121,7 +118,7 @@ fn write(folder: &Path, size: u64, bytes: u64) -> anyhow::Result<u64> {
         .map(|number| Partition { cluster: "-".into(), topic: "orders".into(), number }.stream(0))
         .collect();
     let values = Values::new(size);
-    let batch = BATCH_EVENTS.min(BATCH_BYTES / (12 + size));
+    let batch = u64::from(BATCH_EVENTS).min(BATCH_BYTES / (12 + size));
     // A record's header, a content without key and headers, a leaf preimage.
     let per_event = 21 + 12 + size + 64;
     let rounds = (bytes / (per_event * batch * u64::from(STREAMS))).max(1);
