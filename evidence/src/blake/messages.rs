@@ -21,18 +21,18 @@ const KEPT_CVS_MAX: usize = 2 * WAITING_BYTES / BLOCK_LEN;
 /// hashed when it is pushed, from where they lie. What waits of a message is its *rest*: a stride at most, and less than a
 /// chunk of a longer one.
 ///
-/// Chunk `n` of every rest that has one, and begins with the same chunk of its message, goes through the compression function beside chunk `n` of the others, and so do
-/// the parents of one level. Only chunks with the same number of blocks can share a call, so the rests are taken from
-/// the longest to the shortest: at every chunk number those with a whole chunk, then those that end in a chunk of 15
-/// blocks, of 14 and so on, are neighbours.
+/// Of the rests that begin with the same chunk of their messages, chunk `n` of each that has one goes through the
+/// compression function beside chunk `n` of the others, and so do the parents of one level. Only chunks with the same
+/// number of blocks can share a call, so the rests are taken from the longest to the shortest: at every chunk number those
+/// with a whole chunk, then those that end in a chunk of 15 blocks, of 14 and so on, are neighbours.
 ///
 /// The memory is kept from one drain to the next.
 #[derive(Default)]
 pub(crate) struct Messages {
     /// The rests of all messages.
     bytes: Vec<u8>,
-    /// The chaining values of all strides.
-    stride_cvs: Vec<Cv>,
+    /// The chaining values of the chunks that were hashed when their messages were pushed.
+    hashed: Vec<Cv>,
     waiting: Vec<Message>,
     cvs: Vec<Cv>,
     pairs: Vec<Pair>,
@@ -47,7 +47,7 @@ struct Message {
     /// The first chunk of its rest: those before it are hashed.
     first_chunk: usize,
     /// Where the chaining values of these begin among those of all messages.
-    stride_cv: usize,
+    first_hashed: usize,
     /// Whose hash it is, in the caller's numbering.
     slot: usize,
     /// Its first chaining value in those of all messages.
@@ -92,67 +92,67 @@ impl Messages {
 
     /// Whether it is time to hash what waits: it is enough and, where all messages are as long, leaves no lane empty.
     pub(crate) fn are_enough(&self) -> bool {
-        let waiting = self.bytes.len() + self.stride_cvs.as_flattened().len();
+        let waiting = self.bytes.len() + self.hashed.as_flattened().len();
         waiting >= WAITING_BYTES && (self.waiting.len().is_multiple_of(LANES) || waiting >= 2 * WAITING_BYTES)
     }
 
     /// Adds a message: what `write` appends, which is something, then zeros to a whole number of blocks. Its hash will
     /// be named by `slot`. One that may be longer than a stride is for [`Self::push_parts`].
     pub(crate) fn push(&mut self, slot: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        let (start, stride_cv) = (self.bytes.len(), self.stride_cvs.len());
+        let (start, first_hashed) = (self.bytes.len(), self.hashed.len());
         write(&mut self.bytes);
-        self.push_rest(slot, start, stride_cv);
+        self.push_rest(slot, start, first_hashed);
     }
 
     /// Adds a message of any length, in parts. Of its strides only chunks are copied that do not lie in one part.
     pub(crate) fn push_parts(&mut self, domain: &Domain, slot: usize, parts: impl FnOnce(&mut dyn FnMut(&[u8]))) {
-        let (start, stride_cv) = (self.bytes.len(), self.stride_cvs.len());
+        let (start, first_hashed) = (self.bytes.len(), self.hashed.len());
         parts(&mut |mut part| {
             // A stride with nothing after it may be a whole message of one chunk, where there is one lane.
             while self.bytes.len() - start + part.len() > Self::STRIDE_BYTES {
-                part = self.hash_stride(domain, start, stride_cv, part);
+                part = self.hash_stride(domain, start, first_hashed, part);
             }
             self.bytes.extend_from_slice(part);
         });
-        self.hash_rest(domain, start, stride_cv);
-        self.push_rest(slot, start, stride_cv);
+        self.hash_rest(domain, start, first_hashed);
+        self.push_rest(slot, start, first_hashed);
     }
 
     /// Hashes what there is of a message from `start` on together with the bytes of a part that make it a stride. Returns
     /// the others.
-    fn hash_stride<'a>(&mut self, domain: &Domain, start: usize, stride_cv: usize, part: &'a [u8]) -> &'a [u8] {
+    fn hash_stride<'a>(&mut self, domain: &Domain, start: usize, first_hashed: usize, part: &'a [u8]) -> &'a [u8] {
         let copied = self.bytes.len() - start;
         let (of_chunk, part) = part.split_at(copied.next_multiple_of(CHUNK_LEN) - copied);
         self.bytes.extend_from_slice(of_chunk);
         let (copied, _) = self.bytes[start..].as_chunks::<CHUNK_LEN>();
         let (in_place, part) = part.split_at(Self::STRIDE_BYTES - copied.as_flattened().len());
         let chunks = copied.iter().chain(in_place.as_chunks().0);
-        let counter = (self.stride_cvs.len() - stride_cv) as u64;
+        let counter = (self.hashed.len() - first_hashed) as u64;
         let cvs = domain.compress(chunks, counter, IncrementCounter::Yes, CHUNK_START, CHUNK_END);
-        self.stride_cvs.extend(cvs);
+        self.hashed.extend(cvs);
         self.bytes.truncate(start);
         part
     }
 
-    /// Adds a message whose bytes from `start` on, and chaining values from `stride_cv` on, are there.
-    fn push_rest(&mut self, slot: usize, start: usize, stride_cv: usize) {
-        let first_chunk = self.stride_cvs.len() - stride_cv;
+    /// Adds a message whose bytes from `start` on, and chaining values from `first_hashed` on, are there.
+    fn push_rest(&mut self, slot: usize, start: usize, first_hashed: usize) {
+        let first_chunk = self.hashed.len() - first_hashed;
         let rest_blocks = (self.bytes.len() - start).div_ceil(BLOCK_LEN);
         self.bytes.resize(start + rest_blocks * BLOCK_LEN, 0);
         let blocks = first_chunk * CHUNK_BLOCKS + rest_blocks;
-        self.waiting.push(Message { start, blocks, first_chunk, stride_cv, slot, first_cv: 0 });
+        self.waiting.push(Message { start, blocks, first_chunk, first_hashed, slot, first_cv: 0 });
     }
 
     /// Hashes the whole chunks of a long message's rest together: seldom does another begin its rest with the same chunk.
-    fn hash_rest(&mut self, domain: &Domain, start: usize, stride_cv: usize) {
-        let first_chunk = self.stride_cvs.len() - stride_cv;
+    fn hash_rest(&mut self, domain: &Domain, start: usize, first_hashed: usize) {
+        let first_chunk = self.hashed.len() - first_hashed;
         let (chunks, _) = self.bytes[start..].as_chunks::<CHUNK_LEN>();
         if first_chunk == 0 || chunks.is_empty() {
             return;
         }
         let (count, len) = (chunks.len(), chunks.as_flattened().len());
         let cvs = domain.compress(chunks.iter(), first_chunk as u64, IncrementCounter::Yes, CHUNK_START, CHUNK_END);
-        self.stride_cvs.extend_from_slice(&cvs[..count]);
+        self.hashed.extend_from_slice(&cvs[..count]);
         self.bytes.drain(start..start + len);
     }
 
@@ -171,11 +171,11 @@ impl Messages {
             each(message.slot, self.cvs[message.first_cv]);
         }
         self.bytes.clear();
-        self.stride_cvs.clear();
+        self.hashed.clear();
         self.waiting.clear();
         // One long message must not hold on to its memory.
         self.bytes.shrink_to(2 * WAITING_BYTES);
-        self.stride_cvs.shrink_to(KEPT_CVS_MAX);
+        self.hashed.shrink_to(KEPT_CVS_MAX);
         self.cvs.shrink_to(KEPT_CVS_MAX);
         self.pairs.shrink_to(KEPT_CVS_MAX);
     }
@@ -183,9 +183,9 @@ impl Messages {
     /// Computes the chaining value of every chunk that has none yet.
     fn compress_chunks(&mut self, domain: &Domain) {
         for message in self.waiting.iter().filter(|message| message.first_chunk > 0) {
-            let Message { first_chunk, stride_cv, first_cv, .. } = *message;
-            let stride_cvs = &self.stride_cvs[stride_cv..stride_cv + first_chunk];
-            self.cvs[first_cv..first_cv + first_chunk].copy_from_slice(stride_cvs);
+            let Message { first_chunk, first_hashed, first_cv, .. } = *message;
+            let hashed = &self.hashed[first_hashed..first_hashed + first_chunk];
+            self.cvs[first_cv..first_cv + first_chunk].copy_from_slice(hashed);
         }
         for rests in self.waiting.chunk_by(|a, b| a.first_chunk == b.first_chunk) {
             let Message { first_chunk, .. } = rests[0];
@@ -332,7 +332,7 @@ mod tests {
             let expected = *hasher.update(&padded).finalize().as_bytes();
             assert_eq!(hashes[slot], Some(expected), "length {len} among {lens:?}");
         }
-        assert!(messages.bytes.is_empty() && messages.stride_cvs.is_empty());
+        assert!(messages.bytes.is_empty() && messages.hashed.is_empty());
     }
 
     #[test]
