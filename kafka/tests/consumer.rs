@@ -100,6 +100,32 @@ fn what_is_left_of_a_batch_is_given_again() {
     assert_eq!(offsets, (0..2_500).collect::<Vec<_>>());
 }
 
+/// What is taken of librdkafka's queue, which it fetches anew, is half a megabyte or so: of large events few.
+#[test]
+fn a_batch_of_large_events_has_few() {
+    let broker = broker(&[("large", 1)]);
+    let (len, count) = (20_000, 200);
+    produce(broker.bootstrap_servers(), "large", 0, (0..count).map(|_| vec![7; len]));
+    let mut consumer = alone(broker.bootstrap_servers());
+    consumer.start([(TopicPartition::new("large", 0), 0)]).expect("it is in no group");
+    let (mut next, mut bytes_most) = (0, 0);
+    let deadline = Instant::now() + PATIENCE;
+    while next < count {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {next}");
+        let Polled::Batch(mut batch) = consumer.poll(PATIENCE).expect("the client works") else { continue };
+        let mut bytes = 0;
+        while let Some(item) = batch.next_item() {
+            match item {
+                Item::Event { event, .. } if event.offset == next => (next, bytes) = (next + 1, bytes + len),
+                Item::End { .. } => {}
+                other => panic!("{other:?} instead of offset {next}"),
+            }
+        }
+        bytes_most = bytes_most.max(bytes);
+    }
+    assert!(bytes_most <= 512 * 1024, "{bytes_most} bytes");
+}
+
 #[test]
 fn a_held_partition_is_left_alone() {
     let broker = broker(&[("t", 2)]);
