@@ -37,8 +37,7 @@ impl Reader {
     /// [`Error::Property`] when librdkafka refuses a property.
     pub fn new(properties: &Properties, patience: Duration) -> Result<Self, Error> {
         Ok(Self {
-            // What is read is there already. A broker asked to wait for more at the end of one partition would keep
-            // the next one waiting too: librdkafka asks a broker one thing at a time.
+            // What is read is there already, so waiting at the end of one partition only keeps the next one waiting.
             consumer: Consumer::alone(&properties.or("fetch.wait.max.ms", "10"), "streamseal-reader")?,
             cluster: Cluster::new(properties, patience)?,
             patience,

@@ -1,13 +1,15 @@
-//! libFuzzer on the target that the variable FUZZ_TARGET names. One program for all of them is built once.
+//! libFuzzer on the targets that the variable FUZZ_TARGET names, joined by commas: each of them gets every input. One
+//! program for all of them is built once.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
-static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
-    let name = std::env::var("FUZZ_TARGET").expect("FUZZ_TARGET names a target");
-    fuzz::target(&name).unwrap_or_else(|| panic!("no target {name:?}; there are {:?}", fuzz::names()))
+static TARGETS: LazyLock<Vec<fuzz::Target>> = LazyLock::new(|| {
+    let names = std::env::var("FUZZ_TARGET").expect("FUZZ_TARGET names targets");
+    let target = |name| fuzz::target(name).unwrap_or_else(|| panic!("no target {name:?}; there are {:?}", fuzz::names()));
+    names.split(',').map(target).collect()
 });
 
-fuzz_target!(|data: &[u8]| TARGET(data));
+fuzz_target!(|data: &[u8]| TARGETS.iter().for_each(|target| target(data)));
