@@ -145,7 +145,11 @@ impl LeafHasher {
     ) -> Result<(), Error> {
         decode_content(content)?;
         let preimage = preimage_without_content(offset, timestamp, timestamp_type);
-        self.contents.push_parts(&CONTENT, self.index.len(), |each| each(content));
+        if content.len() <= Messages::STRIDE_BYTES {
+            self.contents.push(self.index.len(), |out| out.extend_from_slice(content));
+        } else {
+            self.contents.push_parts(&CONTENT, self.index.len(), |each| each(content));
+        }
         self.push_preimage(&preimage, content.len());
         if self.contents.are_enough() {
             self.hash_contents();
