@@ -14,7 +14,7 @@ use evidence::{
     TimestampType, batch, sha256,
 };
 
-/// Events of a batch: the ingest-consumer's default.
+/// Events of a batch whose proofs have 12 hashes.
 const BATCH: usize = 4096;
 
 /// Entries of a chain whose proofs have 20 hashes.

@@ -18,6 +18,7 @@ use kafka::Properties;
 use serde_json::Value;
 
 use crate::Servers;
+use crate::processor::busy;
 
 /// For a service to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -77,6 +78,8 @@ pub struct Sealed {
     pub took: Duration,
     /// The most memory that it had resident.
     pub memory_peak_bytes: u64,
+    /// Of all processors of the machine, meanwhile.
+    pub processor_time: Duration,
 }
 
 impl Line {
@@ -134,6 +137,7 @@ impl Line {
             ingest.assert_running();
             began_to_read(&ingest.log_text())
         });
+        let busy = busy()?;
         for partition in 0..partitions {
             loop {
                 let next = self.next_offset(topic, partition)?;
@@ -151,9 +155,10 @@ impl Line {
             }
         }
         let took = begun.elapsed().context("the clock went back")?;
+        let processor_time = self::busy()?.saturating_sub(busy);
         let memory_peak_bytes = ingest.memory_peak_bytes();
         ingest.stop();
-        Ok(Sealed { took, memory_peak_bytes })
+        Ok(Sealed { took, memory_peak_bytes, processor_time })
     }
 
     /// Starts the ingest-consumer, with this filter for its log.

@@ -12,7 +12,7 @@ use crate::line::bare::Bare;
 use crate::line::commitments::Commitments;
 use crate::line::fill::{Flood, Until};
 use crate::line::paced::{PERCENTILES, Paced, histogram, milliseconds};
-use crate::{Addresses, Better, CaseResults, Machine, Measurement, Servers, report, results};
+use crate::{Addresses, Better, CaseResults, Machine, Measurement, Servers, report, results, servers};
 
 const ABOUT: &str = "A load on a line that ran already, with producers, servers and services on the same machine. Sealing \
                      ends with the last commitment that a reader of the topic of commitments got. The bare consumer read \
@@ -63,6 +63,9 @@ pub struct Args {
     /// Where results go: more than one load may go into one folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// What runs there, such as Kafka=4.3.1, for the results; may be repeated
+    #[arg(long, value_name = "NAME=VERSION", value_parser = servers::version_of)]
+    version_of: Vec<servers::VersionOf>,
 }
 
 /// How fast records are sent.
@@ -102,7 +105,11 @@ struct Run {
 /// # Errors
 /// When something does not answer, or is not sealed.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let addresses = Addresses { bootstrap_servers: Some(args.bootstrap_servers.clone()), postgres: None };
+    let addresses = Addresses {
+        bootstrap_servers: Some(args.bootstrap_servers.clone()),
+        postgres: None,
+        version_of: args.version_of.clone(),
+    };
     let servers = Servers::new(addresses)?;
     servers.until_ready(&args.committer)?;
     let commitments = Commitments::follow(servers.bootstrap(), &args.commitments)?;
@@ -174,7 +181,7 @@ impl Args {
         let samples = |value: fn(&Run) -> f64| runs.iter().map(value).collect::<Vec<_>>();
         let events_s = |what: &str, samples| {
             let measured = Measurement::new(format!("{name}: {what}"), "events/s", Better::Higher, samples);
-            measured.setting("codec", codec).setting("seconds", self.seconds)
+            measured.setting("codec", codec).setting("seconds", self.seconds).setting("handles", self.handles)
         };
         let mut measurements = vec![
             events_s("sealed", samples(|run| run.sealed)).against("bare consumer", samples(|run| run.bare)),

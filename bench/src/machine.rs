@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 /// Versions that make a difference, by their names in Cargo.lock.
 const PACKAGES: [&str; 7] = ["blake3", "ed25519-dalek", "git2", "rdkafka-sys", "reqwest", "sqlx", "tokio"];
 
+/// The commit that this is built from, `-dirty` if something was changed since; what is measured is built with it.
+pub(crate) const COMMIT: &str = env!("BENCH_COMMIT");
+
 /// A machine and the programs that were measured on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// When the newest piece of the run began.
+    /// When the newest piece of the run ended.
     pub time: Timestamp,
     /// Its host name.
     pub host: String,
@@ -42,7 +45,7 @@ impl Machine {
         let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
         let mut versions = packages();
         for (name, version) in [
-            ("streamseal", said("git", &["describe", "--always", "--dirty", "--abbrev=12"])),
+            ("streamseal", COMMIT.to_owned()),
             ("rustc", env!("BENCH_RUSTC").to_owned()),
             ("librdkafka", rdkafka::util::get_rdkafka_version().1),
         ] {

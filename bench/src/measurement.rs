@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::COMMIT;
 use crate::statistics::{median, range};
 
 /// One thing that was measured, several times, and what it is compared with.
@@ -30,6 +31,9 @@ pub struct Measurement {
     /// What else must be known to measure the same again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
+    /// The commit that was measured; empty where it was not kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub commit: String,
 }
 
 /// Which values are better.
@@ -81,6 +85,7 @@ impl Measurement {
             goal: None,
             percentiles: Vec::new(),
             settings: BTreeMap::new(),
+            commit: COMMIT.to_owned(),
         }
     }
 

@@ -46,6 +46,11 @@ fn section(case: &CaseResults) -> String {
     for measured in &case.measurements {
         text += &row(measured);
     }
+    for run in case.measurements.chunk_by(|a, b| a.commit == b.commit).filter(|run| !run[0].commit.is_empty()) {
+        let names: Vec<_> = run.iter().map(|measured| measured.name.as_str()).collect();
+        let what = if run.len() == case.measurements.len() { "All of it".to_owned() } else { names.join("; ") };
+        let _ = writeln!(text, "\n{what}: commit {}.", run[0].commit);
+    }
     let settings: Vec<_> = case.measurements.iter().filter(|measured| !measured.settings.is_empty()).collect();
     if !settings.is_empty() {
         text += "\nSettings:\n\n";

@@ -31,6 +31,17 @@ pub struct Addresses {
     /// PostgreSQL, as a URL with a user who may create databases; without it, one of its own is started
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
+    /// What runs there, such as Kafka=4.3.1, for the results; may be repeated
+    #[arg(long, value_name = "NAME=VERSION", value_parser = version_of)]
+    pub version_of: Vec<VersionOf>,
+}
+
+/// The name and the version of a server.
+pub type VersionOf = (String, String);
+
+pub(crate) fn version_of(text: &str) -> Result<VersionOf, String> {
+    let (name, version) = text.split_once('=').ok_or("wants NAME=VERSION")?;
+    Ok((name.to_owned(), version.to_owned()))
 }
 
 /// The servers of a run. What is started ends with the process.
@@ -123,7 +134,8 @@ impl Servers {
     /// When it cannot be said.
     pub fn keep(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let postgres = Postgres::shared().address_of("postgres");
-        writeln!(out, "--bootstrap-servers {} --postgres {postgres}", self.bootstrap())?;
+        let (bootstrap, version) = (self.bootstrap(), Kafka::VERSION);
+        writeln!(out, "--bootstrap-servers {bootstrap} --postgres {postgres} --version-of Kafka={version}")?;
         out.flush()?;
         loop {
             std::thread::park();
@@ -139,7 +151,7 @@ impl Servers {
         bytes.parse().with_context(|| format!("{url}: {bytes} bytes"))
     }
 
-    /// The versions of those that were used.
+    /// The versions of those that were used, and what is given of them.
     pub(crate) fn versions(&self) -> Vec<(String, String)> {
         let mut versions = Vec::new();
         if self.used_kafka.load(Ordering::Relaxed) {
@@ -152,6 +164,7 @@ impl Servers {
             let version = self.ask(&url, "SHOW server_version").unwrap_or_else(|error| format!("unknown: {error:#}"));
             versions.push(("PostgreSQL".to_owned(), version));
         }
+        versions.extend(self.addresses.version_of.iter().cloned());
         versions
     }
 

@@ -34,7 +34,8 @@ fn measure(case: &str, only: Option<&str>) -> Vec<String> {
 #[test]
 fn line() {
     let name = "1 KiB, 8 partitions";
-    let names = [name.to_owned(), format!("{name}: peak memory"), format!("{name}: stored per entry")];
+    let more = ["peak memory", "stored per entry", "time of all processors"].map(|what| format!("{name}: {what}"));
+    let names: Vec<_> = [name.to_owned()].into_iter().chain(more).collect();
     assert_eq!(measure("line", Some(name)), names);
 }
 

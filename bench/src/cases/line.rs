@@ -1,18 +1,22 @@
 //! The line at full speed against a bare consumer.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 
 use crate::line::Line;
 use crate::line::bare::Bare;
 use crate::line::fill::Filled;
-use crate::{Better, Case, Context, Goal, Measurement};
+use crate::{Better, Case, Context, Goal, Measurement, processor};
 
 pub(super) const CASE: Case = Case {
     name: "line",
     about: "Events sealed and committed: ingest-consumer and committer as processes of their own, on Kafka and PostgreSQL \
             (fsync on), from the moment in which the ingest-consumer begins to read a full topic to the moment in which \
             the committer has the last event committed. The baseline is rd_kafka_consume_batch_queue with the same \
-            settings and as many handles, which throws the records away. Topics hold some more than is counted, so that \
+            settings and as many handles, which throws the records away. The time of all processors is that of everything on \
+            the machine, broker and database too: what it is divided by their number is the least that an event can take. \
+            Topics hold some more than is counted, so that \
             the last batch counted is closed as those before it.",
     run,
 };
@@ -68,19 +72,27 @@ fn measure(context: &Context<'_>, cell: &Cell) -> anyhow::Result<()> {
     let (filled, until) = cell.filled(context);
     let topic = filled.fill(servers)?;
     let handles = line.handles.min(partitions);
-    let rate = |took: std::time::Duration| (until * u64::from(partitions)) as f64 / took.as_secs_f64();
+    let rate = |took: Duration| (until * u64::from(partitions)) as f64 / took.as_secs_f64();
     let config = Line::start(servers, &[&topic], line)?.properties()?.shared_by(partitions as usize).consumer(None);
     let bare = Bare { topic: &topic, partitions, until, handles, config };
-    let (mut memory, mut stored) = (Vec::new(), Vec::new());
+    let (mut memory, mut stored, mut ours_worked, mut bare_worked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / (until * u64::from(partitions)) as f64;
     let sealed = || {
         // A new ledger each time: sealing begins at offset 0.
         let line = Line::start(servers, &[&topic], line)?;
         let sealed = line.seal(&topic, partitions, until)?;
         memory.push(sealed.memory_peak_bytes as f64 / 1e6);
         stored.push(line.bytes_per_entry(servers)?);
+        ours_worked.push(each(sealed.processor_time));
         Ok(rate(sealed.took))
     };
-    let (ours, baseline) = context.alternate(sealed, || Ok(rate(bare.consume()?)))?;
+    let consumed = || {
+        let busy = processor::busy()?;
+        let took = bare.consume()?;
+        bare_worked.push(each(processor::busy()?.saturating_sub(busy)));
+        Ok(rate(took))
+    };
+    let (ours, baseline) = context.alternate(sealed, consumed)?;
     let mut measured = Measurement::new(name, "events/s", Better::Higher, ours)
         .against("bare consumer", baseline)
         .setting("events", until * u64::from(partitions))
@@ -94,9 +106,12 @@ fn measure(context: &Context<'_>, cell: &Cell) -> anyhow::Result<()> {
     }
     context.record(measured)?;
     // Without those of the turn that warms up.
-    let [memory, stored] = [memory, stored].map(|mut samples| samples.split_off(samples.len() - context.runs));
+    let [memory, stored, ours_worked, bare_worked] = [memory, stored, ours_worked, bare_worked]
+        .map(|mut samples: Vec<f64>| samples.split_off(samples.len() - context.runs));
     let memory = Measurement::new(format!("{name}: peak memory"), "MB", Better::Lower, memory);
     let is_judged = partitions == MEMORY_PARTITIONS;
     context.record(if is_judged { memory.goal(Goal::AtMost(MEMORY_MB_MAX)) } else { memory })?;
-    context.record(Measurement::new(format!("{name}: stored per entry"), "B", Better::Lower, stored))
+    context.record(Measurement::new(format!("{name}: stored per entry"), "B", Better::Lower, stored))?;
+    let worked = Measurement::new(format!("{name}: time of all processors"), "µs/event", Better::Lower, ours_worked);
+    context.record(worked.against("bare consumer", bare_worked))
 }
