@@ -16,8 +16,7 @@ pub(super) const CASE: Case = Case {
             the committer has the last event committed. The baseline is rd_kafka_consume_batch_queue with the same \
             settings and as many handles, which throws the records away. The time of all processors is that of everything on \
             the machine, broker and database too: what it is divided by their number is the least that an event can take. \
-            Topics hold some more than is counted, so that \
-            the last batch counted is closed as those before it.",
+            Topics hold some more than is counted, so that the last batch counted is closed as those before it.",
     run,
 };
 

@@ -17,9 +17,9 @@ use crate::{Better, Case, Context, Goal, Measurement};
 pub(super) const CASE: Case = Case {
     name: "verify",
     about: "Bytes of a bundle that streamseal-verify proves in a second, on all cores, against b3sum over the same files, \
-            which are in the page cache; events that each core verifies in a second; and the most memory it takes, beside that for a bundle of a tenth. The \
-            bundle has eight streams in batches of 16,384 events or 16 MiB, as the ingest-consumer seals and an export writes \
-            them.",
+            which are in the page cache; events that each core verifies in a second; and the most memory it takes, beside \
+            that for a bundle of a tenth. The bundle has eight streams in batches of 16,384 events or 16 MiB, as the \
+            ingest-consumer seals and an export writes them.",
     run,
 };
 
