@@ -31,4 +31,4 @@ pub use machine::Machine;
 pub use measurement::{Baseline, Better, Goal, Measurement};
 pub use plan::{Plan, folder_name};
 pub use results::{CaseResults, Results};
-pub use servers::{Addresses, Servers};
+pub use servers::{Addresses, Servers, VersionOf};
