@@ -179,12 +179,9 @@ impl PartsReader {
 
     /// Takes the next `count` bytes. `what` names them in the error when the sequence ends before.
     pub(crate) fn take(&mut self, count: usize, what: &str) -> Result<&[u8], Error> {
-        let remaining = self.len - self.position();
-        if count as u64 > remaining {
-            return Err(self.malformed(format!("a {what} of {count} bytes where {remaining} are left")));
-        }
+        // What lies in the buffer is all of the sequence.
         if self.end - self.start < count {
-            self.fill(count)?;
+            self.fill(count, what)?;
         }
         let start = self.start;
         self.start += count;
@@ -205,8 +202,13 @@ impl PartsReader {
         Error::malformed(file, format!("byte {}: {problem}", position - number * self.part_bytes))
     }
 
-    /// Reads until `count` bytes lie in the buffer; so many are left.
-    fn fill(&mut self, count: usize) -> Result<(), Error> {
+    /// Reads until `count` bytes lie in the buffer.
+    #[cold]
+    fn fill(&mut self, count: usize, what: &str) -> Result<(), Error> {
+        let remaining = self.len - self.position();
+        if count as u64 > remaining {
+            return Err(self.malformed(format!("a {what} of {count} bytes where {remaining} are left")));
+        }
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         let room = self.buffer.len().max(BUFFER_BYTES).max(count);

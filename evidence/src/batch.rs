@@ -49,15 +49,19 @@ impl RootBuilder {
 
     /// Appends a leaf.
     pub fn push(&mut self, leaf: Hash) {
-        self.waiting.push(leaf.0);
-        if self.waiting.len() == SPAN {
-            self.close_span();
-        }
+        self.extend(&[leaf]);
     }
 
     /// Appends leaves.
-    pub fn extend(&mut self, leaves: &[Hash]) {
-        leaves.iter().for_each(|leaf| self.push(*leaf));
+    pub fn extend(&mut self, mut leaves: &[Hash]) {
+        while !leaves.is_empty() {
+            let (now, later) = leaves.split_at(leaves.len().min(SPAN - self.waiting.len()));
+            self.waiting.extend(now.iter().map(|leaf| leaf.0));
+            if self.waiting.len() == SPAN {
+                self.close_span();
+            }
+            leaves = later;
+        }
     }
 
     /// Number of leaves so far.
