@@ -1,6 +1,7 @@
 //! The command `streamseal-bench`.
 #![allow(clippy::print_stdout)]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -88,7 +89,8 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Report { dir } => report::write(&dir)?,
         Command::Compare { old, new } => {
             let comparison = compare::compare_folders(&old, &new)?;
-            print!("{comparison}");
+            // A reader that has seen enough, such as `head`, is no reason to panic.
+            write!(std::io::stdout(), "{comparison}").context("the comparison")?;
             return Ok(if comparison.is_worse() { WORSE } else { 0 });
         }
         Command::Servers => Servers::new(Addresses::default())?.keep(&mut std::io::stdout())?,
