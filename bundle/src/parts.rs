@@ -179,7 +179,7 @@ impl PartsReader {
 
     /// Takes the next `count` bytes. `what` names them in the error when the sequence ends before.
     pub(crate) fn take(&mut self, count: usize, what: &str) -> Result<&[u8], Error> {
-        // What lies in the buffer is all of the sequence.
+        // How much is left matters only to what is still to be read: all that lies in the buffer is of the sequence.
         if self.end - self.start < count {
             self.fill(count, what)?;
         }

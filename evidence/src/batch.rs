@@ -289,9 +289,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_batch_has_the_root_of_the_definition(leaves in proptest::collection::vec(any::<[u8; 32]>(), 0..2500)) {
+        fn any_batch_has_the_root_of_the_definition(
+            leaves in proptest::collection::vec(any::<[u8; 32]>(), 0..2500),
+            cut in any::<proptest::sample::Index>(),
+        ) {
             let leaves: Vec<_> = leaves.into_iter().map(Hash).collect();
-            prop_assert_eq!(root(&leaves), definition(&leaves));
+            let expected = definition(&leaves);
+            prop_assert_eq!(root(&leaves), expected);
+            let mut builder = RootBuilder::new();
+            let (first, second) = leaves.split_at(cut.index(leaves.len() + 1));
+            builder.extend(first);
+            builder.extend(second);
+            prop_assert_eq!((builder.len(), builder.root()), (leaves.len() as u64, expected));
         }
     }
 }
