@@ -1,11 +1,11 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use git2::build::TreeUpdateBuilder;
-use git2::{ErrorCode, FileMode, Oid, RepositoryInitOptions, Signature, Time};
+use git2::{ErrorCode, FileMode, ObjectType, Odb, Oid, RepositoryInitOptions, Signature, Time};
 
 use crate::libgit2;
 use crate::pack;
@@ -124,18 +124,33 @@ impl Repository {
     ) -> anyhow::Result<Oid> {
         let make = || {
             let parent = parent.map(|id| self.git.find_commit(id)).transpose()?;
+            // Trees are made in memory, of which nothing but the folder's tree and those above it has to be there.
+            let memory = in_memory()?;
+            let (odb, new) = (self.git.odb()?, memory.odb()?);
             let before = match &parent {
-                Some(parent) => parent.tree()?,
-                None => self.git.find_tree(self.git.treebuilder(None)?.write()?)?,
+                Some(parent) => {
+                    for tree in trees_along(&self.git, parent.tree_id(), folder)? {
+                        new.write(ObjectType::Tree, odb.read(tree)?.data())?;
+                    }
+                    parent.tree_id()
+                }
+                None => memory.treebuilder(None)?.write()?,
             };
             let mut update = TreeUpdateBuilder::new();
             for (name, bytes) in files {
-                update.upsert(format!("{folder}/{name}"), self.git.blob(bytes)?, FileMode::Blob);
+                let blob = write(&odb, ObjectType::Blob, bytes)?;
+                new.write(ObjectType::Blob, bytes)?;
+                update.upsert(format!("{folder}/{name}"), blob, FileMode::Blob);
             }
-            let tree = self.git.find_tree(update.create_updated(&self.git, &before)?)?;
+            let tree = update.create_updated(&memory, &memory.find_tree(before)?)?;
+            for tree in trees_along(&memory, tree, folder)?.into_iter().rev() {
+                write(&odb, ObjectType::Tree, new.read(tree)?.data())?;
+            }
             let time = Time::new(i64::try_from(unix_seconds).unwrap_or(i64::MAX), 0);
             let author = Signature::new("streamseal anchor", "anchor@streamseal.invalid", &time)?;
-            self.git.commit(None, &author, &author, message, &tree, parent.as_ref().as_slice())
+            let (tree, parents) = (self.git.find_tree(tree)?, parent.as_ref());
+            let commit = self.git.commit_create_buffer(&author, &author, message, &tree, parents.as_slice())?;
+            write(&odb, ObjectType::Commit, &commit)
         };
         let commit = make().with_context(|| format!("commit to {}", self.folder().display()))?;
         self.move_branch(parent, commit)?;
@@ -184,6 +199,34 @@ impl Repository {
 /// Whether one who was killed began a repository here: HEAD is written last, the list of packs first.
 fn is_half_made(path: &Path) -> bool {
     pack::is_begun(path) && !path.join("HEAD").exists()
+}
+
+/// A repository without a folder.
+fn in_memory() -> Result<git2::Repository, git2::Error> {
+    let odb = Odb::new()?;
+    odb.add_new_mempack_backend(1)?;
+    git2::Repository::from_odb(odb)
+}
+
+/// The tree `root`, and the trees of each folder on the path below it, as far as there are any.
+fn trees_along(git: &git2::Repository, root: Oid, path: &str) -> Result<Vec<Oid>, git2::Error> {
+    let mut trees = vec![root];
+    for name in path.split('/') {
+        let above = git.find_tree(trees[trees.len() - 1])?;
+        match above.get_name(name) {
+            Some(entry) if entry.kind() == Some(ObjectType::Tree) => trees.push(entry.id()),
+            _ => break,
+        }
+    }
+    Ok(trees)
+}
+
+/// Writes an object that is synced when this returns. `git_odb_write`, which everything else of libgit2 goes through, takes
+/// another way when that fails, writes it once more, and says nothing about it.
+fn write(odb: &Odb<'_>, kind: ObjectType, bytes: &[u8]) -> Result<Oid, git2::Error> {
+    let mut writer = odb.writer(bytes.len(), kind)?;
+    writer.write_all(bytes).map_err(|_| git2::Error::last_error(-1))?;
+    writer.finalize()
 }
 
 fn remove_left_over(path: &Path) -> anyhow::Result<()> {

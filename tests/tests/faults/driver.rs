@@ -12,7 +12,7 @@ use tests::panic_of;
 use crate::report::{Outcome, Report, Tally};
 use crate::site::Site;
 use crate::steps::Step;
-use crate::strace::{Fault, Point, Trace, require};
+use crate::strace::{Fault, GIT_OBJECTS, Point, Trace, require};
 
 /// Steps that run at the same time, each on a site of its own.
 const SIDE_BY_SIDE: usize = 2;
@@ -97,7 +97,8 @@ impl Driver {
 fn choose(step: &'static Step, points: Vec<Point>, extent: Extent) -> Vec<Case> {
     let case = |(point, fault)| Case { step, point, fault, is_kept: false };
     let kept = step.kept.iter().map(|&(call, file, nth, fault)| {
-        let point = Point { call: call.to_owned(), file: Some(file.to_owned()), nth };
+        let file = (file != GIT_OBJECTS).then(|| file.to_owned());
+        let point = Point { call: call.to_owned(), file, nth };
         // Its number is of a thread, and threads share their work differently in each run.
         let is_there = points.iter().any(|there| there.place() == point.place());
         assert!(is_there, "{}: there is no {} any more", step.name, point.place());

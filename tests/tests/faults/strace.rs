@@ -15,6 +15,9 @@ const CALLS: &str = "write,pwrite64,fsync,fdatasync,rename,renameat2,link,unlink
 /// For strace to have written what it saw to the end.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
+/// How files are named whose names differ in every run.
+pub(crate) const GIT_OBJECTS: &str = "Git objects";
+
 /// Stands in paths for the number of the process.
 const PID: &str = "$$";
 
@@ -65,7 +68,7 @@ const INJECTED: &str = "(INJECTED)";
 impl Point {
     /// What it is counted with in the report.
     pub(crate) fn place(&self) -> String {
-        let file = self.file.as_deref().map_or("Git objects", |file| if file.is_empty() { "the folder" } else { file });
+        let file = self.file.as_deref().map_or(GIT_OBJECTS, |file| if file.is_empty() { "the folder" } else { file });
         format!("{} {file}", self.call)
     }
 
