@@ -1,5 +1,7 @@
 //! Settings of libgit2 that hold for the whole process.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -33,11 +35,23 @@ pub(crate) fn set_up() {
     });
 }
 
+/// What could not be synced by ourselves.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to fsync {}", path.display())]
+pub(crate) struct FailedSync {
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
+}
+
 /// Whether an error is that of an fsync: what was written may be lost then, although it can be read. libgit2 gives no
-/// number for it, only these words (`git_filebuf_commit`, `git_futils_fsync_dir`).
+/// number for it, only these words (`git_filebuf_commit`, `git_indexer_commit`, `git_futils_fsync_dir`).
 pub(crate) fn is_failed_sync(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<git2::Error>());
-    causes.any(|cause| cause.class() == git2::ErrorClass::Os && cause.message().starts_with("failed to fsync"))
+    let is_of_git = |cause: &git2::Error| {
+        let message = cause.message();
+        cause.class() == git2::ErrorClass::Os
+            && (message.starts_with("failed to fsync") || message.ends_with("for fsync"))
+    };
+    error.chain().any(|cause| cause.is::<FailedSync>() || cause.downcast_ref().is_some_and(is_of_git))
 }
 
 #[cfg(test)]

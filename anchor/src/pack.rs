@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use git2::Oid;
 
+use crate::libgit2::is_failed_sync;
 use crate::repository::Repository;
 
 const COMMITS_PER_PACK: usize = 256;
@@ -53,10 +54,16 @@ pub(crate) fn is_managed(repository: &Repository) -> bool {
 
 /// Packs what is due, after commits were added to the branch. A failure is logged: it costs only space, and the next
 /// call tries again.
-pub(crate) fn pack_if_due(repository: &Repository) {
-    if let Err(error) = pack_every(repository, COMMITS_PER_PACK, PACKS_PER_MERGE) {
-        tracing::warn!("not packed: {error:#}");
+///
+/// # Errors
+/// When a pack could not be synced: the next call could remove, for one that is lost, what was synced.
+pub(crate) fn pack_if_due(repository: &Repository) -> anyhow::Result<()> {
+    match pack_every(repository, COMMITS_PER_PACK, PACKS_PER_MERGE) {
+        Err(error) if is_failed_sync(&error) => return Err(error),
+        Err(error) => tracing::warn!("not packed: {error:#}"),
+        Ok(()) => {}
     }
+    Ok(())
 }
 
 fn pack_every(repository: &Repository, commits_per_pack: usize, packs_per_merge: usize) -> anyhow::Result<()> {

@@ -49,7 +49,7 @@ impl PathRemote {
         let _lock = remote.lock()?;
         copy(ours, &remote, tip, theirs)?;
         remote.move_branch(theirs, tip)?;
-        pack::pack_if_due(&remote);
+        pack::pack_if_due(&remote)?;
         Ok(())
     }
 }

@@ -170,7 +170,7 @@ impl Publisher {
         let files = [(CHECKPOINT, checkpoint.as_slice()), (CONSISTENCY, &record.consistency)];
         let time = anchor.anchored().time.unwrap_or_default();
         let commit = self.repository.commit(tip, &folder, &files, time, &anchor.message()).map_err(Error::of_write)?;
-        pack::pack_if_due(&self.repository);
+        pack::pack_if_due(&self.repository).map_err(Error::Fatal)?;
         Ok(commit)
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use git2::build::TreeUpdateBuilder;
 use git2::{ErrorCode, FileMode, ObjectType, Odb, Oid, RepositoryInitOptions, Signature, Time};
 
-use crate::libgit2;
+use crate::libgit2::{self, FailedSync};
 use crate::pack;
 
 /// Git holds a lock on a branch for milliseconds. One that is older was left behind.
@@ -138,23 +138,44 @@ impl Repository {
             };
             let mut update = TreeUpdateBuilder::new();
             for (name, bytes) in files {
-                let blob = write(&odb, ObjectType::Blob, bytes)?;
+                let blob = self.write(&odb, ObjectType::Blob, bytes)?;
                 new.write(ObjectType::Blob, bytes)?;
                 update.upsert(format!("{folder}/{name}"), blob, FileMode::Blob);
             }
             let tree = update.create_updated(&memory, &memory.find_tree(before)?)?;
             for tree in trees_along(&memory, tree, folder)?.into_iter().rev() {
-                write(&odb, ObjectType::Tree, new.read(tree)?.data())?;
+                self.write(&odb, ObjectType::Tree, new.read(tree)?.data())?;
             }
             let time = Time::new(i64::try_from(unix_seconds).unwrap_or(i64::MAX), 0);
             let author = Signature::new("streamseal anchor", "anchor@streamseal.invalid", &time)?;
             let (tree, parents) = (self.git.find_tree(tree)?, parent.as_ref());
             let commit = self.git.commit_create_buffer(&author, &author, message, &tree, parents.as_slice())?;
-            write(&odb, ObjectType::Commit, &commit)
+            self.write(&odb, ObjectType::Commit, &commit)
         };
         let commit = make().with_context(|| format!("commit to {}", self.folder().display()))?;
         self.move_branch(parent, commit)?;
         Ok(commit)
+    }
+
+    /// Writes an object that is synced when this returns.
+    ///
+    /// `git_odb_write` would not do: when its first way to write fails it takes another, writes once more, and says nothing
+    /// about it. And what is there already, as whoever wrote it was killed or failed, it takes for durable.
+    fn write(&self, odb: &Odb<'_>, kind: ObjectType, bytes: &[u8]) -> anyhow::Result<Oid> {
+        let id = Oid::hash_object(kind, bytes)?;
+        let name = id.to_string();
+        let folder = self.folder().join("objects").join(&name[..2]);
+        let file = folder.join(&name[2..]);
+        if file.exists() {
+            for path in [file, folder] {
+                let synced = File::open(&path).and_then(|opened| opened.sync_all());
+                synced.map_err(|source| FailedSync { path, source })?;
+            }
+            return Ok(id);
+        }
+        let mut writer = odb.writer(bytes.len(), kind)?;
+        writer.write_all(bytes).with_context(|| format!("write object {id}"))?;
+        Ok(writer.finalize()?)
     }
 
     /// Moves the branch from `old` (`None`: it does not exist) to `new`; fails when it is elsewhere. Whoever calls this
@@ -219,14 +240,6 @@ fn trees_along(git: &git2::Repository, root: Oid, path: &str) -> Result<Vec<Oid>
         }
     }
     Ok(trees)
-}
-
-/// Writes an object that is synced when this returns. `git_odb_write`, which everything else of libgit2 goes through, takes
-/// another way when that fails, writes it once more, and says nothing about it.
-fn write(odb: &Odb<'_>, kind: ObjectType, bytes: &[u8]) -> Result<Oid, git2::Error> {
-    let mut writer = odb.writer(bytes.len(), kind)?;
-    writer.write_all(bytes).map_err(|_| git2::Error::last_error(-1))?;
-    writer.finalize()
 }
 
 fn remove_left_over(path: &Path) -> anyhow::Result<()> {

@@ -19,9 +19,11 @@ pub(super) const BEGINS: Step = Step {
         // What could not be synced was tried again: the branch, and what was seen at the remote.
         ("fsync", "anchor.git/refs/heads/anchors.lock", 1, Fault::Io),
         ("fsync", "keys", 2, Fault::Io),
-        // libgit2 wrote an object once more that could not be synced: its file, its folder.
+        // libgit2 wrote an object once more that could not be synced: file and folder of a tree, of the commit.
         ("fsync", GIT_OBJECTS, 9, Fault::Io),
         ("fsync", GIT_OBJECTS, 10, Fault::Io),
+        ("fsync", GIT_OBJECTS, 13, Fault::Io),
+        ("fsync", GIT_OBJECTS, 14, Fault::Io),
     ],
     // A remote is somebody else's disk: it is tried again, and what it loses is seen.
     may_outlive: |file| file.starts_with("anchors.git"),
