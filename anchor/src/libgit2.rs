@@ -48,8 +48,8 @@ pub(crate) struct FailedSync {
 pub(crate) fn is_failed_sync(error: &anyhow::Error) -> bool {
     let is_of_git = |cause: &git2::Error| {
         let message = cause.message();
-        cause.class() == git2::ErrorClass::Os
-            && (message.starts_with("failed to fsync") || message.ends_with("for fsync"))
+        let is_of_sync = message.starts_with("failed to fsync") || message.contains("' for fsync: ");
+        cause.class() == git2::ErrorClass::Os && is_of_sync
     };
     error.chain().any(|cause| cause.is::<FailedSync>() || cause.downcast_ref().is_some_and(is_of_git))
 }
@@ -59,6 +59,19 @@ mod tests {
     use git2::{Repository, Signature, Time};
 
     use super::*;
+
+    #[test]
+    fn a_failed_sync_is_told_from_other_errors() {
+        let is_failed_sync = |message: &str| {
+            let error = git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, message);
+            super::is_failed_sync(&anyhow::Error::new(error).context("commit"))
+        };
+        assert!(is_failed_sync("failed to fsync 'objects/ab/cd.lock': Input/output error"));
+        assert!(is_failed_sync("failed to fsync directory 'objects/ab': Input/output error"));
+        assert!(is_failed_sync("failed to fsync packfile: Input/output error"));
+        assert!(is_failed_sync("failed to open directory 'objects/ab' for fsync: Too many open files"));
+        assert!(!is_failed_sync("failed to write out file 'objects/ab/cd': No space left on device"));
+    }
 
     #[test]
     #[allow(unsafe_code)]

@@ -296,6 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_one_left_is_synced_before_it_counts() {
+        let (_folder, repository) = repository();
+        let id = Oid::hash_object(ObjectType::Blob, b"1").expect("hashed").to_string();
+        let folder = repository.folder().join("objects").join(&id[..2]);
+        fs::create_dir(&folder).expect("made");
+        // It opens, and no fsync of it succeeds.
+        std::os::unix::fs::symlink("/dev/null", folder.join(&id[2..])).expect("linked");
+        let committed = repository.commit(None, "logs/a", &[("checkpoint", b"1")], 1000, "message");
+        assert!(libgit2::is_failed_sync(&committed.expect_err("it cannot be synced")));
+        assert_eq!(repository.tip().expect("read"), None);
+    }
+
+    #[test]
     fn the_same_anchor_is_the_same_commit() {
         let (_folders, repositories): (Vec<_>, Vec<_>) = [(); 2].map(|()| repository()).into_iter().unzip();
         let [a, b] = [0, 1].map(|i| {
