@@ -143,6 +143,22 @@ impl Kafka {
         self.admin.watermarks(topic, partition)
     }
 
+    /// Lets all clients of this `client.id` together fetch no more than so many bytes a second (Kafka's quota
+    /// `consumer_byte_rate`), or what they like.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub fn limit_fetching(&self, client: &str, bytes_s: Option<u64>) {
+        let mut configure = Jars::get().java(Command::new("java"));
+        configure.args(["kafka.admin.ConfigCommand", "--bootstrap-server", &self.bootstrap]);
+        configure.args(["--entity-type", "clients", "--entity-name", client, "--alter"]);
+        match bytes_s {
+            Some(bytes_s) => configure.arg("--add-config").arg(format!("consumer_byte_rate={bytes_s}")),
+            None => configure.args(["--delete-config", "consumer_byte_rate"]),
+        };
+        run(&mut configure);
+    }
+
     /// Where it keeps its partitions, each in a folder `topic-partition`: for tests that damage what it stores.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")

@@ -52,7 +52,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Makes a ledger in `folder` with `streamseal init` and starts its services. Its name is also that of its consumer
-    /// group.
+    /// group and the `client.id` of its Kafka clients.
     pub(crate) fn start(name: &str, folder: PathBuf, origin: &str, neighbours: &Neighbours<'_>) -> Self {
         let Neighbours { bootstrap, database, remote, topics, .. } = *neighbours;
         let mut init = Command::new(streamseal());
@@ -395,6 +395,7 @@ fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketA
         text = text.replace(&format!("127.0.0.1:{default}"), &address.to_string());
     }
     let kafka = [
+        ("client.id", name),
         // A killed member of the group is missed soon.
         ("session.timeout.ms", "3000"),
         ("heartbeat.interval.ms", "500"),

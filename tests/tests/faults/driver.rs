@@ -153,11 +153,12 @@ fn play_case(site: &mut Site, case: &Case) -> Outcome {
 }
 
 impl Case {
-    /// Whether nothing was tried: the call was not made; or one that once failed was made on a file that the program may
-    /// outlive, as Git's objects are counted together wherever they are.
+    /// Whether nothing was tried: the call was not made; or, of a case that once failed, on another of Git's objects, which
+    /// are counted together wherever they are, than one whose loss must end the program.
     fn is_missed(&self, outcome: &Outcome) -> bool {
         let Some(traced) = &outcome.traced else { return false };
-        traced.hit.as_ref().is_none_or(|file| self.is_kept && self.must_end() && (self.step.may_outlive)(file))
+        let is_another = |file| self.must_end() && (self.step.may_outlive)(file);
+        traced.hit.as_ref().is_none_or(|file| self.is_kept && self.point.file.is_none() && is_another(file))
     }
 
     /// Whether the program must end of it, unless it may outlive the file.

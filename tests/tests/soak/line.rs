@@ -57,15 +57,9 @@ impl Line {
         Self { ledger, kafka, git, remote, places: places.collect(), folder }
     }
 
-    /// Has the ingest-consumer's group wait for it as long as groups do by default; in tests they are in a hurry.
-    pub(crate) fn set_patient_group(&self) {
-        let path = self.ledger.path("streamseal.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let hurry = "\"session.timeout.ms\" = \"3000\"\n";
-        assert!(text.contains(hurry), "{text}");
-        std::fs::write(&path, text.replace(hurry, "")).unwrap();
-        self.ledger.ingest.restart();
-        self.ledger.ingest.until_ready();
+    /// Lets the services fetch no more than so many bytes a second from Kafka, or what they like.
+    pub(crate) fn limit_fetching(&self, bytes_s: Option<u64>) {
+        self.kafka.limit_fetching(&self.ledger.name, bytes_s);
     }
 
     /// Where events can be produced to.

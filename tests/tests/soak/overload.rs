@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::{Process, until};
+use tests::until;
 
 use crate::flat::{Bound, Bounds};
 use crate::record::Phase;
@@ -28,8 +28,9 @@ pub(crate) const FILLING_PHASE: &str = "filling";
 /// How long that takes: with many partitions the statements that wait, and then what is fetched ahead.
 const FILLING: Duration = Duration::from_secs(110);
 
-/// The same of an ingest-consumer that hardly runs, and so hardly fetches either.
-const FILLING_SLOWLY: Duration = Duration::from_secs(600);
+/// What the slow ingest-consumer may fetch in a second: a little less than a tenth of what is sent, in which an event takes
+/// some 140 bytes.
+const SLOW_BYTES_S: u64 = EVENTS_S * 140 / (TIMES + 2);
 
 /// In the tests: enough for the lag to be looked at.
 const OVERLOAD: Duration = Duration::from_secs(5);
@@ -47,17 +48,13 @@ const BOUNDS: Bounds = Bounds {
 fn of_an_ingest_consumer_that_is_too_slow() {
     let plan = Plan {
         name: "slow-ingest",
-        what: "producers ten times faster than an ingest-consumer that gets little of the processor",
+        what: "producers ten times faster than what an ingest-consumer may fetch by the broker's quota",
         topics: 2,
         partitions: 4,
         batch_events: 4096,
         bounds: BOUNDS,
     };
-    run(&plan, |stage| {
-        // It hardly runs, but is still there.
-        stage.line.set_patient_group();
-        overload(stage, FILLING_SLOWLY, |ended| throttled(stage, &stage.line.ledger.ingest, ended))
-    });
+    run(&plan, |stage| overload(stage, |ended| with_quota(stage, ended)));
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn of_a_committer_that_is_too_slow() {
         batch_events: 50,
         bounds: BOUNDS,
     };
-    run(&plan, |stage| overload(stage, FILLING, |ended| throttled(stage, &stage.line.ledger.committer, ended)));
+    run(&plan, |stage| overload(stage, |ended| with_slow_committer(stage, ended)));
 }
 
 #[test]
@@ -83,7 +80,7 @@ fn of_a_line_without_a_committer() {
         batch_events: 4096,
         bounds: BOUNDS,
     };
-    run(&plan, |stage| overload(stage, FILLING, |ended| without_committer(stage, ended)));
+    run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
 }
 
 #[test]
@@ -105,16 +102,11 @@ fn of_many_partitions() {
             ..BOUNDS
         },
     };
-    run(&plan, |stage| overload(stage, FILLING, |ended| without_committer(stage, ended)));
+    run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
 }
 
-/// Lets `fault` act, until it is told to end, while producers send more than the line takes. In the first `filling` of
-/// it memory may grow.
-fn overload(
-    stage: &Stage,
-    filling: Duration,
-    fault: impl FnOnce(&AtomicBool) + Send,
-) -> (Option<Duration>, Vec<String>) {
+/// Lets `fault` act, until it is told to end, while producers send more than the line takes.
+fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Duration>, Vec<String>) {
     let calm = if stage.minutes.is_some() { CALM_WHOLE } else { CALM };
     stage.begin("calm", CALM_EVENTS_S);
     stage.hold(calm);
@@ -124,7 +116,7 @@ fn overload(
         let _ended = Ended(&[&ended]);
         scope.spawn(|| fault(&ended));
         if stage.minutes.is_some() {
-            thread::sleep(filling);
+            thread::sleep(FILLING);
         }
         stage.begin("overload", EVENTS_S);
         thread::sleep(stage.lasting(OVERLOAD));
@@ -148,8 +140,14 @@ fn shows_lag(phase: &Phase) -> bool {
     behind >= EVENTS_S && phase.most(|moment| moment.lag_shown) >= behind / 2
 }
 
-fn throttled(stage: &Stage, service: &Process, ended: &AtomicBool) {
-    throttle(service, ended, || {
+fn with_quota(stage: &Stage, ended: &AtomicBool) {
+    stage.line.limit_fetching(Some(SLOW_BYTES_S));
+    until_ended(ended);
+    stage.line.limit_fetching(None);
+}
+
+fn with_slow_committer(stage: &Stage, ended: &AtomicBool) {
+    throttle(&stage.line.ledger.committer, ended, || {
         stage.record.in_phase(|phase| {
             let (acknowledged, sealed) = phase.progress();
             // A little slower than it has to be.
@@ -161,8 +159,12 @@ fn throttled(stage: &Stage, service: &Process, ended: &AtomicBool) {
 fn without_committer(stage: &Stage, ended: &AtomicBool) {
     let committer = &stage.line.ledger.committer;
     committer.kill9();
+    until_ended(ended);
+    committer.start_again();
+}
+
+fn until_ended(ended: &AtomicBool) {
     while !ended.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(20));
     }
-    committer.start_again();
 }
