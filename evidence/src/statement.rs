@@ -7,6 +7,8 @@ mod heads;
 mod key;
 mod signed;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use epoch::Epoch;
 pub use gap::{Gap, Reason};

@@ -253,4 +253,24 @@ mod tests {
         assert!(error.to_string().contains("line 2"), "{error}");
         assert!(Lines::new("thing", "a 1").is_err());
     }
+
+    #[test]
+    fn errors_name_the_line_after_a_block() {
+        let text = "a 1\nfirst\nsecond\nb 2 3\nc\n";
+        let mut lines = Lines::new("thing", text).expect("ends in a newline");
+        lines.line().expect("there is one");
+        let whole = lines.rest();
+        for half in [4, "first\nsecond\nb 2 3\nc\n".len() + 1] {
+            let mut lines = Lines { rest: whole, ..Lines::new("thing", "").expect("nothing") };
+            let error = lines.block(half).expect_err("not whole lines");
+            assert!(error.to_string().contains("line 1: expected whole lines"), "{error}");
+        }
+        assert_eq!(lines.block("first\nsecond\n".len()), Ok("first\nsecond\n"));
+        let mut fields = lines.fields("b").expect("a line of that name");
+        fields.next().expect("the first of two");
+        let error = fields.end().expect_err("the second");
+        assert!(error.to_string().contains("line 4: `b` has too many fields"), "{error}");
+        let error = lines.end().expect_err("one line is left");
+        assert!(error.to_string().contains("line 5: unexpected line"), "{error}");
+    }
 }

@@ -283,3 +283,10 @@ fn a_long_chain_of_groups_is_judged_without_recursion() {
     assert!(satisfied(&lines, &[1]));
     assert!(!satisfied(&lines, &[2]));
 }
+
+#[test]
+fn errors_name_the_line() {
+    let error = parse("# a comment\nquorum W1\nquorum W1\n").expect_err("two quorums").to_string();
+    // After a log and six witnesses.
+    assert!(error.contains("line 10"), "{error}");
+}

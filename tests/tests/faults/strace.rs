@@ -150,10 +150,13 @@ impl Trace {
             return;
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
-        if tracer != "0" {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map_or("", str::trim);
+        // Of one that has ended meanwhile strace may wait for its first thread for ever, which comes after all others.
+        let signal = if field("State:").starts_with('Z') { "-KILL" } else { "-TERM" };
+        let tracer = field("TracerPid:");
+        if !matches!(tracer, "" | "0") {
             // It may be gone by now.
-            let _ = Command::new("kill").arg(tracer).status();
+            let _ = Command::new("kill").args([signal, tracer]).status();
         }
     }
 
