@@ -12,6 +12,7 @@ mod forgery;
 mod freshness;
 mod heads;
 mod hostile;
+mod large;
 mod pin;
 mod proven;
 mod repositories;
