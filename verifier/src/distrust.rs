@@ -83,3 +83,58 @@ impl Distrust {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence::chain::{Role, State};
+    use evidence::sha256;
+    use evidence::statement::{Genesis, KeyStatement, SignedStatement};
+    use evidence::{Algorithm, SigningKey};
+
+    use super::*;
+
+    /// Genesis, grant of a key, and its revocation in entry 2; and the state after them.
+    fn revoked(distrust_from: Option<u64>) -> (Vec<Entry>, State) {
+        let key = |name, seed| SigningKey::from_seed(name, Algorithm::Ed25519, &[seed; 32]).expect("a valid name");
+        let (operator, log, ingest) = (key("operator", 1), key("example.com/audit", 2), key("ingest-a", 3));
+        let genesis = Genesis {
+            origin: "example.com/audit".into(),
+            nonce: sha256(b"nonce"),
+            operator: operator.verifier_key().clone(),
+            log: log.verifier_key().clone(),
+            continues: None,
+        };
+        let genesis = SignedStatement::sign(Statement::Genesis(genesis), &[&operator, &log]);
+        let mut state = State::new("example.com/audit", genesis.hash());
+        let mut entries = vec![state.draft(genesis, 0)];
+        state.apply(&entries[0]).expect("a genesis");
+        for (action, distrust_from) in [(Action::Grant, None), (Action::Revoke, distrust_from)] {
+            let statement = KeyStatement {
+                ledger: state.ledger().clone(),
+                action,
+                role: Role::Ingest,
+                key: ingest.verifier_key().clone(),
+                topics: vec!["*".parse().expect("a pattern")],
+                distrust_from,
+                prev: state.keys().statement().expect("after the genesis"),
+            };
+            let entry = state.draft(SignedStatement::sign(Statement::Key(statement), &[&operator]), 0);
+            state.apply(&entry).expect("a valid statement");
+            entries.push(entry);
+        }
+        (entries, state)
+    }
+
+    #[test]
+    fn a_revocation_that_the_chain_has_must_have_been_collected() {
+        let (entries, state) = revoked(Some(1));
+        let agrees = |key_entries: &[Entry]| Distrust::collect(key_entries).agrees_with(state.keys());
+        assert!(agrees(&entries));
+        assert!(!agrees(&entries[..2]));
+        // More distrust hides nothing, less would.
+        assert!(agrees(&revoked(Some(0)).0));
+        assert!(!agrees(&revoked(Some(2)).0));
+        assert!(!agrees(&revoked(None).0));
+        assert!(Distrust::default().agrees_with(revoked(None).1.keys()));
+    }
+}

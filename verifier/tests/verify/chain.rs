@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use evidence::chain::Role;
 use evidence::statement::{Action, Reason, SignedStatement, Statement, Summary};
-use evidence::{Algorithm, Hash, sha256};
+use evidence::{Algorithm, Hash, SigningKey, sha256};
 
 use crate::common::bundles::{Desk, Stream};
 use crate::common::clones::Anchors;
@@ -295,6 +295,64 @@ fn keys_that_a_distrusted_operator_granted_are_distrusted_as_well() {
         "{problem}"
     );
     assert_eq!(desk.verify().findings.len(), 1);
+}
+
+/// Grants a key of an operator: it signs its own grant beside the one who grants it.
+fn grant_operator(ledger: &mut Ledger, by: &SigningKey, new: &SigningKey) -> u64 {
+    let grant = ledger.key_statement(Action::Grant, Role::Operator, new.verifier_key().clone(), None);
+    ledger.append(SignedStatement::sign(grant, &[by, new]))
+}
+
+/// Grants ingest-b, and seals an event of refunds/0 with it. Returns the seq of the grant.
+fn seal_refunds(ledger: &mut Ledger, by: &SigningKey) -> u64 {
+    let thief = key("ingest-b", Algorithm::Ed25519, 21);
+    let grant = ledger.key_statement(Action::Grant, Role::Ingest, thief.verifier_key().clone(), None);
+    let granted = ledger.append(SignedStatement::sign(grant, &[by]));
+    let honest = std::mem::replace(&mut ledger.ingest, thief);
+    ledger.seal(&stream("refunds", 0, 0), 1);
+    ledger.ingest = honest;
+    granted
+}
+
+#[test]
+fn what_the_first_operator_granted_in_other_hands_is_distrusted_and_what_it_revoked_is_not() {
+    let mut ledger = Ledger::example();
+    let first = key("operator", Algorithm::Ed25519, 1);
+    let second = key("operator-2", Algorithm::Ed25519, 20);
+    grant_operator(&mut ledger, &first, &second);
+    let granted = seal_refunds(&mut ledger, &first);
+    ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), None);
+    ledger.operator = second;
+    ledger.revoke(Role::Operator, first.verifier_key().clone(), Some(granted));
+    ledger.heads();
+    let desk = desk_of(&ledger);
+    let problem = desk.refused(3, "distrusted-key");
+    assert!(problem.starts_with("refunds/0, offset 0, entry 14:"), "{problem}");
+    assert_eq!(desk.verify().findings.len(), 1, "what ingest-a sealed stays good");
+}
+
+#[test]
+fn that_an_operator_signs_its_own_grant_makes_it_no_more_trusted() {
+    let mut ledger = Ledger::example();
+    let first = key("operator", Algorithm::Ed25519, 1);
+    let [second, third] = [20, 22].map(|seed| key(&format!("operator-{seed}"), Algorithm::Ed25519, seed));
+    grant_operator(&mut ledger, &first, &second);
+    let granted = grant_operator(&mut ledger, &second, &third);
+    seal_refunds(&mut ledger, &third);
+    ledger.revoke(Role::Operator, second.verifier_key().clone(), Some(granted));
+    ledger.heads();
+    let problem = desk_of(&ledger).refused(3, "distrusted-key");
+    assert!(problem.starts_with("refunds/0, offset 0, entry 15:"), "{problem}");
+}
+
+#[test]
+fn a_stranger_who_grants_a_key_under_its_own_name_takes_no_trust_from_it() {
+    let mut ledger = Ledger::example();
+    let again = ledger.key_statement(Action::Grant, Role::Ingest, ledger.ingest.verifier_key().clone(), None);
+    ledger.force(SignedStatement::sign(again, &[&key("ingest-a", Algorithm::Ed25519, 77)]));
+    let desk = desk_of(&ledger);
+    assert!(desk.refused(1, "unknown-key").starts_with("entry 12:"));
+    assert_eq!(desk.verify().findings.len(), 1, "what ingest-a sealed is not distrusted");
 }
 
 #[test]
