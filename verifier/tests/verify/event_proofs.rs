@@ -2,11 +2,14 @@
 
 use evidence::chain::Role;
 use evidence::tree::{self, Node, inclusion_nodes};
-use evidence::{Algorithm, EventProof, Hash, LeafPreimage, SigningKey, StreamId, TimestampType, TlogProof, batch};
+use evidence::{
+    Algorithm, Entry, EventProof, Hash, LeafPreimage, SignedStatement, SigningKey, Statement, StreamId, TimestampType,
+    TlogProof, batch, sha256,
+};
 
 use crate::common::bundles::Desk;
 use crate::common::clones::Anchors;
-use crate::common::{Ledger, T0, key, stream};
+use crate::common::{Batch, Event, Ledger, T0, key, stream};
 
 impl Ledger {
     fn inclusion(&self, seq: u64, size: u64) -> Vec<Hash> {
@@ -110,11 +113,13 @@ fn an_event_is_proven_by_a_witness_outside_of_the_ledger() {
     let (ledger, _, mut desk) = witnessed();
     assert_eq!(desk.proven().streams[0].anchored.as_ref().and_then(|a| a.words.existed_by_s), Some(T0 + 7));
     // Of every stream, and also where an epoch began later or the last entry is the one that seals it.
-    for (stream, offset) in [(stream("orders", 1, 0), 4), (stream("orders", 1, 1), 0), (stream("payments", 0, 0), 7)] {
+    let events = [(stream("orders", 1, 0), 4, 2), (stream("orders", 1, 1), 0, 1), (stream("payments", 0, 0), 7, 2)];
+    for (stream, offset, beside_keys) in events {
         let mut proof = ledger.event_proof(&stream, offset, 10);
         proof.proof.checkpoint.cosign(&outsider(), T0 + 7);
         put(&mut desk, &proof);
-        assert_eq!(desk.proven().streams[0].stream, stream);
+        let report = desk.proven();
+        assert_eq!((&report.streams[0].stream, report.entries), (&stream, 3 + beside_keys));
     }
 }
 
@@ -180,7 +185,8 @@ fn each_fault_has_its_code() {
     refused(&|p| p.offset = 25, 1, "false-summary");
     let problem = refused(&|p| p.entry = ledger.entries[3].clone(), 1, "altered-entry");
     assert!(problem.contains("entry 5"), "{problem}");
-    refused(&|p| p.newest = ledger.entries[10].clone(), 1, "altered-entry");
+    let problem = refused(&|p| p.newest = ledger.entries[10].clone(), 1, "altered-entry");
+    assert!(problem.contains("event, entry 11: the last entry"), "{problem}");
     refused(&|p| drop(p.keys.remove(1)), 3, "absent-entry");
     refused(&|p| drop(p.keys.pop()), 3, "absent-entry");
     refused(&|p| p.keys.clear(), 3, "absent-entry");
@@ -188,7 +194,8 @@ fn each_fault_has_its_code() {
     refused(&|p| p.keys[2] = ledger.entries[10].clone(), 5, "malformed");
     refused(&|p| p.keys[2] = b"no entry\n".to_vec(), 5, "malformed");
     let other = Ledger::with_nonce(b"another");
-    refused(&|p| p.keys[0] = other.entries[0].clone(), 1, "wrong-genesis");
+    let problem = refused(&|p| p.keys[0] = other.entries[0].clone(), 1, "wrong-genesis");
+    assert!(problem.contains("event: key entry 0"), "{problem}");
     refused(&|p| p.proof.checkpoint = ledger.cosigned(11, T0), 5, "malformed");
     let thief = key("example.com/audit", Algorithm::Ed25519, 99);
     let head = proof.proof.checkpoint.checkpoint().clone();
@@ -197,6 +204,26 @@ fn each_fault_has_its_code() {
     let head = evidence::Checkpoint { origin: "example.com/other".into(), ..head };
     let other_log = evidence::SignedCheckpoint::sign(head, &elsewhere);
     refused(&|p| p.proof.checkpoint = other_log.clone(), 5, "other-ledger");
+}
+
+#[test]
+fn an_entry_that_goes_by_no_key_entry_before_it_does_not_pass_for_a_proof_that_lacks_one() {
+    let orders = stream("orders", 0, 0);
+    // One that is in the proof, by another hash; the entry itself; one that is still to come.
+    for named in [2, 12, 13] {
+        let mut ledger = Ledger::example();
+        let events = vec![Event::new(30, b"late")];
+        let summary = ledger.summary(&orders, 30..31, &events);
+        let seq = ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
+        let entry = Entry { keys: Some((named, sha256(b"another"))), ..ledger.entry(seq) };
+        ledger.entries[12] = entry.to_bytes();
+        ledger.batches.get_mut(&orders).expect("sealed").push(Batch { seq, events });
+        let mut proof = ledger.event_proof(&orders, 30, 13);
+        proof.proof.checkpoint.cosign(&outsider(), T0 + 7);
+        let mut desk = Desk::new(&ledger.trust_with(&outsider(), "-"));
+        put(&mut desk, &proof);
+        assert!(desk.refused(1, "wrong-keys").contains("event, entry 12:"));
+    }
 }
 
 #[test]
