@@ -223,8 +223,9 @@ impl Verification<'_> {
         }
         let (seen, from) = match (&clones.largest, own) {
             (Some(largest), _) => (largest.clone(), Source::Git),
-            (None, Some(own)) if self.inputs.clones.is_empty() => (own, Source::Bundle),
-            _ => return,
+            // Without clones: beside some it only counts when one of them agrees.
+            (None, Some(own)) => (own, Source::Bundle),
+            (None, None) => return,
         };
         // What was seen in Git must be found there again, also when it is seen in a bundle now.
         let keeps = |pin: &Pin| pin.size == seen.size && (pin.from == from || pin.from == Source::Git);

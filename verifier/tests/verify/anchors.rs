@@ -7,6 +7,7 @@ use evidence::chain::Role;
 use evidence::witness::AddCheckpoint;
 use evidence::{Algorithm, Checkpoint, SignedCheckpoint};
 use git2::{Oid, Signature, Time};
+use verifier::Verdict;
 
 use crate::common::bundles::Desk;
 use crate::common::clones::{Anchors, BRANCH, folder};
@@ -32,6 +33,7 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
     // No anchor covers the heads statement: it could say less than was sealed.
     let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
     assert_eq!(places, ["checkpoint"]);
+    assert!(report.findings[0].problem.ends_with("12; fetch, or export up to an anchored checkpoint"), "{report}");
     assert!(report.streams.iter().all(|stream| stream.proven().is_empty()), "{report}");
     assert_eq!(report.clones[0].agrees_at, Some(8));
     desk.expect(&["payments/0"]).refused(4, "not-anchored");
@@ -44,6 +46,8 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
     assert_eq!(places, ["orders/0", "orders/1 epoch 1"]);
     let proven: Vec<bool> = report.streams.iter().map(|stream| !stream.proven().is_empty()).collect();
     assert_eq!(proven, [false, true, false, true]);
+    let [not, yes] = [Verdict::NotAnchored, Verdict::Proven];
+    assert_eq!(report.streams.iter().map(|stream| stream.verdict).collect::<Vec<_>>(), [not, yes, not, yes]);
     desk.expect(&["orders/1#0@0..5", "payments/0#0@0..8"]).proven();
 }
 
@@ -67,7 +71,7 @@ fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
     let clone = desk.path("longer.git");
     Anchors::of(&longer, &clone, &[4, 14]);
     desk.inputs.clones = vec![clone];
-    assert!(desk.refused(4, "not-anchored").contains("no clone has an anchor of the bundle's size 12"));
+    assert!(desk.refused(4, "not-anchored").ends_with("no clone has an anchor of the bundle's size 12"));
 }
 
 #[test]
@@ -95,6 +99,8 @@ fn two_histories_of_one_size_are_tampered() {
     assert!(report.streams.iter().all(|stream| stream.proven().is_empty() && !stream.intact.is_empty()), "{report}");
     assert!(report.to_string().contains("as it was sealed, but not proven: offsets 0 to 29"), "{report}");
     assert!(problem.contains("anchors.git, commit ") && problem.contains("the bundle's checkpoint"), "{problem}");
+    // No newer clone would help.
+    assert!(desk.refused(1, "not-anchored").ends_with("no clone has an anchor of the bundle's size 12"));
     // Of a smaller size, inside the bundle's entries.
     let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 7])));
     assert!(desk.refused(1, "fork").contains("the bundle's entries"));
@@ -372,6 +378,24 @@ fn a_checkpoint_that_vouches_for_nothing_is_not_fresh_either() {
     assert_eq!(desk.verify().newest_at_s, Some(T0 + 60));
     desk.inputs.clones.clear();
     assert!(desk.refused(4, "stale").contains("no quorum of witnesses says"));
+}
+
+#[test]
+fn since_when_it_exists_say_those_who_signed_the_anchors_that_count() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[12])));
+    let ledger = Ledger::example();
+    let mut bundle = ledger.bundle();
+    bundle.checkpoint = ledger.checkpoint(12).to_bytes();
+    desk.put(&bundle);
+    let says = |desk: &Desk, exit_code, what: &str| {
+        let report = desk.verify();
+        assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
+        assert!(report.not_checked.iter().any(|note| note.starts_with(what)), "{report}");
+    };
+    says(&desk, 0, "time: of some or all of this only keys of the ledger itself say");
+    // The bundle's own checkpoint, where nothing else counts.
+    desk.inputs.clones.clear();
+    says(&desk, 4, "time: no witness says when");
 }
 
 #[test]

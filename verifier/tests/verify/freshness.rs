@@ -39,6 +39,16 @@ fn a_bundle_is_no_fresher_than_its_heads_statement() {
 }
 
 #[test]
+fn a_heads_statement_may_be_as_old_as_an_anchor() {
+    let mut desk = Desk::new(&Ledger::new().trust());
+    // It was made 1000 s before the first anchor, and the trust file allows a day.
+    old_bundle_and_new_clone(&mut desk, T0 - 1000 + DAY_S);
+    desk.proven();
+    desk.inputs.now_s += 1;
+    assert!(desk.refused(4, "stale").starts_with("entry 11: the newest heads statement here"));
+}
+
+#[test]
 fn a_newer_anchor_beside_a_bundle_is_told_of() {
     let mut desk = Desk::new(&Ledger::new().trust());
     old_bundle_and_new_clone(&mut desk, T0 + 120);

@@ -39,7 +39,8 @@ fn a_pin_is_made_and_goes_up() {
         )
     );
     let report = desk.proven();
-    assert!(!report.not_checked.iter().any(|what| what.starts_with("rollback")), "{report}");
+    let said = |what: &String| what.starts_with("rollback") || what.contains("was seen before");
+    assert!(!report.not_checked.iter().any(said), "{report}");
     assert_eq!(pin(&desk), first);
     // The old bundle, and a clone that has grown: the clone's head is remembered.
     let clone = desk.path("longer.git");
@@ -88,8 +89,18 @@ fn older_evidence_is_a_rollback() {
     assert!(problem.contains("a head of size 14 was seen before; what is here ends at 12"), "{problem}");
     assert!(pin(&desk).contains("size 14\n"), "nothing is forgotten");
     // An older bundle is fine beside a clone that still has what was seen.
-    desk.inputs.clones = vec![grown];
+    desk.inputs.clones = vec![grown.clone()];
+    let report = desk.proven();
+    let after = "what was sealed after the bundle, which ends at size 12: a head of size 14 was seen before";
+    assert!(report.not_checked.iter().any(|what| what == after), "{report}");
+    assert!(!report.not_checked.iter().any(|what| what.starts_with("rollback")), "{report}");
+    // It vouches for more when it has grown again.
+    let mut longest = longer();
+    longest.seal(&stream("orders", 0, 0), 1);
+    let mut anchors = Anchors { git: git2::Repository::open_bare(grown).expect("opened"), size: 14 };
+    anchors.anchor(&longest, 15, T0 + 120);
     desk.proven();
+    assert!(pin(&desk).contains("size 15\n"));
     drop(ledger);
 }
 

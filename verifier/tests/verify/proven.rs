@@ -2,6 +2,7 @@
 
 use evidence::statement::Reason;
 use evidence::{Algorithm, SigningKey};
+use verifier::Verdict;
 
 use crate::common::bundles::Desk;
 use crate::common::clones::Anchors;
@@ -23,6 +24,7 @@ fn a_whole_bundle_with_a_clone_is_proven() {
     let (_, desk) = desk();
     let report = desk.proven();
     assert!(report.findings.is_empty());
+    assert!(report.streams.iter().all(|stream| stream.verdict == Verdict::Proven), "{report}");
     let streams: Vec<_> =
         report.streams.iter().map(|s| (s.stream.to_string(), s.proven().to_vec(), s.events)).collect();
     assert_eq!(
@@ -40,6 +42,7 @@ fn a_whole_bundle_with_a_clone_is_proven() {
     assert!(text.starts_with("PROVEN  ledger example.com/audit"), "{text}");
     assert!(text.contains("only keys of the ledger itself say when"), "{text}");
     assert!(text.contains("rollback: no --pin"), "{text}");
+    assert!(!text.contains("which the bundle does not hold"), "{text}");
 }
 
 #[test]
