@@ -279,6 +279,8 @@ mod tests {
         assert_eq!(widths(2), [1]);
         assert!(widths(3).is_empty());
         assert_eq!(Tile::in_tree(1, 0, 256), Tile::new(1, 0, 1));
+        // The top of the largest tree.
+        assert_eq!(Tile::in_tree(7, 0, SIZE_MAX), Tile::new(7, 0, 127));
         assert_eq!(Tile::in_tree(8, 0, SIZE_MAX), None);
     }
 
