@@ -190,3 +190,123 @@ impl Rows {
         Ok(row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bundle::{Position, Reader, Writer};
+    use evidence::statement::{LastEvent, LedgerId};
+    use evidence::{EventRef, Hash, Partition, StreamId, TimestampType, batch, content_hash};
+
+    use super::*;
+
+    fn stream(number: u32) -> StreamId {
+        Partition { cluster: "-".into(), topic: "orders".into(), number }.stream(0)
+    }
+
+    /// The content of an event, `len` bytes long.
+    fn content(len: usize) -> Vec<u8> {
+        let value = vec![7; len - 12];
+        let timestamp_type = TimestampType::Create;
+        let event = EventRef { offset: 0, timestamp: 0, timestamp_type, key: None, value: Some(&value), headers: &[] };
+        let mut content = Vec::new();
+        event.encode_content(&mut content);
+        assert_eq!(content.len(), len);
+        content
+    }
+
+    fn leaf_index(contents: &[Vec<u8>]) -> Vec<LeafPreimage> {
+        let preimage = |(offset, content): (i64, &Vec<u8>)| LeafPreimage {
+            offset,
+            timestamp: 0,
+            timestamp_type: TimestampType::Create,
+            content: content_hash(content),
+        };
+        (0..).zip(contents).map(preimage).collect()
+    }
+
+    /// A bundle with a stream for each of these batches, which are of entries 0, 1 and so on.
+    fn bundle_of(batches: &[&[Vec<u8>]]) -> (tempfile::TempDir, Reader) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bundle");
+        let streams = (0..batches.len() as u32).map(|number| (stream(number), 0..u64::MAX >> 1)).collect();
+        let mut writer = Writer::create(&path, "example.com/audit", Hash([0; 32]), b"-", streams).expect("created");
+        for (i, contents) in batches.iter().enumerate() {
+            let event = |(offset, content)| bundle::Event {
+                offset,
+                timestamp: 0,
+                timestamp_type: TimestampType::Create,
+                content,
+            };
+            let events: Vec<_> = (0..).zip(contents.iter().map(Vec::as_slice)).map(event).collect();
+            writer.batch(i, i as u64, &leaf_index(contents), &events).expect("a batch");
+        }
+        writer.finish().expect("finished");
+        let reader = Reader::open(&path).expect("opened");
+        (folder, reader)
+    }
+
+    fn summary(number: u32, contents: &[Vec<u8>]) -> Summary {
+        let leaves: Vec<Hash> = leaf_index(contents).iter().map(LeafPreimage::leaf).collect();
+        let events = contents.len() as u64;
+        Summary {
+            ledger: LedgerId { origin: "example.com/audit".into(), genesis: Hash([0; 32]) },
+            stream: stream(number),
+            topic_id: None,
+            first: 0,
+            next: events,
+            events,
+            bytes: contents.iter().map(|content| content.len() as u64).sum(),
+            time: Some((0, 0)),
+            root: batch::root(&leaves),
+            last: leaves.last().map(|leaf| LastEvent { offset: events - 1, leaf: *leaf }),
+            prev: None,
+        }
+    }
+
+    #[test]
+    fn events_are_hashed_in_groups_that_memory_has_room_for() {
+        let groups = |contents: &[Vec<u8>]| {
+            let (_folder, reader) = bundle_of(&[contents]);
+            let mut batch = reader.batches_from(0, Position::default(), None);
+            batch.begin(0).expect("begun");
+            let mut checker = BatchChecker::default();
+            let mut lens = Vec::new();
+            while matches!(checker.load(&mut batch).expect("loaded"), Loaded::Group) {
+                lens.push(checker.hasher.drain().leaves.len());
+            }
+            lens.push(checker.hasher.drain().leaves.len());
+            lens
+        };
+        assert_eq!(groups(&vec![content(20); 1025]), [1024, 1]);
+        assert_eq!(groups(&vec![content(512 << 10); 3]), [2, 1]);
+    }
+
+    #[test]
+    fn rows_are_taken_together_where_all_are_the_next_ones() {
+        let contents = vec![content(20); 4];
+        let index: Vec<Row> = leaf_index(&contents).iter().map(LeafPreimage::to_bytes).collect();
+        let (_folder, reader) = bundle_of(&[&contents]);
+        let mut batch = reader.batches_from(0, Position::default(), None);
+        batch.begin(0).expect("begun");
+        let mut rows = Rows::default();
+        let mut take = |of: Range<usize>| rows.take_if(&index[of], &mut batch).expect("read");
+        // From the file, not the next ones, from what was read for them, and from the file again.
+        assert_eq!([take(0..1), take(2..4), take(1..3), take(3..4)], [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_read_leaves_nothing_behind() {
+        let (broken, sound) = ([b"nonsense".to_vec(), content(20)], [content(20)]);
+        let (_folder, reader) = bundle_of(&[&broken, &sound]);
+        let mut checker = BatchChecker::default();
+        // Its leaf index is whole, its last event lacks a byte.
+        let end = Position::default().after(2, 2, 28);
+        let cut = Position { events: end.events - 1, ..end };
+        let mut batch = reader.batches_from(0, Position::default(), Some(cut));
+        checker.check(&mut batch, 0, &summary(0, &broken), 0..2).expect_err("cut short");
+        let mut batch = reader.batches_from(1, Position::default(), None);
+        let checked = checker.check(&mut batch, 1, &summary(1, &sound), 0..1).expect("read");
+        assert!(checked.outcome == Outcome::ByIndex && checked.problems.is_empty(), "{checked:?}");
+        assert_eq!(checked.events, 1);
+    }
+}

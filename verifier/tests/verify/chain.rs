@@ -183,6 +183,25 @@ fn an_entry_cannot_go_by_a_key_entry_that_is_not_before_it() {
     }
 }
 
+/// What an entry goes by is lacking only where the bundle has room for it.
+#[test]
+fn an_entry_cannot_go_by_what_the_bundle_shows_to_be_no_key_entry() {
+    let mut ledger = Ledger::example();
+    let summary = ledger.summary(&stream("orders", 0, 0), 30..31, &[Event::new(30, b"late")]);
+    ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
+    // The newest key entry, but with another hash, before a hole; and a batch's entry in a run that the next adjoins.
+    for (keys_seq, runs) in [(2, [0..7, 8..13]), (5, [0..8, 8..13])] {
+        let mut entry = ledger.entry(12);
+        entry.keys = Some((keys_seq, sha256(b"no key entry")));
+        ledger.entries[12] = entry.to_bytes();
+        let mut bundle = ledger.bundle_of(&BTreeSet::new(), 13);
+        bundle.runs = runs.map(|range| ledger.run(range, 13)).to_vec();
+        let mut desk = desk_of(&ledger);
+        desk.put(&bundle);
+        assert!(desk.refused(1, "wrong-keys").starts_with("orders/0, entry 12:"));
+    }
+}
+
 /// An auditor is not told that a witness is in other hands when the entry that grants its key was left out.
 #[test]
 fn who_is_independent_is_not_known_without_all_key_entries() {

@@ -162,7 +162,8 @@ fn an_event_changed_together_with_its_leaf_index_is_named_by_its_batch() {
         batch.leaf_index[3].timestamp += 1;
         batch.events[5].timestamp += 1;
     });
-    desk.refused(1, "altered-batch");
+    let problem = desk.refused(1, "altered-batch");
+    assert!(problem.ends_with("they differ as follows"), "{problem}");
     assert!(desk.refused(1, "altered-event").contains("offset"));
 }
 
@@ -200,6 +201,23 @@ fn without_a_leaf_index_a_batch_is_proven_whole_or_not_at_all() {
         let desk = forged(|bundle| {
             let batch = bundle.batch(5);
             batch.leaf_index.clear();
+            change(&mut batch.events);
+        });
+        desk.refused(1, "altered-batch");
+    }
+}
+
+#[test]
+fn without_a_leaf_index_what_contradicts_is_no_mere_absence() {
+    let changes: [&dyn Fn(&mut Vec<Event>); 3] =
+        [&|events| events.insert(0, Event::new(500, b"forged")), &|events| events.swap(0, 1), &|events| {
+            events[0].content.push(0)
+        }];
+    for change in changes {
+        let desk = forged(|bundle| {
+            let batch = bundle.batch(5);
+            batch.leaf_index.clear();
+            batch.events.drain(3..5);
             change(&mut batch.events);
         });
         desk.refused(1, "altered-batch");

@@ -49,6 +49,22 @@ fn a_heads_statement_may_be_as_old_as_an_anchor() {
 }
 
 #[test]
+fn what_the_bundle_holds_beyond_its_heads_statement_makes_it_no_fresher() {
+    let mut ledger = Ledger::example();
+    ledger.seal(&stream("orders", 0, 0), 1);
+    ledger.grant(Role::Ingest, key("ingest-b", Algorithm::Ed25519, 40).verifier_key().clone());
+    let mut desk = Desk::new(&ledger.trust());
+    desk.put(&ledger.bundle());
+    let clone = desk.path("anchors.git");
+    let now = T0 + 2 * DAY_S;
+    Anchors::new(&clone).anchor(&ledger, ledger.size(), now - 60);
+    desk.inputs.clones.push(clone);
+    desk.inputs.now_s = now;
+    let problem = desk.refused(4, "stale");
+    assert!(problem.starts_with("entry 11: ") && problem.contains("2 entries were anchored since"), "{problem}");
+}
+
+#[test]
 fn a_newer_anchor_beside_a_bundle_is_told_of() {
     let mut desk = Desk::new(&Ledger::new().trust());
     old_bundle_and_new_clone(&mut desk, T0 + 120);

@@ -51,6 +51,21 @@ fn a_pin_is_made_and_goes_up() {
 }
 
 #[test]
+fn the_largest_head_of_all_clones_is_remembered() {
+    let (_, mut desk) = proven::desk();
+    let grown = desk.path("longer.git");
+    Anchors::of(&longer(), &grown, &[4, 12, 14]);
+    let clones = [desk.inputs.clones[0].clone(), grown];
+    desk.inputs.pin = Some(desk.path("pin"));
+    for order in [[0, 1], [1, 0]] {
+        desk.inputs.clones = order.map(|i| clones[i].clone()).to_vec();
+        desk.proven();
+        assert!(pin(&desk).contains("size 14\n"));
+        fs::remove_file(desk.path("pin")).expect("removed");
+    }
+}
+
+#[test]
 fn what_was_learnt_from_git_stays_so() {
     let ledger = longer();
     let witness = crate::common::key("witness.example/w", evidence::Algorithm::Cosignature, 50);
