@@ -295,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn events_that_are_what_the_leaf_index_says_are_taken_together() {
+        let contents = vec![content(20); 4];
+        let preimages = leaf_index(&contents);
+        let index: Vec<Row> = preimages.iter().map(LeafPreimage::to_bytes).collect();
+        let leaves: Vec<Hash> = preimages.iter().map(LeafPreimage::leaf).collect();
+        let (_folder, reader) = bundle_of(&[&contents]);
+        let mut batch = reader.batches_from(0, Position::default(), None);
+        batch.begin(0).expect("begun");
+        let summary = summary(0, &contents);
+        let (mut walk, mut rows) = (Walk::new(&summary, 0..4, true), Rows::default());
+        for of in [0..2, 2..4] {
+            assert!(walk.all_match(&index[of.clone()], &leaves[of], &mut rows, &mut batch).expect("read"));
+        }
+        assert_eq!(walk.finish().outcome, Outcome::ByIndex);
+    }
+
+    #[test]
     fn a_batch_that_could_not_be_read_leaves_nothing_behind() {
         let (broken, sound) = ([b"nonsense".to_vec(), content(20)], [content(20)]);
         let (_folder, reader) = bundle_of(&[&broken, &sound]);

@@ -71,8 +71,7 @@ impl<'a> Walk<'a> {
         let in_order = self.last_event.is_none_or(|before| before < offset_of(first))
             && events.is_sorted_by(|a, b| offset_of(a) < offset_of(b));
         let all_in_batch = self.is_in_batch(offset_of(first)) && self.is_in_batch(offset_of(last));
-        let goes_on = self.last_leaf.is_none_or(|(before, _)| before < offset_of(first));
-        let can_match = self.has_index && in_order && all_in_batch && goes_on;
+        let can_match = self.has_index && in_order && all_in_batch;
         let all_match = can_match && rows.take_if(events, reader)?;
         if !all_match {
             return Ok(false);

@@ -400,6 +400,30 @@ fn a_summary_must_be_true_beside_its_root() {
     }
 }
 
+/// Sealed so by whoever holds the key, and so in the leaf index as well.
+#[test]
+fn a_batch_is_sealed_by_rising_offsets_within_its_range() {
+    let orders = stream("orders", 0, 0);
+    let long = vec![7; 1 << 20];
+    let event = |offset| Event::new(offset, b"value");
+    let (disorder, outside) = ("it does not come after the one before it", "it lies outside of the batch");
+    for (events, problem) in [
+        (vec![event(11), event(10)], disorder),
+        (vec![event(11), event(11)], disorder),
+        // The first one is so long that it is hashed alone.
+        (vec![Event::new(11, &long), event(10)], disorder),
+        (vec![Event::new(11, &long), event(11)], disorder),
+        (vec![event(3), event(11)], outside),
+    ] {
+        let mut ledger = Ledger::new();
+        ledger.seal(&orders, 10);
+        ledger.seal_events(&orders, 10..12, events);
+        ledger.heads();
+        let found = desk_of(&ledger).refused(1, "altered-leaf-index");
+        assert!(found.starts_with("orders/0, offsets 10 to 11, entry 4:") && found.contains(problem), "{found}");
+    }
+}
+
 #[test]
 fn what_this_version_does_not_know_is_unsupported_and_not_tampered() {
     let mut ledger = Ledger::example();

@@ -1,9 +1,12 @@
 //! Events that are not as they were sealed.
 
+use std::ops::Range;
+
 use evidence::LeafPreimage;
 
+use crate::chain::desk_of;
 use crate::common::bundles::{Bundle, Desk};
-use crate::common::{Event, stream};
+use crate::common::{Event, Ledger, stream};
 use crate::proven;
 
 /// The example's bundle, changed.
@@ -77,6 +80,25 @@ fn dropped_events_are_absent_and_named() {
 }
 
 #[test]
+fn absent_events_are_named_apart_when_one_between_them_is_there() {
+    let mut ledger = Ledger::new();
+    let orders = stream("orders", 0, 0);
+    let events = [0, 2, 4].map(|offset| Event::new(offset, b"value")).to_vec();
+    ledger.seal_events(&orders, 0..6, events);
+    ledger.heads();
+    let mut bundle = ledger.bundle();
+    // What was never sealed and is no event at all cuts the others apart as they are read.
+    let forged = |offset| Event { content: b"nonsense".to_vec(), ..Event::new(offset, b"") };
+    bundle.batch(3).events = vec![forged(1), Event::new(2, b"value"), forged(3)];
+    let mut desk = desk_of(&ledger);
+    desk.put(&bundle);
+    desk.refused(1, "added-event");
+    let absent: Vec<_> = places(&desk).into_iter().filter(|(code, _)| *code == "absent-event").collect();
+    assert_eq!(absent, [("absent-event", Some(0..1)), ("absent-event", Some(4..5))]);
+    assert_eq!(desk.verify().streams[0].intact, [2..3, 5..6]);
+}
+
+#[test]
 fn an_absent_event_matters_where_it_is_expected() {
     let mut desk = forged(|bundle| drop(bundle.batch(5).events.remove(0)));
     desk.expect(&["orders/0@11..30", "payments/*"]).proven();
@@ -88,21 +110,32 @@ fn an_absent_event_matters_where_it_is_expected() {
     desk.refused(1, "altered-event");
 }
 
+fn places(desk: &Desk) -> Vec<(&'static str, Option<Range<u64>>)> {
+    desk.verify().findings.into_iter().map(|finding| (finding.code, finding.place.offsets)).collect()
+}
+
 #[test]
 fn swapped_events_are_named() {
     let desk = forged(|bundle| bundle.batch(3).events.swap(4, 5));
     let problem = desk.refused(1, "reordered-event");
     assert!(problem.starts_with("orders/0, offset 4, entry 3: the event is what was sealed, but comes after"));
     assert_eq!(desk.verify().findings.len(), 1);
+    // Behind later ones, as they were sealed and changed.
+    let desk = forged(|bundle| bundle.batch(3).events[4..7].rotate_right(1));
+    assert_eq!(places(&desk), [("reordered-event", Some(4..5)), ("reordered-event", Some(5..6))]);
+    let desk = forged(|bundle| {
+        let events = &mut bundle.batch(3).events[4..7];
+        events[0].timestamp += 1;
+        events.rotate_right(1);
+    });
+    assert_eq!(places(&desk), [("altered-event", Some(4..5)), ("reordered-event", Some(5..6))]);
     // Their contents swapped, each under the other's offset.
     let desk = forged(|bundle| {
         let events = &mut bundle.batch(3).events;
         let content = events[4].content.clone();
         events[4].content = std::mem::replace(&mut events[5].content, content);
     });
-    let report = desk.verify();
-    let places: Vec<_> = report.findings.iter().map(|f| (f.code, f.place.offsets.clone())).collect();
-    assert_eq!(places, [("altered-event", Some(4..5)), ("altered-event", Some(5..6))]);
+    assert_eq!(places(&desk), [("altered-event", Some(4..5)), ("altered-event", Some(5..6))]);
 }
 
 #[test]
@@ -269,7 +302,7 @@ fn events_of_another_stream_are_not_taken_for_this_one() {
 
 #[test]
 fn more_problems_than_are_kept_still_count() {
-    let mut ledger = crate::common::Ledger::new();
+    let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     ledger.seal(&orders, 6000);
     ledger.heads();
@@ -285,6 +318,9 @@ fn more_problems_than_are_kept_still_count() {
     assert_eq!(report.verdict.exit_code(), 3);
     assert_eq!(report.findings.len(), 1000);
     assert_eq!(report.streams[0].proven(), []);
+    bundle.batch(3).events[0].timestamp += 1;
+    let problem = desk.put(&bundle).refused(1, "more-events");
+    assert_eq!(problem, "orders/0, entry 3: 2000 more events of the batch differ");
     // All of them in reverse: out of order beyond what is remembered.
     events.reverse();
     bundle.batch(3).events = events;
