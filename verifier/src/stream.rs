@@ -385,3 +385,53 @@ impl StreamCheck {
         Place::stream(&self.range.stream)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence::Partition;
+    use evidence::statement::LedgerId;
+
+    use super::*;
+
+    fn check() -> StreamCheck {
+        let stream = Partition { cluster: "-".into(), topic: "orders".into(), number: 3 }.stream(0);
+        let range = StreamRange { stream, offsets: 0..u64::MAX, events_bytes: 0, leaves_bytes: 0 };
+        StreamCheck::new(range, Ranges::default(), Reason::ALL.into(), None, &Counts::default())
+    }
+
+    #[test]
+    fn gaps_beyond_the_limit_are_counted() {
+        let mut check = check();
+        for i in 0..RANGES_MAX as u64 + 2 {
+            let gap = Gap {
+                ledger: LedgerId { origin: "example.com/audit".into(), genesis: Hash([0; 32]) },
+                stream: check.range.stream.clone(),
+                topic_id: None,
+                first: i,
+                next: i + 1,
+                reason: Reason::Start,
+                low: i,
+                high: i,
+                prev: None,
+            };
+            check.gap(i, &gap, None);
+        }
+        let StreamResult { gaps, gaps_more, .. } = check.result;
+        assert_eq!((gaps.len(), gaps_more, gaps[RANGES_MAX - 1].seq), (RANGES_MAX, 2, RANGES_MAX as u64 - 1));
+    }
+
+    #[test]
+    fn intact_ranges_beyond_the_limit_are_told_of_and_the_last_still_grows() {
+        let mut check = check();
+        (0..RANGES_MAX as u64).for_each(|i| check.keep(2 * i..2 * i + 1));
+        let end = check.result.intact.end();
+        check.keep(end..end + 5);
+        let kept = |check: &StreamCheck| {
+            let StreamResult { intact, intact_truncated, .. } = &check.result;
+            (intact.len(), intact.end(), *intact_truncated)
+        };
+        assert_eq!(kept(&check), (RANGES_MAX, end + 5, false));
+        check.keep(end + 6..end + 7);
+        assert_eq!(kept(&check), (RANGES_MAX, end + 5, true));
+    }
+}

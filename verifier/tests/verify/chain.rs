@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bundle::Run;
 use evidence::chain::Role;
 use evidence::statement::{Action, Reason, SignedStatement, Statement, Summary};
 use evidence::{Algorithm, Hash, SigningKey, sha256};
@@ -365,6 +366,26 @@ fn that_an_operator_signs_its_own_grant_makes_it_no_more_trusted() {
 }
 
 #[test]
+fn where_an_epoch_begins_is_not_known_by_an_operator_in_other_hands() {
+    let mut ledger = Ledger::example();
+    let first = key("operator", Algorithm::Ed25519, 1);
+    let second = key("operator-2", Algorithm::Ed25519, 20);
+    grant_operator(&mut ledger, &first, &second);
+    let epoch = ledger.epoch(&stream("payments", 0, 0), 0);
+    ledger.operator = second;
+    ledger.revoke(Role::Operator, first.verifier_key().clone(), Some(13));
+    ledger.seal(&epoch, 2);
+    ledger.heads();
+    let mut desk = desk_of(&ledger);
+    let problem = desk.refused(3, "distrusted-key");
+    assert!(problem.starts_with("payments/0 epoch 1, entry 13: where the epoch begins"), "{problem}");
+    assert_eq!(desk.verify().findings.len(), 1, "what it had signed before stays good");
+    // It matters where the stream is expected.
+    desk.expect(&["payments/0#0", "orders/*"]);
+    assert!(desk.proven().findings.is_empty());
+}
+
+#[test]
 fn a_stranger_who_grants_a_key_under_its_own_name_takes_no_trust_from_it() {
     let mut ledger = Ledger::example();
     let again = ledger.key_statement(Action::Grant, Role::Ingest, ledger.ingest.verifier_key().clone(), None);
@@ -463,4 +484,26 @@ fn the_chain_may_be_longer_than_one_run() {
     let seq = last.seq;
     desk.put(&bundle);
     assert!(desk.refused(1, "altered-event").starts_with(&format!("orders/19, offset 75, entry {seq}:")));
+}
+
+#[test]
+fn key_entries_are_kept_in_memory_up_to_a_limit() {
+    const LIMIT: usize = 64 << 20;
+    let like_a_key_entry = |len: usize| {
+        let mut entry = b"streamseal/entry@v1\n\nstreamseal/key@v1\n".to_vec();
+        entry.resize(len, b'x');
+        entry
+    };
+    // A run that no tree has: it is refused as soon as entries are followed.
+    let run = |first, entries| Run { first, left: vec![Hash([0; 32])], right: Vec::new(), entries };
+    let ledger = Ledger::example();
+    let mut desk = Desk::new(&ledger.trust());
+    let mut bundle = ledger.bundle_of(&BTreeSet::new(), 12);
+    let longest = usize::from(u16::MAX);
+    let rest = LIMIT - 1024 * longest;
+    bundle.runs = vec![run(0, vec![like_a_key_entry(longest); 1024]), run(1024, vec![like_a_key_entry(rest)])];
+    assert!(desk.put(&bundle).refused(5, "malformed").contains("come with 1 hashes where 0 belong"));
+    bundle.runs[1].entries[0].push(b'x');
+    let problem = desk.put(&bundle).refused(5, "unsupported");
+    assert_eq!(problem, format!("entries: more than {LIMIT} bytes of key entries"));
 }

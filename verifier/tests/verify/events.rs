@@ -140,13 +140,18 @@ fn swapped_events_are_named() {
 
 #[test]
 fn added_events_are_named() {
-    for (at, offset, named) in
-        [(2, 12, "offset 12"), (8, 19, "offset 19"), (0, 500, "offset 500"), (8, 500, "offset 500")]
-    {
+    for (at, offset, named, proven) in [
+        (2, 12, "offset 12", &[0..12, 13..30][..]),
+        (8, 19, "offset 19", &[0..19, 20..30]),
+        (0, 500, "offset 500", &[0..30]),
+        (8, 500, "offset 500", &[0..30]),
+    ] {
         let desk = forged(|bundle| bundle.batch(5).events.insert(at, Event::new(offset, b"forged")));
         let problem = desk.refused(1, "added-event");
         assert!(problem.starts_with(&format!("orders/0, {named}, entry 5:")), "{problem}");
-        assert_eq!(desk.verify().findings.len(), 1);
+        let report = desk.verify();
+        assert_eq!(report.findings.len(), 1);
+        assert_eq!(report.streams[0].proven(), proven, "{named} at {at}");
     }
     // The same event twice, and another one at an offset that was sealed.
     for again in [Event::new(11, b"with holes"), Event::new(11, b"another")] {
@@ -316,7 +321,7 @@ fn more_problems_than_are_kept_still_count() {
     bundle.batch(3).events = events.iter().filter(|event| event.offset % 2 == 0).cloned().collect();
     let report = desk.put(&bundle).verify();
     assert_eq!(report.verdict.exit_code(), 3);
-    assert_eq!(report.findings.len(), 1000);
+    assert_eq!((report.findings.len(), report.findings_more), (1000, 1));
     assert_eq!(report.streams[0].proven(), []);
     bundle.batch(3).events[0].timestamp += 1;
     let problem = desk.put(&bundle).refused(1, "more-events");

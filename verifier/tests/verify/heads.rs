@@ -123,6 +123,23 @@ fn small_bundles_must_agree_with_the_heads_statement() {
     assert!(desk.refused(1, "heads-contradict").contains("names another statement before this one"));
 }
 
+#[test]
+fn streams_begin_and_go_on_after_the_heads_statement() {
+    let mut ledger = Ledger::example();
+    let orders = stream("orders", 0, 0);
+    ledger.seal(&orders, 1);
+    ledger.seal(&orders, 2);
+    ledger.seal(&stream("refunds", 0, 0), 2);
+    ledger.epoch(&stream("orders", 1, 1), 0);
+    let mut desk = desk_of(&ledger);
+    assert!(desk.proven().findings.is_empty());
+    desk.expect(&["orders/0@0..33", "refunds/0#0@0..2"]).proven();
+    desk.expect(&["refunds/0#0@0..3"]);
+    assert!(desk.refused(3, "uncovered").starts_with("refunds/0, offset 2:"));
+    // A small bundle need not hold what was sealed in between.
+    desk.put(&ledger.sparse(&orders, 31..33)).expect(&["orders/0@31..33"]).proven();
+}
+
 /// An epoch that begins again, somewhere else, after the heads statement said where it stands.
 #[test]
 fn no_epoch_begins_after_a_heads_statement_that_has_it() {

@@ -21,7 +21,7 @@ pub(crate) fn desk() -> (Ledger, Desk) {
 
 #[test]
 fn a_whole_bundle_with_a_clone_is_proven() {
-    let (_, desk) = desk();
+    let (ledger, desk) = desk();
     let report = desk.proven();
     assert!(report.findings.is_empty());
     assert!(report.streams.iter().all(|stream| stream.verdict == Verdict::Proven), "{report}");
@@ -36,6 +36,11 @@ fn a_whole_bundle_with_a_clone_is_proven() {
             ("payments/0".to_owned(), vec![0..8], 8),
         ]
     );
+    for (stream, batches) in report.streams.iter().zip([3, 1, 1, 1]) {
+        let events = ledger.batches[&stream.stream].iter().flat_map(|batch| &batch.events);
+        let bytes: usize = events.map(|event| event.content.len()).sum();
+        assert_eq!((stream.batches, stream.event_bytes), (batches, bytes as u64), "{}", stream.stream);
+    }
     assert_eq!(report.clones[0].agrees_at, Some(12));
     assert_eq!((report.clones[0].anchors, report.clones[0].complete), (4, true));
     let text = report.to_string();
