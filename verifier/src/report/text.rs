@@ -117,7 +117,9 @@ impl Display for EventReport {
 /// Bytes as text, where they are; their number otherwise.
 fn shown(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else { return "null".to_owned() };
-    let Ok(text) = std::str::from_utf8(bytes) else { return counted(bytes.len() as u64, "byte", "s that are no text") };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return format!("{}, no text", counted(bytes.len() as u64, "byte", "s"));
+    };
     let start: String = text.chars().take(SHOWN_CHARS).collect();
     let more = if start.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
     format!("\"{}\"{more}", visible(&start))
@@ -192,7 +194,78 @@ fn list(ranges: &[Range<u64>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evidence::Partition;
+
     use super::*;
+    use crate::finding::Verdict;
+    use crate::report::HeadsReport;
+
+    fn report(heads: Option<HeadsReport>, findings_more: u64, stream: StreamReport) -> String {
+        let report = Report {
+            evidence: "bundle",
+            verdict: Verdict::Proven,
+            ledger: None,
+            checkpoint: None,
+            heads,
+            entries: 0,
+            event: None,
+            streams: vec![stream],
+            clones: Vec::new(),
+            newest_at_s: None,
+            findings: Vec::new(),
+            findings_more,
+            not_checked: Vec::new(),
+        };
+        report.to_string()
+    }
+
+    fn stream(intact: Vec<Range<u64>>, gaps_more: u64) -> StreamReport {
+        StreamReport {
+            stream: Partition { cluster: "-".into(), topic: "orders".into(), number: 3 }.stream(0),
+            verdict: Verdict::Proven,
+            expected: Vec::new(),
+            start: None,
+            intact,
+            intact_truncated: false,
+            counts: true,
+            gaps: Vec::new(),
+            gaps_more,
+            events: 1,
+            event_bytes: 2,
+            batches: 1,
+            anchored: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_counted() {
+        let ranges = |count: u64| (0..count).map(|i| 2 * i..2 * i + 1).collect::<Vec<_>>();
+        let text = report(None, 0, stream(ranges(10), 0));
+        assert!(text.contains("    proven: offset 0, offset 2, "), "{text}");
+        assert!(text.contains("offset 18; 1 event of 2 bytes in 1 batch\n"), "{text}");
+        assert!(!text.contains("more") && !text.contains("Not checked"), "{text}");
+        let text = report(None, 3, stream(ranges(12), 2));
+        assert!(text.contains("\n  and 3 more findings\n"), "{text}");
+        assert!(text.contains("offset 18, 2 more ranges; "), "{text}");
+        assert!(text.contains("\n    and 2 more accepted gaps\n"), "{text}");
+    }
+
+    #[test]
+    fn the_time_of_the_heads_statement_is_of_the_calendar() {
+        let heads = HeadsReport { seq: 11, time_ms: 1_709_210_096_999, streams: 1 };
+        let text = report(Some(heads), 0, stream(Vec::new(), 0));
+        let line = "\nHeads: entry 11 of 2024-02-29T12:34:56Z commits to where 1 stream stood then\n";
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn long_texts_are_shown_by_their_beginning() {
+        let text = |chars| shown(Some("ü".repeat(chars).as_bytes()));
+        assert_eq!(text(SHOWN_CHARS), format!("\"{}\"", "ü".repeat(SHOWN_CHARS)));
+        assert_eq!(text(SHOWN_CHARS + 1), format!("\"{}\"... (402 bytes)", "ü".repeat(SHOWN_CHARS)));
+        let nothing_to_read: [Option<&[u8]>; 3] = [None, Some(&[0xff]), Some(&[0xff, 0])];
+        assert_eq!(nothing_to_read.map(shown), ["null", "1 byte, no text", "2 bytes, no text"]);
+    }
 
     #[test]
     fn nothing_in_the_evidence_writes_into_the_report() {

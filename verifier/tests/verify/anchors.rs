@@ -328,6 +328,17 @@ fn a_branch_has_no_merges_and_no_holes() {
 }
 
 #[test]
+fn anchors_of_one_second_may_follow_each_other() {
+    let desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4]);
+        anchors.anchor(ledger, 12, T0);
+        anchors.anchor(ledger, 12, T0 + 1);
+    });
+    let report = desk.proven();
+    assert_eq!((report.clones[0].anchors, report.clones[0].commits), (3, 3));
+}
+
+#[test]
 fn an_independent_witness_may_set_its_clock_right() {
     let ledger = Ledger::example();
     let witness = key("witness.example/w", Algorithm::Cosignature, 50);

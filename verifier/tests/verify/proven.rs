@@ -47,6 +47,12 @@ fn a_whole_bundle_with_a_clone_is_proven() {
     assert!(text.starts_with("PROVEN  ledger example.com/audit"), "{text}");
     assert!(text.contains("only keys of the ledger itself say when"), "{text}");
     assert!(text.contains("rollback: no --pin"), "{text}");
+    let clone = desk.inputs.clones[0].display();
+    assert!(
+        text.contains(&format!("\nClones:\n  {clone} refs/heads/anchors: 4 anchors\n    newest: size 12, ")),
+        "{text}"
+    );
+    assert!(text.contains("\n    agrees with the bundle up to size 12\n"), "{text}");
     assert!(!text.contains("which the bundle does not hold"), "{text}");
 }
 
@@ -236,4 +242,30 @@ fn json_says_the_same_and_keeps_large_numbers() {
     assert_eq!(json["streams"][0]["anchored"]["existed_by_s"], (T0 + 180).to_string());
     assert_eq!(json["checkpoint"]["size"], "12");
     assert_eq!(json["clones"][0]["newest"]["witnesses"][0]["independent"], false);
+}
+
+#[test]
+fn json_says_what_was_found_and_where() {
+    let (ledger, mut desk) = desk();
+    let mut bundle = ledger.bundle();
+    bundle.batch(9).events[1].timestamp += 1;
+    let report = desk.put(&bundle).verify();
+    let json = report.to_json();
+    let finding = serde_json::json!({
+        "verdict": "tampered",
+        "code": "altered-event",
+        "problem": "the event is not what was sealed",
+        "file": null,
+        "commit": null,
+        "entry": "9",
+        "stream": {"cluster": "-", "topic": "orders", "partition": 1, "epoch": "1"},
+        "offsets": {"from": "1", "to": "2"},
+    });
+    assert_eq!((&json["findings"], &json["findings_more"]), (&serde_json::json!([finding]), &"0".into()));
+    // In a clone, and in a file.
+    desk.put(&ledger.bundle());
+    desk.inputs.clones.push(desk.path("nowhere"));
+    let finding = &desk.verify().to_json()["findings"][0];
+    assert!(finding["file"].as_str().is_some_and(|file| file.ends_with("nowhere")), "{finding}");
+    assert!(finding["stream"].is_null() && finding["offsets"].is_null() && finding["entry"].is_null(), "{finding}");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::anchors::desk_with;
 use crate::common::clones::{Anchors, BRANCH, folder, git};
-use crate::common::{Ledger, T0, stream};
+use crate::common::{Ledger, ORIGIN, T0, stream};
 
 #[test]
 fn shallow_and_partial_clones_are_incomplete() {
@@ -179,4 +179,86 @@ fn damaged_packs_are_unusable_and_no_panic() {
     }
     assert_eq!(damaged, 2);
     desk.proven();
+}
+
+#[test]
+fn a_working_tree_may_hold_files_that_are_named_as_those_of_a_repository() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let source = desk.inputs.clones[0].display().to_string();
+    git(desk.dir.path(), &["clone", "-q", "--branch=anchors", &source, "working"]);
+    let working = desk.path("working");
+    desk.inputs.clones = vec![working.clone()];
+    fs::create_dir(working.join("objects")).expect("made");
+    desk.proven();
+    fs::remove_dir(working.join("objects")).expect("removed");
+    fs::write(working.join("HEAD"), "x").expect("written");
+    desk.proven();
+    fs::remove_dir_all(working.join(".git")).expect("removed");
+    assert!(desk.refused(5, "unreadable-clone").contains("not a Git repository"));
+}
+
+#[test]
+fn copies_of_the_branch_are_read_up_to_a_limit() {
+    for packed in [false, true] {
+        let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[12])));
+        let clone = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");
+        let tip = clone.refname_to_id(BRANCH).expect("a branch");
+        let copy =
+            |i: u64| drop(clone.reference(&format!("refs/remotes/r{i}/anchors"), tip, true, "copy").expect("made"));
+        let pack = || {
+            if packed {
+                git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
+            }
+        };
+        (1..64).for_each(copy);
+        pack();
+        assert_eq!(desk.proven().clones.len(), 64);
+        copy(64);
+        pack();
+        assert!(desk.refused(5, "unreadable-clone").contains("more than 64 copies of the branch anchors"));
+    }
+}
+
+#[test]
+fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let borrower = desk.path("borrower.git");
+    git(
+        desk.dir.path(),
+        &["clone", "-q", "--bare", "--shared", &desk.inputs.clones[0].display().to_string(), "borrower.git"],
+    );
+    desk.inputs.clones = vec![borrower.clone()];
+    let path = borrower.join("objects/info/alternates");
+    let lender = fs::read_to_string(&path).expect("read");
+    // Its own, the lender's, and those that are not there; comments are none, and one is counted once.
+    let with = |absent: usize| {
+        let absent: String = (0..absent).map(|i| format!("../absent-{i}\n")).collect();
+        fs::write(&path, format!("# comment\n\n{absent}../absent-0\n{lender}")).expect("written");
+    };
+    with(14);
+    desk.proven();
+    with(15);
+    assert!(desk.refused(5, "unreadable-clone").contains("objects in more than 16 folders"));
+}
+
+/// A file of an anchor, loose and in a pack; of commits and trees the longest is another.
+#[test]
+fn objects_are_read_up_to_a_limit() {
+    const LIMIT: usize = 128 * 1024;
+    for packed in [false, true] {
+        // What is read is no checkpoint; what is longer is not read, whether the header of a loose object fits or not.
+        for (len, code) in [(LIMIT, "malformed"), (LIMIT + 33, "unreadable-clone")] {
+            let desk = desk_with(|_, path| {
+                // Bytes that cannot be packed any shorter.
+                let bytes: Vec<u8> =
+                    (0..len.div_ceil(32) as u64).flat_map(|i| evidence::sha256(&i.to_be_bytes()).0).collect();
+                Anchors::new(path)
+                    .commit_files(&folder(ORIGIN), &[("checkpoint", &bytes[..len]), ("consistency", b"x")]);
+            });
+            if packed {
+                git(&desk.inputs.clones[0], &["gc", "-q"]);
+            }
+            desk.refused(5, code);
+        }
+    }
 }

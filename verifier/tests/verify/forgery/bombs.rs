@@ -220,10 +220,10 @@ fn bombs_beside_the_objects() {
     sparse("objects/info/alternates");
     ends(&desk, 5, "alternates of a terabyte");
     fs::remove_file(clone.join("objects/info/alternates")).expect("removed");
-    for i in 0..300 {
-        Pack::new().write(clone, &i.to_string());
-    }
-    assert!(ends(&desk, 5, "300 packs").contains("more than 256 packs"));
+    (0..256).for_each(|i| Pack::new().write(clone, &i.to_string()));
+    ends(&desk, 0, "256 packs");
+    Pack::new().write(clone, "one-more");
+    assert!(ends(&desk, 5, "257 packs").contains("more than 256 packs"));
 }
 
 #[test]
