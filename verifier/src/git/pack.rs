@@ -303,17 +303,50 @@ mod tests {
         assert!(apply(base, &[12, 1, 0x91, 12, 1], 100).is_err(), "beyond the base");
     }
 
-    /// A pack of `hello`, a delta to it, and a delta to that; each begins at the offset returned.
-    fn chain(folder: &Path) -> [u64; 3] {
-        let zlib = |bytes: &[u8]| miniz_oxide::deflate::compress_to_vec_zlib(bytes, 6);
-        let mut pack = b"PACK\0\0\0\x02\0\0\0\x03".to_vec();
-        let mut offsets = [0; 3];
-        for (i, object) in [&b"hello"[..], &[5, 6, 0x90, 5, 1, b'!'], &[6, 7, 0x90, 6, 1, b'?']].iter().enumerate() {
-            offsets[i] = pack.len() as u64;
-            let kind = if i == 0 { 3 } else { 6 };
-            pack.push(kind << 4 | object.len() as u8);
-            pack.extend((i > 0).then(|| (offsets[i] - offsets[i - 1]) as u8));
-            pack.extend(zlib(object));
+    #[test]
+    fn deltas_copy_from_far_and_much() {
+        let base: Vec<u8> = (0..0x2_0000_u32).flat_map(u32::to_be_bytes).collect();
+        let (from, count) = (0x04_0302, 0x02_0105);
+        let lengths = [0x80, 0x80, 0x20, 0x85, 0x82, 0x0c];
+        // 0x080000 bytes become 0x030105: 0x010000 from the start, as no count says, and then those.
+        let delta = [&lengths[..], &[0x80, 0xf7, 2, 3, 4, 5, 1, 2]].concat();
+        let made = apply(&base, &delta, 0x03_0105).expect("a delta");
+        assert!(made == [&base[..0x1_0000], &base[from..from + count]].concat());
+    }
+
+    #[test]
+    fn a_delta_makes_what_it_says() {
+        let apply = |delta: &[u8]| apply(b"hello, world", delta, 100).map_err(|Damaged(problem)| problem);
+        assert_eq!(apply(&[12, 7, 0x90, 7]).as_deref(), Ok(&b"hello, "[..]));
+        assert_eq!(apply(&[12, 6, 0x90, 7]), Err("a delta that makes more than it says".into()));
+        assert_eq!(apply(&[12, 8, 0x90, 7]), Err("a delta that makes less than it says".into()));
+        assert_eq!(apply(&[12, 101, 0x90, 7]), Err("a delta to more than 100 bytes".into()));
+    }
+
+    /// A pack of an object, a delta to it, a delta to that and so on; each begins at the offset returned.
+    fn pack_of(folder: &Path, objects: &[&[u8]]) -> Vec<u64> {
+        let mut pack = [&b"PACK\0\0\0\x02"[..], &(objects.len() as u32).to_be_bytes()].concat();
+        let mut offsets: Vec<u64> = Vec::new();
+        for object in objects {
+            let at = pack.len() as u64;
+            let kind = if offsets.is_empty() { 3 } else { 6 };
+            let mut len = object.len() >> 4;
+            pack.push(kind << 4 | (object.len() & 15) as u8 | if len > 0 { 0x80 } else { 0 });
+            while len > 0 {
+                pack.push((len & 0x7f) as u8 | if len > 0x7f { 0x80 } else { 0 });
+                len >>= 7;
+            }
+            if let Some(before) = offsets.last() {
+                let mut distance = at - before;
+                let mut back = vec![(distance & 0x7f) as u8];
+                while distance > 0x7f {
+                    distance = (distance >> 7) - 1;
+                    back.insert(0, 0x80 | (distance & 0x7f) as u8);
+                }
+                pack.extend(back);
+            }
+            pack.extend(miniz_oxide::deflate::compress_to_vec_zlib(object, 1));
+            offsets.push(at);
         }
         std::fs::write(folder.join("x.pack"), pack).expect("written");
         let index = [&b"\xfftOc\0\0\0\x02"[..], &[0; 1024]].concat();
@@ -321,11 +354,21 @@ mod tests {
         offsets
     }
 
+    fn open(folder: &Path) -> Result<Pack, String> {
+        Pack::open(&folder.join("x.idx"), 0, Rc::default()).map_err(|Damaged(problem)| problem)
+    }
+
+    /// A pack of `hello`, a delta to it, and a delta to that.
+    fn chain(folder: &Path) -> [u64; 3] {
+        let objects = [&b"hello"[..], &[5, 6, 0x90, 5, 1, b'!'], &[6, 7, 0x90, 6, 1, b'?']];
+        pack_of(folder, &objects).try_into().expect("three")
+    }
+
     #[test]
     fn what_was_made_from_deltas_is_not_made_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let [base, middle, last] = chain(folder.path());
-        let open = || Pack::open(&folder.path().join("x.idx"), 0, Rc::default()).map_err(|d| d.0).expect("opened");
+        let open = || open(folder.path()).expect("opened");
         let pack = open();
         assert_eq!(pack.read(middle, 100).map_err(|d| d.0), Ok((Kind::Blob, b"hello!".to_vec())));
         // Without the base on the disk, only what was remembered helps.
@@ -333,7 +376,69 @@ mod tests {
         file.write_all_at(&vec![0; (middle - base) as usize], base).expect("written");
         assert_eq!(pack.read(last, 100).map_err(|d| d.0), Ok((Kind::Blob, b"hello!?".to_vec())));
         assert!(pack.read(last, 6).is_err(), "longer than is read");
+        assert!(pack.read(last, 7).is_ok());
         assert!(open().read(last, 100).is_err());
+    }
+
+    #[test]
+    fn chains_of_deltas_end_at_a_limit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let objects = [&[&b"x"[..]], &[&[1, 1, 0x90, 1][..]; DELTAS_MAX + 1][..]].concat();
+        let offsets = pack_of(folder.path(), &objects);
+        let pack = || open(folder.path()).expect("opened");
+        assert_eq!(pack().read(offsets[DELTAS_MAX], 100).map_err(|d| d.0), Ok((Kind::Blob, b"x".to_vec())));
+        let error = pack().read(offsets[DELTAS_MAX + 1], 100).map_err(|d| d.0);
+        assert_eq!(error, Err("more than 4096 deltas".into()));
+    }
+
+    #[test]
+    fn deltas_are_unpacked_up_to_a_limit() {
+        // The object and the three that are made of it, each by a delta of twelve bytes.
+        let len = (WORK_BYTES_MAX - 3 * 12) / 4;
+        for (len, is_read) in [(len, true), (len + 1, false)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let number =
+                [len, len >> 7, len >> 14].map(|bits| bits as u8 | 0x80).into_iter().chain([(len >> 21) as u8]);
+            let number: Vec<u8> = number.collect();
+            let delta = [&number[..], &number, &[0xf0], &len.to_le_bytes()[..3]].concat();
+            let offsets = pack_of(folder.path(), &[&vec![0; len], &delta, &delta, &delta]);
+            let read = open(folder.path()).expect("opened").read(offsets[3], len).map_err(|d| d.0);
+            assert_eq!(read.is_ok(), is_read);
+            assert_eq!(read.err().as_deref(), (!is_read).then_some("deltas over more than 67108864 bytes"));
+        }
+    }
+
+    #[test]
+    fn an_index_leads_to_its_objects_wherever_they_lie() {
+        let folder = tempfile::tempdir().expect("a folder");
+        pack_of(folder.path(), &[b"hello"]);
+        // In the second half of the numbers that an offset of four bytes stands for are those of an offset of eight.
+        let ids = [[0; 20], [7; 20], [7, 8].repeat(10).try_into().expect("twenty"), [255; 20]].map(Id);
+        let offsets = [12, 1 << 31, 5 << 32, 1];
+        let mut index = b"\xfftOc\0\0\0\x02".to_vec();
+        let counts = (0..=255).map(|first| ids.iter().filter(|id| id.0[0] <= first).count() as u32);
+        index.extend(counts.flat_map(u32::to_be_bytes));
+        index.extend(ids.iter().flat_map(|id| id.0));
+        index.extend([0; 4 * 4]);
+        index.extend([12_u32, 1 << 31, 1 << 31 | 1, 1 << 31 | 2].into_iter().flat_map(u32::to_be_bytes));
+        index.extend(offsets[1..].iter().flat_map(|offset: &u64| offset.to_be_bytes()));
+        let write = |index: &[u8]| std::fs::write(folder.path().join("x.idx"), index).expect("written");
+        write(&index);
+        let pack = open(folder.path()).expect("opened");
+        for (id, offset) in ids.into_iter().zip(offsets) {
+            assert_eq!(pack.find(id).map_err(|d| d.0), Ok(Some(offset)), "{id}");
+        }
+        for absent in [[1; 20], [8; 20], [254; 20]].map(Id) {
+            assert_eq!(pack.find(absent).map_err(|d| d.0), Ok(None), "{absent}");
+        }
+        // Counts that go down, and a pack of another version.
+        let mut damaged = index.clone();
+        damaged[8 + 4 * 100 + 3] = 9;
+        write(&damaged);
+        assert!(open(folder.path()).is_err());
+        write(&index);
+        std::fs::write(folder.path().join("x.pack"), b"PACK\0\0\0\x03\0\0\0\0").expect("written");
+        assert!(open(folder.path()).is_err());
     }
 
     #[test]
@@ -345,6 +450,13 @@ mod tests {
             made.keep((0, at), object.0, &object.1);
             assert!(made.bytes <= MADE_BYTES_MAX + made.objects.len() * 128 && !made.objects.is_empty());
             assert!(made.objects.len() << 20 <= MADE_BYTES_MAX);
+        }
+        // Up to the last byte, with what it takes to remember the first.
+        for (more, kept) in [(0, 2), (1, 1)] {
+            let mut made = Made::default();
+            made.keep((0, 0), object.0, &object.1);
+            made.keep((0, 1), object.0, &vec![0; MADE_BYTES_MAX - (1 << 20) - 128 + more].into());
+            assert_eq!(made.objects.len(), kept);
         }
     }
 

@@ -69,6 +69,14 @@ fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
     desk.refused(4, "no-anchor");
 }
 
+#[test]
+fn remotes_that_cannot_be_listed_are_not_taken_for_none() {
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    desk.proven();
+    fs::write(desk.inputs.clones[0].join("refs/remotes"), "x").expect("written");
+    assert!(desk.refused(5, "unreadable-clone").contains("refs/remotes: "));
+}
+
 /// A remote's branch `other/anchors` is no copy of `anchors`, however its reference is kept.
 #[test]
 fn only_a_branch_of_this_very_name_is_a_copy() {
