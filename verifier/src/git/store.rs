@@ -182,3 +182,38 @@ pub(super) fn inflate(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damage
     decompress_to_vec_zlib_with_limit(packed, bytes_max.max(1))
         .map_err(|error| Damaged(format!("cannot be unpacked into {bytes_max} bytes: {:?}", error.status)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A zlib stream of this length that packs nothing: blocks of the bytes as they are, most of them empty.
+    fn zlib_of(bytes: &[u8], len: usize) -> Vec<u8> {
+        let empty_blocks = len.checked_sub(2 + 5 + bytes.len() + 4).filter(|rest| rest % 5 == 0).expect("fits") / 5;
+        let len = bytes.len() as u16;
+        let (mut a, mut b) = (1, 0);
+        for byte in bytes {
+            a = (a + u32::from(*byte)) % 65_521;
+            b = (b + a) % 65_521;
+        }
+        let blocks = [&[0, 0, 0, 255, 255].repeat(empty_blocks), &[1][..], &len.to_le_bytes(), &(!len).to_le_bytes()];
+        [&[0x78, 1], &blocks.concat()[..], bytes, &(b << 16 | a).to_be_bytes()].concat()
+    }
+
+    #[test]
+    fn a_loose_object_is_read_up_to_the_length_that_git_can_give_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let id = Id([0x12; Id::LEN]);
+        let path = folder.path().join("12");
+        fs::create_dir(&path).expect("made");
+        // 5000 bytes and a header, a thousandth of that, and a kilobyte.
+        let longest = 5032 + 5 + 1024;
+        let read = |len, object: &str| {
+            fs::write(path.join("12".repeat(19)), zlib_of(object.as_bytes(), len)).expect("written");
+            loose(folder.path(), id, 5000).map_err(|Damaged(problem)| problem)
+        };
+        assert_eq!(read(longest, "blob 3\0xyz"), Ok(Some((Kind::Blob, b"xyz".to_vec()))));
+        assert_eq!(read(longest - 4, "blob 4\0wxyz"), Ok(Some((Kind::Blob, b"wxyz".to_vec()))));
+        assert!(read(longest + 1, "blob 4\0wxyz").is_err_and(|error| error.contains("cannot be unpacked")));
+    }
+}
