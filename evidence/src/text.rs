@@ -260,9 +260,9 @@ mod tests {
         let mut lines = Lines::new("thing", text).expect("ends in a newline");
         lines.line().expect("there is one");
         let whole = lines.rest();
-        for half in [4, "first\nsecond\nb 2 3\nc\n".len() + 1] {
+        for len in [4, "first\nsecond\nb 2 3\nc\n".len() + 1] {
             let mut lines = Lines { rest: whole, ..Lines::new("thing", "").expect("nothing") };
-            let error = lines.block(half).expect_err("not whole lines");
+            let error = lines.block(len).expect_err("not whole lines");
             assert!(error.to_string().contains("line 1: expected whole lines"), "{error}");
         }
         assert_eq!(lines.block("first\nsecond\n".len()), Ok("first\nsecond\n"));

@@ -288,59 +288,29 @@ fn place_in(file: &str, seq: u64) -> Place {
 #[cfg(test)]
 mod tests {
     use bundle::Writer;
-    use evidence::chain::Role;
-    use evidence::statement::{Action, Genesis, KeyStatement, SignedStatement};
-    use evidence::{Algorithm, Hash, SigningKey};
+    use evidence::statement::LedgerId;
 
     use super::*;
-    use crate::distrust::Distrust;
+    use crate::distrust::{Distrust, tests::revoked};
     use crate::scan::scan;
-
-    const ORIGIN: &str = "example.com/audit";
 
     #[test]
     fn entries_that_change_while_they_are_read_are_noticed() {
-        let key = |name, seed| SigningKey::from_seed(name, Algorithm::Ed25519, &[seed; 32]).expect("a valid name");
-        let (operator, log) = (key("operator", 1), key(ORIGIN, 2));
-        let genesis = Statement::Genesis(Genesis {
-            origin: ORIGIN.into(),
-            nonce: Hash([3; 32]),
-            operator: operator.verifier_key().clone(),
-            log: log.verifier_key().clone(),
-            continues: None,
-        });
-        let genesis = SignedStatement::sign(genesis, &[&operator, &log]);
-        let genesis_hash = genesis.hash();
-        let mut state = State::new(ORIGIN, genesis_hash);
-        let append = |state: &mut State, statement| {
-            let entry = state.draft(statement, 0);
-            state.apply(&entry).expect("a valid statement");
-            entry.to_bytes()
-        };
-        let first = append(&mut state, genesis);
-        let revocation = Statement::Key(KeyStatement {
-            ledger: state.ledger().clone(),
-            action: Action::Revoke,
-            role: Role::Log,
-            key: log.verifier_key().clone(),
-            topics: Vec::new(),
-            distrust_from: Some(0),
-            prev: state.keys().statement().expect("after the genesis"),
-        });
-        let second = append(&mut state, SignedStatement::sign(revocation, &[&operator]));
-
-        let run = Run { first: 0, left: Vec::new(), right: Vec::new(), entries: vec![first, second] };
-        let root = run.root(2).expect("a whole tree");
-        let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 2, root };
+        let (entries, state) = revoked(Some(1));
+        let LedgerId { origin, genesis } = state.ledger();
+        let size = entries.len() as u64;
+        let entries = entries.iter().map(Entry::to_bytes).collect();
+        let run = Run { first: 0, left: Vec::new(), right: Vec::new(), entries };
+        let checkpoint = Checkpoint { origin: origin.clone(), size, root: run.root(size).expect("a whole tree") };
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bundle");
-        let mut writer = Writer::create(&path, ORIGIN, genesis_hash, b"-", Vec::new()).expect("created");
+        let mut writer = Writer::create(&path, origin, *genesis, b"-", Vec::new()).expect("created");
         writer.run(&run).expect("a run");
         writer.finish().expect("finished");
         let reader = Reader::open(&path).expect("opened");
         let followed = |scan: &Scan| {
             let mut findings = Findings::default();
-            let state = State::new(ORIGIN, genesis_hash);
+            let state = State::new(origin, *genesis);
             let chain = follow(&reader, state, &checkpoint, &Plan::default(), scan, Vec::new(), &mut findings);
             (chain.is_whole, findings.kept.iter().map(|finding| finding.code).collect::<Vec<_>>())
         };

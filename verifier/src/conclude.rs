@@ -223,7 +223,7 @@ impl Verification<'_> {
         }
         let (seen, from) = match (&clones.largest, own) {
             (Some(largest), _) => (largest.clone(), Source::Git),
-            // Without clones: beside some it only counts when one of them agrees.
+            // No clone was given: beside clones it counts only when one of them agrees, and then that one's is the largest.
             (None, Some(own)) => (own, Source::Bundle),
             (None, None) => return,
         };

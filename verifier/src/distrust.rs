@@ -85,7 +85,7 @@ impl Distrust {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use evidence::chain::{Role, State};
     use evidence::sha256;
     use evidence::statement::{Genesis, KeyStatement, SignedStatement};
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     /// Genesis, grant of a key, and its revocation in entry 2; and the state after them.
-    fn revoked(distrust_from: Option<u64>) -> (Vec<Entry>, State) {
+    pub(crate) fn revoked(distrust_from: Option<u64>) -> (Vec<Entry>, State) {
         let key = |name, seed| SigningKey::from_seed(name, Algorithm::Ed25519, &[seed; 32]).expect("a valid name");
         let (operator, log, ingest) = (key("operator", 1), key("example.com/audit", 2), key("ingest-a", 3));
         let genesis = Genesis {

@@ -157,8 +157,8 @@ impl Case {
     /// are counted together wherever they are, than one whose loss must end the program.
     fn is_missed(&self, outcome: &Outcome) -> bool {
         let Some(traced) = &outcome.traced else { return false };
-        let is_another = |file| self.must_end() && (self.step.may_outlive)(file);
-        traced.hit.as_ref().is_none_or(|file| self.is_kept && self.point.file.is_none() && is_another(file))
+        let Some(file) = &traced.hit else { return true };
+        self.is_kept && self.point.file.is_none() && self.must_end() && (self.step.may_outlive)(file)
     }
 
     /// Whether the program must end of it, unless it may outlive the file.

@@ -28,8 +28,8 @@ pub(crate) const FILLING_PHASE: &str = "filling";
 /// How long that takes: with many partitions the statements that wait, and then what is fetched ahead.
 const FILLING: Duration = Duration::from_secs(110);
 
-/// What the slow ingest-consumer may fetch in a second: a little less than a tenth of what is sent, in which an event takes
-/// some 140 bytes.
+/// What the slow ingest-consumer may fetch in a second: less than a tenth of what is sent, in which an event takes 140 bytes
+/// or so. The broker gives less than its quota.
 const SLOW_BYTES_S: u64 = EVENTS_S * 140 / (TIMES + 2);
 
 /// In the tests: enough for the lag to be looked at.
