@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// Where the built `streamseal` is, with the workspace's other binaries beside it. The first call builds it (at once when it is fresh): cargo builds another
-/// package's binary for no test, and an old one would make a test lie.
+/// Where the built `streamseal` is, with the workspace's other binaries beside it. The first call builds it (at once when it
+/// is fresh): cargo builds another package's binary for no test, and an old one would make a test lie.
 ///
 /// # Panics
 /// When it does not build.
@@ -15,8 +15,10 @@ pub fn streamseal() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    let cargo = option_env!("CARGO").unwrap_or("cargo");
-    let mut command = Command::new(cargo);
+    // Of who runs this, not of who built it: started without cargo, only rustup's own cargo has all it builds use one toolchain,
+    // where a dependency comes with a rust-toolchain file.
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(&cargo);
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         // The whole workspace: with the features that ./test built everything with, so nothing is built twice.
