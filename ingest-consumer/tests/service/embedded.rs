@@ -174,34 +174,34 @@ async fn a_lost_answer_makes_no_second_entry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_gone_before_the_start_is_a_gap() {
     let line = Line::embedded(Ledger::new()).await;
-    line.create_topic("orders", 1);
-    let orders = line.named("orders", 0);
+    line.create_topic("trimmed", 1);
+    let trimmed = line.named("trimmed", 0);
     // More than the in-process broker keeps.
-    line.produce("orders", 0, (0..150).map(|n| format!("{n} {}", "x".repeat(50_000))));
-    let place = TopicPartition::new("orders", 0);
+    line.produce("trimmed", 0, (0..150).map(|n| format!("{n} {}", "x".repeat(50_000))));
+    let place = TopicPartition::new("trimmed", 0);
     let cluster = Cluster::new(&line.properties(), PATIENCE).expect("a client");
     let low = cluster.watermarks(std::slice::from_ref(&place)).expect("watermarks")[&place].low;
     assert!(low > 0, "something is gone");
-    let ingest = line.ingest("topics = ['orders']").await;
-    line.sealed(&orders, 150).await;
+    let ingest = line.ingest("topics = ['trimmed']").await;
+    line.sealed(&trimmed, 150).await;
     let first = line.committer.ledger().entries()[2].statement.statement().clone();
     let Statement::Gap(gap) = first else { panic!("{first:?}") };
     assert_eq!((gap.first, gap.next, gap.reason), (0, low as u64, Reason::Start));
-    line.assert_true(&orders);
-    ingest.shows("streamseal_ingest_gaps_total{topic=\"orders\",partition=\"0\"} 1").await;
+    line.assert_true(&trimmed);
+    ingest.shows("streamseal_ingest_gaps_total{topic=\"trimmed\",partition=\"0\"} 1").await;
     ingest.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
     let line = Line::embedded(Ledger::new()).await;
-    line.create_topic("orders", 2);
+    line.create_topic("changed", 2);
     for number in [0, 1] {
-        line.produce("orders", number, values(0..10));
+        line.produce("changed", number, values(0..10));
     }
-    let (bad, good) = (line.named("orders", 0), line.named("orders", 1));
+    let (bad, good) = (line.named("changed", 0), line.named("changed", 1));
     let cluster = Cluster::new(&line.properties(), PATIENCE).expect("a client");
-    let topic_id = cluster.topic("orders").expect("told").expect("there").id;
+    let topic_id = cluster.topic("changed").expect("told").expect("there").id;
     // As if another event had been at offset 4 when it was sealed.
     let leaf = sha256(b"another event");
     let summary = Summary {
@@ -221,14 +221,14 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
     let text = String::from_utf8(signed.to_bytes()).expect("text");
     assert_eq!(line.committer.ledger().submit(&[text]).stopped, None);
 
-    let ingest = line.ingest("topics = ['orders']").await;
+    let ingest = line.ingest("topics = ['changed']").await;
     let reasons = ingest.waits_for("the event at offset 4 is another one").await;
-    for shown in [leaf.to_string(), "--topic orders --partition 0 --start 0".to_owned()] {
+    for shown in [leaf.to_string(), "--topic changed --partition 0 --start 0".to_owned()] {
         assert!(reasons.contains(&shown), "{shown} in {reasons}");
     }
     line.sealed(&good, 10).await;
     assert_eq!(line.committer.ledger().cursor(&bad).next, 5);
-    let halted = "streamseal_ingest_halted{topic=\"orders\",partition=\"0\"}";
+    let halted = "streamseal_ingest_halted{topic=\"changed\",partition=\"0\"}";
     assert!(ingest.metrics().await.contains(&format!("{halted} 1")));
 
     line.committer.ledger().begin_epoch(&bad, topic_id, 0);

@@ -284,6 +284,7 @@ impl Ingest {
         (answer.status().is_success(), answer.text().await.expect("text"))
     }
 
+    /// Its metrics, and those of all others that run in this process: what is looked for has a topic of its own.
     pub(crate) async fn metrics(&self) -> String {
         let answer = reqwest::get(format!("http://{}/metrics", self.address)).await.expect("an answer");
         answer.text().await.expect("text")
