@@ -92,7 +92,6 @@ impl Reporter {
     fn report_incident(&mut self, report: Report) {
         let is_new = self.last.is_none_or(|last| (last.incident, last.theirs) != (report.incident, report.theirs));
         self.last = Some(report);
-        self.component.not_ready(format!("incident: {report}"));
         if is_new {
             metrics::counter!("streamseal_anchor_incidents_total", "remote" => self.remote.clone()).increment(1);
             tracing::error!(
@@ -100,5 +99,7 @@ impl Reporter {
                 "INCIDENT: {report}. Nothing is pushed there until it holds our branch again; other remotes are not affected"
             );
         }
+        // Whoever reads this finds it counted.
+        self.component.not_ready(format!("incident: {report}"));
     }
 }

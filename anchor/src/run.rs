@@ -304,22 +304,22 @@ impl Maker {
 
     fn report_fault(&mut self, fault: &Fault) {
         let text = fault.to_string();
-        self.health.not_ready(text.clone());
-        if self.fault.as_ref() == Some(&text) {
-            return;
-        }
-        match fault {
-            Fault::Unavailable(_) => tracing::warn!("nothing is anchored for now: {text}"),
-            Fault::Untrusted(_) => {
-                metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "untrusted").increment(1);
-                tracing::error!("nothing is anchored: {text}");
+        if self.fault.as_ref() != Some(&text) {
+            match fault {
+                Fault::Unavailable(_) => tracing::warn!("nothing is anchored for now: {text}"),
+                Fault::Untrusted(_) => {
+                    metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "untrusted").increment(1);
+                    tracing::error!("nothing is anchored: {text}");
+                }
+                Fault::Contradiction(_) => {
+                    metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "contradiction").increment(1);
+                    tracing::error!("INCIDENT: {text}. Nothing is cosigned that contradicts what was");
+                }
             }
-            Fault::Contradiction(_) => {
-                metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "contradiction").increment(1);
-                tracing::error!("INCIDENT: {text}. Nothing is cosigned that contradicts what was");
-            }
+            self.fault = Some(text.clone());
         }
-        self.fault = Some(text);
+        // Whoever reads this finds it counted.
+        self.health.not_ready(text);
     }
 
     fn interval(&self) -> Duration {

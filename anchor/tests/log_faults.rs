@@ -117,22 +117,3 @@ async fn a_first_head_whose_tiles_do_not_agree_is_not_anchored() {
     running.stop().await;
     assert_eq!(site.tip(), None);
 }
-
-#[tokio::test]
-async fn contradictions_are_counted_and_the_committer_may_be_away() {
-    let log = Log::start(5).await;
-    let site = Site::new(&log, "");
-    let running = site.start().await;
-    site.until_anchored(5).await;
-    const CONTRADICTIONS: &str = "streamseal_anchor_log_faults_total{kind=\"contradiction\"}";
-    let before = running.metric(CONTRADICTIONS).await;
-    log.grow(4);
-    running.until_not_ready("the log went backwards").await;
-    assert!(running.metric(CONTRADICTIONS).await > before);
-    log.update(|served| served.checkpoint = None);
-    running.until_not_ready("no checkpoint").await;
-    log.grow(6);
-    site.until_anchored(6).await;
-    running.until_ready().await;
-    running.stop().await;
-}

@@ -27,7 +27,8 @@ struct Http {
     _folder: Scratch,
 }
 
-async fn http() -> Http {
+/// Each test's remote has a name of its own: they are counted by name, for the whole process.
+async fn http(remote: &str) -> Http {
     let folder = Scratch::new("anchor-http");
     let repository = BareRepository::new(folder.join("anchors.git"));
     repository.git(&["config", "http.receivepack", "true"]);
@@ -38,7 +39,7 @@ async fn http() -> Http {
     site.reconfigure(
         &log,
         &format!(
-            "[[remotes]]\nname = 'server'\nurl = '{}'\nuser = 'me'\npassword_file = 'password'\n",
+            "[[remotes]]\nname = '{remote}'\nurl = '{}'\nuser = 'me'\npassword_file = 'password'\n",
             server.url("anchors.git")
         ),
     );
@@ -56,27 +57,27 @@ impl Http {
 
 #[tokio::test]
 async fn pushes_over_http_with_a_password() {
-    let t = http().await;
+    let t = http("counted").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
     t.until_pushed(&running, 1).await;
     t.log.grow(6);
     t.site.until_anchored(6).await;
     t.until_pushed(&running, 2).await;
-    assert!(running.metric("streamseal_anchor_pushes_total{remote=\"server\"}").await >= 2.0);
+    assert_eq!(running.metric("streamseal_anchor_pushes_total{remote=\"counted\"}").await, 2.0);
     running.stop().await;
 }
 
 #[tokio::test]
 async fn a_server_that_is_away_full_or_forbidding_is_tried_again() {
-    let mut t = http().await;
+    let mut t = http("troubled").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
     t.until_pushed(&running, 1).await;
 
     t.server.stop();
     t.log.grow(6);
-    running.until_not_ready("remote server: ").await;
+    running.until_not_ready("remote troubled: ").await;
     t.server.start_again();
     t.until_pushed(&running, 2).await;
 
@@ -87,13 +88,13 @@ async fn a_server_that_is_away_full_or_forbidding_is_tried_again() {
         t.server.set_fault(None);
         t.until_pushed(&running, size as usize - 4).await;
     }
-    assert!(running.metric("streamseal_anchor_push_failures_total{remote=\"server\"}").await >= 3.0);
+    assert!(running.metric("streamseal_anchor_push_failures_total{remote=\"troubled\"}").await >= 3.0);
     running.stop().await;
 }
 
 #[tokio::test]
 async fn expired_credentials_are_said_and_new_ones_are_read_without_a_restart() {
-    let t = http().await;
+    let t = http("expired").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
     t.until_pushed(&running, 1).await;
@@ -109,7 +110,7 @@ async fn expired_credentials_are_said_and_new_ones_are_read_without_a_restart() 
 
 #[tokio::test]
 async fn a_password_that_others_can_read_is_refused() {
-    let t = http().await;
+    let t = http("unreadable").await;
     fs::set_permissions(t.site.path("password"), fs::Permissions::from_mode(0o644)).expect("set");
     let running = t.site.start().await;
     running.until_not_ready("chmod 600").await;
@@ -118,7 +119,7 @@ async fn a_password_that_others_can_read_is_refused() {
 
 #[tokio::test]
 async fn a_hook_that_refuses_is_reported_and_tried_again() {
-    let t = http().await;
+    let t = http("hooked").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
     t.until_pushed(&running, 1).await;
@@ -134,7 +135,7 @@ async fn a_hook_that_refuses_is_reported_and_tried_again() {
 
 #[tokio::test]
 async fn incidents_on_a_server_are_noticed_and_nothing_is_forced() {
-    let t = http().await;
+    let t = http("rewritten").await;
     t.repository.git(&["config", "receive.denyNonFastForwards", "false"]);
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
