@@ -220,3 +220,6 @@ async fn state_heads(appender: &Appender, every: Duration, stop: &Shutdown) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,19 +47,14 @@ async fn try_resume(store: &dyn Store, ledger: &LedgerId, size: u64) -> Result<O
     Ok(Some(Chain::resumed(state, tree, streams.into_iter().map(|(number, head)| (head.id, number)))))
 }
 
-/// Where a stream stands after its newest entry. Of the last event nothing is known where the entry has none; that decides
-/// nothing.
+/// Where a stream stands after its newest entry. Its last event is left out, which decides nothing.
 fn stream_head(newest: &Entry, start: u64) -> Option<StreamHead> {
     let statement = newest.statement.statement();
-    let (id, topic_id, start, next, last) = match statement {
-        Statement::Epoch(epoch) => (&epoch.stream, epoch.topic_id.as_deref(), epoch.start, epoch.start, None),
+    let (id, topic_id, start, next) = match statement {
+        Statement::Epoch(epoch) => (&epoch.stream, epoch.topic_id.as_deref(), epoch.start, epoch.start),
         _ => {
             let advance = statement.advance().filter(|advance| start < advance.next)?;
-            let last = match statement {
-                Statement::Summary(summary) => summary.last,
-                _ => None,
-            };
-            (advance.stream, advance.topic_id, start, advance.next, last)
+            (advance.stream, advance.topic_id, start, advance.next)
         }
     };
     let topic_id = topic_id.map(ToOwned::to_owned);
@@ -70,6 +65,6 @@ fn stream_head(newest: &Entry, start: u64) -> Option<StreamHead> {
         next,
         statement: newest.statement.hash(),
         seq: newest.seq,
-        last,
+        last: None,
     })
 }

@@ -1,16 +1,16 @@
 //! The signer on a database that lies at its start.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evidence::SignedStatement;
+use evidence::statement::Epoch;
+use evidence::{SignedStatement, Statement, StreamId};
 use service::{Backoff, Health, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::{Parts, Replay, Signer, Verdict};
+use super::{Parts, Replay, Signer, Trouble, Verdict};
 use crate::appender::{self, Appender};
 use crate::changes::Changes;
 use crate::compute::Compute;
@@ -114,7 +114,7 @@ impl Place {
 #[tokio::test]
 async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     let place = Place::new();
-    let beginning = [vec![place.ledger.genesis.clone()], place.ledger.grants.clone()].concat();
+    let beginning = place.beginning();
     let quiet = place.ledger.summary(&stream("t", 0), 0, 10, None);
     let busy = place.ledger.summaries(&stream("t", 1), 0, 10, 3, None);
     place.append(&[beginning, vec![quiet]].concat(), true).await;
@@ -131,38 +131,78 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     }
     let number = lie.streams.values().find(|row| row.head.id == stream("t", 0)).expect("there").number;
     lie.streams.remove(&number);
-    let liar = Liar { memory: place.memory.clone(), lie, truth: Mutex::default() };
-    let mut signer = place.signer(Arc::new(liar));
-    signer.round(&Shutdown::new()).await.expect("read from its first entry on it is sound");
-    assert_eq!(signer.replay.chain().size(), 7);
-    assert!(signer.replay.chain().state().stream(&stream("t", 0)).is_some(), "sealed from offset 0 again otherwise");
+    // Also when nothing but the high-water file says what was signed.
+    for with_checkpoint in [true, false] {
+        if !with_checkpoint {
+            let mut truth = place.memory.tables(ORIGIN);
+            (truth.checkpoint, lie.checkpoint) = (None, None);
+            place.memory.replace(ORIGIN, truth);
+        }
+        let liar = Liar { memory: place.memory.clone(), lie: lie.clone(), truth: Mutex::default() };
+        let mut signer = place.signer(Arc::new(liar));
+        signer.round(&Shutdown::new()).await.expect("read from its first entry on it is sound");
+        assert_eq!(signer.replay.chain().size(), 7);
+        assert!(
+            signer.replay.chain().state().stream(&stream("t", 0)).is_some(),
+            "sealed from offset 0 again otherwise"
+        );
+    }
 }
 
-/// Fails the question for the position once it is told to.
+/// Notes what is read, and fails a reading once.
 #[derive(Default)]
-struct Broken(AtomicBool);
+struct Failing {
+    read: Mutex<Vec<&'static str>>,
+    /// Which reading, after how many others of its name, and how.
+    fault: Mutex<Option<(&'static str, usize, StoreErrorKind)>>,
+}
+
+impl Failing {
+    fn new(reading: &'static str, after: usize, kind: StoreErrorKind) -> Arc<Self> {
+        let failing = Self::default();
+        failing.plan(reading, after, kind);
+        Arc::new(failing)
+    }
+
+    fn plan(&self, reading: &'static str, after: usize, kind: StoreErrorKind) {
+        *self.fault.lock().expect("not poisoned") = Some((reading, after, kind));
+    }
+
+    fn count(&self, reading: &str) -> usize {
+        self.read.lock().expect("not poisoned").iter().filter(|read| **read == reading).count()
+    }
+}
 
 #[async_trait]
-impl Link for Broken {
+impl Link for Failing {
     async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
         Ok(())
     }
 
     async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind> {
-        match call {
-            Call::Read("position") if self.0.swap(false, Ordering::SeqCst) => Err(StoreErrorKind::Broken),
-            _ => Ok(()),
+        let Call::Read(name) = call else { return Ok(()) };
+        self.read.lock().expect("not poisoned").push(name);
+        let mut fault = self.fault.lock().expect("not poisoned");
+        match &mut *fault {
+            Some((reading, after, _)) if *reading == name && *after > 0 => *after -= 1,
+            Some((reading, _, kind)) if *reading == name => {
+                let kind = *kind;
+                *fault = None;
+                return Err(kind);
+            }
+            _ => {}
         }
+        Ok(())
     }
 }
 
 #[tokio::test]
 async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
-    let (place, link) = (Place::new(), Arc::new(Broken::default()));
-    let beginning = [vec![place.ledger.genesis.clone()], place.ledger.grants.clone()].concat();
+    let (place, link) = (Place::new(), Arc::new(Failing::default()));
+    let beginning = place.beginning();
     place.append(&beginning, false).await;
     let recent = Recent::new(16);
-    let mut signer = place.signer(Arc::<Broken>::clone(&link));
+    let mut signer = place.signer(Arc::<Failing>::clone(&link));
     signer.recent = Some(recent.clone());
     signer.replay = Replay::new(&place.ledger.id(), Compute::Threads, Some(recent.clone()));
     // Never due in this test.
@@ -197,9 +237,158 @@ async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
     // A disk that failed while reading along ends the service, although it would be read again.
     let more = place.ledger.summaries(&stream("t", 2), 0, 10, 8, None);
     place.append_and_hand(&more, false, Some(recent)).await;
-    link.0.store(true, Ordering::SeqCst);
+    link.plan("position", 0, StoreErrorKind::Broken);
     let stop = Shutdown::new();
     let reading = tokio::time::timeout(Duration::from_secs(30), signer.until_due(&mut changed, &stop));
     let trouble = reading.await.expect("ends").expect_err("the disk failed");
     assert!(trouble.is_fatal(), "{trouble}");
+}
+
+fn unsound(result: Result<(), Trouble>) -> String {
+    match result {
+        Err(Trouble::Unsound(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Place {
+    fn beginning(&self) -> Vec<SignedStatement> {
+        [vec![self.ledger.genesis.clone()], self.ledger.grants.clone()].concat()
+    }
+
+    /// The next epoch of a stream that ends.
+    fn epoch(&self, old: &StreamId, old_next: u64, prev: &SignedStatement) -> SignedStatement {
+        let epoch = Epoch {
+            ledger: self.ledger.id(),
+            stream: StreamId { epoch: old.epoch + 1, ..old.clone() },
+            topic_id: None,
+            old_topic_id: None,
+            old_next,
+            start: old_next,
+            prev: prev.hash(),
+        };
+        SignedStatement::sign(Statement::Epoch(epoch), &[&self.ledger.operator])
+    }
+}
+
+/// A start reads no more than what follows the newest heads statement before it signs; all before that is read in the
+/// rounds that follow, a thousand entries in each.
+#[tokio::test]
+async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
+    let place = Place::new();
+    let (long, gap, renewed) = (stream("t", 0), stream("t", 1), stream("t", 2));
+    let summaries = place.ledger.summaries(&long, 0, 10, 2_200, None);
+    let ended = place.ledger.summary(&renewed, 0, 10, None);
+    let others = [place.ledger.gap(&gap, 0, 10, None), place.epoch(&renewed, 10, &ended)];
+    let statements = [&place.beginning()[..], &summaries[..2_100], &[ended], &others].concat();
+    place.append(&statements, true).await;
+    place.append(&summaries[2_100..2_150], false).await;
+    let round = async |signer: &mut Signer| signer.round(&Shutdown::new()).await;
+    round(&mut place.signer(Arc::new(Direct))).await.expect("it is sound");
+    // What is due to be signed is more than what was.
+    let size = 2 + 2_100 + 3 + 1 + 100;
+    place.append(&summaries[2_150..], false).await;
+
+    let link = Arc::new(Failing::default());
+    let mut signer = place.signer(Arc::<Failing>::clone(&link));
+    round(&mut signer).await.expect("it is sound");
+    assert_eq!((signer.stored, signer.replay.chain().size()), (size, size));
+    let state = signer.replay.chain().state();
+    let next = |of: &StreamId| state.stream(of).map(|head| head.next);
+    let of_renewed = StreamId { epoch: 1, ..renewed };
+    assert_eq!([&long, &gap, &of_renewed].map(next), [Some(22_000), Some(10), Some(10)]);
+    // Up to the head that was signed, what follows it, and the first thousand.
+    assert_eq!(link.count("rows"), 3);
+    for rounds in 1..=2 {
+        assert!(signer.behind.is_some());
+        round(&mut signer).await.expect("it is sound");
+        assert_eq!(link.count("rows"), 3 + rounds);
+    }
+    assert!(signer.behind.is_none());
+    drop(signer);
+
+    // A disk that fails while that is read ends the service; that the database is away is no matter.
+    for (kind, fatal) in [(StoreErrorKind::Broken, true), (StoreErrorKind::Unavailable, false)] {
+        let mut signer = place.signer(Failing::new("rows", 1, kind));
+        assert_eq!(
+            round(&mut signer).await.map_err(|trouble| trouble.is_fatal()),
+            if fatal { Err(true) } else { Ok(()) }
+        );
+    }
+    // It is not read from the first entry on instead, as it is when what is stored does not fit together.
+    let trouble = round(&mut place.signer(Failing::new("heads_entry", 0, StoreErrorKind::Broken))).await;
+    assert!(trouble.is_err_and(|trouble| trouble.is_fatal()));
+    let mut damaged = place.memory.tables(ORIGIN);
+    let heads = damaged.entries.values().rposition(|row| row.kind == "heads").expect("there") as u64;
+    Arc::make_mut(damaged.entries.get_mut(&heads).expect("there")).bytes = b"nothing".to_vec();
+    place.memory.replace(ORIGIN, damaged);
+    let problem = unsound(round(&mut place.signer(Arc::new(Direct))).await);
+    assert!(problem.contains(&format!("not hold a valid chain: entry {heads}: ")), "{problem}");
+}
+
+/// What cannot be read is a reason to append nothing, as what contradicts is.
+#[tokio::test]
+async fn a_damaged_key_entry_is_unsound() {
+    let place = Place::new();
+    place.append(&place.beginning(), false).await;
+    let mut damaged = place.memory.tables(ORIGIN);
+    Arc::make_mut(damaged.entries.get_mut(&1).expect("the grant")).bytes = b"nothing".to_vec();
+    place.memory.replace(ORIGIN, damaged);
+    let problem = unsound(place.signer(Arc::new(Direct)).round(&Shutdown::new()).await);
+    assert!(problem.contains("entry 1: "), "{problem}");
+}
+
+/// What is wrong beside the newest entries is not forgotten because they were applied.
+#[tokio::test]
+async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
+    let place = Place::new();
+    place.append(&place.beginning(), false).await;
+    let (good, mut bad) = (place.memory.tables(ORIGIN), place.memory.tables(ORIGIN));
+    Arc::make_mut(bad.entries.get_mut(&1).expect("the grant")).kind = "gap".to_owned();
+    place.memory.replace(ORIGIN, bad);
+    let mut signer = place.signer(Arc::new(Direct));
+    for _ in 0..2 {
+        let problem = unsound(signer.round(&Shutdown::new()).await);
+        assert!(problem.contains("entry 1: its column kind"), "{problem}");
+        assert_eq!(signer.stored, 0, "nothing was signed");
+    }
+    place.memory.replace(ORIGIN, good);
+    signer.round(&Shutdown::new()).await.expect("it is sound");
+    assert_eq!(signer.stored, 2);
+}
+
+/// What was read back must stay there, signed or not.
+#[tokio::test]
+async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
+    let place = Place::new();
+    place.append(&place.beginning(), false).await;
+    let mut signer = place.signer(Arc::new(Direct));
+    signer.round(&Shutdown::new()).await.expect("it is sound");
+    let signed = place.memory.tables(ORIGIN);
+    place.append(&[place.ledger.summary(&stream("ta", 0), 0, 10, None)], false).await;
+    let read_back = place.memory.tables(ORIGIN);
+    signer.read_new(&Shutdown::new()).await.expect("it is sound");
+    place.memory.replace(ORIGIN, signed);
+    let shorter = unsound(signer.round(&Shutdown::new()).await);
+    place.append(&[place.ledger.summary(&stream("tb", 0), 0, 10, None)], false).await;
+    let other = unsound(signer.round(&Shutdown::new()).await);
+    assert!(
+        shorter.contains("another chain: 2 entries") && other.contains("another chain: 3 entries"),
+        "{shorter} {other}"
+    );
+    place.memory.replace(ORIGIN, read_back);
+    signer.round(&Shutdown::new()).await.expect("it is sound");
+    assert_eq!(signer.stored, 3);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_in_the_last_round_is_told() {
+    let place = Place::new();
+    place.append(&place.beginning(), false).await;
+    let stop = Shutdown::new();
+    stop.cancel();
+    for (kind, fatal) in [(StoreErrorKind::Broken, true), (StoreErrorKind::Unavailable, false)] {
+        let signer = place.signer(Failing::new("position", 0, kind));
+        assert_eq!(signer.run(watch::channel(0).1, stop.clone()).await.is_err(), fatal, "{kind:?}");
+    }
 }

@@ -126,6 +126,13 @@ pub(crate) async fn changed_streams_and_checkpoints_are_named(database: Database
         ("UPDATE streams SET next_offset = 1490 WHERE topic = 'ta'".to_owned(), ["ta/0", "1490", "1500"]),
         ("DELETE FROM streams WHERE topic = 'tb'".to_owned(), ["tb/0", "row", "absent"]),
         (format!("UPDATE checkpoints SET root = {}", database.blob(&[7; 32])), ["the checkpoint", "303", "root"]),
+        // One that was signed when there was less.
+        ("UPDATE checkpoints SET size = 200".to_owned(), ["the checkpoint of size 200", "root", "200"]),
+        // What cannot be read is a finding like any other.
+        (
+            format!("UPDATE streams SET statement = {} WHERE topic = 'ta'", database.blob(&[7; 31])),
+            ["31 bytes", "", ""],
+        ),
         (
             format!("UPDATE checkpoints SET note = {}", database.blob(b"note")),
             ["the checkpoint of size 303", "note", "root"],
@@ -145,6 +152,10 @@ pub(crate) async fn changed_streams_and_checkpoints_are_named(database: Database
         }
     }
     assert!(check(&database, &place).await.is_sound());
+    // That it cannot be looked at is none.
+    let store = open_existing(&database.url, &place.ledger.id()).await.expect("opens");
+    database.execute("DROP TABLE publications").await;
+    fsck(&*store, &place.ledger.id(), |_, _| ()).await.expect_err("it cannot be checked");
 }
 
 /// Entries that somebody who owns the database made himself, with all tables to fit.
