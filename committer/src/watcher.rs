@@ -64,3 +64,57 @@ pub(crate) async fn watch(
 fn size(position: Option<Position>) -> u64 {
     position.map_or(0, |position| position.next_seq)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use service::Health;
+
+    use super::*;
+    use crate::store::memory::{Call, Cut, Link, MemoryDatabase};
+    use crate::system_clock;
+    use crate::test_ledger::{ORIGIN, TestLedger};
+
+    /// Fails every question in the same way, while there is one.
+    struct Failing(Mutex<Option<StoreErrorKind>>);
+
+    #[async_trait]
+    impl Link for Failing {
+        async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
+            self.0.lock().expect("not poisoned").map_or(Ok(()), |kind| Err(Cut::Now(kind)))
+        }
+
+        async fn reply(&self, _call: Call<'_>) -> Result<(), StoreErrorKind> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_largest_position_is_kept_and_a_failed_disk_ends_it() {
+        let ledger = TestLedger::new("watcher");
+        let (memory, link) = (MemoryDatabase::new(system_clock()), Arc::new(Failing(Mutex::new(None))));
+        let store = memory.open(&ledger.id(), Arc::<Failing>::clone(&link) as Arc<dyn Link>).expect("opens");
+        let (changes, health, (seen, mut largest)) = (Changes::new(), Health::new(), watch::channel(None));
+        let mut changed = changes.subscribe();
+        let watching = tokio::spawn(watch(store, changes, seen, health.component("database"), Shutdown::new()));
+        let stands_at = |next_seq| {
+            let mut tables = memory.tables(ORIGIN);
+            tables.position = Some(Position { next_seq, head: ledger.genesis.hash(), time: 0 });
+            memory.replace(ORIGIN, tables);
+        };
+        for (next_seq, expected) in [(3, 3), (2, 3), (5, 5)] {
+            stands_at(next_seq);
+            changed.changed().await.expect("watched");
+            assert_eq!(size(*largest.borrow_and_update()), expected, "{next_seq}");
+        }
+        *link.0.lock().expect("not poisoned") = Some(StoreErrorKind::Unavailable);
+        while health.not_ready().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        *link.0.lock().expect("not poisoned") = Some(StoreErrorKind::Broken);
+        let error = watching.await.expect("no panic").expect_err("the disk failed");
+        assert_eq!(error.kind, StoreErrorKind::Broken);
+    }
+}

@@ -1,11 +1,13 @@
 //! The appender on a database that fails: not written, written all the same, or in the way of another.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use evidence::chain::{Position, Role};
 use evidence::{Algorithm, SignedStatement};
+use futures::future::join_all;
 use service::{Health, Shutdown};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -45,6 +47,8 @@ struct Planned {
     faults: Mutex<VecDeque<Fault>>,
     /// That of the transaction under way.
     now: Mutex<Option<Fault>>,
+    /// How many transactions were begun.
+    begun: AtomicUsize,
     /// What happens before the next reading of this name.
     before: Mutex<Option<(&'static str, Event)>>,
 }
@@ -70,7 +74,10 @@ impl Link for Planned {
         }
         let mut now = self.now.lock().expect("not poisoned");
         match call {
-            Call::Begin => *now = self.faults.lock().expect("not poisoned").pop_front(),
+            Call::Begin => {
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                *now = self.faults.lock().expect("not poisoned").pop_front();
+            }
             Call::Commit(_) => {}
             _ => return Ok(()),
         }
@@ -327,6 +334,21 @@ async fn the_queue_is_bounded_and_what_waits_is_answered_at_the_end() {
     }
     assert!(matches!(committer.append(&statements).await, Err(Undecided::Unavailable(_))));
     committer.worker.await.expect("no panic").expect("ends well");
+}
+
+/// What waits is decided in one transaction up to a bound, so that the lock is given back.
+#[tokio::test]
+async fn a_transaction_has_so_many_statements_and_no_more() {
+    let database = Database::new().await;
+    let committer = database.committer();
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1_000, None);
+    assert_eq!(committer.seqs(&statements).await.map(|seqs| seqs.len()), Ok(1_000));
+    let requests: Vec<_> = (0..7).map(|_| committer.candidates(&statements)).collect();
+    let before = committer.link.begun.load(Ordering::SeqCst);
+    // The worker runs when all of them wait.
+    let answers = join_all(requests.into_iter().map(|request| committer.appender.append(request))).await;
+    assert!(answers.into_iter().all(|answer| answer.is_ok_and(|outcome| outcome.accepted.len() == 1_000)));
+    assert_eq!(committer.link.begun.load(Ordering::SeqCst) - before, 3, "of three requests, three, and one");
 }
 
 /// Two committers on one database, whose transactions fail in every way at random; each client asks until it is told.

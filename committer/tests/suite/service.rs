@@ -6,6 +6,8 @@ use evidence::statement::{Epoch, HeadsLine, Role, heads_root};
 use evidence::tile::{Tile, Tiles, decode_entries};
 use evidence::tree::leaf_hash;
 use evidence::{Algorithm, Entry, SignedCheckpoint, SignedStatement, Statement, StreamId};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::Database;
 use super::ledger::{ORIGIN, TestLedger, key, stream, text};
@@ -201,7 +203,8 @@ pub(crate) async fn refuses_what_is_no_statement_with_its_code(database: Databas
     let place = Place::new();
     let running = place.start(&database).await;
     let good = text(&place.ledger.summary(&stream("t", 0), 0, 10, None));
-    let large = format!("{}{}\n", good, "x".repeat(caps::STATEMENT_BYTES));
+    // With one byte less it is looked at.
+    let large = format!("{good}{}", "x".repeat(caps::STATEMENT_BYTES + 1 - good.len()));
     for (statement, code) in [
         ("", "malformed"),
         ("streamseal/summary@v1\n", "malformed"),
@@ -212,12 +215,24 @@ pub(crate) async fn refuses_what_is_no_statement_with_its_code(database: Databas
         (&good.replace("range 0 10", "range 10 10"), "malformed"),
         (&format!("{good}\n"), "malformed"),
         (&large, "too-large"),
+        (&large[1..], "malformed"),
     ] {
         let answer = running.client.submit(vec![statement.to_owned()]).await.expect("answered");
         assert_eq!(answer.stopped.expect("refused").code, code, "{statement:.60?}");
         assert_eq!(answer.cursor, None);
     }
     running.stop().await;
+}
+
+/// Sends the end of a head and the body of a submission, all of it, before it reads what the answer begins with.
+async fn post_raw(running: &Running, rest: &str) -> String {
+    let host = running.client.base().trim_start_matches("http://").trim_end_matches('/');
+    let mut connection = TcpStream::connect(host).await.expect("listens");
+    let request = format!("POST /v1/statements HTTP/1.1\r\nhost: {host}\r\n{rest}");
+    connection.write_all(request.as_bytes()).await.expect("it is taken to the end");
+    let mut status = [0; 12];
+    connection.read_exact(&mut status).await.expect("answered");
+    String::from_utf8(status.to_vec()).expect("text")
 }
 
 pub(crate) async fn refuses_requests_that_are_none(database: Database) {
@@ -234,10 +249,16 @@ pub(crate) async fn refuses_requests_that_are_none(database: Database) {
     let post = async |body: Vec<u8>| http.post(&url).body(body).send().await.expect("answered").status().as_u16();
     assert_eq!(post(b"{\"statements\":[\"x\"".to_vec()).await, 400);
     assert_eq!(post(b"{\"statements\":[],\"more\":1}".to_vec()).await, 400);
+    assert_eq!(post(vec![b' '; caps::SUBMIT_BODY_BYTES]).await, 400);
+    assert_eq!(post(vec![b' '; caps::SUBMIT_BODY_BYTES + 1]).await, 413);
     // More than what fits into the sockets' buffers: whoever sends it is still sending when the answer is known.
-    for len in [caps::SUBMIT_BODY_BYTES + 1, 2 * caps::SUBMIT_BODY_BYTES] {
-        assert_eq!(post(vec![b' '; len]).await, 413);
-    }
+    let len = 2 * caps::SUBMIT_BODY_BYTES;
+    let body = " ".repeat(len);
+    assert_eq!(post_raw(&running, &format!("content-length: {len}\r\n\r\n{body}")).await, "HTTP/1.1 413");
+    // How long it is may also not be said before.
+    let len = caps::SUBMIT_BODY_BYTES + 1;
+    let chunk = format!("transfer-encoding: chunked\r\n\r\n{len:x}\r\n{}", &body[..len]);
+    assert_eq!(post_raw(&running, &chunk).await, "HTTP/1.1 413");
     for (path, status) in [
         ("v1/entries/x", 400),
         ("v1/entries/01", 400),
