@@ -64,7 +64,7 @@ async fn pushes_over_http_with_a_password() {
     t.log.grow(6);
     t.site.until_anchored(6).await;
     t.until_pushed(&running, 2).await;
-    assert_eq!(running.metric("streamseal_anchor_pushes_total{remote=\"counted\"}").await, 2.0);
+    running.until_metric("streamseal_anchor_pushes_total{remote=\"counted\"}", 2.0).await;
     running.stop().await;
 }
 

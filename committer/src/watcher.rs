@@ -106,13 +106,17 @@ mod tests {
         };
         for (next_seq, expected) in [(3, 3), (2, 3), (5, 5)] {
             stands_at(next_seq);
-            changed.changed().await.expect("watched");
+            tokio::time::timeout(30 * EVERY, changed.changed()).await.expect("announced").expect("watched");
             assert_eq!(size(*largest.borrow_and_update()), expected, "{next_seq}");
         }
         *link.0.lock().expect("not poisoned") = Some(StoreErrorKind::Unavailable);
-        while health.not_ready().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let shown = async {
+            while health.not_ready().is_empty() {
+                assert!(!watching.is_finished(), "that the database is away is no reason to end");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(30 * EVERY, shown).await.expect("shown");
         *link.0.lock().expect("not poisoned") = Some(StoreErrorKind::Broken);
         let error = watching.await.expect("no panic").expect_err("the disk failed");
         assert_eq!(error.kind, StoreErrorKind::Broken);

@@ -402,6 +402,19 @@ impl Running {
         }
     }
 
+    /// Waits until a metric has this value: what a remote has may be counted a little later.
+    pub(crate) async fn until_metric(&self, name: &str, value: f64) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let found = self.metric(name).await;
+            if found == value {
+                return;
+            }
+            assert!(Instant::now() < end, "waited for {name} to be {value}, last was {found}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// A metric's value, by its name with labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get("/metrics").await;
