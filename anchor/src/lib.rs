@@ -9,6 +9,8 @@ mod adopt;
 mod anchored;
 mod config;
 mod decide;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod known_hosts;
 mod libgit2;
 mod log;

@@ -23,7 +23,7 @@ const LIST_BYTES_MAX: usize = 1 << 16;
 
 /// Which packs there are. The list is a file in the repository; repositories without it are left alone.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct List {
+pub(crate) struct List {
     /// Everything up to this commit is in large packs.
     merged: Option<Oid>,
     /// The small packs after it: each with everything up to a commit, and the pack's name.
@@ -177,13 +177,14 @@ impl List {
         Ok(keystore::write_synced(&folder.join(LIST), self.encode().as_bytes(), 0o644)?)
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let merged = self.merged.map_or_else(|| "-".to_owned(), |commit| commit.to_string());
         let packs: String = self.packs.iter().map(|(commit, name)| format!("pack {commit} {name}\n")).collect();
         format!("{HEADER}\nmerged {merged}\n{packs}")
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads a list in its only spelling.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (HEADER, merged) = (lines.next()?, lines.next()?.strip_prefix("merged ")?) else {
             return None;
@@ -194,7 +195,8 @@ impl List {
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit());
             Some((Oid::from_str(commit).ok()?, is_name.then(|| name.to_owned())?))
         };
-        Some(Self { merged, packs: lines.map(pack).collect::<Option<_>>()? })
+        let list = Self { merged, packs: lines.map(pack).collect::<Option<_>>()? };
+        (list.encode() == text).then_some(list)
     }
 }
 

@@ -62,6 +62,14 @@ impl Seen {
     }
 }
 
+/// The file of some remote, read and written again; `None` for what is none.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reencode(text: &str) -> Option<String> {
+    let (url, reference) = ("https://example.com/anchors.git".to_owned(), "refs/heads/anchors".to_owned());
+    let seen = Seen { path: PathBuf::new(), url, reference, commit: None };
+    seen.parse(text).map(|commit| seen.encode(commit))
+}
+
 /// What stands for an address in the names of files and references: 16 hexadecimal digits.
 pub(crate) fn short_name(url: &str) -> String {
     evidence::sha256(url.as_bytes()).0[..8].iter().map(|byte| format!("{byte:02x}")).collect()

@@ -61,16 +61,18 @@ impl State {
 }
 
 impl Record {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let base = self.base.map_or_else(|| "-".to_owned(), |commit| commit.to_string());
         [format!("base {base}\n").as_bytes(), &self.consistency].concat()
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads a record in its only spelling.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let end = bytes.iter().position(|&byte| byte == b'\n')?;
         let base = str::from_utf8(&bytes[..end]).ok()?.strip_prefix("base ")?;
         let base = if base == "-" { None } else { Some(Oid::from_str(base).ok()?) };
-        Some(Self { base, consistency: bytes[end + 1..].to_vec() })
+        let record = Self { base, consistency: bytes[end + 1..].to_vec() };
+        (record.encode() == bytes).then_some(record)
     }
 }
 
@@ -94,6 +96,15 @@ mod tests {
             let state = State::open(&key, "example.com/audit").expect("opens");
             assert_eq!(state.cosigned(), Some(head));
             assert_eq!(state.record().expect("reads back"), Some(record));
+        }
+    }
+
+    #[test]
+    fn a_record_has_one_spelling() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        assert!(Record::parse(format!("base {id}\nnote").as_bytes()).is_some());
+        for other in [&id[..39], &id.to_uppercase(), &format!("{id}0"), "", "--"] {
+            assert_eq!(Record::parse(format!("base {other}\nnote").as_bytes()), None, "{other}");
         }
     }
 }

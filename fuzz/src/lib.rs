@@ -4,6 +4,7 @@
 //! same bytes again, and what was not sealed is not proven. libFuzzer calls the targets (`just fuzz`); a test calls them
 //! with the corpus.
 
+mod anchors;
 mod bundles;
 mod chain;
 mod event_proof;
@@ -20,6 +21,9 @@ pub type Target = fn(&[u8]);
 
 /// All targets, by their names, which are those of the folders of the corpus too.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("anchor-packs", anchors::packs),
+    ("anchor-record", anchors::record),
+    ("anchor-remote", anchors::remote),
     ("bundle-folder", bundles::folder),
     ("bundle-frames", bundles::frames),
     ("bundle-manifest", bundles::manifest),

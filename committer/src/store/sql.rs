@@ -204,21 +204,30 @@ pub(super) type StreamColumns =
 pub(super) fn stream(columns: StreamColumns) -> Result<StreamRow, StoreError> {
     let (stream, cluster, topic, partition, epoch, topic_id, start, next, statement, seq, offset, leaf, summary) =
         columns;
-    let last = match (offset, leaf) {
-        (None, None) => None,
-        (Some(offset), Some(leaf)) => Some(LastEvent { offset: number(offset)?, leaf: hash(&leaf)? }),
-        _ => return Err(StoreError::damaged(format!("stream {stream}: its last event is half there"))),
+    let what = format!("the row of {topic}/{partition}, stream {stream}");
+    let row = || {
+        let last = match (offset, leaf) {
+            (None, None) => None,
+            (Some(offset), Some(leaf)) => Some(LastEvent { offset: number(offset)?, leaf: hash(&leaf)? }),
+            _ => return Err(StoreError::damaged("its last event is half there")),
+        };
+        let head = StreamHead {
+            id: stream_id(cluster, topic, partition, epoch)?,
+            topic_id,
+            start: number(start)?,
+            next: number(next)?,
+            statement: hash(&statement)?,
+            seq: number(seq)?,
+            last,
+        };
+        Ok(StreamRow { number: number(stream)?, head, last_summary: summary.map(number).transpose()? })
     };
-    let head = StreamHead {
-        id: stream_id(cluster, topic, partition, epoch)?,
-        topic_id,
-        start: number(start)?,
-        next: number(next)?,
-        statement: hash(&statement)?,
-        seq: number(seq)?,
-        last,
-    };
-    Ok(StreamRow { number: number(stream)?, head, last_summary: summary.map(number).transpose()? })
+    row().map_err(|error| of(&what, error))
+}
+
+/// An error about a row that can be read no better.
+fn of(what: &str, error: StoreError) -> StoreError {
+    StoreError { message: format!("{what}: {}", error.message), ..error }
 }
 
 fn stream_id(cluster: String, topic: String, partition: i64, epoch: i64) -> Result<StreamId, StoreError> {
@@ -230,5 +239,6 @@ fn stream_id(cluster: String, topic: String, partition: i64, epoch: i64) -> Resu
 pub(super) type CheckpointColumns = (i64, Vec<u8>, Vec<u8>);
 
 pub(super) fn checkpoint((size, root, note): CheckpointColumns) -> Result<StoredCheckpoint, StoreError> {
-    Ok(StoredCheckpoint { head: Head { size: number(size)?, root: hash(&root)? }, note })
+    let head = || Ok(Head { size: number(size)?, root: hash(&root)? });
+    head().map(|head| StoredCheckpoint { head, note }).map_err(|error| of("the checkpoint", error))
 }
