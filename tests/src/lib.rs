@@ -37,7 +37,7 @@ pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, run};
 pub use producer::{Acknowledged, Producer, ToProduce};
-pub use proxy::{Cut, From, PostgresProxy};
+pub use proxy::{Cut, From, Of, PostgresProxy};
 pub use scratch::{Scratch, unique};
 pub use streamseal::streamseal;
 pub use usage::Usage;

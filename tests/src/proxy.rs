@@ -1,5 +1,6 @@
 //! Something between a PostgreSQL server and its clients that cuts connections, and sends clients to another server.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -15,10 +16,21 @@ pub enum From {
     Server,
 }
 
-/// Where in a transaction a connection is cut: instead of passing message number `message` (from 0) of one side on. The
-/// client's message 0 is its `BEGIN`, the server's message 0 the first answer to that.
+/// What a connection is cut in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// A transaction: the client's message 0 is its `BEGIN`.
+    Transaction,
+    /// A statement outside of a transaction whose text begins so: the client's message 0 binds its parameters.
+    Statement(&'static str),
+}
+
+/// Where a connection is cut: instead of passing message number `message` (from 0) of one side on. The server's message 0 is
+/// the first answer to the client's message 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
+    /// What is cut.
+    pub of: Of,
     /// The side whose messages count.
     pub from: From,
     /// How many of them pass.
@@ -44,9 +56,55 @@ struct Shared {
 /// What is known of one connection.
 #[derive(Debug, Default)]
 struct Progress {
-    in_transaction: bool,
+    /// The texts of prepared statements, by their names.
+    prepared: HashMap<Vec<u8>, Vec<u8>>,
+    under_way: Option<UnderWay>,
     from_client: usize,
     from_server: usize,
+}
+
+#[derive(Debug)]
+enum UnderWay {
+    Transaction,
+    /// Its text.
+    Statement(Vec<u8>),
+}
+
+impl Progress {
+    fn begin(&mut self, under_way: UnderWay) {
+        (self.under_way, self.from_client, self.from_server) = (Some(under_way), 0, 0);
+    }
+
+    /// Takes in what the client says.
+    fn note(&mut self, message: &[u8]) {
+        match (message[0], &message[5..]) {
+            (b'Q', text) if text.starts_with(b"BEGIN") => self.begin(UnderWay::Transaction),
+            (b'P', rest) => {
+                let (name, rest) = string(rest);
+                self.prepared.insert(name.to_vec(), string(rest).0.to_vec());
+            }
+            (b'B', rest) if self.under_way.is_none() => {
+                let (_portal, rest) = string(rest);
+                let text = self.prepared.get(string(rest).0).cloned().unwrap_or_default();
+                self.begin(UnderWay::Statement(text));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_of(&self, of: Of) -> bool {
+        match (&self.under_way, of) {
+            (Some(UnderWay::Transaction), Of::Transaction) => true,
+            (Some(UnderWay::Statement(text)), Of::Statement(begins)) => text.starts_with(begins.as_bytes()),
+            _ => false,
+        }
+    }
+}
+
+/// A string of the protocol, which ends with a zero, and what follows.
+fn string(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == 0).expect("a string ends");
+    (&bytes[..end], &bytes[end + 1..])
 }
 
 impl PostgresProxy {
@@ -96,7 +154,7 @@ impl PostgresProxy {
         }
     }
 
-    /// Cuts the connection of the next transaction that gets so far.
+    /// Cuts the next connection that gets so far.
     pub fn arm(&self, cut: Cut) {
         *lock(&self.shared.armed) = Some(cut);
     }
@@ -169,10 +227,10 @@ fn pass(shared: &Shared, progress: &Mutex<Progress>, from: From, ends: &[TcpStre
 impl Shared {
     /// Counts a message; whether the connection is to be cut instead of passing it on.
     fn is_cut(&self, progress: &mut Progress, from: From, message: &[u8]) -> bool {
-        if from == From::Client && message.starts_with(b"Q") && message[5..].starts_with(b"BEGIN") {
-            *progress = Progress { in_transaction: true, ..Progress::default() };
+        if from == From::Client {
+            progress.note(message);
         }
-        if !progress.in_transaction {
+        if progress.under_way.is_none() {
             return false;
         }
         let count = match from {
@@ -181,14 +239,11 @@ impl Shared {
         };
         let number = *count;
         *count += 1;
+        let mut armed = lock(&self.armed);
+        let now = armed.take_if(|cut| progress.is_of(cut.of) && (cut.from, cut.message) == (from, number)).is_some();
         // Ready for a query, and in no transaction.
         if from == From::Server && message == b"Z\0\0\0\x05I" {
-            progress.in_transaction = false;
-        }
-        let mut armed = lock(&self.armed);
-        let now = *armed == Some(Cut { from, message: number });
-        if now {
-            *armed = None;
+            progress.under_way = None;
         }
         now
     }

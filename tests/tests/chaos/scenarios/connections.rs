@@ -1,8 +1,8 @@
 //! Database connections that are cut in the middle of an append, at every message of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tests::{Cut, From, Postgres, PostgresProxy};
+use tests::{Cut, From, Of, Postgres, PostgresProxy, until};
 
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
@@ -22,30 +22,73 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         quick: true,
         play: |run| cut(run, 5),
     },
+    Scenario {
+        name: "cut-statements",
+        fault: "the same at each message of the statements that keep a checkpoint, and how far was published",
+        expected: "the checkpoint is kept, what was published is told again at most",
+        quick: true,
+        play: cut_statements,
+    },
 ];
+
+const KEPT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Far more messages than an append has.
 const MESSAGES_MAX: usize = 500;
 
-fn cut(run: &mut Run, every: usize) {
-    let database = Postgres::shared().database();
-    let proxy = PostgresProxy::in_front_of(&database);
-    let mut site = Site::start(run, Plan { database: proxy.through(&database), partitions: 1, ..Plan::default() });
+fn start(run: &Run, database: &str, proxy: &PostgresProxy) -> Site<'static> {
+    let mut site = Site::start(run, Plan { database: proxy.through(database), partitions: 1, ..Plan::default() });
     site.produce(1);
     site.until_sealed();
-    for from in [From::Client, From::Server] {
+    site
+}
+
+/// Cuts at one message of either side after the other, until there are no more; `pass` produces what comes by it. Returns
+/// how many there are.
+fn cut_each(
+    (run, site, proxy): (&mut Run, &mut Site<'static>, &PostgresProxy),
+    (of, every): (Of, usize),
+    pass: impl Fn(&mut Run, &mut Site<'static>),
+) -> [usize; 2] {
+    [From::Client, From::Server].map(|from| {
         let end = (0..MESSAGES_MAX).step_by(every).find(|&message| {
-            proxy.arm(Cut { from, message });
-            let ended = Instant::now();
-            site.recover(run, ended);
+            proxy.arm(Cut { of, from, message });
+            pass(run, site);
             let is_longer_than_all = proxy.disarm();
             if !is_longer_than_all {
-                run.fault(&format!("cut at message {message} from the {from:?}"));
+                run.fault(&format!("{of:?} cut at message {message} from the {from:?}"));
             }
             is_longer_than_all
         });
-        let end = end.expect("an append has an end");
-        assert!(end >= 10, "appends with only {end} messages from the {from:?} were seen");
+        end.expect("it has an end")
+    })
+}
+
+fn cut(run: &mut Run, every: usize) {
+    let database = Postgres::shared().database();
+    let proxy = PostgresProxy::in_front_of(&database);
+    let mut site = start(run, &database, &proxy);
+    let ends = cut_each((&mut *run, &mut site, &proxy), (Of::Transaction, every), |run, site| {
+        site.recover(run, Instant::now());
+    });
+    assert!(ends.iter().all(|end| *end >= 10), "appends with only {ends:?} messages were seen");
+    site.prove(run);
+}
+
+fn cut_statements(run: &mut Run) {
+    let database = Postgres::shared().database();
+    let proxy = PostgresProxy::in_front_of(&database);
+    let mut site = start(run, &database, &proxy);
+    let number = |sql: &str| Postgres::shared().psql(&database, sql).parse::<u64>().unwrap_or(0);
+    for begins in ["INSERT INTO checkpoints", "INSERT INTO publications"] {
+        let ends = cut_each((&mut *run, &mut site, &proxy), (Of::Statement(begins), 1), |run, site| {
+            site.recover(run, Instant::now());
+            let size = number("SELECT next_seq FROM ledgers");
+            until("all is signed and published", KEPT_WITHIN, || {
+                number("SELECT least(checkpoints.size, publications.size) FROM checkpoints, publications") >= size
+            });
+        });
+        assert!(ends.iter().all(|end| *end >= 2), "{begins}: with only {ends:?} messages");
     }
     site.prove(run);
 }
