@@ -93,6 +93,24 @@ async fn a_server_that_is_away_full_or_forbidding_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_push_whose_answer_is_lost_is_found_done() {
+    let t = http("silent").await;
+    let running = t.site.start().await;
+    t.site.until_anchored(5).await;
+    t.until_pushed(&running, 1).await;
+    t.server.lose_answers(true);
+    t.log.grow(6);
+    running.until_not_ready("502").await;
+    until("the server has it all the same", || tip(t.repository.path()) == t.site.tip()).await;
+    t.server.lose_answers(false);
+    t.until_pushed(&running, 2).await;
+    t.log.grow(7);
+    t.site.until_anchored(7).await;
+    t.until_pushed(&running, 3).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn expired_credentials_are_said_and_new_ones_are_read_without_a_restart() {
     let t = http("expired").await;
     let running = t.site.start().await;

@@ -3,14 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -36,6 +36,7 @@ struct Served {
     login: Option<String>,
     /// Answered to every request instead of serving it, unless 0.
     fault: AtomicU16,
+    loses_answers: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl GitHttp {
     fn serve(folder: PathBuf, login: Option<String>) -> Self {
         let mut server = Self {
             address: (Ipv4Addr::LOCALHOST, crate::free_port()).into(),
-            served: Arc::new(Served { folder, login, fault: AtomicU16::new(0) }),
+            served: Arc::new(Served { folder, login, fault: AtomicU16::new(0), loses_answers: AtomicBool::new(false) }),
             running: None,
         };
         server.start_again();
@@ -80,6 +81,11 @@ impl GitHttp {
     /// `None` serves again.
     pub fn set_fault(&self, status: Option<u16>) {
         self.served.fault.store(status.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// Whether pushes are taken from now on and answered with 502 all the same.
+    pub fn lose_answers(&self, loses: bool) {
+        self.served.loses_answers.store(loses, Ordering::SeqCst);
     }
 
     /// Closes the port: connections are refused.
@@ -138,7 +144,10 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
             return (StatusCode::UNAUTHORIZED, ask).into_response();
         }
     }
+    let loses = served.loses_answers.load(Ordering::SeqCst)
+        && (request.method() == Method::POST && request.uri().path().ends_with("/git-receive-pack"));
     match run_backend(&served.folder, request).await {
+        Ok(_) if loses => StatusCode::BAD_GATEWAY.into_response(),
         Ok(response) => response,
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
