@@ -151,6 +151,14 @@ fn what_is_taken_from_the_vectors() {
     let high_water = "origin example.com/audit\nsize 42\nroot 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\nrecord";
     corpus.insert("high-water", vec![high_water.into()]);
     corpus.insert("committer-answer", answers());
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let pack = format!("pack {id} {}\n", "ab".repeat(20));
+    let packs = |merged: &str| format!("streamseal/anchor-packs@v1\nmerged {merged}\n{pack}{pack}").into_bytes();
+    corpus.insert("anchor-packs", vec![packs(id), packs("-")]);
+    let record = |base: &str| format!("base {base}\nold 0\n\nexample.com/audit\n").into_bytes();
+    corpus.insert("anchor-record", vec![record(id), record("-")]);
+    let seen = format!("url https://example.com/anchors.git\nbranch refs/heads/anchors\ncommit {id}\n");
+    corpus.insert("anchor-remote", vec![format!("streamseal/anchor-remote@v1\n{seen}").into_bytes()]);
     corpus.insert("bundle-folder", folders(&golden));
     let stream = |kind: &str| golden(&format!("bundle/streams/000000/000000.{kind}"));
     corpus.insert("bundle-frames", vec![halves(&stream("leaves"), &stream("events")), halves(b"", b"")]);
