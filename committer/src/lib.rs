@@ -11,6 +11,8 @@ mod chain;
 mod changes;
 mod compute;
 mod config;
+#[cfg(test)]
+mod failing;
 mod fsck;
 mod http;
 mod parse;

@@ -67,34 +67,18 @@ fn size(position: Option<Position>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use async_trait::async_trait;
     use service::Health;
 
     use super::*;
-    use crate::store::memory::{Call, Cut, Link, MemoryDatabase};
+    use crate::failing::Failing;
+    use crate::store::memory::{Link, MemoryDatabase};
     use crate::system_clock;
     use crate::test_ledger::{ORIGIN, TestLedger};
-
-    /// Fails every question in the same way, while there is one.
-    struct Failing(Mutex<Option<StoreErrorKind>>);
-
-    #[async_trait]
-    impl Link for Failing {
-        async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
-            self.0.lock().expect("not poisoned").map_or(Ok(()), |kind| Err(Cut::Now(kind)))
-        }
-
-        async fn reply(&self, _call: Call<'_>) -> Result<(), StoreErrorKind> {
-            Ok(())
-        }
-    }
 
     #[tokio::test]
     async fn the_largest_position_is_kept_and_a_failed_disk_ends_it() {
         let ledger = TestLedger::new("watcher");
-        let (memory, link) = (MemoryDatabase::new(system_clock()), Arc::new(Failing(Mutex::new(None))));
+        let (memory, link) = (MemoryDatabase::new(system_clock()), Arc::new(Failing::default()));
         let store = memory.open(&ledger.id(), Arc::<Failing>::clone(&link) as Arc<dyn Link>).expect("opens");
         let (changes, health, (seen, mut largest)) = (Changes::new(), Health::new(), watch::channel(None));
         let mut changed = changes.subscribe();
@@ -109,7 +93,7 @@ mod tests {
             tokio::time::timeout(30 * EVERY, changed.changed()).await.expect("announced").expect("watched");
             assert_eq!(size(*largest.borrow_and_update()), expected, "{next_seq}");
         }
-        *link.0.lock().expect("not poisoned") = Some(StoreErrorKind::Unavailable);
+        link.plan("position", 0, StoreErrorKind::Unavailable);
         let shown = async {
             while health.not_ready().is_empty() {
                 assert!(!watching.is_finished(), "that the database is away is no reason to end");
@@ -117,7 +101,7 @@ mod tests {
             }
         };
         tokio::time::timeout(30 * EVERY, shown).await.expect("shown");
-        *link.0.lock().expect("not poisoned") = Some(StoreErrorKind::Broken);
+        link.plan("position", 0, StoreErrorKind::Broken);
         let error = watching.await.expect("no panic").expect_err("the disk failed");
         assert_eq!(error.kind, StoreErrorKind::Broken);
     }

@@ -112,8 +112,7 @@ impl Database {
         let store = memory.open(&ledger.id(), Arc::new(Direct)).expect("opens");
         let database = Self { ledger, memory, store };
         let committer = database.committer();
-        let beginning = [vec![database.ledger.genesis.clone()], database.ledger.grants.clone()].concat();
-        assert_eq!(committer.seqs(&beginning).await, Ok(vec![0, 1]));
+        assert_eq!(committer.seqs(&database.ledger.beginning()).await, Ok(vec![0, 1]));
         committer.stop().await.expect("ends well");
         database
     }

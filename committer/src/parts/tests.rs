@@ -1,41 +1,26 @@
 //! The start of a committer whose database does not answer.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use service::{Backoff, Health, Shutdown};
 
 use super::{Materials, Parts};
 use crate::compute::Compute;
+use crate::failing::Failing;
 use crate::store::StoreErrorKind;
-use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
+use crate::store::memory::{Direct, Link, MemoryDatabase};
 use crate::test_ledger::TestLedger;
 use crate::{Ledger, system_clock};
-
-/// Fails the first question for the position.
-struct Failing(Mutex<Option<StoreErrorKind>>);
-
-#[async_trait]
-impl Link for Failing {
-    async fn request(&self, call: Call<'_>) -> Result<(), Cut> {
-        let Call::Read("position") = call else { return Ok(()) };
-        self.0.lock().expect("not poisoned").take().map_or(Ok(()), |kind| Err(Cut::Now(kind)))
-    }
-
-    async fn reply(&self, _call: Call<'_>) -> Result<(), StoreErrorKind> {
-        Ok(())
-    }
-}
 
 /// Begins an empty chain; returns how that ended, and how many entries it has.
 async fn begin(kind: StoreErrorKind) -> (anyhow::Result<()>, u64) {
     let test_ledger = TestLedger::new("parts");
     let memory = MemoryDatabase::new(system_clock());
-    let open = |link| memory.open(&test_ledger.id(), link).expect("opens");
+    let open = |link: Arc<dyn Link>| memory.open(&test_ledger.id(), link).expect("opens");
     let moment = Duration::from_millis(1);
     let (parts, mut tasks) = Parts::new(Materials {
-        store: open(Arc::new(Failing(Mutex::new(Some(kind))))),
+        store: open(Failing::new("position", 0, kind)),
         ledger: Ledger::new(test_ledger.genesis.clone(), test_ledger.grants.clone()).expect("valid"),
         log_key: None,
         topic: None,

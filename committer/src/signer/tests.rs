@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evidence::statement::Epoch;
-use evidence::{SignedStatement, Statement, StreamId};
+use evidence::{SignedStatement, StreamId};
 use service::{Backoff, Health, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -14,6 +13,7 @@ use super::{Parts, Replay, Signer, Trouble, Verdict};
 use crate::appender::{self, Appender};
 use crate::changes::Changes;
 use crate::compute::Compute;
+use crate::failing::Failing;
 use crate::parts::LogKey;
 use crate::recent::Recent;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase, Tables};
@@ -114,7 +114,7 @@ impl Place {
 #[tokio::test]
 async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     let place = Place::new();
-    let beginning = place.beginning();
+    let beginning = place.ledger.beginning();
     let quiet = place.ledger.summary(&stream("t", 0), 0, 10, None);
     let busy = place.ledger.summaries(&stream("t", 1), 0, 10, 3, None);
     place.append(&[beginning, vec![quiet]].concat(), true).await;
@@ -149,57 +149,10 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     }
 }
 
-/// Notes what is read, and fails a reading once.
-#[derive(Default)]
-struct Failing {
-    read: Mutex<Vec<&'static str>>,
-    /// Which reading, after how many others of its name, and how.
-    fault: Mutex<Option<(&'static str, usize, StoreErrorKind)>>,
-}
-
-impl Failing {
-    fn new(reading: &'static str, after: usize, kind: StoreErrorKind) -> Arc<Self> {
-        let failing = Self::default();
-        failing.plan(reading, after, kind);
-        Arc::new(failing)
-    }
-
-    fn plan(&self, reading: &'static str, after: usize, kind: StoreErrorKind) {
-        *self.fault.lock().expect("not poisoned") = Some((reading, after, kind));
-    }
-
-    fn count(&self, reading: &str) -> usize {
-        self.read.lock().expect("not poisoned").iter().filter(|read| **read == reading).count()
-    }
-}
-
-#[async_trait]
-impl Link for Failing {
-    async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
-        Ok(())
-    }
-
-    async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind> {
-        let Call::Read(name) = call else { return Ok(()) };
-        self.read.lock().expect("not poisoned").push(name);
-        let mut fault = self.fault.lock().expect("not poisoned");
-        match &mut *fault {
-            Some((reading, after, _)) if *reading == name && *after > 0 => *after -= 1,
-            Some((reading, _, kind)) if *reading == name => {
-                let kind = *kind;
-                *fault = None;
-                return Err(kind);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
     let (place, link) = (Place::new(), Arc::new(Failing::default()));
-    let beginning = place.beginning();
+    let beginning = place.ledger.beginning();
     place.append(&beginning, false).await;
     let recent = Recent::new(16);
     let mut signer = place.signer(Arc::<Failing>::clone(&link));
@@ -251,26 +204,6 @@ fn unsound(result: Result<(), Trouble>) -> String {
     }
 }
 
-impl Place {
-    fn beginning(&self) -> Vec<SignedStatement> {
-        [vec![self.ledger.genesis.clone()], self.ledger.grants.clone()].concat()
-    }
-
-    /// The next epoch of a stream that ends.
-    fn epoch(&self, old: &StreamId, old_next: u64, prev: &SignedStatement) -> SignedStatement {
-        let epoch = Epoch {
-            ledger: self.ledger.id(),
-            stream: StreamId { epoch: old.epoch + 1, ..old.clone() },
-            topic_id: None,
-            old_topic_id: None,
-            old_next,
-            start: old_next,
-            prev: prev.hash(),
-        };
-        SignedStatement::sign(Statement::Epoch(epoch), &[&self.ledger.operator])
-    }
-}
-
 /// A start reads no more than what follows the newest heads statement before it signs; all before that is read in the
 /// rounds that follow, a thousand entries in each.
 #[tokio::test]
@@ -279,8 +212,9 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     let (long, gap, renewed) = (stream("t", 0), stream("t", 1), stream("t", 2));
     let summaries = place.ledger.summaries(&long, 0, 10, 2_200, None);
     let ended = place.ledger.summary(&renewed, 0, 10, None);
-    let others = [place.ledger.gap(&gap, 0, 10, None), place.epoch(&renewed, 10, &ended)];
-    let statements = [&place.beginning()[..], &summaries[..2_100], &[ended], &others].concat();
+    let of_renewed = renewed.partition.stream(1);
+    let others = [place.ledger.gap(&gap, 0, 10, None), place.ledger.epoch(&of_renewed, 10, 10, ended.hash())];
+    let statements = [&place.ledger.beginning()[..], &summaries[..2_100], &[ended], &others].concat();
     place.append(&statements, true).await;
     place.append(&summaries[2_100..2_150], false).await;
     let round = async |signer: &mut Signer| signer.round(&Shutdown::new()).await;
@@ -295,7 +229,6 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     assert_eq!((signer.stored, signer.replay.chain().size()), (size, size));
     let state = signer.replay.chain().state();
     let next = |of: &StreamId| state.stream(of).map(|head| head.next);
-    let of_renewed = StreamId { epoch: 1, ..renewed };
     assert_eq!([&long, &gap, &of_renewed].map(next), [Some(22_000), Some(10), Some(10)]);
     // Up to the head that was signed, what follows it, and the first thousand.
     assert_eq!(link.count("rows"), 3);
@@ -330,7 +263,7 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
 #[tokio::test]
 async fn a_damaged_key_entry_is_unsound() {
     let place = Place::new();
-    place.append(&place.beginning(), false).await;
+    place.append(&place.ledger.beginning(), false).await;
     let mut damaged = place.memory.tables(ORIGIN);
     Arc::make_mut(damaged.entries.get_mut(&1).expect("the grant")).bytes = b"nothing".to_vec();
     place.memory.replace(ORIGIN, damaged);
@@ -342,7 +275,7 @@ async fn a_damaged_key_entry_is_unsound() {
 #[tokio::test]
 async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
     let place = Place::new();
-    place.append(&place.beginning(), false).await;
+    place.append(&place.ledger.beginning(), false).await;
     let (good, mut bad) = (place.memory.tables(ORIGIN), place.memory.tables(ORIGIN));
     Arc::make_mut(bad.entries.get_mut(&1).expect("the grant")).kind = "gap".to_owned();
     place.memory.replace(ORIGIN, bad);
@@ -361,7 +294,7 @@ async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
 #[tokio::test]
 async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
     let place = Place::new();
-    place.append(&place.beginning(), false).await;
+    place.append(&place.ledger.beginning(), false).await;
     let mut signer = place.signer(Arc::new(Direct));
     signer.round(&Shutdown::new()).await.expect("it is sound");
     let signed = place.memory.tables(ORIGIN);
@@ -384,7 +317,7 @@ async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
 #[tokio::test]
 async fn a_disk_that_fails_in_the_last_round_is_told() {
     let place = Place::new();
-    place.append(&place.beginning(), false).await;
+    place.append(&place.ledger.beginning(), false).await;
     let stop = Shutdown::new();
     stop.cancel();
     for (kind, fatal) in [(StoreErrorKind::Broken, true), (StoreErrorKind::Unavailable, false)] {

@@ -1,5 +1,7 @@
 //! The reading statements, which both databases understand, and what their columns mean.
 
+use std::fmt::Display;
+
 use evidence::chain::{Position, StreamHead};
 use evidence::statement::{HeadsLine, LastEvent, LedgerId};
 use evidence::{Hash, Partition, StreamId};
@@ -204,7 +206,6 @@ pub(super) type StreamColumns =
 pub(super) fn stream(columns: StreamColumns) -> Result<StreamRow, StoreError> {
     let (stream, cluster, topic, partition, epoch, topic_id, start, next, statement, seq, offset, leaf, summary) =
         columns;
-    let what = format!("the row of {topic}/{partition}, stream {stream}");
     let row = || {
         let last = match (offset, leaf) {
             (None, None) => None,
@@ -222,11 +223,11 @@ pub(super) fn stream(columns: StreamColumns) -> Result<StreamRow, StoreError> {
         };
         Ok(StreamRow { number: number(stream)?, head, last_summary: summary.map(number).transpose()? })
     };
-    row().map_err(|error| of(&what, error))
+    row().map_err(|error| of(format_args!("the row of stream {stream}"), error))
 }
 
 /// An error about a row that can be read no better.
-fn of(what: &str, error: StoreError) -> StoreError {
+fn of(what: impl Display, error: StoreError) -> StoreError {
     StoreError { message: format!("{what}: {}", error.message), ..error }
 }
 

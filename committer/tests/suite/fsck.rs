@@ -131,7 +131,7 @@ pub(crate) async fn changed_streams_and_checkpoints_are_named(database: Database
         // What cannot be read is a finding like any other.
         (
             format!("UPDATE streams SET statement = {} WHERE topic = 'ta'", database.blob(&[7; 31])),
-            ["the row of ta/0", "31 bytes", "hash"],
+            ["the row of stream 2", "31 bytes", "hash"],
         ),
         (format!("UPDATE checkpoints SET root = {}", database.blob(&[7; 31])), ["the checkpoint", "31 bytes", "hash"]),
         (

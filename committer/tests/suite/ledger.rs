@@ -1,7 +1,7 @@
 //! A ledger to test with: its keys, its first statements, and statements about streams.
 
 use evidence::statement::{
-    Action, Gap, Genesis, KeyStatement, LastEvent, LedgerId, Reason, Role, Summary, TopicPattern,
+    Action, Epoch, Gap, Genesis, KeyStatement, LastEvent, LedgerId, Reason, Role, Summary, TopicPattern,
 };
 use evidence::{Algorithm, Hash, Partition, SignedStatement, SigningKey, Statement, StreamId, sha256};
 
@@ -52,6 +52,11 @@ impl TestLedger {
 
     pub(crate) fn id(&self) -> LedgerId {
         LedgerId { origin: ORIGIN.to_owned(), genesis: self.genesis.hash() }
+    }
+
+    /// The first statements of the chain.
+    pub(crate) fn beginning(&self) -> Vec<SignedStatement> {
+        [vec![self.genesis.clone()], self.grants.clone()].concat()
     }
 
     /// An ingest key gets the topics that begin with `t`.
@@ -118,6 +123,20 @@ impl TestLedger {
             prev,
         };
         SignedStatement::sign(Statement::Gap(gap), &[&self.ingest])
+    }
+
+    /// A stream follows the one of the epoch before, which ends at `old_next`.
+    pub(crate) fn epoch(&self, stream: &StreamId, old_next: u64, start: u64, prev: Hash) -> SignedStatement {
+        let epoch = Epoch {
+            ledger: self.id(),
+            stream: stream.clone(),
+            topic_id: None,
+            old_topic_id: None,
+            old_next,
+            start,
+            prev,
+        };
+        SignedStatement::sign(Statement::Epoch(epoch), &[&self.operator])
     }
 
     /// `n` summaries in order, of `width` offsets each, that continue a stream from `first`.

@@ -2,7 +2,7 @@
 
 use committer_client::{CoveringQuery, Error, StreamEntriesQuery, caps};
 use evidence::chain::State;
-use evidence::statement::{Epoch, HeadsLine, Role, heads_root};
+use evidence::statement::{HeadsLine, Role, heads_root};
 use evidence::tile::{Tile, Tiles, decode_entries};
 use evidence::tree::leaf_hash;
 use evidence::{Algorithm, Entry, SignedCheckpoint, SignedStatement, Statement, StreamId};
@@ -291,17 +291,8 @@ pub(crate) async fn serves_entries_by_stream_and_offset(database: Database) {
     let of_t = place.ledger.summaries(&t, 0, 10, 5, None);
     let seqs = running.append(&of_t).await;
     running.append(&place.ledger.summaries(&stream("t", 2), 0, 10, 5, None)).await;
-    let epoch = Epoch {
-        ledger: place.ledger.id(),
-        stream: t.partition.stream(1),
-        topic_id: None,
-        old_topic_id: None,
-        old_next: 50,
-        start: 30,
-        prev: of_t[4].hash(),
-    };
-    let epoch = SignedStatement::sign(Statement::Epoch(epoch), &[&place.ledger.operator]);
     let new = t.partition.stream(1);
+    let epoch = place.ledger.epoch(&new, 50, 30, of_t[4].hash());
     let of_new = place.ledger.summary(&new, 30, 40, Some(epoch.hash()));
     let gap = place.ledger.gap(&new, 40, 45, Some(of_new.hash()));
     let new_seqs = running.append(&[epoch, of_new.clone(), gap.clone()]).await;

@@ -81,8 +81,7 @@ async fn begin(database: &Database) -> (Arc<dyn Store>, TestLedger, Writer) {
     let ledger = TestLedger::new("store");
     let store = database.open(&ledger.id()).await.expect("opens");
     let mut writer = Writer::new(&ledger);
-    let beginning = [vec![ledger.genesis.clone()], ledger.grants.clone()].concat();
-    commit(&*store, &writer.append(&beginning)).await;
+    commit(&*store, &writer.append(&ledger.beginning())).await;
     (store, ledger, writer)
 }
 

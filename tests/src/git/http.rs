@@ -36,6 +36,7 @@ struct Served {
     login: Option<String>,
     /// Answered to every request instead of serving it, unless 0.
     fault: AtomicU16,
+    /// Whether pushes are taken and not answered so.
     loses_answers: AtomicBool,
 }
 

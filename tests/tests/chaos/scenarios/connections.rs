@@ -1,4 +1,4 @@
-//! Database connections that are cut in the middle of an append, at every message of it.
+//! Database connections that are cut at every message of what is written there.
 
 use std::time::{Duration, Instant};
 
