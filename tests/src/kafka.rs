@@ -2,6 +2,7 @@
 
 mod admin;
 mod jars;
+pub(crate) mod proxy;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -17,6 +18,7 @@ use crate::scratch::{Scratch, unique};
 use crate::wait::until;
 use admin::Admin;
 use jars::Jars;
+use proxy::KafkaProxy;
 
 /// How long a start may take, log recovery included, on a machine that is busy with other tests.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -48,14 +50,27 @@ impl Kafka {
     /// # Panics
     /// When Java or Maven is missing, the jars cannot be fetched, or the broker does not start.
     pub fn start() -> Self {
-        Self::start_with(Jars::get(), &[])
+        let port = free_port();
+        Self::start_with(Jars::get(), &[], [port; 2])
     }
 
-    fn start_with(jars: &Jars, java_options: &[String]) -> Self {
+    /// The same behind a proxy, to which it sends all its clients.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_behind_proxy() -> (Self, KafkaProxy) {
+        let port = free_port();
+        let proxy = KafkaProxy::to(port);
+        (Self::start_with(Jars::get(), &[], [port, proxy.port()]), proxy)
+    }
+
+    /// Listens at the first port and sends clients to the second.
+    fn start_with(jars: &Jars, java_options: &[String], ports: [u16; 2]) -> Self {
         let folder = Scratch::new("kafka");
-        let bootstrap = format!("127.0.0.1:{}", free_port());
+        let [listener, bootstrap] = ports.map(|port| format!("127.0.0.1:{port}"));
         let settings = folder.join("server.properties");
-        fs::write(&settings, properties(&bootstrap, &folder.join("data"))).expect("a new folder can be written to");
+        fs::write(&settings, properties(&listener, &bootstrap, &folder.join("data")))
+            .expect("a new folder can be written to");
         let cluster_id = cluster_id();
         run(jars
             .java(Command::new("java"))
@@ -219,7 +234,7 @@ fn cluster_id() -> String {
     format!("{}A", String::from_iter(digits))
 }
 
-fn properties(bootstrap: &str, data: &Path) -> String {
+fn properties(listener: &str, bootstrap: &str, data: &Path) -> String {
     let controller = format!("127.0.0.1:{}", free_port());
     let data = data.display();
     format!(
@@ -227,7 +242,7 @@ fn properties(bootstrap: &str, data: &Path) -> String {
 node.id=1
 controller.quorum.bootstrap.servers={controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{bootstrap},CONTROLLER://{controller}
+listeners=PLAINTEXT://{listener},CONTROLLER://{controller}
 advertised.listeners=PLAINTEXT://{bootstrap}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
@@ -268,7 +283,8 @@ replica.fetch.max.bytes=20971520
 
 /// Runs a broker once with `java_options` and stops it: how the class-data archive is made.
 fn run_once(jars: &Jars, java_options: &[String]) {
-    let broker = Kafka::start_with(jars, java_options);
+    let port = free_port();
+    let broker = Kafka::start_with(jars, java_options, [port; 2]);
     broker.create_topic("warm", 1, &[]);
     let line = broker.folder.join("line");
     fs::write(&line, "warm\n").expect("a new folder can be written to");

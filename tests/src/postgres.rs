@@ -1,5 +1,7 @@
 //! A PostgreSQL server.
 
+pub(crate) mod proxy;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tests::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, ToProduce, eventually, unique, until};
 
 use crate::account::{Account, Place};
+use crate::common::commitments::all_are_published;
 use crate::common::history::Clone;
 use crate::common::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_alone, verify_with};
 use crate::run::{Recovery, Run, Tally};
@@ -38,6 +39,8 @@ pub(crate) struct Site<'a> {
     pub(crate) remote: BareRepository,
     /// The topic that is sealed.
     pub(crate) topic: String,
+    /// The topic that commitments are published to.
+    commitments: String,
     pub(crate) partitions: u32,
     pub(crate) account: Account,
     folder: PathBuf,
@@ -118,6 +121,7 @@ impl<'a> Site<'a> {
             git,
             remote,
             topic,
+            commitments,
             partitions,
             account: Account::default(),
             folder,
@@ -278,7 +282,8 @@ impl<'a> Site<'a> {
         Evidence { trust: self.ledger.trust(), bundle, clone: clone.path().to_owned() }
     }
 
-    /// Checks the database, takes evidence of everything, and requires that all that was produced is proven.
+    /// Checks the database, takes evidence of everything, and requires that all that was produced is proven, and every entry
+    /// published.
     pub(crate) fn prove(&self, run: &mut Run) -> Evidence {
         let evidence = self.evidence(&[]);
         self.ledger.fsck();
@@ -289,7 +294,13 @@ impl<'a> Site<'a> {
             verdict,
             "the auditor's own binary"
         );
+        self.repeated_commitments(&evidence);
         evidence
+    }
+
+    /// Requires that every entry was published; returns how often one was there again.
+    pub(crate) fn repeated_commitments(&self, evidence: &Evidence) -> u64 {
+        all_are_published(self.kafka, &self.commitments, &self.ledger, &evidence.bundle)
     }
 
     /// Verifies evidence of everything and compares it with the account: how the scenario ends.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod commitments;
 pub(crate) mod forge;
 pub(crate) mod history;
 pub(crate) mod ledger;

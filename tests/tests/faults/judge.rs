@@ -6,9 +6,9 @@ use std::path::Path;
 use evidence::tree::{CompactRange, leaf_hash};
 use evidence::{EventRef, decode_content};
 use kafka::{Reader, TopicPartition};
-use serde_json::Value;
 use tests::{git, run};
 
+use crate::common::commitments::Published;
 use crate::common::forge::Forgery;
 use crate::common::history::Clone;
 use crate::common::ledger::{PROVEN, verify};
@@ -104,19 +104,14 @@ pub(crate) fn compare(place: &Place<'_>, bundle: &Path, clone: &Path) -> Tally {
 
 /// Whether the topic of commitments has, by first occurrences, every entry since the case's start in order.
 fn published(place: &Place<'_>, bundle: &Path) {
-    let entries: Vec<_> = Forgery::of(bundle).entries().collect();
+    let chain: Vec<_> = Forgery::of(bundle).entries().collect();
     let mut reader = Reader::new(&place.site.properties(), SOON).unwrap();
-    let mut next = None;
+    let mut commitments = Vec::new();
     let visit = |event: &EventRef<'_>| {
-        let commitment: Value = serde_json::from_slice(event.value.unwrap()).unwrap();
-        let seq: u64 = commitment["seq"].as_str().unwrap().parse().unwrap();
-        // A repetition has the same bytes.
-        assert!(next.is_none_or(|next| seq <= next), "entry {seq} was published before {next:?}");
-        let entry = entries.get(seq as usize).map(evidence::Entry::to_bytes);
-        assert_eq!(commitment["entry"].as_str().map(str::as_bytes), entry.as_deref(), "commitment {seq}");
-        next = next.max(Some(seq + 1));
+        commitments.push(event.value.unwrap().to_vec());
         Ok::<_, kafka::Error>(())
     };
     reader.read(&TopicPartition::new(place.commitments.as_str(), 0), 0..i64::MAX, visit).unwrap();
-    assert_eq!(next, Some(entries.len() as u64), "the last commitment");
+    let Published { next, .. } = Published::read(commitments, &chain);
+    assert_eq!(next, Some(chain.len() as u64), "the last commitment");
 }

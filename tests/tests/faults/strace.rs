@@ -18,6 +18,9 @@ const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// How files are named whose names differ in every run.
 pub(crate) const GIT_OBJECTS: &str = "Git objects";
 
+/// What libgit2 seeds the names of its temporary files with, here always the same. Not 0, which it refuses.
+const SEED: &[u8] = b"the same";
+
 /// Stands in paths for the number of the process.
 const PID: &str = "$$";
 
@@ -124,8 +127,14 @@ impl Trace {
         Self { fault: Some((point.clone(), fault)), ..Self::count(folder) }
     }
 
-    /// A command line that runs `program` watched; the process is the program's own.
+    /// A command line that runs `program` watched; the process is the program's own. Of all that it uses libgit2 alone reads
+    /// /dev/urandom, which is a file of [`SEED`] for it: so an object of Git has, until it is whole, the same name in every run.
+    ///
+    /// # Panics
+    /// When the seed cannot be written.
     pub(crate) fn command(&self, program: &Path) -> Command {
+        let seed = self.folder.with_extension("seed");
+        fs::write(&seed, SEED).expect("there is room beside the folder");
         // -I 2: a signal lets the program go, see `let_go_if_hit`.
         let mut options = format!("-D -I 2 -f -y -q -s 0 -o '{}' -e trace={CALLS}", self.log.display());
         if let Some((point, fault)) = &self.fault {
@@ -136,8 +145,13 @@ impl Trace {
                 options += &format!(" -P {}", self.folder.join(file).display().to_string().trim_end_matches('/'));
             }
         }
-        let mut command = Process::command("sh");
-        command.args(["-c", &format!("exec strace {options} \"$0\" \"$@\" 2>&1")]).arg(program);
+        let mut command = Process::command("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let script =
+            format!("mount --bind '{}' /dev/urandom && exec strace {options} \"$0\" \"$@\" 2>&1", seed.display());
+        command.args(["--mount", "sh", "-c", &script]).arg(program);
         command
     }
 
@@ -233,9 +247,9 @@ fn path<'a>(call: &str, arguments: &'a str) -> Option<&'a str> {
     }
 }
 
-/// Whether a file has the same name in every run.
+/// Whether a file has the same name in every run: of Git's objects, which are named by their hashes, until they are whole.
 fn is_lasting(file: &str) -> bool {
-    !file.contains(".git/objects") && !file.contains("_git2_")
+    !file.contains(".git/objects") || file.contains("_git2_")
 }
 
 fn fits_a_shell(file: &str) -> bool {

@@ -3,22 +3,19 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
 
 use evidence::batch::root;
 use evidence::statement::Summary;
-use evidence::{Algorithm, Entry, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
+use evidence::{Algorithm, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
 use serde_json::Value;
-use tests::until;
 
+use crate::common::commitments::all_are_published;
 use crate::common::forge::{Batch, Forgery, Record};
 use crate::common::ledger::{
     INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verdict, number, verify, verify_alone,
 };
 use crate::input::TOPICS;
 use crate::{COMMITMENTS, Evidence, Surroundings};
-
-const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where lines are tampered with.
 const TOPIC: &str = TOPICS[0];
@@ -83,25 +80,8 @@ pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
 }
 
 /// Whoever reads the topic of commitments gets every entry, the first time in the order of the chain.
-pub(crate) fn every_entry_was_published(around: &Surroundings, ledger: &Ledger) {
-    let size = ledger.size().expect("the committer runs");
-    until("every entry is published", PUBLISHED_WITHIN, || ledger.published() == Some(size));
-    let published = around.kafka.kcat().consume(COMMITMENTS);
-    let mut head = None;
-    let mut next = 0;
-    for line in published.lines() {
-        let commitment: Value = serde_json::from_str(line).unwrap();
-        let entry = Entry::parse(commitment["entry"].as_str().unwrap().as_bytes()).unwrap();
-        assert_eq!(number(&commitment["seq"]), Some(entry.seq));
-        if entry.seq < next {
-            // Published again after a crash.
-            continue;
-        }
-        assert_eq!((entry.seq, entry.prev), (next, head));
-        head = Some(entry.leaf_hash());
-        next += 1;
-    }
-    assert_eq!(next, size);
+pub(crate) fn every_entry_was_published(around: &Surroundings, ledger: &Ledger, evidence: &Evidence) {
+    all_are_published(around.kafka, COMMITMENTS, ledger, &evidence.bundle);
 }
 
 /// Every way to tamper with a bundle, and the verdict on it.

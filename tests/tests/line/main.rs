@@ -79,7 +79,7 @@ fn what_was_produced_is_proven_and_what_was_done_to_it_is_found() {
     let ledger = around.ledger("ledger");
     let early = around.produce_and_kill(&ledger);
     let evidence = around.take_evidence(&ledger, "ledger", around.input.len());
-    audit::every_entry_was_published(&around, &ledger);
+    audit::every_entry_was_published(&around, &ledger, &evidence);
     ledger.fsck();
 
     let idle = Idle::begin(&ledger);

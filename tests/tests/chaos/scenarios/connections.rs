@@ -1,8 +1,8 @@
-//! Database connections that are cut at every message of what is written there.
+//! Connections that are cut: to the database at every message of what is written there, to the broker at what is published.
 
 use std::time::{Duration, Instant};
 
-use tests::{Cut, From, Of, Postgres, PostgresProxy, until};
+use tests::{Cut, Fate, From, Kafka, LostProduce, Of, Postgres, PostgresProxy, until};
 
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
@@ -28,6 +28,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expected: "the checkpoint is kept, what was published is told again at most",
         quick: true,
         play: cut_statements,
+    },
+    Scenario {
+        name: "lost-commitments",
+        fault: "a request to publish does not reach the broker, or its answer is lost; the committer goes on, or is killed then",
+        expected: "the topic has every entry in order; again are only those that a killed committer had published",
+        quick: true,
+        play: lose_commitments,
     },
 ];
 
@@ -89,6 +96,36 @@ fn cut_statements(run: &mut Run) {
             });
         });
         assert!(ends.iter().all(|end| *end >= 2), "{begins}: with only {ends:?} messages");
+    }
+    site.prove(run);
+}
+
+fn lose_commitments(run: &mut Run) {
+    let (kafka, proxy) = Kafka::start_behind_proxy();
+    let mut site = Site::start(run, Plan { partitions: 1, ..Plan::on(&kafka) });
+    site.produce(1);
+    site.until_anchored();
+    let mut repeated = 0;
+    for from in [From::Client, From::Server] {
+        for fate in [Fate::Cut, Fate::Held] {
+            run.fault(&format!("a message of the {from:?} on what is published: {fate:?}"));
+            proxy.arm(LostProduce { client: site.ledger.name.clone(), from, fate });
+            site.produce(1);
+            until("something is to be published", KEPT_WITHIN, || !proxy.is_armed());
+            if fate == Fate::Held {
+                site.ledger.committer.kill9();
+                site.ledger.committer.start_again();
+            }
+            site.recover(run, Instant::now());
+            let evidence = site.evidence(&[]);
+            let before = std::mem::replace(&mut repeated, site.repeated_commitments(&evidence));
+            match (from, fate) {
+                (From::Server, Fate::Held) => assert!(repeated > before, "none was there and is published again"),
+                // Others that were killed with it may have been there.
+                (From::Client, Fate::Held) => {}
+                _ => assert_eq!(repeated, before, "published again without need"),
+            }
+        }
     }
     site.prove(run);
 }
