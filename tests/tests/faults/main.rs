@@ -6,7 +6,7 @@
 //!
 //! `cargo test -p tests --test faults` takes a few calls of each step, `-- --ignored` all of them, and a word the steps whose
 //! names it is part of. `FAULTS_SAMPLE=N` takes at most N on each file, `FAULTS_REPORT=FOLDER` writes the table. strace must
-//! be allowed to trace.
+//! be allowed to trace, and a mount namespace to be made.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]

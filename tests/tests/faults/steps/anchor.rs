@@ -20,9 +20,9 @@ pub(super) const BEGINS: Step = Step {
         ("fsync", "anchor.git/refs/heads/anchors.lock", 1, Fault::Io),
         ("fsync", "keys", 2, Fault::Io),
         // libgit2 wrote an object once more that could not be synced: file and folder of a tree, of the commit.
-        ("fsync", GIT_OBJECTS, 9, Fault::Io),
+        ("fsync", "anchor.git/objects/tmp_object_git2_0236646454b0a28c", 1, Fault::Io),
         ("fsync", GIT_OBJECTS, 10, Fault::Io),
-        ("fsync", GIT_OBJECTS, 13, Fault::Io),
+        ("fsync", "anchor.git/objects/tmp_object_git2_f041252f12553303", 1, Fault::Io),
         ("fsync", GIT_OBJECTS, 14, Fault::Io),
     ],
     // A remote is somebody else's disk: it is tried again, and what it loses is seen.
