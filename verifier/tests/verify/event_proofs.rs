@@ -21,7 +21,7 @@ impl Ledger {
     }
 
     /// The proof of an event in the log of this size.
-    fn event_proof(&self, id: &StreamId, offset: i64, size: u64) -> EventProof {
+    pub(crate) fn event_proof(&self, id: &StreamId, offset: i64, size: u64) -> EventProof {
         let mut batches = self.batches[id].iter();
         let batch = batches.find(|batch| batch.events.iter().any(|event| event.offset == offset)).expect("sealed");
         let index = batch.events.iter().position(|event| event.offset == offset).expect("there");
@@ -53,7 +53,7 @@ fn is_key(ledger: &Ledger, seq: u64) -> bool {
     matches!(ledger.entry(seq).statement.statement(), evidence::Statement::Key(_))
 }
 
-fn put(desk: &mut Desk, proof: &EventProof) {
+pub(crate) fn put(desk: &mut Desk, proof: &EventProof) {
     desk.inputs.bundle = desk.path("event");
     std::fs::write(&desk.inputs.bundle, proof.to_bytes()).expect("written");
 }
@@ -70,7 +70,7 @@ fn desk() -> (Ledger, EventProof, Desk) {
     (ledger, proof, desk)
 }
 
-fn outsider() -> SigningKey {
+pub(crate) fn outsider() -> SigningKey {
     key("example.org/w", Algorithm::Cosignature, 40)
 }
 

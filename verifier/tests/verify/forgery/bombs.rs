@@ -5,18 +5,24 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
+use evidence::chain::Role;
+use evidence::{Algorithm, SigningKey};
 use git2::{ObjectType, Oid};
 
 use super::Forger;
 use super::objects::{BLOB, COMMIT, DELTA_AT, DELTA_TO, Pack, backwards, delta, loose, number, oid, put_loose, zlib};
 use crate::common::bundles::Desk;
 use crate::common::clones::{BRANCH, folder};
-use crate::common::{ORIGIN, T0};
+use crate::common::{Ledger, ORIGIN, T0, stream};
+use crate::event_proofs::{outsider, put};
 
 /// Address space in KiB, of which threads' stacks take a part, and seconds of the processor. What ends by either is a
 /// failure, not a verdict.
 const MEMORY_KIB: u32 = 700_000;
 const CPU_S: u32 = 60;
+
+/// So many that, were all read again for each, time would not do.
+const KEY_ENTRIES: u32 = 4000;
 
 /// Runs the stand-alone verifier within these limits and returns its exit code and what it says.
 fn limited(desk: &Desk) -> (Option<i32>, String) {
@@ -319,4 +325,26 @@ fn long_events_in_many_streams() {
     }
     fs::write(&manifest, text).expect("written");
     assert!(ends(&desk, 1, "long events").contains("altered-event"));
+}
+
+/// Of each of them what it goes by is looked for among all others.
+#[test]
+fn key_entries_beside_an_event_of_which_one_is_left_out() {
+    let mut ledger = Ledger::example();
+    for number in 0..KEY_ENTRIES / 2 {
+        let seed = [number.to_be_bytes(); 8].concat().try_into().expect("32 bytes");
+        let granted = SigningKey::from_seed(&format!("example.org/{number}"), Algorithm::Cosignature, &seed);
+        let granted = granted.expect("a valid name").verifier_key().clone();
+        ledger.grant(Role::Anchor, granted.clone());
+        ledger.revoke(Role::Anchor, granted, None);
+    }
+    let mut proof = ledger.event_proof(&stream("orders", 0, 0), 13, ledger.size());
+    proof.proof.checkpoint.cosign(&outsider(), T0 + 7);
+    let mut desk = Desk::new(&ledger.trust_with(&outsider(), "-"));
+    put(&mut desk, &proof);
+    ends(&desk, 0, "with all of them");
+    proof.keys.remove(proof.keys.len() - 2);
+    put(&mut desk, &proof);
+    let said = ends(&desk, 3, "without the last but one");
+    assert!(said.contains("absent-entry"), "{said}");
 }
