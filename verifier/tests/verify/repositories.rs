@@ -249,6 +249,27 @@ fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
     assert!(desk.refused(5, "unreadable-clone").contains("objects in more than 16 folders"));
 }
 
+/// The limits leave room: for a long policy, for hundreds of other logs in one repository, for what is written about borrowing.
+#[test]
+fn what_is_long_is_read_up_to_a_limit() {
+    let mut desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4]);
+        (0..200).for_each(|i: u32| {
+            anchors.commit_files(&folder(&format!("example.org/{i}")), &[("checkpoint", b"of another log")]);
+        });
+        anchors.anchor(ledger, 12, T0 + 60);
+    });
+    let trust = fs::read_to_string(&desk.inputs.trust).expect("read");
+    fs::write(&desk.inputs.trust, trust + &"# comment\n".repeat(6_000)).expect("written");
+    let lender = desk.inputs.clones[0].display().to_string();
+    git(desk.dir.path(), &["clone", "-q", "--bare", "--shared", &lender, "borrower.git"]);
+    desk.inputs.clones = vec![desk.path("borrower.git")];
+    let path = desk.path("borrower.git/objects/info/alternates");
+    let lender = fs::read_to_string(&path).expect("read");
+    fs::write(&path, "# comment\n".repeat(6_000) + &lender).expect("written");
+    assert_eq!(desk.proven().clones[0].anchors, 2);
+}
+
 /// A file of an anchor, loose and in a pack; of commits and trees the longest is another.
 #[test]
 fn objects_are_read_up_to_a_limit() {
