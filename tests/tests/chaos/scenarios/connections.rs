@@ -121,7 +121,7 @@ fn lose_commitments(run: &mut Run) {
             let before = std::mem::replace(&mut repeated, site.repeated_commitments(&evidence));
             match (from, fate) {
                 (From::Server, Fate::Held) => assert!(repeated > before, "none was there and is published again"),
-                // Others that were killed with it may have been there.
+                // How far was published before may not have been kept.
                 (From::Client, Fate::Held) => {}
                 _ => assert_eq!(repeated, before, "published again without need"),
             }
