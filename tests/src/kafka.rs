@@ -51,7 +51,7 @@ impl Kafka {
     /// When Java or Maven is missing, the jars cannot be fetched, or the broker does not start.
     pub fn start() -> Self {
         let port = free_port();
-        Self::start_with(Jars::get(), &[], [port; 2])
+        Self::start_with(Jars::get(), &[], port, port)
     }
 
     /// The same behind a proxy, to which it sends all its clients.
@@ -61,13 +61,13 @@ impl Kafka {
     pub fn start_behind_proxy() -> (Self, KafkaProxy) {
         let port = free_port();
         let proxy = KafkaProxy::to(port);
-        (Self::start_with(Jars::get(), &[], [port, proxy.port()]), proxy)
+        (Self::start_with(Jars::get(), &[], port, proxy.port()), proxy)
     }
 
-    /// Listens at the first port and sends clients to the second.
-    fn start_with(jars: &Jars, java_options: &[String], ports: [u16; 2]) -> Self {
+    /// Listens at a port and sends clients to the one that it advertises.
+    fn start_with(jars: &Jars, java_options: &[String], port: u16, advertised: u16) -> Self {
         let folder = Scratch::new("kafka");
-        let [listener, bootstrap] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let [listener, bootstrap] = [port, advertised].map(|port| format!("127.0.0.1:{port}"));
         let settings = folder.join("server.properties");
         fs::write(&settings, properties(&listener, &bootstrap, &folder.join("data")))
             .expect("a new folder can be written to");
@@ -284,7 +284,7 @@ replica.fetch.max.bytes=20971520
 /// Runs a broker once with `java_options` and stops it: how the class-data archive is made.
 fn run_once(jars: &Jars, java_options: &[String]) {
     let port = free_port();
-    let broker = Kafka::start_with(jars, java_options, [port; 2]);
+    let broker = Kafka::start_with(jars, java_options, port, port);
     broker.create_topic("warm", 1, &[]);
     let line = broker.folder.join("line");
     fs::write(&line, "warm\n").expect("a new folder can be written to");

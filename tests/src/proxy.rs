@@ -1,4 +1,4 @@
-//! Something between a server and its clients that cuts connections, and sends clients to another server.
+//! Something between a server and its clients that cuts connections, holds messages back, and sends clients to another server.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
@@ -110,7 +110,7 @@ impl<P: Protocol> Proxy<P> {
         }
     }
 
-    /// Cuts the next connection that gets so far.
+    /// Lets the next message for which `cut` is have its fate.
     pub fn arm(&self, cut: P::Cut) {
         *lock(&self.shared.armed) = Some(cut);
     }

@@ -16,7 +16,7 @@ const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Published {
     /// The entry after the last one of the chain that is there.
-    pub(crate) next: Option<u64>,
+    pub(crate) next: u64,
     /// How often one was there again.
     pub(crate) repeated: u64,
     /// How many are newer than the chain.
@@ -24,13 +24,9 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Reads commitments in their order. Each entry must be there the first time in the order of the chain, from `first` or
-    /// whichever the first is, and have the bytes that it has in the chain.
-    pub(crate) fn read(
-        commitments: impl IntoIterator<Item = impl AsRef<[u8]>>,
-        chain: &[Entry],
-        first: Option<u64>,
-    ) -> Self {
+    /// Reads commitments in their order. Each entry must be there the first time in the order of the chain, from `first`
+    /// on, and have the bytes that it has in the chain.
+    pub(crate) fn read(commitments: impl IntoIterator<Item = impl AsRef<[u8]>>, chain: &[Entry], first: u64) -> Self {
         let mut published = Self { next: first, repeated: 0, newer: 0 };
         for commitment in commitments {
             let commitment: Value = serde_json::from_slice(commitment.as_ref()).unwrap();
@@ -40,10 +36,9 @@ impl Published {
                 continue;
             };
             assert_eq!(commitment["entry"].as_str().map(str::as_bytes), Some(&*entry.to_bytes()), "commitment {seq}");
-            let next = published.next.unwrap_or(seq);
-            assert!(seq <= next, "entry {seq} was published before {next}");
-            published.repeated += u64::from(seq < next);
-            published.next = Some(next.max(seq + 1));
+            assert!(seq <= published.next, "entry {seq} was published before {}", published.next);
+            published.repeated += u64::from(seq < published.next);
+            published.next = published.next.max(seq + 1);
         }
         published
     }
@@ -54,7 +49,7 @@ pub(crate) fn all_are_published(kafka: &Kafka, topic: &str, ledger: &Ledger, bun
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
     let size = chain.len() as u64;
     until("every entry is published", PUBLISHED_WITHIN, || ledger.published() >= Some(size));
-    let published = Published::read(kafka.kcat().consume(topic).lines(), &chain, Some(0));
-    assert_eq!(published.next, Some(size), "the last commitment");
+    let published = Published::read(kafka.kcat().consume(topic).lines(), &chain, 0);
+    assert_eq!(published.next, size, "the last commitment");
     published.repeated
 }

@@ -79,16 +79,22 @@ impl Driver {
         let points = count(&site, step);
         let cases = choose(step, points, extent);
         let mut failures = Vec::new();
+        let mut hits: BTreeMap<String, bool> = BTreeMap::new();
         for case in &cases {
             let start = Instant::now();
             let outcome = play_case(&mut site, case);
             let Case { point, fault, .. } = case;
+            *hits.entry(point.place()).or_default() |= outcome.failure.is_some() || !case.is_missed(&outcome);
             let result = outcome.failure.as_deref().map_or("ok".to_owned(), |failure| format!("FAILED {failure}"));
             println!("{}: {point} {fault}: {result} in {:.1?}", step.name, start.elapsed());
             failures.extend(outcome.failure.as_ref().map(|failure| format!("{point} {fault}: {failure}")));
             self.report.lock().unwrap_or_else(PoisonError::into_inner).add(step.name, point, *fault, outcome);
         }
         self.sites.lock().unwrap_or_else(PoisonError::into_inner).push(site);
+        if matches!(extent, Extent::Whole { .. }) {
+            let never = hits.into_iter().filter(|(_, hit)| !hit);
+            failures.extend(never.map(|(place, _)| format!("{place}: no case came to its call, so nothing was tried")));
+        }
         if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
     }
 }

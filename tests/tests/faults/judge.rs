@@ -112,6 +112,6 @@ fn published(place: &Place<'_>, bundle: &Path) {
         Ok::<_, kafka::Error>(())
     };
     reader.read(&TopicPartition::new(place.commitments.as_str(), 0), 0..i64::MAX, visit).unwrap();
-    let Published { next, newer, .. } = Published::read(commitments, &chain, None);
-    assert_eq!((next, newer), (Some(chain.len() as u64), 0), "the last commitment");
+    let Published { next, newer, .. } = Published::read(commitments, &chain, place.published);
+    assert_eq!((next, newer), (chain.len() as u64, 0), "the last commitment");
 }

@@ -26,6 +26,8 @@ pub(crate) struct Place<'a> {
     folder: PathBuf,
     committer: SocketAddr,
     pub(crate) commitments: String,
+    /// The entry from which on they are to be there.
+    pub(crate) published: u64,
     /// Batches that are sealed for sure.
     pub(crate) sealed: usize,
     /// Entries that summaries were acknowledged with, by seq.
@@ -42,10 +44,11 @@ impl<'a> Place<'a> {
         folder: PathBuf,
         [committer, _]: [SocketAddr; 2],
         commitments: String,
-        sealed: usize,
+        [sealed, published]: [u64; 2],
     ) -> Self {
+        let sealed = sealed as usize;
         let (acknowledged, heads, commits) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { site, folder, committer, commitments, sealed, acknowledged, heads, commits }
+        Self { site, folder, committer, commitments, published, sealed, acknowledged, heads, commits }
     }
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {

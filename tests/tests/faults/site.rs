@@ -62,6 +62,8 @@ pub(crate) struct Site {
     pub(crate) summaries: Vec<String>,
     /// Values of the events, by offset.
     pub(crate) values: Vec<Vec<u8>>,
+    /// How far publishing got where the chain goes on.
+    published: [u64; 2],
     topics: Cell<u32>,
     cases: Cell<u32>,
 }
@@ -76,6 +78,7 @@ impl Site {
             addresses: [(); 2].map(|()| ([127, 0, 0, 1], free_port()).into()),
             summaries: Vec::new(),
             values: (0..BATCHES * BATCH_EVENTS).map(|i| format!("event {i}").into_bytes()).collect(),
+            published: [0; 2],
             topics: Cell::new(0),
             cases: Cell::new(0),
             scratch,
@@ -111,16 +114,22 @@ impl Site {
         let mut place = self.place(Start::New);
         let committer = place.committer();
         place.seal(0..BEFORE, &committer);
+        place.until_signed(&committer);
+        let sealed = place.status("published_size").expect("the committer runs");
         place.stop(&committer);
         self.keep(Start::Sealed);
+        self.published[0] = sealed;
 
         let mut place = self.place(Start::Sealed);
         let committer = place.committer();
         place.anchor_all();
         place.export_to("old.bundle");
         place.seal(BEFORE..2 * BEFORE, &committer);
+        place.until_signed(&committer);
+        let anchored = place.status("published_size").expect("the committer runs");
         place.stop(&committer);
         self.keep(Start::Anchored);
+        self.published[1] = anchored;
 
         let place = self.place(Start::Anchored);
         let committer = place.committer();
@@ -198,12 +207,12 @@ impl Site {
         let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("commitments_topic")).collect();
         let text = text.join("\n").replace("[committer]", &format!("[committer]\ncommitments_topic = \"{topic}\""));
         fs::write(&config, text).unwrap();
-        let before = match start {
-            Start::New => 0,
-            Start::Sealed => BEFORE,
-            Start::Anchored | Start::Evidence => 2 * BEFORE,
+        let (sealed, published) = match start {
+            Start::New => (0, 0),
+            Start::Sealed => (BEFORE, self.published[0]),
+            Start::Anchored | Start::Evidence => (2 * BEFORE, self.published[1]),
         };
-        Place::new(self, folder, self.addresses, topic, before)
+        Place::new(self, folder, self.addresses, topic, [sealed as u64, published])
     }
 
     /// Where a case's ledger is.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use tests::{Process, eventually, run};
+use tests::{Process, Scratch, eventually, run};
 
 /// The calls by which bytes and names get to a disk.
 const CALLS: &str = "write,pwrite64,fsync,fdatasync,rename,renameat2,link,unlink,mkdir,openat,ftruncate,fchmod";
@@ -78,8 +78,6 @@ impl Point {
     /// What can happen at it.
     pub(crate) fn faults(&self) -> &'static [Fault] {
         match self.call.as_str() {
-            // Without a file it could not be told from how threads wake each other.
-            "write" if self.file.is_none() => &[Fault::Kill],
             "fsync" | "fdatasync" | "unlink" | "fchmod" => &[Fault::Io, Fault::Kill],
             _ => &[Fault::Io, Fault::Full, Fault::Kill],
         }
@@ -127,14 +125,11 @@ impl Trace {
         Self { fault: Some((point.clone(), fault)), ..Self::count(folder) }
     }
 
-    /// A command line that runs `program` watched; the process is the program's own. Of all that it uses libgit2 alone reads
-    /// /dev/urandom, which is a file of [`SEED`] for it: so an object of Git has, until it is whole, the same name in every run.
+    /// A command line that runs `program` watched; the process is the program's own.
     ///
     /// # Panics
     /// When the seed cannot be written.
     pub(crate) fn command(&self, program: &Path) -> Command {
-        let seed = self.folder.with_extension("seed");
-        fs::write(&seed, SEED).expect("there is room beside the folder");
         // -I 2: a signal lets the program go, see `let_go_if_hit`.
         let mut options = format!("-D -I 2 -f -y -q -s 0 -o '{}' -e trace={CALLS}", self.log.display());
         if let Some((point, fault)) = &self.fault {
@@ -145,13 +140,8 @@ impl Trace {
                 options += &format!(" -P {}", self.folder.join(file).display().to_string().trim_end_matches('/'));
             }
         }
-        let mut command = Process::command("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        let script =
-            format!("mount --bind '{}' /dev/urandom && exec strace {options} \"$0\" \"$@\" 2>&1", seed.display());
-        command.args(["--mount", "sh", "-c", &script]).arg(program);
+        let mut command = seeded(&self.folder.with_extension("seed"), &format!("strace {options} \"$0\" \"$@\" 2>&1"));
+        command.arg(program);
         command
     }
 
@@ -228,8 +218,6 @@ impl Trace {
         }
         points.sort();
         points.dedup();
-        // A Git object is opened where others only read: which of the calls it is differs.
-        points.retain(|point| point.file.is_some() || !matches!(point.call.as_str(), "openat" | "unlink" | "fchmod"));
         points
     }
 }
@@ -256,11 +244,27 @@ fn fits_a_shell(file: &str) -> bool {
     file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_$".contains(&byte))
 }
 
-/// Fails when processes cannot be traced here, and says so.
+/// A command line that runs a script of the shell, to which arguments may be added, where /dev/urandom is a file of [`SEED`],
+/// which is written: libgit2 draws names from there, so that an object of Git has, until it is whole, the same in every run.
+fn seeded(seed: &Path, script: &str) -> Command {
+    fs::write(seed, SEED).expect("there is room for the seed");
+    let mut command = Process::command("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let script = format!("mount --bind '{}' /dev/urandom && exec {script}", seed.display());
+    command.args(["--mount", "sh", "-c", &script]);
+    command
+}
+
+/// Fails when processes cannot be traced here, or have no place of their own for a seed, and says so.
 ///
 /// # Panics
 /// Then.
 pub(crate) fn require() {
-    let said = run(Command::new("strace").args(["-qq", "-o", "/dev/null", "-e", "trace=none", "echo", "traced"]));
-    assert_eq!(said, "traced\n", "strace does not trace here; where ptrace is forbidden these tests cannot run");
+    let folder = Scratch::new("seed");
+    let said = run(&mut seeded(&folder.join("seed"), "strace -qq -o /dev/null -e trace=none cat /dev/urandom"));
+    let unable = "strace does not trace here, or nothing can be mounted; where ptrace or mount namespaces are forbidden these \
+                  tests cannot run";
+    assert_eq!(said.as_bytes(), SEED, "{unable}");
 }

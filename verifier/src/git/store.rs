@@ -145,7 +145,10 @@ pub(super) fn open_file(path: &Path) -> Result<Option<File>, Damaged> {
 fn alternates(objects: &Path) -> Result<Vec<PathBuf>, Damaged> {
     let Some(file) = open_file(&objects.join("info/alternates"))? else { return Ok(Vec::new()) };
     let mut text = String::new();
-    file.take(ALTERNATES_BYTES_MAX).read_to_string(&mut text)?;
+    file.take(ALTERNATES_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > ALTERNATES_BYTES_MAX {
+        return Err(format!("info/alternates: longer than {ALTERNATES_BYTES_MAX} bytes").into());
+    }
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     // A relative path is relative to the folder that has the file.
     Ok(lines.map(|line| objects.join(line)).collect())

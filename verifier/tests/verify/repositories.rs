@@ -251,7 +251,7 @@ fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
 
 /// The limits leave room: for a long policy, for hundreds of other logs in one repository, for what is written about borrowing.
 #[test]
-fn what_is_long_is_read_up_to_a_limit() {
+fn what_is_long_is_read() {
     let mut desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4]);
         (0..200).for_each(|i: u32| {
@@ -268,6 +268,9 @@ fn what_is_long_is_read_up_to_a_limit() {
     let lender = fs::read_to_string(&path).expect("read");
     fs::write(&path, "# comment\n".repeat(6_000) + &lender).expect("written");
     assert_eq!(desk.proven().clones[0].anchors, 2);
+    // What is behind the limit would not be known of.
+    fs::write(&path, lender + &"# comment\n".repeat(7_000)).expect("written");
+    assert!(desk.refused(5, "unreadable-clone").contains("info/alternates: longer than 65536 bytes"));
 }
 
 /// A file of an anchor, loose and in a pack; of commits and trees the longest is another.
