@@ -27,7 +27,7 @@ soak MINUTES:
     SOAK_MINUTES={{ MINUTES }} SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
         cargo test --release --locked --package tests --test soak -- --nocapture soak::
 
-# Every system call that makes something durable, failing: all steps, or those with the word in their names (needs strace)
+# Every system call that makes something durable, failing: all steps, or those with the word in their names (needs strace and mount namespaces); an hour
 faults *WORD:
     FAULTS_REPORT={{ justfile_directory() / "target/faults" }} \
         cargo test --locked --package tests --test faults -- --ignored {{ WORD }}

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use evidence::decode_content;
 use evidence::tree::{CompactRange, leaf_hash};
-use evidence::{EventRef, decode_content};
-use kafka::{Reader, TopicPartition};
 use tests::{git, run};
 
 use crate::common::commitments::Published;
 use crate::common::forge::Forgery;
 use crate::common::history::Clone;
 use crate::common::ledger::{PROVEN, verify};
-use crate::place::{Place, SOON};
+use crate::place::Place;
 use crate::report::Tally;
 use crate::site::BATCH_EVENTS;
 
@@ -105,13 +104,6 @@ pub(crate) fn compare(place: &Place<'_>, bundle: &Path, clone: &Path) -> Tally {
 /// Whether the topic of commitments has, by first occurrences, every entry since the case's start in order.
 fn published(place: &Place<'_>, bundle: &Path) {
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
-    let mut reader = Reader::new(&place.site.properties(), SOON).unwrap();
-    let mut commitments = Vec::new();
-    let visit = |event: &EventRef<'_>| {
-        commitments.push(event.value.unwrap().to_vec());
-        Ok::<_, kafka::Error>(())
-    };
-    reader.read(&TopicPartition::new(place.commitments.as_str(), 0), 0..i64::MAX, visit).unwrap();
-    let Published { next, newer, .. } = Published::read(commitments, &chain, place.published);
+    let Published { next, newer, .. } = Published::read(place.commitments(), &chain, place.published);
     assert_eq!((next, newer), (chain.len() as u64, 0), "the last commitment");
 }

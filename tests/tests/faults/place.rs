@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use evidence::{Hash, SignedCheckpoint};
+use evidence::{EventRef, Hash, SignedCheckpoint};
+use kafka::{Reader, TopicPartition};
 use serde_json::{Value, json};
 use tests::{Process, git, http_get, http_post, run, streamseal, until};
 
 use crate::common::history::{BRANCH, anchored_size};
-use crate::common::ledger::{Verdict, verify};
+use crate::common::ledger::{Verdict, number, verify};
 use crate::site::Site;
 use crate::strace::Trace;
 
@@ -25,7 +26,7 @@ pub(crate) struct Place<'a> {
     pub(crate) site: &'a Site,
     folder: PathBuf,
     committer: SocketAddr,
-    pub(crate) commitments: String,
+    commitments: String,
     /// The entry from which on they are to be there.
     pub(crate) published: u64,
     /// Batches that are sealed for sure.
@@ -146,6 +147,24 @@ impl<'a> Place<'a> {
             let done = size.is_some() && signed >= size && self.status("published_size") == size;
             done || committer.exited().is_some()
         });
+    }
+
+    /// The values on the topic of commitments.
+    pub(crate) fn commitments(&self) -> Vec<Vec<u8>> {
+        let mut reader = Reader::new(&self.site.properties(), SOON).unwrap();
+        let mut commitments = Vec::new();
+        let visit = |event: &EventRef<'_>| {
+            commitments.push(event.value.unwrap().to_vec());
+            Ok::<_, kafka::Error>(())
+        };
+        reader.read(&TopicPartition::new(self.commitments.as_str(), 0), 0..i64::MAX, visit).unwrap();
+        commitments
+    }
+
+    /// How far they go.
+    pub(crate) fn published_size(&self) -> u64 {
+        let last: Value = serde_json::from_slice(self.commitments().last().unwrap()).unwrap();
+        number(&last["seq"]).unwrap() + 1
     }
 
     /// Waits until the remote holds an anchor of all that is sealed, or the anchor has ended.
