@@ -47,8 +47,10 @@ async fn http(remote: &str) -> Http {
 }
 
 impl Http {
-    /// Waits until the server has the newest anchor, and checks all of them.
+    /// Waits until so many anchors are made and the server has the newest, and checks all of them.
     async fn until_pushed(&self, running: &Running, anchors_made: usize) {
+        // A server that is away is known before the next anchor is made.
+        until("it is made", || self.site.tip().is_some() && self.site.anchors().len() >= anchors_made).await;
         until("the server has it", || tip(self.repository.path()) == self.site.tip()).await;
         running.until_ready().await;
         assert_eq!(anchors(self.repository.path()).len(), anchors_made);

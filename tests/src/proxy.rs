@@ -1,4 +1,5 @@
-//! Something between a server and its clients that cuts connections, holds messages back, and sends clients to another server.
+//! Something between a server and its clients that cuts connections, holds messages back, and sends clients to another
+//! server.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};

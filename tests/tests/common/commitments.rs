@@ -24,8 +24,8 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Reads commitments in their order. Each entry must be there the first time in the order of the chain, from `first`
-    /// on, and have the bytes that it has in the chain.
+    /// Reads commitments in their order. Each entry must be there the first time in the order of the chain, from `first` on,
+    /// and have the bytes that it has in the chain.
     pub(crate) fn read(commitments: impl IntoIterator<Item = impl AsRef<[u8]>>, chain: &[Entry], first: u64) -> Self {
         let mut published = Self { next: first, repeated: 0, newer: 0 };
         for commitment in commitments {
@@ -44,7 +44,8 @@ impl Published {
     }
 }
 
-/// Requires that every entry of a bundle of everything was published, and maybe newer ones; returns how often one was there again.
+/// Requires that every entry of a bundle of everything was published, and maybe newer ones; returns how often one was there
+/// again.
 pub(crate) fn all_are_published(kafka: &Kafka, topic: &str, ledger: &Ledger, bundle: &Path) -> u64 {
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
     let size = chain.len() as u64;

@@ -45,9 +45,8 @@ impl<'a> Place<'a> {
         folder: PathBuf,
         [committer, _]: [SocketAddr; 2],
         commitments: String,
-        [sealed, published]: [u64; 2],
+        (sealed, published): (usize, u64),
     ) -> Self {
-        let sealed = sealed as usize;
         let (acknowledged, heads, commits) = (BTreeMap::new(), Vec::new(), Vec::new());
         Self { site, folder, committer, commitments, published, sealed, acknowledged, heads, commits }
     }

@@ -212,7 +212,7 @@ impl Site {
             Start::Sealed => (BEFORE, self.published[0]),
             Start::Anchored | Start::Evidence => (2 * BEFORE, self.published[1]),
         };
-        Place::new(self, folder, self.addresses, topic, [sealed as u64, published])
+        Place::new(self, folder, self.addresses, topic, (sealed, published))
     }
 
     /// Where a case's ledger is.
