@@ -4,14 +4,14 @@ use std::env;
 use std::path::PathBuf;
 
 fn main() {
-    println!("cargo::rerun-if-changed=src/no_headers.c");
+    println!("cargo::rerun-if-changed=src/raw_headers.c");
     let sources = env::var_os("DEP_RDKAFKA_ROOT").expect("rdkafka-sys builds librdkafka and says where");
     let sources = PathBuf::from(sources);
     // Its headers compile with warnings of their own.
     cc::Build::new()
-        .file("src/no_headers.c")
+        .file("src/raw_headers.c")
         .include(&sources)
         .include(sources.join("src"))
         .warnings(false)
-        .compile("streamseal_no_headers");
+        .compile("streamseal_raw_headers");
 }

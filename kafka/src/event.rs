@@ -1,21 +1,23 @@
 //! A message of librdkafka as an event, byte for byte.
 //!
 //! rust-rdkafka's own view is not used: it panics on header names that are not UTF-8, takes headers that cannot be
-//! parsed for none, and folds a timestamp of -1 into "not available".
+//! parsed for none, and folds a timestamp of -1 into "not available". Headers are read from the broker's own bytes (see
+//! [`headers`]).
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ffi::c_void;
+use std::ptr::NonNull;
 use std::slice;
 
 use evidence::{EventRef, HeaderRef, TimestampType};
 use rdkafka_sys as sys;
 
-use crate::native;
+use crate::{headers, native};
 
 unsafe extern "C" {
-    /// Of `no_headers.c`: whether a consumed message has no headers.
-    fn streamseal_has_no_headers(message: *const sys::rd_kafka_message_t) -> c_int;
+    /// Of `raw_headers.c`: the headers of a consumed message as the broker sent them, and their length. Null for a
+    /// record in a message format before v2.
+    fn streamseal_raw_headers(message: *const sys::rd_kafka_message_t, len: *mut usize) -> *const c_void;
 }
 
 /// A message that librdkafka handed to us: an event, or news about its partition.
@@ -66,21 +68,27 @@ impl Message {
 
     /// The message as an event. For messages without an error only.
     ///
-    /// Header names are what librdkafka tells of them, C strings: a name with a NUL inside ends before it.
-    ///
     /// # Errors
-    /// When the headers cannot be parsed: then nothing can be said about the event, and it must not be taken for one
-    /// without headers.
-    pub(crate) fn event<'a>(&'a self, headers: &'a mut Headers) -> Result<EventRef<'a>, String> {
+    /// When the record cannot be read byte for byte: nothing can be said about it then.
+    pub(crate) fn event<'a>(&'a self, headers: &'a mut Headers) -> Result<EventRef<'a>, Misread> {
         let message = self.0.as_ptr();
         let (timestamp, timestamp_type) = self.timestamp();
-        headers.read(message)?;
+        let raw = self.raw_headers().ok_or(Misread::OldFormat)?;
+        let headers = headers.read(raw).map_err(Misread::Headers)?;
         // SAFETY: the message is valid while owned; key and payload are null or as long as told, and live as long as
         // the message, which the result borrows.
         let (offset, key, value) = unsafe {
             ((*message).offset, bytes((*message).key, (*message).key_len), bytes((*message).payload, (*message).len))
         };
-        Ok(EventRef { offset, timestamp, timestamp_type, key, value, headers: &headers.0 })
+        Ok(EventRef { offset, timestamp, timestamp_type, key, value, headers })
+    }
+
+    /// The headers as the broker sent them; `None` for a record in a message format before v2.
+    fn raw_headers(&self) -> Option<&[u8]> {
+        let mut len = 0;
+        // SAFETY: the message is valid while owned and was consumed; what is pointed to is as long as told and lives as
+        // long as the message.
+        unsafe { bytes(streamseal_raw_headers(self.0.as_ptr(), &mut len), len) }
     }
 
     fn timestamp(&self) -> (i64, TimestampType) {
@@ -104,45 +112,29 @@ impl Drop for Message {
     }
 }
 
+/// Why a message is no event.
+#[derive(Debug)]
+pub(crate) enum Misread {
+    /// It is a record in a message format before v2, whose key and value librdkafka takes from the wrong place.
+    OldFormat,
+    /// Its headers cannot be parsed; why.
+    Headers(String),
+}
+
 /// The headers of one event at a time, in memory that is used again for the next.
 ///
-/// The lifetime is a lie that stays in here: the slices point into the message that [`Message::event`] was called on,
-/// and leave only with its lifetime. (So no `Debug` either, which would look at what may be gone.)
+/// The lifetime is a lie that stays in here: the slices point into what [`Headers::read`] was given, and leave only with
+/// its lifetime. (So no `Debug` either, which would look at what may be gone.)
 #[derive(Default)]
 pub(crate) struct Headers(Vec<HeaderRef<'static>>);
 
 impl Headers {
-    fn read(&mut self, message: *const sys::rd_kafka_message_t) -> Result<(), String> {
-        use sys::rd_kafka_resp_err_t::*;
-        self.0.clear();
-        // SAFETY: `message` is valid (our only caller owns it), and was consumed.
-        if unsafe { streamseal_has_no_headers(message) } != 0 {
-            return Ok(());
-        }
-        let mut list = ptr::null_mut();
-        // SAFETY: `message` is valid (our only caller owns it).
-        match unsafe { sys::rd_kafka_message_headers(message, &mut list) } {
-            RD_KAFKA_RESP_ERR_NO_ERROR => {}
-            // What librdkafka says of any count that is not above zero; the one that means none was seen to above.
-            RD_KAFKA_RESP_ERR__NOENT => return Err("the headers cannot be parsed: their count is malformed".to_owned()),
-            error => {
-                // SAFETY: the code came from librdkafka, which describes all of its codes.
-                let reason = unsafe { native::text(sys::rd_kafka_err2str(error)) };
-                return Err(format!("the headers cannot be parsed: {reason}"));
-            }
-        }
-        loop {
-            let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
-            // SAFETY: the list belongs to the message and lives with it; an index past the end is answered so.
-            let result = unsafe { sys::rd_kafka_header_get_all(list, self.0.len(), &mut name, &mut value, &mut len) };
-            if result != RD_KAFKA_RESP_ERR_NO_ERROR {
-                return Ok(());
-            }
-            // SAFETY: a header has a name, a C string, and a value that is null or as long as told; both live as long
-            // as the message, and the caller lends them no longer (see `Headers`).
-            let header = unsafe { HeaderRef { name: CStr::from_ptr(name).to_bytes(), value: bytes(value, len) } };
-            self.0.push(header);
-        }
+    fn read<'a>(&'a mut self, raw: &'a [u8]) -> Result<&'a [HeaderRef<'a>], String> {
+        // SAFETY: only the lifetime changes. `headers::read` empties the list before it fills it with slices of `raw`,
+        // and nobody looks at it but by what is returned here, which borrows both for no longer than `raw` lives.
+        let list = unsafe { &mut *(&raw mut self.0).cast::<Vec<HeaderRef<'a>>>() };
+        headers::read(raw, list).map_err(|problem| format!("the headers cannot be parsed: {problem}"))?;
+        Ok(list)
     }
 }
 

@@ -17,6 +17,7 @@ mod consumer;
 mod embedded;
 mod error;
 mod event;
+mod headers;
 mod native;
 mod partition;
 mod producer;

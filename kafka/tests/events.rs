@@ -60,17 +60,17 @@ fn a_broker_s_timestamp_is_told_from_a_producer_s() {
     assert_eq!(read, [kept(0, TimestampType::LogAppend, &record)]);
 }
 
-/// librdkafka hands header names over as C strings. What is behind a NUL cannot be seen, so names that differ only
-/// there look the same.
+/// librdkafka would hand these names out as C strings, cut at the NUL.
 #[test]
-fn a_header_name_ends_at_a_nul() {
+fn header_names_with_a_nul_differ() {
     let value = Some(b"v\0w".to_vec());
     let record = |name: &[u8]| Record { headers: vec![(name.to_vec(), value.clone())], ..Record::default() };
     let records = [record(b"na\0me"), record(b"na\0other"), record(b"\0")];
     let read = round_trip(TimestampType::Create, &records);
-    let headers: Vec<_> = read.iter().map(|kept| kept.headers[0].clone()).collect();
-    let cut = (b"na".to_vec(), value.clone());
-    assert_eq!(headers, [cut.clone(), cut, (Vec::new(), value)]);
+    for (read, record) in read.iter().zip(&records) {
+        assert_eq!(read.headers, record.headers);
+    }
+    assert_eq!(read.len(), records.len());
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn a_hundred_thousand_headers_arrive() {
 fn headers_that_cannot_be_parsed_stop_the_partition() {
     let plain = Record { value: Some(b"v".to_vec()), ..Record::default() };
     let good = wire::batch(TimestampType::Create, std::slice::from_ref(&plain));
-    // Three that are not there, fewer than none, none in two bytes, and something after none.
-    for raw in [&[6_u8][..], &[1], &[0x80, 0], &[0, 7]] {
+    // Three that are not there, fewer than none, and something after none.
+    for raw in [&[6_u8][..], &[1], &[0, 7]] {
         let bad = wire::batch_with_raw_headers(&plain, raw);
         let (_broker, mut consumer, partition) = consumer_of(&[&good, &bad, &good]);
         let failure = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");

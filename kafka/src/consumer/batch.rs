@@ -8,7 +8,7 @@ use rdkafka_sys::rd_kafka_resp_err_t as code;
 
 use super::group::Group;
 use crate::TopicPartition;
-use crate::event::{Headers, Message};
+use crate::event::{Headers, Message, Misread};
 use crate::queue::PartitionQueue;
 
 /// How far a started partition is.
@@ -104,7 +104,8 @@ impl<'a> Batch<'a> {
                     place.next = offset + 1;
                     Some(Item::Event { event, leader_epoch: message.leader_epoch() })
                 }
-                Err(reason) => failed(FailureKind::Unreadable, Some(offset), reason),
+                Err(Misread::Headers(reason)) => failed(FailureKind::Unreadable, Some(offset), reason),
+                Err(Misread::OldFormat) => failed(FailureKind::OldFormat, Some(offset), OLD_FORMAT.to_owned()),
             },
             END => {
                 place.next = place.next.max(offset);
@@ -174,9 +175,14 @@ pub enum FailureKind {
     /// The event is damaged or cannot be parsed, or cannot be fetched as it is. Starting there again fails again,
     /// unless the damage was on the way.
     Unreadable,
+    /// The record is in a message format before v2, that of clients before Kafka 0.11. librdkafka misreads these: it takes
+    /// keys and values from the wrong place, and names offsets that do not exist. Starting there again fails again.
+    OldFormat,
     /// Anything else, such as a lost permission: start again after a while.
     Other,
 }
+
+const OLD_FORMAT: &str = "the record is in a message format before v2 (Kafka 0.11), which cannot be read byte for byte";
 
 const END: i32 = code::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32;
 
