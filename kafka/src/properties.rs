@@ -12,12 +12,15 @@ use crate::Error;
 /// What every client starts from; any of it can be overridden.
 const COMMON: &[(&str, &str)] = &[("client.id", "streamseal")];
 
+/// The most that a fetch asks for at once (`fetch.max.bytes`), unless it is overridden or other properties ask for another
+/// value. An event that waits keeps the whole response that it came in.
+const FETCH_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What a response takes beside the bytes fetched; librdkafka insists on this much.
+const RESPONSE_OVERHEAD_BYTES: u64 = 512;
+
 /// What a consumer starts from; any of it can be overridden.
-///
-/// The sizes beside those of [`AHEAD`] bound what is fetched at once.
 const CONSUMER: &[(&str, &str)] = &[
-    // An event that waits keeps the whole response that it came in.
-    ("fetch.max.bytes", "4194304"),
     // Ask again at once when a queue has room: the default of a second leaves the reader waiting.
     ("fetch.queue.backoff.ms", "1"),
     // One fetch at a time is under way with a broker, and a partition whose queue is full is not in it. If all others are
@@ -151,7 +154,8 @@ impl Properties {
 
     /// What librdkafka is told for a consumer, of a group or of none.
     pub fn consumer(&self, group: Option<&str>) -> ClientConfig {
-        let mut config = self.shared_by(1).config(CONSUMER, CONSUMER_FIXED);
+        let properties = self.or("fetch.max.bytes", &self.fetch_max_bytes().to_string());
+        let mut config = properties.shared_by(1).config(CONSUMER, CONSUMER_FIXED);
         if let Some(group) = group {
             config.set("group.id", group);
         }
@@ -164,6 +168,16 @@ impl Properties {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         config
+    }
+
+    /// `fetch.max.bytes` where it is not given. librdkafka wants it to be at least `message.max.bytes`, and so much below
+    /// `receive.message.max.bytes` that a response fits; users set either to what their brokers have.
+    fn fetch_max_bytes(&self) -> u64 {
+        // What is no number librdkafka refuses by the property's name.
+        let given = |name: &str| self.get(name).and_then(|value| value.parse::<u64>().ok());
+        let most =
+            given("receive.message.max.bytes").map_or(u64::MAX, |most| most.saturating_sub(RESPONSE_OVERHEAD_BYTES));
+        FETCH_MAX_BYTES.min(most).max(given("message.max.bytes").unwrap_or(0))
     }
 
     pub(crate) fn producer(&self) -> ClientConfig {

@@ -1,6 +1,6 @@
 //! The `[kafka]` section.
 
-use kafka::{Error, Properties};
+use kafka::{Consumer, Error, Properties};
 
 fn parse(toml: &str) -> Result<Properties, String> {
     toml::from_str(toml).map_err(|error| error.to_string())
@@ -76,6 +76,31 @@ fn one_property_under_two_names_is_refused() {
     let twice = [brokers, ("fetch.message.max.bytes", "1"), ("max.partition.fetch.bytes", "2")];
     let error = Properties::new(twice).expect_err("which one counts?").to_string();
     assert!(error.contains("max.partition.fetch.bytes"), "{error}");
+}
+
+/// librdkafka wants `message.max.bytes <= fetch.max.bytes <= receive.message.max.bytes - 512`.
+#[test]
+fn sizes_that_users_set_move_those_that_depend_on_them() {
+    for (given, fetch) in [
+        (&[][..], "4194304"),
+        (&[("message.max.bytes", "1000")], "4194304"),
+        (&[("message.max.bytes", "10485760")], "10485760"),
+        (&[("receive.message.max.bytes", "2000000")], "1999488"),
+        (&[("message.max.bytes", "200000000")], "200000000"),
+        (&[("message.max.bytes", "1000000000")], "1000000000"),
+        (&[("message.max.bytes", "10485760"), ("fetch.max.bytes", "20971520")], "20971520"),
+        (&[("fetch.max.bytes", "300000000")], "300000000"),
+    ] {
+        let brokers = ("bootstrap.servers", "127.0.0.1:9");
+        let properties = Properties::new(given.iter().copied().chain([brokers])).expect("all of these may be set");
+        assert_eq!(properties.consumer(None).get("fetch.max.bytes"), Some(fetch), "{given:?}");
+        // librdkafka checks what it is told when a client is made.
+        Consumer::alone(&properties, "sizes").unwrap_or_else(|error| panic!("{given:?}: {error}"));
+    }
+    let contradiction = [("message.max.bytes", "3000000"), ("receive.message.max.bytes", "2000000")];
+    let properties = Properties::new(contradiction.into_iter().chain([("bootstrap.servers", "127.0.0.1:9")]));
+    let error = Consumer::alone(&properties.expect("each may be set"), "sizes").expect_err("no response would fit");
+    assert!(error.to_string().contains("receive.message.max.bytes"), "{error}");
 }
 
 #[test]
