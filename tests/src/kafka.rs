@@ -2,6 +2,8 @@
 
 mod admin;
 mod jars;
+mod java;
+mod old_formats;
 pub(crate) mod proxy;
 
 use std::fs::{self, File};
@@ -18,6 +20,8 @@ use crate::scratch::{Scratch, unique};
 use crate::wait::until;
 use admin::Admin;
 use jars::Jars;
+pub use java::JavaRecord;
+pub use old_formats::{OldFormat, OldRecord};
 use proxy::KafkaProxy;
 
 /// How long a start may take, log recovery included, on a machine that is busy with other tests.

@@ -8,5 +8,6 @@ mod wire;
 mod events;
 mod producer;
 mod rebalance;
+mod second_opinion;
 mod topics;
 mod transactions;
