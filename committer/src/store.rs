@@ -81,6 +81,9 @@ pub trait Store: Send + Sync {
     /// All streams, in no particular order.
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError>;
 
+    /// The ids of the clusters that the streams are of, each once, in no particular order.
+    async fn clusters(&self) -> Result<Vec<String>, StoreError>;
+
     /// The streams that have entries in a range of seqs, each once, in no particular order.
     async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError>;
 

@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use committer_client::{COMMITMENTS_TOPIC, COMMITMENTS_TOPIC_PREFIX, is_commitments_topic};
 use kafka::{Subscription, TopicPartition};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,13 +21,17 @@ pub struct Config {
     /// only shows how far it is.
     #[serde(default)]
     pub partitions: Vec<String>,
-    /// Topics that are never sealed, whatever `topics` says. The topic that the committer publishes to must be among
-    /// them: every commitment would be sealed by the next one.
-    #[serde(default = "default_exclude")]
+    /// Topics that are never sealed, whatever `topics` says. Topics of commitments, of any ledger, are excluded anyway:
+    /// `commitments`, and names that begin with `streamseal.commitments.`. Each commitment would be sealed by the next one.
+    #[serde(default)]
     pub exclude: Vec<String>,
     /// The consumer group. Its offsets are for lag tools; sealing goes on from the committer's cursor.
     #[serde(default = "default_group")]
     pub group: String,
+    /// Id of the Kafka cluster to seal. Give it when the ledger holds streams of another cluster: a cluster that the
+    /// ledger does not know is not sealed otherwise. When given, no other cluster is sealed.
+    #[serde(default)]
+    pub cluster: Option<String>,
     /// Address of the committer, such as `http://127.0.0.1:7380`.
     pub committer: String,
     /// The ingest key, a file of mode 0600.
@@ -59,10 +64,6 @@ const REQUEST_STATEMENTS: usize = 16;
 
 /// A stream is not read while so many statements wait: enough to fill the next requests while one is under way.
 const UNACKNOWLEDGED: usize = 64;
-
-fn default_exclude() -> Vec<String> {
-    vec!["commitments".to_owned()]
-}
 
 fn default_group() -> String {
     "streamseal-ingest".to_owned()
@@ -122,7 +123,9 @@ impl Config {
             ensure!(!topic.is_empty(), "ingest.topics[{i}]: is empty");
             self.check_topic(topic).with_context(|| format!("ingest.topics[{i}]"))?;
         }
-        Ok(Subscription { group: self.group.clone(), topics: self.topics.clone(), exclude: self.exclude.clone() })
+        let commitments = [COMMITMENTS_TOPIC.to_owned(), format!("{COMMITMENTS_TOPIC_PREFIX}*")];
+        let exclude = self.exclude.iter().cloned().chain(commitments).collect();
+        Ok(Subscription { group: self.group.clone(), topics: self.topics.clone(), exclude })
     }
 
     fn assigned(&self) -> anyhow::Result<Vec<TopicPartition>> {
@@ -146,6 +149,8 @@ impl Config {
 
     fn check_topic(&self, topic: &str) -> anyhow::Result<()> {
         ensure!(!topic.starts_with("__"), "Kafka's internal topics cannot be sealed");
+        let is_commitments = is_commitments_topic(topic);
+        ensure!(!is_commitments, "{topic} is a topic of commitments: each commitment would be sealed by the next one");
         ensure!(!self.exclude.iter().any(|excluded| excluded == topic), "the topic is in ingest.exclude");
         Ok(())
     }
@@ -180,7 +185,8 @@ mod tests {
         let Source::Group(subscription) = parse("topics = ['orders', '^pay.*']").expect("good") else {
             panic!("not a group")
         };
-        assert_eq!((subscription.group.as_str(), subscription.exclude), ("streamseal-ingest", default_exclude()));
+        assert_eq!(subscription.group, "streamseal-ingest");
+        assert_eq!(subscription.exclude, ["commitments", "streamseal.commitments.*"]);
         assert_eq!(subscription.topics, ["orders", "^pay.*"]);
     }
 
@@ -199,7 +205,12 @@ mod tests {
             ("", "ingest.topics: name the topics"),
             ("topics = ['a']\npartitions = ['a/0']", "ingest.partitions: cannot"),
             ("topics = ['a', '']", "ingest.topics[1]: is empty"),
-            ("topics = ['commitments']", "ingest.topics[0]: the topic is in ingest.exclude"),
+            ("topics = ['commitments']", "ingest.topics[0]: commitments is a topic of commitments"),
+            (
+                "topics = ['streamseal.commitments.audit']",
+                "ingest.topics[0]: streamseal.commitments.audit is a topic of",
+            ),
+            ("topics = ['a']\nexclude = ['a']", "ingest.topics[0]: the topic is in ingest.exclude"),
             ("topics = ['__consumer_offsets']", "ingest.topics[0]: Kafka's internal"),
             ("topics = ['a']\nbatch_events = 0", "ingest.batch_events: wants at least 1"),
             ("topics = ['a']\nbatch_age_ms = 0", "ingest.batch_age_ms: wants at least 1"),
@@ -209,7 +220,7 @@ mod tests {
             ("partitions = ['orders/-1']", "wants a partition number"),
             ("partitions = ['orders/2147483648']", "wants a partition number"),
             ("partitions = ['a/0', 'a/0']", "ingest.partitions[1]: \"a/0\" is there twice"),
-            ("partitions = ['commitments/0']", "ingest.partitions[0]: \"commitments/0\": the topic is in"),
+            ("partitions = ['commitments/0']", "ingest.partitions[0]: \"commitments/0\": commitments is a topic of"),
         ] {
             let problem = format!("{:#}", parse(fields).expect_err(fields));
             assert!(problem.contains(wanted), "{fields:?}: {problem:?} should contain {wanted:?}");

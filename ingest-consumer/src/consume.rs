@@ -345,8 +345,8 @@ impl Consumption {
                 Action::Gap(_) | Action::LastGone(_) | Action::Cleared | Action::Trouble(_) => {}
             }
         }
-        if let Some(next) = seat.show() {
-            self.setup.cursors.set(partition, next);
+        if let Some(standing) = seat.show() {
+            self.setup.cursors.set(partition, standing);
         }
         if seat.hold_changed() {
             if seat.held { self.consumer.hold(partition) } else { self.consumer.release(partition) }

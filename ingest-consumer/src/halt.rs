@@ -50,6 +50,20 @@ pub enum Halt {
         /// What is wrong with it.
         problem: String,
     },
+    /// The client library misreads what Kafka holds from this offset on, so nothing can be signed about it.
+    Misread {
+        /// The offset.
+        offset: u64,
+        /// How that is known.
+        problem: String,
+    },
+    /// The brokers are another cluster than those whose streams the ledger holds.
+    OtherCluster {
+        /// The ids of the clusters whose streams the ledger holds, or of the one that was sealed until now.
+        signed: Vec<String>,
+        /// The id that Kafka shows.
+        found: String,
+    },
     /// The committer names a cursor that lies behind one it named before, or another statement for the same cursor.
     CursorWentBack {
         /// What the committer said before, as `epoch E offset N statement H`.
@@ -77,6 +91,14 @@ pub enum Halt {
 }
 
 impl Halt {
+    /// The offset of the record that cannot be read. The halt is over when Kafka no longer has it.
+    pub(crate) fn record(&self) -> Option<u64> {
+        match self {
+            Self::Unreadable { offset, .. } | Self::Misread { offset, .. } => Some(*offset),
+            _ => None,
+        }
+    }
+
     /// What to do about it, as exactly as can be told: the command, where there is one.
     pub fn remedy(&self, partition: &Partition) -> String {
         let Partition { topic, number, .. } = partition;
@@ -89,6 +111,18 @@ impl Halt {
                 "leave the record out by a signed gap: `streamseal gap --config FILE --topic {topic} --partition \
                  {number} --next {} --operator-key FILE`",
                 offset + 1
+            ),
+            Self::Misread { offset, .. } => format!(
+                "nothing is lost: sealing waits. Records in a message format before v2 must be rewritten: copy the topic into a \
+                 new one with any current client, and seal that. Or wait until retention deletes the old segments: sealing \
+                 then goes on by itself. To leave these records out instead, find the first batch of format v2 at or after \
+                 offset {offset} (`kafka-dump-log` shows `magic: 2` and its `baseOffset`), and sign a gap that ends there: \
+                 `streamseal gap --config FILE --topic {topic} --partition {number} --next BASE_OFFSET --operator-key FILE`"
+            ),
+            Self::OtherCluster { found, .. } => format!(
+                "if the address is wrong, correct `[kafka]`; sealing goes on by itself when the old cluster answers. If this \
+                 cluster is meant, set `cluster = \"{found}\"` under `[ingest]` and restart: its topics are then sealed as \
+                 new streams, from their first offsets"
             ),
             Self::CursorWentBack { .. } => {
                 "the committer's database lost entries that it had acknowledged: stop the committer, run `streamseal \
@@ -135,6 +169,16 @@ impl fmt::Display for Halt {
             }
             Self::Unreadable { offset, problem } => {
                 write!(f, "the record at offset {offset} cannot be read: {problem}")
+            }
+            Self::Misread { offset, problem } => {
+                write!(f, "the record at offset {offset} is not read as it is: {problem}")
+            }
+            Self::OtherCluster { signed, found } => {
+                write!(
+                    f,
+                    "Kafka is another cluster: the ledger holds streams of {}, Kafka shows {found}",
+                    signed.join(", ")
+                )
             }
             Self::CursorWentBack { before, now } => {
                 write!(f, "the committer's cursor went back: before {before}, now {now}")

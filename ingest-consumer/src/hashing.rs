@@ -157,6 +157,7 @@ const THREAD: &str = "the hashing thread panicked";
 fn failed(failure: Failure) -> Input<'static> {
     match failure {
         Failure { kind: FailureKind::Unreadable, offset: Some(at), reason } => Input::Unreadable(offset(at), reason),
+        Failure { kind: FailureKind::OldFormat, offset: Some(at), reason } => Input::OldFormat(offset(at), reason),
         other => Input::Stopped(format!("Kafka gives nothing more: {other}")),
     }
 }

@@ -1,27 +1,37 @@
-//! How far behind Kafka the sealing is.
+//! How far behind Kafka the sealing is, and whether it moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka::{Cluster, TopicPartition, Watermarks};
-use service::{Component, Shutdown};
+use service::{Component, Health, Shutdown};
 
 use crate::metrics::LagGauges;
 use crate::outside::Outside;
+use crate::progress::Progress;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The cursors of the assigned partitions, as the reading thread last knew them. Clones share one state.
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The cursor.
+    pub(crate) next: u64,
+    /// Whether nothing is known to stand in the way of sealing.
+    pub(crate) is_running: bool,
+}
+
+/// Where the streams of the assigned partitions stand, as the reading thread last knew. Clones share one state.
 #[derive(Clone, Default)]
-pub(crate) struct Cursors(Arc<Mutex<BTreeMap<TopicPartition, u64>>>);
+pub(crate) struct Cursors(Arc<Mutex<BTreeMap<TopicPartition, Standing>>>);
 
 impl Cursors {
-    pub(crate) fn set(&self, partition: &TopicPartition, next: u64) {
+    pub(crate) fn set(&self, partition: &TopicPartition, now: Standing) {
         let mut cursors = self.lock();
         match cursors.get_mut(partition) {
-            Some(cursor) => *cursor = next,
-            None => drop(cursors.insert(partition.clone(), next)),
+            Some(standing) => *standing = now,
+            None => drop(cursors.insert(partition.clone(), now)),
         }
     }
 
@@ -29,32 +39,65 @@ impl Cursors {
         self.lock().remove(partition);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, u64>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Standing>> {
         // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Compares the cursors with Kafka's watermarks now and then, until `shutdown`. `kafka` is ready as long as Kafka
-/// answers.
-pub(crate) async fn watch(outside: Arc<Outside>, cursors: Cursors, kafka: Component, shutdown: Shutdown) {
+/// answers; a stream that has not moved for `stalled_after` although Kafka has more is not ready.
+pub(crate) async fn watch(
+    outside: Arc<Outside>,
+    cursors: Cursors,
+    stalled_after: Duration,
+    kafka: Component,
+    health: Health,
+    shutdown: Shutdown,
+) {
     let mut interval = tokio::time::interval(INTERVAL);
+    let mut progress = Progress::default();
+    let mut stalled = HashMap::<TopicPartition, Component>::new();
     while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
         let partitions = cursors.lock().keys().cloned().collect::<Vec<_>>();
-        let marks = outside.ask(move |cluster| watermarks(cluster, partitions)).await;
-        match marks {
-            Ok(marks) => {
-                kafka.ready();
-                let cursors = cursors.lock();
-                for (partition, marks) in &marks {
-                    if let Some(next) = cursors.get(partition) {
-                        let next = i64::try_from(*next).unwrap_or(i64::MAX);
-                        let open = u64::try_from(marks.high.saturating_sub(marks.stable)).unwrap_or(0);
-                        LagGauges::new(partition).set(marks.lag(next), open);
+        let marks = match outside.ask(move |cluster| watermarks(cluster, partitions)).await {
+            Ok(marks) => marks,
+            Err(problem) => {
+                kafka.not_ready(problem);
+                continue;
+            }
+        };
+        kafka.ready();
+        let standings = cursors.lock().clone();
+        progress.retain(|partition| standings.contains_key(partition));
+        for (_, component) in stalled.extract_if(|partition, _| !standings.contains_key(partition)) {
+            component.remove();
+        }
+        for (partition, marks) in &marks {
+            let Some(standing) = standings.get(partition) else { continue };
+            let next = i64::try_from(standing.next).unwrap_or(i64::MAX);
+            let open = u64::try_from(marks.high.saturating_sub(marks.stable)).unwrap_or(0);
+            let gauges = LagGauges::new(partition);
+            gauges.set(marks.lag(next), open);
+            let problem = progress.observe(partition, *standing, marks, Instant::now(), stalled_after);
+            gauges.stalled(problem.is_some());
+            match problem {
+                Some(problem) => {
+                    if !stalled.contains_key(partition) {
+                        tracing::error!("{partition}: STALLED: {problem}");
+                    }
+                    let component = stalled.entry(partition.clone());
+                    component
+                        .or_insert_with(|| health.component(format!("{partition} progress")))
+                        .not_ready(problem.to_string());
+                }
+                None => {
+                    if let Some(component) = stalled.remove(partition) {
+                        tracing::info!("{partition}: moves again");
+                        component.remove();
                     }
                 }
             }
-            Err(problem) => kafka.not_ready(problem),
         }
     }
 }

@@ -23,6 +23,7 @@ mod lag;
 mod metrics;
 mod outside;
 mod place;
+mod progress;
 mod rounds;
 mod run;
 mod seat;

@@ -25,6 +25,8 @@ pub(crate) struct LagGauges {
     lag: Gauge,
     /// Offsets behind the last stable offset: those of open transactions, which cannot be read yet.
     open_transaction_lag: Gauge,
+    /// 1 while the cursor stands still although Kafka has more.
+    stalled: Gauge,
 }
 
 impl LagGauges {
@@ -33,12 +35,17 @@ impl LagGauges {
         Self {
             lag: gauge!("streamseal_ingest_lag_offsets", &labels),
             open_transaction_lag: gauge!("streamseal_ingest_open_transaction_lag_offsets", &labels),
+            stalled: gauge!("streamseal_ingest_stalled", &labels),
         }
     }
 
     pub(crate) fn set(&self, lag: u64, open_transaction_lag: u64) {
         self.lag.set(lag as f64);
         self.open_transaction_lag.set(open_transaction_lag as f64);
+    }
+
+    pub(crate) fn stalled(&self, stalled: bool) {
+        self.stalled.set(f64::from(u8::from(stalled)));
     }
 }
 
@@ -63,6 +70,7 @@ impl StreamMetrics {
         };
         metrics.assigned.set(1.0);
         metrics.halted.set(0.0);
+        metrics.lag.stalled(false);
         // Counters are shown from the start, so that an alarm on their increase sees the first one.
         metrics.gaps.increment(0);
         metrics
@@ -97,5 +105,6 @@ impl StreamMetrics {
         self.halted(false);
         self.unacknowledged(0);
         self.lag.set(0, 0);
+        self.lag.stalled(false);
     }
 }

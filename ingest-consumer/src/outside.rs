@@ -29,6 +29,8 @@ pub(crate) struct Outside {
     ledger: LedgerId,
     /// The cluster's id, as statements name it.
     cluster_id: String,
+    /// Whether the configuration names this cluster: then it may be one that the ledger does not know.
+    is_named: bool,
     committer: Client,
     cluster: Arc<Cluster>,
     questions: Semaphore,
@@ -41,12 +43,13 @@ impl Outside {
     pub(crate) fn new(
         ledger: LedgerId,
         cluster_id: String,
+        is_named: bool,
         committer: Client,
         cluster: Arc<Cluster>,
         key: SigningKey,
     ) -> Self {
         let (questions, requests) = (Semaphore::new(QUESTIONS), Semaphore::new(REQUESTS));
-        Self { ledger, cluster_id, committer, cluster, questions, topics: Mutex::default(), requests, key }
+        Self { ledger, cluster_id, is_named, committer, cluster, questions, topics: Mutex::default(), requests, key }
     }
 
     pub(crate) fn ledger(&self) -> &LedgerId {
@@ -72,10 +75,20 @@ impl Outside {
         let answer = committer.cursor(&query).await.map_err(unavailable)?;
         // Asked after the cursor, so that the keys of its statements are among them.
         let keys = committer.keys().await.map_err(unavailable)?;
+        let clusters = if answer.statement.is_none() && !self.is_named {
+            committer.status().await.map_err(unavailable)?.clusters
+        } else {
+            Vec::new()
+        };
         drop(committer);
         let keys = cursor::keys(&self.ledger, &keys.entries).map_err(InspectError::Invalid)?;
         let cursor = cursor::verify(&self.ledger, &keys, &named, &answer).map_err(InspectError::Invalid)?;
-        let standing = cursor::standing(&self.ledger, &keys, self.key.verifier_key(), &named.topic);
+        let standing = match cursor::standing(&self.ledger, &keys, self.key.verifier_key(), &named.topic) {
+            Standing::Granted if !clusters.is_empty() && !clusters.contains(&self.cluster_id) => {
+                Standing::UnknownCluster(clusters)
+            }
+            standing => standing,
+        };
         Ok((cursor, standing))
     }
 
@@ -91,11 +104,13 @@ impl Outside {
             .await?
             .ok_or_else(|| format!("there is no topic {} in the cluster", partition.topic))?;
         let asked = partition.clone();
-        let marks = self.ask(move |cluster| cluster.watermarks(&[asked])).await?;
+        let (cluster, marks) = self.ask(move |cluster| Ok((cluster.id()?, cluster.watermarks(&[asked])?))).await?;
         let offset =
             |offset: i64| u64::try_from(offset).map_err(|_| format!("{partition}: Kafka told a watermark of {offset}"));
         match marks.get(partition) {
-            Some(Watermarks { low, high, .. }) => Ok(Log { topic_id, low: offset(*low)?, high: offset(*high)? }),
+            Some(Watermarks { low, high, .. }) => {
+                Ok(Log { cluster, topic_id, low: offset(*low)?, high: offset(*high)? })
+            }
             None => Err(format!("{partition}: Kafka told no watermarks")),
         }
     }

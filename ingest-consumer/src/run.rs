@@ -15,6 +15,7 @@ use crate::consume::{Ended, Setup, consume, not_joined};
 use crate::hashing::Hashing;
 use crate::lag::{self, Cursors};
 use crate::outside::Outside;
+use crate::progress::STALLED_AFTER;
 
 /// How long the cluster may take to answer a question.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,10 +60,19 @@ pub async fn run(
         config.batch_age_ms,
         config.entries_per_day()
     );
-    if let Some(cluster_id) = cluster_id(&cluster, &component, &shutdown).await? {
-        let outside = Arc::new(Outside::new(ledger, cluster_id, committer, cluster, key));
+    if let Some(cluster_id) = cluster_id(&cluster, config.cluster.as_deref(), &component, &shutdown).await? {
+        let is_named = config.cluster.is_some();
+        let outside = Arc::new(Outside::new(ledger, cluster_id, is_named, committer, cluster, key));
         let cursors = Cursors::default();
-        tokio::spawn(lag::watch(Arc::clone(&outside), cursors.clone(), component, shutdown.clone()));
+        let stalled_after = STALLED_AFTER.max(3 * Duration::from_millis(config.batch_age_ms.into()));
+        tokio::spawn(lag::watch(
+            Arc::clone(&outside),
+            cursors.clone(),
+            stalled_after,
+            component,
+            health.clone(),
+            shutdown.clone(),
+        ));
         let partitions_max = match &source {
             // What it gets, the group tells later.
             Source::Group(_) => Properties::PARTITIONS_MIN,
@@ -85,9 +95,10 @@ pub async fn run(
     admin.await.context("the health listener panicked")?
 }
 
-/// Waits for a cluster that tells its id; `None` at shutdown.
+/// Waits for a cluster that tells its id, the one `named` if that is given; `None` at shutdown.
 async fn cluster_id(
     cluster: &Arc<Cluster>,
+    named: Option<&str>,
     component: &Component,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<String>> {
@@ -97,9 +108,18 @@ async fn cluster_id(
         let answer = tokio::task::spawn_blocking(move || asked.id());
         let Some(answer) = shutdown.run_until_cancelled(answer).await else { return Ok(None) };
         match answer.context("asking for the cluster id")? {
-            Ok(id) => {
+            Ok(id) if named.is_none_or(|named| named == id) => {
                 component.ready();
                 return Ok(Some(id));
+            }
+            Ok(id) => {
+                let problem = format!(
+                    "the brokers are cluster {id}, and `ingest.cluster` names {}: correct the address in `[kafka]`, or \
+                     `ingest.cluster` if this cluster is meant",
+                    named.unwrap_or_default()
+                );
+                tracing::error!("{problem}");
+                component.not_ready(problem);
             }
             Err(error) => {
                 tracing::warn!("{error}; trying again");

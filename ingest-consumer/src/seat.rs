@@ -1,6 +1,7 @@
 use kafka::TopicPartition;
 use service::{Component, Health};
 
+use crate::lag::Standing;
 use crate::metrics::StreamMetrics;
 use crate::stream::{Action, Stream};
 
@@ -76,8 +77,8 @@ impl Seat {
         }
     }
 
-    /// Shows where the stream stands; returns its cursor, when that is known.
-    pub(crate) fn show(&mut self) -> Option<u64> {
+    /// Shows where the stream stands; returns it, when its cursor is known.
+    pub(crate) fn show(&mut self) -> Option<Standing> {
         let obstacle = self.stream.obstacle();
         if obstacle != self.obstacle {
             match &obstacle {
@@ -91,7 +92,7 @@ impl Seat {
         if let Some(next) = next {
             self.metrics.cursor(next);
         }
-        next
+        next.map(|next| Standing { next, is_running: self.obstacle.is_none() })
     }
 
     /// The present reading.

@@ -230,6 +230,7 @@ impl Stream {
             Input::Events(events) => self.events(now_ms, events, actions),
             Input::End(offset) => self.end(now_ms, offset, actions),
             Input::Unreadable(offset, problem) => self.unreadable(now_ms, offset, problem, actions),
+            Input::OldFormat(offset, problem) => self.misread(now_ms, offset, problem, actions),
             Input::Stopped(problem) => self.stopped(now_ms, problem, actions),
             Input::Answered(answer) => self.answered(now_ms, answer, actions),
         }
@@ -293,7 +294,9 @@ impl Stream {
         };
         self.outage.reset();
         let statement = inspection.cursor.statement;
-        if awaiting_operator == Some(statement) {
+        let is_other_cluster = inspection.log.cluster != self.partition.cluster;
+        let is_gone = self.halt().and_then(Halt::record).is_some_and(|offset| offset < inspection.log.low);
+        if awaiting_operator == Some(statement) && !is_other_cluster && !is_gone {
             return;
         }
         if let Some(Doubt { refused: Refused { code, message }, .. }) =
@@ -306,6 +309,8 @@ impl Stream {
             .and_then(|()| resume::decide(&self.ledger, &self.partition, inspection));
         match decided {
             Ok(resume) => self.resume(resume, actions),
+            // Whatever else is wrong is found again when the old cluster is back.
+            Err(halt @ Halt::OtherCluster { .. }) => self.stop(now_ms, halt, Until::GoodInspection, actions),
             Err(halt @ (Halt::KeyNotGranted { .. } | Halt::CursorWentBack { .. })) => {
                 let until = awaiting_operator.map_or(Until::GoodInspection, Until::NewStatement);
                 self.stop(now_ms, halt, until, actions);
@@ -334,7 +339,7 @@ impl Stream {
     }
 
     fn resume(&mut self, resume: Resume, actions: &mut Vec<Action>) {
-        let Resume { place, topic_id, low, gap, from, below } = resume;
+        let Resume { place, topic_id, low, high, gap, from, below } = resume;
         let was_troubled = self.trouble.take().is_some();
         if was_troubled || matches!(self.phase, Phase::Halted(_)) {
             actions.push(Action::Cleared);
@@ -346,7 +351,7 @@ impl Stream {
         self.topic_id = topic_id;
         self.submit_at_ms = 0;
         let is_below = from < place.next;
-        let reading = Box::new(Reading { place, position: from, batch: OpenBatch::default(), low });
+        let reading = Box::new(Reading { place, position: from, batch: OpenBatch::default(), low, high });
         if let Some(made) = gap {
             if let Statement::Gap(gap) = &made.statement {
                 actions.push(Action::Gap(Box::new(gap.clone())));
@@ -422,36 +427,65 @@ impl Stream {
     }
 
     fn unreadable(&mut self, now_ms: u64, offset: u64, problem: String, actions: &mut Vec<Action>) {
-        let (Phase::Comparing(reading, _) | Phase::Sealing(reading)) = &mut self.phase else { return };
+        let (Phase::Comparing(reading, _) | Phase::Sealing(reading)) = &self.phase else { return };
+        let (position, high) = (reading.position, reading.high);
         // A batch of the producer that is damaged is told of by its first offset, which may lie behind us.
-        let offset = offset.max(reading.position);
-        let is_in_gap = match &self.phase {
-            Phase::Comparing(reading, below) => offset < reading.place.next && !below.concerns(offset),
-            _ => false,
-        };
-        if is_in_gap {
-            // What the operator left out need not be read.
-            self.end_comparison(actions);
-            if let Phase::Sealing(reading) = &self.phase {
-                actions.push(Action::Read(reading.position));
-            }
+        let offset = offset.max(position);
+        if self.passes_gap(offset, actions) {
             return;
         }
         let times = self.unreadable.filter(|(before, _)| *before == offset).map_or(1, |(_, times)| times + 1);
         self.unreadable = Some((offset, times));
-        let halt = Halt::Unreadable { offset, problem };
         if times < UNREADABLE_TIMES {
             // The damage may have been done on the way.
             let at = now_ms + self.again.next_ms();
             return self.look_again(at);
         }
         self.unreadable = None;
+        // The watermark was asked for since the offset was named first, so no record has that offset.
+        let halt = if offset >= high {
+            let problem =
+                format!("the client library names offset {offset}, beyond the high watermark {high}: {problem}");
+            Halt::Misread { offset: position, problem }
+        } else {
+            Halt::Unreadable { offset, problem }
+        };
+        self.stop_at(now_ms, offset, halt, actions);
+    }
+
+    fn misread(&mut self, now_ms: u64, offset: u64, problem: String, actions: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Comparing(..) | Phase::Sealing(_)) && !self.passes_gap(offset, actions) {
+            self.stop_at(now_ms, offset, Halt::Misread { offset, problem }, actions);
+        }
+    }
+
+    /// Whether a record that cannot be read lies in what the operator left out. It need not be read then.
+    fn passes_gap(&mut self, offset: u64, actions: &mut Vec<Action>) -> bool {
+        let is_in_gap = match &self.phase {
+            Phase::Comparing(reading, below) => offset < reading.place.next && !below.concerns(offset),
+            _ => false,
+        };
+        if is_in_gap {
+            self.end_comparison(actions);
+            if let Phase::Sealing(reading) = &self.phase {
+                actions.push(Action::Read(reading.position));
+            }
+        }
+        is_in_gap
+    }
+
+    /// Halts at a record, once all before it is sealed.
+    fn stop_at(&mut self, now_ms: u64, offset: u64, halt: Halt, actions: &mut Vec<Action>) {
         if matches!(&self.phase, Phase::Comparing(reading, _) if offset < reading.place.next) {
             return self.stop_for_good(now_ms, halt, actions);
         }
-        // What comes before was sealed at the first attempt, so the operator's gap, which begins at the cursor, leaves
-        // out nothing else.
+        // The operator's gap begins at the cursor, so nothing else may be left before the record.
         self.end_comparison(actions);
+        if let Phase::Sealing(reading) = &self.phase
+            && reading.batch.events() > 0
+        {
+            self.close_batch();
+        }
         self.phase = Phase::Draining(AfterDrain::Halt(halt));
     }
 

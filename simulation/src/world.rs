@@ -381,7 +381,8 @@ impl<'a> World<'a> {
             Some(Inspecting::Answered(answer)) => {
                 let (cursor, standing) = *answer;
                 let (log, id) = (self.cluster.log(seat.partition), self.cluster.topic().id.clone());
-                let log = Log { topic_id: Some(id), low: log.low, high: log.high() };
+                let cluster = partition(seat.partition).cluster;
+                let log = Log { cluster, topic_id: Some(id), low: log.low, high: log.high() };
                 Ok(Inspection { cursor, log, standing })
             }
         };
@@ -472,6 +473,8 @@ impl<'a> World<'a> {
             Halt::CursorWentBack { .. } | Halt::BadCursor { .. } => plan.old_copy,
             Halt::KeyNotGranted { .. } => plan.new_key || plan.old_copy,
             Halt::Unreadable { .. } | Halt::Refused { .. } => plan.old_copy,
+            // There is one cluster, and its records are all of one format.
+            Halt::Misread { .. } | Halt::OtherCluster { .. } => false,
         };
         let number = self.seats[which].partition;
         if deserved { Ok(()) } else { Err(format!("partition {number} halted without a reason: {halt}")) }
@@ -577,6 +580,8 @@ fn halt_name(halt: &Halt) -> &'static str {
         Halt::Altered { .. } => "halts: altered",
         Halt::Appeared { .. } => "halts: appeared",
         Halt::Unreadable { .. } => "halts: unreadable",
+        Halt::Misread { .. } => "halts: misread",
+        Halt::OtherCluster { .. } => "halts: other cluster",
         Halt::CursorWentBack { .. } => "halts: cursor went back",
         Halt::BadCursor { .. } => "halts: bad cursor",
         Halt::KeyNotGranted { .. } => "halts: key not granted",

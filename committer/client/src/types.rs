@@ -203,6 +203,10 @@ pub struct Status {
     /// Entries published to the topic of commitments; None when this ledger was never published.
     #[serde(with = "decimal::option")]
     pub published_size: Option<u64>,
+    /// Ids of the Kafka clusters of which the chain has streams, in ascending order. Empty from committers that do not
+    /// tell.
+    #[serde(default)]
+    pub clusters: Vec<String>,
 }
 
 /// The value of a record in the topic of commitments. Its key is `topic/partition`, or the kind where there is no

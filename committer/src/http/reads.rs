@@ -130,12 +130,15 @@ pub(super) async fn heads(opened: Opened, query: Query<HeadsQuery>) -> Result<Js
 pub(super) async fn status(opened: Opened) -> Result<Json<Status>, Failure> {
     let position = opened.store.position().await?;
     let checkpoint = opened.store.checkpoint().await?;
+    let mut clusters = opened.store.clusters().await?;
+    clusters.sort_unstable();
     Ok(Json(Status {
         origin: opened.ledger.origin,
         genesis: opened.ledger.genesis.to_string(),
         size: position.map_or(0, |p| p.next_seq),
         checkpoint_size: checkpoint.map_or(0, |c| c.head.size),
         published_size: opened.store.published().await?,
+        clusters,
     }))
 }
 

@@ -7,7 +7,7 @@
 mod link;
 mod tables;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -351,6 +351,14 @@ impl Store for MemoryStore {
 
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
         self.read("streams", |tables| tables.streams.values().cloned().collect()).await
+    }
+
+    async fn clusters(&self) -> Result<Vec<String>, StoreError> {
+        self.read("clusters", |tables| {
+            let clusters = tables.streams.values().map(|row| row.head.id.partition.cluster.clone());
+            clusters.collect::<BTreeSet<_>>().into_iter().collect()
+        })
+        .await
     }
 
     async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError> {

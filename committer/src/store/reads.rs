@@ -59,6 +59,10 @@ macro_rules! impl_store {
                 rows.into_iter().map(sql::stream).collect()
             }
 
+            async fn clusters(&self) -> Result<Vec<String>, StoreError> {
+                in_time(sqlx::query_scalar(sql::CLUSTERS).bind(self.ledger).fetch_all(&self.$read)).await
+            }
+
             async fn ends(&self, seqs: Range<u64>) -> Result<Vec<StreamEnd>, StoreError> {
                 let query = sqlx::query_as(sql::ENDS).bind(self.ledger);
                 let rows = in_time(query.bind(column(seqs.start)).bind(column(seqs.end)).fetch_all(&self.$read)).await?;

@@ -55,6 +55,8 @@ pub(super) const NEWEST_ENTRIES: &str = "SELECT s.number, s.start_offset, e.seq,
 
 pub(super) const STREAMS: &str = streams!();
 
+pub(super) const CLUSTERS: &str = "SELECT DISTINCT cluster FROM streams WHERE ledger = $1";
+
 pub(super) const MOVED_STREAMS: &str = concat!(
     streams!(),
     " AND number IN

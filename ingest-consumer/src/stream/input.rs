@@ -39,6 +39,8 @@ pub struct Cursor {
 /// What Kafka says about a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Log {
+    /// The id of the cluster that answered.
+    pub cluster: String,
     /// The topic's id, where the cluster has them.
     pub topic_id: Option<String>,
     /// The low watermark: the first offset that can be read.
@@ -54,6 +56,8 @@ pub enum Standing {
     Granted,
     /// It does not; which key and why.
     Refused(String),
+    /// The partition was never sealed, and the ledger holds streams of these other clusters only.
+    UnknownCluster(Vec<String>),
 }
 
 /// The answer to [`Action::Inspect`].
@@ -121,6 +125,8 @@ pub enum Input<'a> {
     /// All before this record was read, and the record cannot be read as an event; why. Nothing more comes before the
     /// next [`Action::Read`].
     Unreadable(u64, String),
+    /// As `Unreadable`, of a record in a message format that the client library misreads: reading it again cannot help.
+    OldFormat(u64, String),
     /// Kafka gives nothing more before the next [`Action::Read`]; why: the offset is gone, the leader's log is another
     /// one, a permission is lost.
     Stopped(String),

@@ -14,6 +14,8 @@ pub(super) struct Reading {
     pub(super) batch: OpenBatch,
     /// The low watermark when reading began.
     pub(super) low: u64,
+    /// The high watermark when reading began.
+    pub(super) high: u64,
 }
 
 impl Reading {

@@ -15,6 +15,7 @@ pub(super) struct Resume {
     pub(super) place: Place,
     pub(super) topic_id: Option<String>,
     pub(super) low: u64,
+    pub(super) high: u64,
     /// The statement that offsets are gone, if they are.
     pub(super) gap: Option<Made>,
     /// The offset to read from.
@@ -69,8 +70,13 @@ impl Furthest {
 /// Compares what was signed with what Kafka says now.
 pub(super) fn decide(ledger: &LedgerId, partition: &Partition, inspection: Inspection) -> Result<Resume, Halt> {
     let Inspection { cursor, log, standing } = inspection;
-    if let Standing::Refused(problem) = standing {
-        return Err(Halt::KeyNotGranted { problem });
+    if log.cluster != partition.cluster {
+        return Err(Halt::OtherCluster { signed: vec![partition.cluster.clone()], found: log.cluster });
+    }
+    match standing {
+        Standing::Granted => {}
+        Standing::Refused(problem) => return Err(Halt::KeyNotGranted { problem }),
+        Standing::UnknownCluster(signed) => return Err(Halt::OtherCluster { signed, found: log.cluster }),
     }
     let (low, high) = (log.low, log.high);
     // A topic that was never sealed may be any topic. One that was sealed while its id was unknown is named without
@@ -97,7 +103,7 @@ pub(super) fn decide(ledger: &LedgerId, partition: &Partition, inspection: Inspe
     let below = cursor.below;
     let from = below.from().map_or(place.next, |from| from.max(low).min(place.next));
     let topic_id = log.topic_id;
-    Ok(Resume { place, topic_id, low, gap, from, below })
+    Ok(Resume { place, topic_id, low, high, gap, from, below })
 }
 
 fn went_back(before: &Furthest, now: &Furthest) -> bool {

@@ -50,7 +50,7 @@ impl Bench {
 
     fn with(ledger: Ledger) -> Self {
         let stream = Stream::new(ledger.id(), partition(), LIMITS);
-        let log = Log { topic_id: Some("T1".into()), low: 0, high: 100 };
+        let log = Log { cluster: "c1".into(), topic_id: Some("T1".into()), low: 0, high: 100 };
         Self { ledger, stream, log, now_ms: 0, actions: Vec::new() }
     }
 

@@ -1,7 +1,7 @@
 //! On librdkafka's in-process broker.
 
 use evidence::statement::{LastEvent, Reason, Summary};
-use evidence::{SignedStatement, Statement, batch, sha256};
+use evidence::{Partition, SignedStatement, Statement, batch, sha256};
 use kafka::{Cluster, Producer, Record, TopicPartition};
 use rdkafka::consumer::Consumer as _;
 
@@ -322,4 +322,36 @@ async fn what_cannot_be_used_is_refused_by_name() {
     let properties = line.properties_with(&[("no.such.property", "1")]);
     let error = line.ingest_at(properties, "topics = ['orders']").await.failed().await;
     assert!(error.contains("\"no.such.property\""), "{error}");
+}
+
+/// The brokers behind the address were replaced: the ledger holds streams of the old cluster only.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_cluster_is_sealed_only_when_named() {
+    let mut ledger = Ledger::new();
+    let old = Partition { cluster: "old-cluster".to_owned(), topic: "moved".to_owned(), number: 0 };
+    ledger.skip_to(&old, None, 7);
+    let line = Line::embedded(ledger).await;
+    line.create_topic("moved", 1);
+    line.produce("moved", 0, values(0..10));
+    let moved = line.named("moved", 0);
+    // Also after a restart.
+    for _ in 0..2 {
+        let ingest = line.ingest("partitions = ['moved/0']").await;
+        let reason = ingest.waits_for("Kafka is another cluster: the ledger holds streams of old-cluster").await;
+        assert!(reason.contains(&format!("set `cluster = \"{}\"` under `[ingest]`", moved.cluster)), "{reason}");
+        assert_eq!(line.committer.ledger().cursor(&moved).next, 0);
+        ingest.stop().await;
+    }
+    let ingest = line.ingest("partitions = ['moved/0']\ncluster = 'old-cluster'").await;
+    ingest.waits_for("`ingest.cluster` names old-cluster").await;
+    ingest.stop().await;
+    let ingest = line.ingest(&format!("partitions = ['moved/0']\ncluster = '{}'", moved.cluster)).await;
+    line.sealed(&moved, 10).await;
+    ingest.ready().await;
+    ingest.stop().await;
+    // Once it is known it need not be named any more.
+    line.produce("moved", 0, values(10..15));
+    let ingest = line.ingest("partitions = ['moved/0']").await;
+    line.sealed(&moved, 15).await;
+    ingest.stop().await;
 }

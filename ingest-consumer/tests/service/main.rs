@@ -3,5 +3,6 @@
 
 mod embedded;
 mod ledger;
+mod old_formats;
 mod real_kafka;
 mod support;

@@ -1,5 +1,6 @@
 //! An ingest-consumer between a broker and a committer that is made of a ledger in memory.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -61,6 +62,7 @@ impl Committer {
             .route("/v1/statements", post(submit))
             .route("/v1/cursors", get(cursor))
             .route("/v1/keys", get(keys))
+            .route("/v1/status", get(status))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -141,6 +143,22 @@ async fn cursor(State(shared): State<Arc<Shared>>, Query(query): Query<CursorQue
 
 async fn keys(State(shared): State<Arc<Shared>>) -> Response {
     Json(shared.ledger().keys()).into_response()
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    let ledger = shared.ledger();
+    let streams = ledger.entries().iter().filter_map(|entry| entry.statement.statement().stream());
+    let clusters: BTreeSet<_> = streams.map(|stream| stream.partition.cluster.clone()).collect();
+    let (id, size) = (ledger.id(), ledger.entries().len() as u64);
+    let status = committer_client::Status {
+        origin: id.origin,
+        genesis: id.genesis.to_string(),
+        size,
+        checkpoint_size: size,
+        published_size: None,
+        clusters: clusters.into_iter().collect(),
+    };
+    Json(status).into_response()
 }
 
 /// A broker, a committer and the folder of the ingest key.

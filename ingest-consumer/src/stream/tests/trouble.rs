@@ -68,6 +68,109 @@ fn what_was_sealed_must_stay_readable() {
 }
 
 #[test]
+fn a_record_in_an_old_format_halts_at_once() {
+    let mut bench = Bench::reading();
+    bench.events(0..2);
+    bench.step_keeping(Input::OldFormat(2, "before v2".into()));
+    assert_eq!(ranges(&bench.submit()), [(0, 2)], "what comes before is sealed first");
+    assert_eq!(bench.stream.halt(), Some(&Halt::Misread { offset: 2, problem: "before v2".into() }));
+    let remedy = bench.stream.halt().expect("halted").remedy(&partition());
+    assert!(remedy.contains("copy the topic") && remedy.contains("magic: 2"), "{remedy}");
+    assert_eq!(bench.inspect(), []);
+    // The operator leaves out what is before the first batch of format v2.
+    bench.ledger.skip_to(&partition(), None, 50);
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(1)]);
+    bench.events([1]);
+    assert_eq!(bench.step(Input::OldFormat(2, "before v2".into())), [Action::Read(50)], "in the gap");
+    bench.events(50..54);
+    assert_eq!(ranges(&bench.submit()), [(50, 54)]);
+}
+
+#[test]
+fn a_halt_ends_when_its_record_is_deleted() {
+    for input in [Input::OldFormat(2, "before v2".into()), Input::Unreadable(2, "headers".into())] {
+        let mut bench = Bench::reading();
+        bench.events(0..2);
+        match input {
+            Input::OldFormat(offset, problem) => drop(bench.step_keeping(Input::OldFormat(offset, problem))),
+            _ => {
+                bench.step_keeping(Input::Unreadable(2, "headers".into()));
+                bench.submit_all();
+                for _ in 1..3 {
+                    bench.inspect();
+                    bench.events([1]);
+                    bench.step_keeping(Input::Unreadable(2, "headers".into()));
+                }
+            }
+        }
+        bench.submit_all();
+        assert!(bench.stream.halt().is_some(), "halted");
+        bench.log.low = 2;
+        assert_eq!(bench.inspect(), [], "the record is still there");
+        bench.log.low = 40;
+        let actions = bench.inspect();
+        assert!(
+            matches!(&actions[..], [Action::Cleared, Action::Gap(gap), Action::Read(40)] if gap.next == 40),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn a_remedy_names_no_offset_beyond_the_high_watermark() {
+    let mut bench = Bench::reading();
+    bench.events(0..2);
+    let beyond = 10_186_314_752_614_756;
+    bench.step_keeping(Input::Unreadable(beyond, "checksum".into()));
+    bench.submit_all();
+    let mut actions = Vec::new();
+    for _ in 1..3 {
+        bench.inspect();
+        bench.events([1]);
+        actions = bench.step(Input::Unreadable(beyond, "checksum".into()));
+    }
+    let halt = halted(&actions);
+    assert!(matches!(halt, Halt::Misread { offset: 2, .. }), "{halt}");
+    assert!(!halt.remedy(&partition()).contains(&(beyond + 1).to_string()), "{}", halt.remedy(&partition()));
+}
+
+#[test]
+fn another_cluster_halts_until_the_old_one_is_back() {
+    let mut bench = Bench::sealed_to(4);
+    bench.log.cluster = "c2".into();
+    bench.log.topic_id = Some("T2".into());
+    let actions = bench.inspect();
+    assert_eq!(halted(&actions), &Halt::OtherCluster { signed: vec!["c1".into()], found: "c2".into() });
+    let remedy = halted(&actions).remedy(&partition());
+    assert!(remedy.contains("cluster = \"c2\"") && !remedy.contains("epoch"), "{remedy}");
+    assert_eq!(bench.inspect(), [], "told once");
+    bench.log.cluster = "c1".into();
+    bench.log.topic_id = Some("T1".into());
+    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(3)]);
+}
+
+#[test]
+fn another_cluster_is_told_also_by_a_halted_stream() {
+    let mut bench = Bench::sealed_to(4);
+    bench.log.topic_id = Some("T2".into());
+    let actions = bench.inspect();
+    assert!(matches!(halted(&actions), Halt::Recreated { .. }), "{actions:?}");
+    bench.log.cluster = "c2".into();
+    let actions = bench.inspect();
+    assert!(matches!(halted(&actions), Halt::OtherCluster { .. }), "{actions:?}");
+}
+
+#[test]
+fn a_cluster_that_the_ledger_does_not_know_is_not_sealed() {
+    let mut bench = Bench::new();
+    let mut inspection = bench.inspection().expect("a good one");
+    inspection.standing = Standing::UnknownCluster(vec!["c0".into()]);
+    bench.step(Input::Tick);
+    let actions = bench.step(Input::Inspected(Ok(inspection)));
+    assert_eq!(halted(&actions), &Halt::OtherCluster { signed: vec!["c0".into()], found: "c1".into() });
+}
+
+#[test]
 fn a_cursor_that_goes_back_halts_until_it_is_back() {
     let mut bench = Bench::reading();
     bench.events(0..4);
