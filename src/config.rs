@@ -54,7 +54,6 @@ impl ConfigFile {
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
         let mut config: Config = service::config::load(&self.path)?;
         config.resolve(self.path.parent().unwrap_or(Path::new("")));
-        config.exclude_commitments();
         Ok(config)
     }
 }
@@ -78,13 +77,6 @@ impl Config {
     /// The properties of librdkafka.
     pub(crate) fn kafka(&self) -> anyhow::Result<&kafka::Properties> {
         self.kafka.as_ref().context("the configuration has no section [kafka] with \"bootstrap.servers\"")
-    }
-
-    /// The topic that the committer publishes to is never sealed.
-    fn exclude_commitments(&mut self) {
-        if let (Some(ingest), Some(committer)) = (&mut self.ingest, &self.committer) {
-            ingest.exclude.push(committer.commitments_topic.clone());
-        }
     }
 
     /// The address of the committer, as one of the services that talk to it has it.

@@ -102,7 +102,7 @@ impl Line {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let [committer_address, ingest_address] = [(); 2].map(|()| address(free_port()));
         let group = format!("{name}-{}", std::process::id());
-        let commitments = format!("commitments-{group}");
+        let commitments = format!("streamseal.commitments.{group}");
         servers.topic(&commitments, 1)?;
         let own = [
             ("ingest.group", group),
@@ -113,9 +113,8 @@ impl Line {
             ("committer.commitments_topic", commitments.clone()),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), toml::Value::String(value)));
-        let exclude = ("ingest.exclude".to_owned(), toml::Value::from(vec![commitments]));
         let config = ledger.join("streamseal.toml");
-        set(&config, own.iter().chain([&exclude]).chain(&options.set))?;
+        set(&config, own.iter().chain(&options.set))?;
         let committer = service(&binary, "committer", &config, "info");
         until("the committer is ready", READY_WITHIN, || {
             committer.assert_running();

@@ -4,11 +4,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use committer_client::{COMMITMENTS_TOPIC, COMMITMENTS_TOPIC_PREFIX, is_commitments_topic};
 use evidence::chain::State;
 use evidence::statement::LedgerId;
 use evidence::{SignedStatement, Statement, VerifierKey};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The committer: keeps the chain, signs its heads, serves it and publishes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -29,8 +31,9 @@ pub struct Config {
     /// Seconds between two entries that state where all streams stand, while any of them moves.
     #[serde(default = "default_heads_s")]
     pub heads_s: NonZeroU32,
-    /// The Kafka topic that every entry is published to.
-    #[serde(default = "default_commitments_topic")]
+    /// The Kafka topic that every entry is published to: `commitments`, or a name that begins with
+    /// `streamseal.commitments.`. No ingest-consumer, of whichever ledger, seals topics of these names.
+    #[serde(default = "default_commitments_topic", deserialize_with = "commitments_topic")]
     pub commitments_topic: String,
     /// Address to serve on: the HTTP interface, health and metrics.
     #[serde(default = "default_listen")]
@@ -83,7 +86,18 @@ fn default_heads_s() -> NonZeroU32 {
 }
 
 fn default_commitments_topic() -> String {
-    "commitments".to_owned()
+    COMMITMENTS_TOPIC.to_owned()
+}
+
+fn commitments_topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if is_commitments_topic(&name) {
+        return Ok(name);
+    }
+    Err(D::Error::custom(format!(
+        "wants {COMMITMENTS_TOPIC}, or a name that begins with {COMMITMENTS_TOPIC_PREFIX}, not {name:?}: by these names \
+         ingest-consumers know what not to seal"
+    )))
 }
 
 fn default_listen() -> SocketAddr {
@@ -150,6 +164,21 @@ mod tests {
             let mut database = DatabaseUrl(url.to_owned());
             database.resolve(Path::new("/etc/seal 100%"));
             assert_eq!(database.0, resolved);
+        }
+    }
+
+    #[test]
+    fn a_topic_of_commitments_is_known_by_its_name() {
+        let parse = |topic: &str| {
+            let fields = format!("database = 'sqlite:chain.db'\ncommitments_topic = '{topic}'");
+            service::config::parse::<Config>(&fields, Path::new("x.toml")).map_err(|error| format!("{error:#}"))
+        };
+        for topic in ["commitments", "streamseal.commitments.audit"] {
+            assert_eq!(parse(topic).expect("good").commitments_topic, topic);
+        }
+        for topic in ["audit-commitments", "orders", ""] {
+            let problem = parse(topic).expect_err("ingest-consumers of other ledgers would seal it");
+            assert!(problem.contains("commitments_topic") && problem.contains("streamseal.commitments."), "{problem}");
         }
     }
 

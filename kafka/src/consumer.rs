@@ -35,8 +35,8 @@ pub struct Subscription {
     /// Topic names, and patterns that begin with `^` (regular expressions, as librdkafka and, in the newer group
     /// protocol, the broker understand them).
     pub topics: Vec<String>,
-    /// Topics that are never read, although a pattern may match them. Names that begin with `__`, Kafka's own, are
-    /// excluded anyway.
+    /// Topics that are never read, although a pattern may match them: names, and beginnings of names followed by `*`. Names
+    /// that begin with `__`, Kafka's own, are excluded anyway.
     pub exclude: Vec<String>,
 }
 

@@ -115,13 +115,13 @@ impl Ledger {
         let config = config.replace("127.0.0.1:7381", &ingest.to_string());
         let config = config.replace("127.0.0.1:7382", &anchor.to_string());
         // Every commitment of a test has a topic of its own; heads and anchors do not wait for a minute.
-        let own = format!("[committer]\ncommitments_topic = \"{topic}-commitments\"\nheads_s = 1");
+        let own = format!("[committer]\ncommitments_topic = \"streamseal.commitments.{topic}\"\nheads_s = 1");
         let config = config.replace("[committer]", &own).replace("[anchor]", "[anchor]\ninterval_s = 1");
         // Tests that run side by side do not wait for each other's members of a group.
         let config = config.replace("[ingest]", &format!("[ingest]\ngroup = \"{topic}\""));
         let config = config.replace("[kafka]", "[kafka]\n\"session.timeout.ms\" = 6000");
         fs::write(&path, config).unwrap();
-        kafka.create_topic(&format!("{topic}-commitments"), 1, &[]);
+        kafka.create_topic(&format!("streamseal.commitments.{topic}"), 1, &[]);
         let mut up = Process::command(streamseal());
         up.args(["up", "--config"]).arg(&path);
         let up = Process::start("up", folder.join("up.log"), up);
@@ -205,7 +205,7 @@ fn a_batch_is_verified_live_by_place_and_by_commitment() {
     let ledger = Ledger::start();
     ledger.produce(100);
     ledger.until_sealed(0, 100);
-    let (place, commitments) = (format!("{}/0@50", ledger.topic), format!("{}-commitments", ledger.topic));
+    let (place, commitments) = (format!("{}/0@50", ledger.topic), format!("streamseal.commitments.{}", ledger.topic));
     until("the batch is in a checkpoint", WITHIN, || {
         ledger.command(&["verify-batch", &place]).output().unwrap().status.success()
     });

@@ -44,7 +44,11 @@ impl Group {
     }
 
     fn excluded(&self, topic: &str) -> bool {
-        topic.starts_with("__") || self.exclude.iter().any(|excluded| excluded == topic)
+        let is_meant = |excluded: &String| match excluded.strip_suffix('*') {
+            Some(beginning) => topic.starts_with(beginning),
+            None => excluded == topic,
+        };
+        topic.starts_with("__") || self.exclude.iter().any(is_meant)
     }
 
     fn named(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {

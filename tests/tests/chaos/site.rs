@@ -98,7 +98,7 @@ impl<'a> Site<'a> {
         let Plan { kafka, database, partitions, topic: settings, git, ledger } = plan;
         let name = unique(run.scenario);
         let topic = format!("{name}-events");
-        let commitments = format!("{name}-commitments");
+        let commitments = format!("streamseal.commitments.{name}");
         kafka.create_topic(&topic, partitions.cast_signed(), settings);
         kafka.create_topic(&commitments, 1, &[]);
         let folder = run.folder.join(&name);

@@ -406,12 +406,7 @@ fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketA
     let kafka: String = kafka.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
     let pace = [
         ("[kafka]", kafka),
-        (
-            "[ingest]",
-            format!(
-                "group = \"{name}\"\nexclude = [\"{commitments}\"]\nbatch_events = {batch_events}\nbatch_age_ms = 200"
-            ),
-        ),
+        ("[ingest]", format!("group = \"{name}\"\nbatch_events = {batch_events}\nbatch_age_ms = 200")),
         ("[committer]", format!("commitments_topic = \"{commitments}\"\nheads_s = 1")),
         ("[anchor]", "interval_s = 1".to_owned()),
     ];

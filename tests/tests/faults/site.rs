@@ -199,7 +199,7 @@ impl Site {
         let _ = fs::remove_dir_all(&folder);
         self.traces_and_logs().into_iter().for_each(|file| fs::remove_file(file).unwrap());
         run(Command::new("cp").arg("-a").arg(self.template(start)).arg(&folder));
-        let topic = format!("commitments-{}", self.topics.replace(self.topics.get() + 1));
+        let topic = format!("streamseal.commitments.{}", self.topics.replace(self.topics.get() + 1));
         self.broker.create_topic(&topic, 1).unwrap();
         // Publishing goes on where the copy stands; what another case published is none of it.
         let config = folder.join("streamseal.toml");

@@ -41,7 +41,7 @@ impl Line {
     pub(crate) fn start(topics: u32, partitions: u32, batch_events: u64) -> Self {
         let (kafka, folder, name) = (Kafka::shared(), Scratch::new("line"), unique("line"));
         let topics: Vec<String> = (0..topics).map(|_| kafka.topic(&name, partitions.cast_signed())).collect();
-        let commitments = kafka.topic("commitments", 1);
+        let commitments = kafka.topic("streamseal.commitments.soak", 1);
         let remote = BareRepository::new(folder.join("git/anchors.git"));
         let git = GitHttp::start(folder.join("git"));
         let neighbours = Neighbours {
