@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     pub(crate) next: u64,
     /// Whether nothing is known to stand in the way of sealing.
     pub(crate) is_running: bool,
+    /// How many statements wait for the committer's answer.
+    pub(crate) unacknowledged: usize,
 }
 
 /// Where the streams of the assigned partitions stand, as the reading thread last knew. Clones share one state.

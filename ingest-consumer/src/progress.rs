@@ -29,6 +29,8 @@ pub(crate) struct Stalled {
     end: i64,
     /// For how long the cursor has stood still.
     lasting: Duration,
+    /// How many statements wait for the committer's answer.
+    unacknowledged: usize,
 }
 
 impl Progress {
@@ -41,14 +43,14 @@ impl Progress {
         now: Instant,
         after: Duration,
     ) -> Option<Stalled> {
-        let Standing { next, is_running } = standing;
+        let Standing { next, is_running, unacknowledged } = standing;
         let seen = self.0.entry(partition.clone()).or_insert(Seen { next, since: now });
         // One that waits or is halted says so itself.
         if seen.next != next || !is_running || marks.lag(i64::try_from(next).unwrap_or(i64::MAX)) == 0 {
             *seen = Seen { next, since: now };
         }
         let lasting = now.duration_since(seen.since);
-        (lasting >= after).then_some(Stalled { next, end: marks.stable, lasting })
+        (lasting >= after).then_some(Stalled { next, end: marks.stable, lasting, unacknowledged })
     }
 
     /// Forgets partitions that are no longer ours.
@@ -59,14 +61,18 @@ impl Progress {
 
 impl std::fmt::Display for Stalled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { next, end, lasting } = self;
-        write!(
-            f,
-            "nothing was sealed for {} s, although Kafka has offsets {next} to {}: nothing arrives that can be read. If these \
-             records are in a message format before v2 (of clients before Kafka 0.11), copy the topic into a new one with \
-             any current client and seal that; else look at the brokers' logs",
-            lasting.as_secs(),
-            end - 1
+        let Self { next, end, lasting, unacknowledged } = self;
+        let (seconds, last) = (lasting.as_secs(), end - 1);
+        write!(f, "nothing was sealed for {seconds} s, although Kafka has offsets {next} to {last}: ")?;
+        if *unacknowledged > 0 {
+            return write!(
+                f,
+                "{unacknowledged} statements wait for the committer's answer; look at the committer's /readyz"
+            );
+        }
+        f.write_str(
+            "nothing arrives that can be read. If these records are in a message format before v2 (of clients before Kafka \
+             0.11), copy the topic into a new one with any current client and seal that; else look at the brokers' logs",
         )
     }
 }
@@ -91,7 +97,8 @@ mod tests {
             let partition = TopicPartition::new("orders", 3);
             let marks = Watermarks { low: 0, high: stable + 7, stable };
             let now = self.begun + Duration::from_secs(seconds);
-            self.progress.observe(&partition, Standing { next, is_running }, &marks, now, AFTER)
+            let standing = Standing { next, is_running, unacknowledged: 0 };
+            self.progress.observe(&partition, standing, &marks, now, AFTER)
         }
     }
 
@@ -100,8 +107,11 @@ mod tests {
         let mut bench = Bench::new();
         assert_eq!((bench.at(0, 5, true, 9), bench.at(19, 5, true, 9)), (None, None));
         let stalled = bench.at(21, 5, true, 12).expect("stalled");
-        assert_eq!(stalled, Stalled { next: 5, end: 12, lasting: Duration::from_secs(21) });
-        assert!(stalled.to_string().contains("for 21 s, although Kafka has offsets 5 to 11:"), "{stalled}");
+        assert_eq!(stalled, Stalled { next: 5, end: 12, lasting: Duration::from_secs(21), unacknowledged: 0 });
+        let text = stalled.to_string();
+        assert!(text.contains("for 21 s, although Kafka has offsets 5 to 11: nothing arrives"), "{text}");
+        let waiting = Stalled { unacknowledged: 3, ..stalled }.to_string();
+        assert!(waiting.contains("5 to 11: 3 statements wait for the committer"), "{waiting}");
         assert_eq!(bench.at(31, 6, true, 12), None);
         assert!(bench.at(51, 6, true, 12).is_some());
     }

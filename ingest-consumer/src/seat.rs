@@ -87,12 +87,13 @@ impl Seat {
             }
             self.obstacle = obstacle;
         }
-        self.metrics.unacknowledged(self.stream.unacknowledged());
+        let unacknowledged = self.stream.unacknowledged();
+        self.metrics.unacknowledged(unacknowledged);
         let next = self.stream.sealed_next();
         if let Some(next) = next {
             self.metrics.cursor(next);
         }
-        next.map(|next| Standing { next, is_running: self.obstacle.is_none() })
+        next.map(|next| Standing { next, is_running: self.obstacle.is_none(), unacknowledged })
     }
 
     /// The present reading.
