@@ -27,10 +27,7 @@ impl Verification<'_> {
         let file = Place::file(path.display());
         let bytes = match keystore::read_capped(path, EVENT_PROOF_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(error) => {
-                self.findings.add(Verdict::Unusable, "unreadable", file, error.to_string());
-                return;
-            }
+            Err(error) => return self.findings.unread(file, &error),
         };
         let proof = match EventProof::parse(&bytes) {
             Ok(proof) => proof,
