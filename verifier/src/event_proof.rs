@@ -160,7 +160,8 @@ impl Verification<'_> {
     }
 }
 
-/// Whether the chain goes by a key entry that is not in the proof, or its last entry is one.
+/// Whether an entry of the proof goes by a key entry before it that is not among the proof's key entries, or the last
+/// entry is itself a key entry that is not among them.
 fn lacks_key_entry(proof: &EventProof) -> bool {
     let parse = |bytes: &Vec<u8>| Entry::parse(bytes).ok();
     let keys: Vec<Entry> = proof.keys.iter().filter_map(parse).collect();
@@ -169,7 +170,7 @@ fn lacks_key_entry(proof: &EventProof) -> bool {
     let mut named = keys.iter().chain(&others).filter_map(|entry| Some((entry.seq, entry.keys?.0)));
     let newest_is_key = others.last().is_some_and(|newest| matches!(newest.statement.statement(), Statement::Key(_)));
     named.any(|(seq, named)| named < seq && !given.contains(&named))
-        || (newest_is_key && proof.keys.last() != Some(&proof.newest))
+        || (newest_is_key && !proof.keys.contains(&proof.newest))
 }
 
 fn seq_of(proof: &EventProof, part: ProofPart) -> Option<u64> {
