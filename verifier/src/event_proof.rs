@@ -128,9 +128,10 @@ impl Verification<'_> {
 
     fn not_proven(&mut self, proof: &EventProof, file: Place, error: &EventProofError) {
         let seq = match error {
-            EventProofError::Tree(part, _) | EventProofError::Entry(part, _) | EventProofError::Refused(part, _) => {
-                seq_of(proof, *part)
-            }
+            EventProofError::Tree(part, _)
+            | EventProofError::Entry(part, _)
+            | EventProofError::NoKeyEntry(part, _)
+            | EventProofError::Refused(part, _) => seq_of(proof, *part),
             _ => Some(proof.proof.index),
         };
         let place = Place { entry: seq, ..file };
