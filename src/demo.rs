@@ -155,6 +155,7 @@ fn verify(dir: &Path, bundle: &Path) -> (u8, String) {
         pin: None,
         branch: "anchors".to_owned(),
         json: false,
+        now: None,
     };
     let mut report = Vec::new();
     let code = verifier::cli::run(args, &mut report);

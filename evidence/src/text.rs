@@ -145,10 +145,7 @@ impl<'a> Field<'a> {
 
     /// A Kafka partition number.
     pub(crate) fn partition(self) -> Result<u32, Error> {
-        parse_u63(self.value)
-            .filter(|&n| n <= i32::MAX as u64)
-            .map(|n| n as u32)
-            .ok_or_else(|| self.error("a decimal from 0 to 2^31-1 without leading zeros"))
+        parse_partition(self.value).ok_or_else(|| self.error("a decimal from 0 to 2^31-1 without leading zeros"))
     }
 
     pub(crate) fn i64(self) -> Result<i64, Error> {
@@ -201,6 +198,11 @@ pub fn parse_u63(s: &str) -> Option<u64> {
         return None;
     }
     s.parse().ok().filter(|&n| n <= U63_MAX)
+}
+
+/// Parses a Kafka partition number, a decimal from 0 to 2^31-1 in its only spelling.
+pub fn parse_partition(s: &str) -> Option<u32> {
+    parse_u63(s).filter(|&n| n <= i32::MAX as u64).map(|n| n as u32)
 }
 
 /// Parses a 64-bit signed decimal in its only spelling.

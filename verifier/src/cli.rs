@@ -7,7 +7,9 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evidence::statement::Reason;
+use evidence::text::parse_u63;
 
+use crate::time::parse_rfc3339;
 use crate::{Expectation, Inputs, verify};
 
 /// Verifies a bundle, or the proof of one event, offline against what you trust and expect.
@@ -41,6 +43,9 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Verify as if it were this time: seconds since 1970, or as in 2026-11-21T12:00:00Z
+    #[arg(long, value_name = "TIME", hide = true)]
+    pub now: Option<Clock>,
 }
 
 /// One reason for a gap, or all.
@@ -58,9 +63,29 @@ impl FromStr for GapReasons {
     }
 }
 
+/// What the auditor's clock shows, in seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(u64);
+
+impl Clock {
+    /// That of this machine. One before 1970 makes every anchor one of the future, which is reported.
+    fn of_machine() -> Self {
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
+    }
+}
+
+impl FromStr for Clock {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let seconds = parse_u63(s).or_else(|| parse_rfc3339(s));
+        seconds.map(Self).ok_or("expected seconds since 1970, or a time as in 2026-11-21T12:00:00Z")
+    }
+}
+
 /// Verifies, prints the report to `out` and returns the exit code.
 pub fn run(args: Args, out: &mut impl Write) -> u8 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let Clock(now_s) = args.now.unwrap_or_else(Clock::of_machine);
     let inputs = Inputs {
         bundle: args.bundle,
         trust: args.trust,
@@ -69,8 +94,7 @@ pub fn run(args: Args, out: &mut impl Write) -> u8 {
         expectations: args.expect,
         accepted_gaps: args.accept_gap.into_iter().flat_map(|GapReasons(reasons)| reasons).collect::<BTreeSet<_>>(),
         pin: args.pin,
-        // A clock before 1970 makes every anchor one of the future, which is reported.
-        now_s: since_1970.map_or(0, |time| time.as_secs()),
+        now_s,
     };
     let report = verify(&inputs);
     // Whoever closed the output still gets the verdict by the exit code.

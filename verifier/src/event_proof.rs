@@ -27,10 +27,7 @@ impl Verification<'_> {
         let file = Place::file(path.display());
         let bytes = match keystore::read_capped(path, EVENT_PROOF_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(error) => {
-                self.findings.add(Verdict::Unusable, "unreadable", file, error.to_string());
-                return;
-            }
+            Err(error) => return self.findings.unread(file, &error),
         };
         let proof = match EventProof::parse(&bytes) {
             Ok(proof) => proof,
@@ -131,9 +128,10 @@ impl Verification<'_> {
 
     fn not_proven(&mut self, proof: &EventProof, file: Place, error: &EventProofError) {
         let seq = match error {
-            EventProofError::Tree(part, _) | EventProofError::Entry(part, _) | EventProofError::Refused(part, _) => {
-                seq_of(proof, *part)
-            }
+            EventProofError::Tree(part, _)
+            | EventProofError::Entry(part, _)
+            | EventProofError::NoKeyEntry(part, _)
+            | EventProofError::Refused(part, _) => seq_of(proof, *part),
             _ => Some(proof.proof.index),
         };
         let place = Place { entry: seq, ..file };
@@ -163,7 +161,8 @@ impl Verification<'_> {
     }
 }
 
-/// Whether the chain goes by a key entry that is not in the proof, or its last entry is one.
+/// Whether an entry of the proof goes by a key entry before it that is not among the proof's key entries, or the last
+/// entry is itself a key entry that is not among them.
 fn lacks_key_entry(proof: &EventProof) -> bool {
     let parse = |bytes: &Vec<u8>| Entry::parse(bytes).ok();
     let keys: Vec<Entry> = proof.keys.iter().filter_map(parse).collect();
@@ -172,7 +171,7 @@ fn lacks_key_entry(proof: &EventProof) -> bool {
     let mut named = keys.iter().chain(&others).filter_map(|entry| Some((entry.seq, entry.keys?.0)));
     let newest_is_key = others.last().is_some_and(|newest| matches!(newest.statement.statement(), Statement::Key(_)));
     named.any(|(seq, named)| named < seq && !given.contains(&named))
-        || (newest_is_key && proof.keys.last() != Some(&proof.newest))
+        || (newest_is_key && !proof.keys.contains(&proof.newest))
 }
 
 fn seq_of(proof: &EventProof, part: ProofPart) -> Option<u64> {

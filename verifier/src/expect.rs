@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use evidence::StreamId;
 use evidence::statement::TopicPattern;
-use evidence::text::parse_u63;
+use evidence::text::{parse_partition, parse_u63};
 
 /// Streams and offsets that the evidence must cover: `[CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]`.
 ///
@@ -94,7 +94,7 @@ impl FromStr for Expectation {
         let (topics, partition) = streams.rsplit_once('/').ok_or_else(|| bad("no partition"))?;
         let partition = match partition {
             "*" => None,
-            n => Some(u32::try_from(number(n)?).map_err(|_| bad("not a partition number"))?),
+            n => Some(parse_partition(n).ok_or_else(|| bad("not a partition number from 0 to 2^31-1"))?),
         };
         let (cluster, topic) = match topics.split_once(':') {
             None => (None, topics),
@@ -176,6 +176,7 @@ mod tests {
         assert!(matches("orders*/7", "c1", "orders-eu", 7, 0));
         assert!(matches("*/*", "-", "a", 0, 0));
         assert!(!matches("orders/7", "-", "orders", 8, 0));
+        assert!(matches("orders/2147483647", "-", "orders", i32::MAX as u32, 0));
         assert!(matches("orders/7#2", "-", "orders", 7, 2));
         assert!(!matches("orders/7#2", "-", "orders", 7, 1));
         assert!(matches("c1:orders/7", "c1", "orders", 7, 1));
@@ -215,6 +216,7 @@ mod tests {
             ":orders/3",
             "or*ders/3",
             "or ders/3",
+            "orders/2147483648",
             "orders/4294967296",
             "orders/3@0..9223372036854775808",
         ] {

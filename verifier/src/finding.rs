@@ -213,6 +213,12 @@ impl Findings {
         self.add(Verdict::Unusable, code, Place::file(file), problem);
     }
 
+    /// Adds what kept a file that the auditor named from being read: the system, or what the file is.
+    pub(crate) fn unread(&mut self, place: Place, error: &keystore::Error) {
+        let code = if matches!(error, keystore::Error::Io { .. }) { "unreadable" } else { "malformed" };
+        self.add(Verdict::Unusable, code, place, error.to_string());
+    }
+
     /// Adds what keeps a file from being what it should be.
     pub(crate) fn unparsable(&mut self, place: Place, error: &evidence::Error) {
         let code = match error {

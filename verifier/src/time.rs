@@ -1,4 +1,4 @@
-//! Times for people to read.
+//! Times as people write and read them.
 
 /// Seconds since 1970 as `2026-11-21T12:00:00Z`; beyond the year 9999 as a number.
 pub(crate) fn utc(unix_seconds: u64) -> String {
@@ -20,6 +20,51 @@ pub(crate) fn utc(unix_seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// A time of RFC 3339, such as `2026-11-21T12:00:00Z` or `2026-11-21T13:00:00.25+01:00`, in whole seconds since 1970.
+/// `None` for any other text, for a day or time that there is not, and before 1970.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once(['T', 't'])?;
+    let (time, zone) = time.split_at(time.find(['Z', 'z', '+', '-'])?);
+    let ahead_s = match zone {
+        "Z" | "z" => 0,
+        _ => {
+            let [hours, minutes] = numbers(&zone[1..], ':', [2, 2])?;
+            let seconds = (hours < 24 && minutes < 60).then_some(hours * 3600 + minutes * 60)?;
+            if zone.starts_with('-') { -seconds } else { seconds }
+        }
+    };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let is_leap_year = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let last_day = match month {
+        2 => 28 + i64::from(is_leap_year),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_date = (1..=12).contains(&month) && (1..=last_day).contains(&day);
+    let is_time = hour < 24 && minute < 60 && second < 60;
+    let is_fraction = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
+    if !(is_date && is_time && is_fraction) {
+        return None;
+    }
+    // As in `utc`, a year begins in March, so that the leap day is its last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second - ahead_s).ok()
+}
+
+/// Numbers of so many digits each.
+fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[i64; N]> {
+    let mut parts = text.split(separator);
+    let mut numbers = [0; N];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let part = parts.next().filter(|part| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()))?;
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +83,42 @@ mod tests {
             (253_402_300_800, "253402300800 s since 1970"),
         ] {
             assert_eq!(utc(unix_seconds), text);
+            let read = if text.ends_with('Z') { Some(unix_seconds) } else { None };
+            assert_eq!(parse_rfc3339(text), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_rfc_3339_writes_them() {
+        for text in ["2024-02-29T12:34:56Z", "2024-02-29t12:34:56.999z", "2024-03-01T00:04:56+11:30"] {
+            assert_eq!(parse_rfc3339(text), Some(1_709_210_096), "{text}");
+        }
+        assert_eq!(parse_rfc3339("2024-02-29T10:34:56-02:00"), Some(1_709_210_096));
+        for bad in [
+            "",
+            "now",
+            "2024-02-29",
+            "2024-02-29T12:34:56",
+            "2024-02-29 12:34:56Z",
+            "2024-02-29T12:34Z",
+            "2024-02-29T12:34:56.Z",
+            "2024-02-29T12:34:56Zulu",
+            "2024-02-29T12:34:56+2",
+            "2024-02-29T12:34:56+24:00",
+            "2024-02-29T24:00:00Z",
+            "2024-02-29T12:60:00Z",
+            "2024-02-29T12:34:60Z",
+            "2023-02-29T12:34:56Z",
+            "2100-02-29T12:34:56Z",
+            "2024-04-31T12:34:56Z",
+            "2024-13-01T12:34:56Z",
+            "2024-00-01T12:34:56Z",
+            "2024-01-00T12:34:56Z",
+            "24-02-29T12:34:56Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+00:01",
+        ] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
     }
 }

@@ -74,7 +74,7 @@ fn read_trust(path: &Path, findings: &mut Findings) -> Option<TrustFile> {
     let bytes = match keystore::read_capped(path, TRUST_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) => {
-            findings.add(Verdict::Unusable, "unreadable", place, error.to_string());
+            findings.unread(place, &error);
             return None;
         }
     };

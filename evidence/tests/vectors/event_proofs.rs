@@ -4,7 +4,7 @@ mod ledger;
 
 use evidence::chain::State;
 use evidence::policy::Policy;
-use evidence::statement::{LastEvent, Summary};
+use evidence::statement::{LastEvent, Role, Summary};
 use evidence::{
     Checkpoint, Entry, EventProof, EventProofChecker, EventProofError, SignedCheckpoint, SignedStatement, SigningKey,
     Statement, TimestampType, TlogProof, tree,
@@ -183,6 +183,32 @@ fn not_proven(ledger: &Ledger, policy: &Policy) -> Vec<NotProven> {
                 let mut proof = ledger.proof(BATCHES[0], 4, 3);
                 proof.keys = ledger.proof(BATCHES[0], 4, 4).keys;
                 proof
+            },
+            "wrong-seq",
+        ),
+        (
+            "the last entry, and a key entry that it names, say seqs beyond the log",
+            {
+                let mut log = Ledger::new();
+                log.grant(Role::Ingest, &log.ring.stranger.clone());
+                log.seal((9, 12, 1));
+                let (_, ends) = log.entries.split_at(7);
+                let [_, key, last] = ends else { panic!("three entries") };
+                let (key, last) = (key.clone(), last.clone());
+                log.entries.truncate(7);
+                log.entries.push(last);
+                let mut proof = log.proof(BATCHES[0], 4, log.size());
+                proof.keys.push(key);
+                proof
+            },
+            "wrong-seq",
+        ),
+        (
+            "the last entry is the newest key entry once more",
+            {
+                let mut log = Ledger::new();
+                log.entries[7] = log.entries[5].clone();
+                log.proof(BATCHES[0], 4, log.size())
             },
             "wrong-seq",
         ),

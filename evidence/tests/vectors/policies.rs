@@ -151,6 +151,7 @@ fn refused_policies(ring: &KeyRing, lines: &Lines) -> Vec<Refused<Input>> {
         ends("one public key under two names", &line(&key("example.net/w4", Algorithm::Cosignature, 7))),
         ends("a log that is its own witness", &line(&log_as_witness)),
         ends("a carriage return", "quorum w1\r\n"),
+        refused_text("not UTF-8", &not_utf8(&lines.policy("quorum w1\n")), "unsupported", Policy::parse),
         refused("a witness that does not cosign", &lines.policy(&line(&plain_witness)), "unsupported"),
         refused("a log that cosigns", &format!("log {}\nquorum none\n", ring.witness_1.verifier_key()), "unsupported"),
         refused("a key with another id", &lines.policy("quorum none\n").replacen("audit+", "audit+0", 1), "malformed"),
@@ -285,5 +286,11 @@ fn refused_trust_files(ring: &KeyRing, lines: &Lines) -> Vec<Refused<Input>> {
         changed("no empty line before the policy", "86400\n\n", "86400\n", "malformed"),
         changed("a comment before the policy", "origin", "# ours\norigin", "malformed"),
         changed("no quorum", "quorum w1\n", "", "malformed"),
+        refused_text("a policy that is not UTF-8", &not_utf8(&good), "malformed", TrustFile::parse),
     ]
+}
+
+/// The text with a comment after it that is not UTF-8.
+fn not_utf8(text: &str) -> Vec<u8> {
+    [text.as_bytes(), b"# \xff\n"].concat()
 }

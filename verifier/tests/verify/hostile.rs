@@ -131,5 +131,8 @@ fn empty_missing_and_odd_inputs_are_unusable() {
     desk.inputs.trust = desk.path("no-trust");
     assert!(desk.refused(5, "unreadable").contains("no-trust"));
     desk.inputs.trust = desk.path("empty");
-    desk.refused(5, "unreadable");
+    desk.refused(5, "malformed");
+    desk.inputs.trust = desk.path("long");
+    fs::write(&desk.inputs.trust, vec![b'\n'; 128 * 1024 + 1]).expect("written");
+    assert!(desk.refused(5, "malformed").contains("larger than"));
 }

@@ -1,4 +1,4 @@
-//! The golden evidence of `vectors/`: a bundle, a trust file, a clone and a pin file, and what must be said of them when
+//! The golden evidence of `vectors/`: a bundle, an event proof, a trust file, a clone and a pin file, and what must be said of them when
 //! they are whole and when they are damaged (SPEC.md, section 13.7).
 //!
 //! All is generated here from fixed keys. The test fails when a file is not what this code generates: then a format or a
@@ -6,7 +6,9 @@
 //! what it is about; what else the verifier says is recorded beside it.
 
 mod cases;
+mod command;
 mod form;
+mod readings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +16,7 @@ use std::path::Path;
 
 use evidence::statement::Reason;
 use evidence::witness::AddCheckpoint;
-use evidence::{Algorithm, SigningKey};
+use evidence::{Algorithm, EventProof, SigningKey};
 use verifier::verify;
 
 use crate::common::bundles::Desk;
@@ -62,6 +64,7 @@ impl Golden {
         let mut golden = Self { ledger, witness, files: Files::new() };
         golden.write_bundle();
         golden.files.insert("trust".into(), golden.trust().into_bytes());
+        golden.files.insert("event-proof".into(), golden.event_proof().to_bytes());
         golden.files.insert(STREAM_FILE.into(), golden.fast_import(&[(5, 0), (11, 60), (11, 120)]));
         golden
     }
@@ -80,6 +83,13 @@ impl Golden {
             let name = file.strip_prefix(folder.path()).expect("inside").display().to_string();
             self.files.insert(name, fs::read(&file).expect("read"));
         }
+    }
+
+    /// The proof of orders/0 offset 5.
+    fn event_proof(&self) -> EventProof {
+        let mut proof = self.ledger.event_proof(&stream("orders", 0, 0), 5, 11);
+        proof.proof.checkpoint = self.cosigned(11, 60);
+        proof
     }
 
     fn trust(&self) -> String {
@@ -129,6 +139,17 @@ impl Golden {
 
     /// Does what a reader of the vectors does: lays out the files, changes them, verifies.
     fn run(&self, changes: &[Change], inputs: &Inputs) -> Outcome {
+        if !inputs.make_sense() {
+            return Outcome::usage();
+        }
+        let mut desk = self.lay_out(changes, inputs);
+        desk.expect(&inputs.expect);
+        let report = verify(&desk.inputs);
+        let pin = inputs.pin.then(|| fs::read_to_string(desk.path("pin")).ok()).flatten();
+        Outcome::new(&report, desk.dir.path(), pin)
+    }
+
+    fn lay_out(&self, changes: &[Change], inputs: &Inputs) -> Desk {
         let mut desk = Desk::new("");
         fs::remove_file(&desk.inputs.trust).expect("removed");
         for (name, bytes) in &self.files {
@@ -142,13 +163,11 @@ impl Golden {
             desk.inputs.clones.push(desk.path("anchors.git"));
         }
         in_clone.iter().for_each(|change| change.apply(desk.dir.path()));
+        desk.inputs.bundle = desk.path(inputs.evidence());
         desk.inputs.now_s = inputs.now_s.parse().expect("a number");
-        desk.expect(&inputs.expect);
-        desk.inputs.accepted_gaps = inputs.accept_gap.iter().map(|reason| reason.parse().expect("a reason")).collect();
+        desk.inputs.accepted_gaps = inputs.reasons();
         desk.inputs.pin = inputs.pin.then(|| desk.path("pin"));
-        let report = verify(&desk.inputs);
-        let pin = inputs.pin.then(|| fs::read_to_string(desk.path("pin")).ok()).flatten();
-        Outcome::new(&report, desk.dir.path(), pin)
+        desk
     }
 }
 
@@ -202,4 +221,5 @@ fn vectors() {
     json.push('\n');
     check("cases.json", json.as_bytes());
     assert_eq!(crate::hostile::files(&vectors).len(), known, "a file that nothing generates");
+    cases.iter().for_each(|case| golden.compare_with_command(case));
 }

@@ -1,7 +1,7 @@
 //! Partial evidence: what entries of which some are missing still show.
 
 use evidence::chain::{Refusal, State};
-use evidence::statement::{Epoch, Heads, Summary};
+use evidence::statement::{Epoch, Gap, Heads, Reason, Summary};
 use evidence::{Entry, Statement, sha256};
 
 use super::{Chain, Partial, sign, text, topic_id};
@@ -56,6 +56,18 @@ pub(super) fn partial(chain: &Chain) -> Vec<Partial> {
     let lower_end = epoch(&|epoch| epoch.old_next = 7);
     let other_prev = epoch(&|epoch| epoch.old_next = 8);
     let other_old_topic = epoch(&|epoch| epoch.old_topic_id = None);
+    let gap_at_start = {
+        let entry = chain.entries[14].clone();
+        let Statement::Gap(gap) = entry.statement.statement().clone() else { unreachable!("a gap") };
+        let gap = Gap { reason: Reason::Start, ..gap };
+        Entry { statement: sign(Statement::Gap(gap), &[&chain.ring.ingest_b]), ..entry }
+    };
+    let first_with_prev = summary(18, &|summary| {
+        summary.stream = stream("orders", 9, 0);
+        summary.first = 0;
+    });
+    let new_epoch_without_prev = summary(17, &|summary| summary.prev = None);
+    let too_late = epoch(&|epoch| epoch.start = 1);
     let heads_again = Entry { statement: chain.entries[6].statement.clone(), ..chain.entries[19].clone() };
     let true_of_nothing = {
         let heads = Heads { streams: 77, root: sha256(b"unseen"), ledger: chain.state.ledger().clone() };
@@ -89,6 +101,21 @@ pub(super) fn partial(chain: &Chain) -> Vec<Partial> {
         case("an epoch that ends the stream further back", &with(&[12]), Some(&lower_end), Some("wrong-cursor")),
         case("an epoch at the cursor with another prev", &with(&[12]), Some(&other_prev), Some("wrong-prev")),
         case("an epoch with another topic id", &with(&[12]), Some(&other_old_topic), Some("wrong-topic-id")),
+        case("a gap at the start, further on than the cursor", &with(&[3]), Some(&gap_at_start), None),
+        case(
+            "a gap at the start, at a cursor that is not the start",
+            &with(&[12]),
+            Some(&gap_at_start),
+            Some("bad-gap"),
+        ),
+        case("offset 0 of epoch 0 with a prev", &key_entries, Some(&first_with_prev), Some("wrong-prev")),
+        case("a new epoch without prev", &with(&[12]), Some(&new_epoch_without_prev), Some("wrong-prev")),
+        case(
+            "an epoch of another topic that does not begin at 0, of a stream that was not given",
+            &key_entries,
+            Some(&too_late),
+            Some("bad-epoch"),
+        ),
         case("heads again", &with(&[6]), Some(&heads_again), Some("bad-heads")),
         case("heads of streams that were not given", &key_entries, Some(&true_of_nothing), None),
     ]

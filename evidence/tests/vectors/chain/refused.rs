@@ -1,7 +1,7 @@
 //! Entries that have no place in the chain, each with the reason of its refusal.
 
 use evidence::chain::State;
-use evidence::statement::{Action, Epoch, Heads, KeyStatement, LastEvent, Reason, Role, Summary, heads_root};
+use evidence::statement::{Action, Epoch, Gap, Heads, KeyStatement, LastEvent, Reason, Role, Summary, heads_root};
 use evidence::{Algorithm, Entry, Note, SignedStatement, SigningKey, Statement, StreamId, sha256};
 
 use super::{Chain, ORDERS_ID_2, RefusedEntry, sign, text};
@@ -48,6 +48,7 @@ pub(super) fn refused(chain: &Chain) -> Vec<RefusedEntry> {
     gaps(&mut attempts);
     epochs(&mut attempts);
     heads(&mut attempts);
+    order(&mut attempts);
     attempts.refused
 }
 
@@ -341,4 +342,73 @@ fn heads(attempts: &mut Attempts<'_>) {
     attempts.statement("heads by the operator", &chain, signed(good.clone(), &ring.operator), "wrong-role");
     let chain = attempts.after(7);
     attempts.statement("heads again, when nothing moved", &chain, signed(good, &ring.log), "bad-heads");
+}
+
+/// What breaks two rules is refused by the one that comes first.
+fn order(attempts: &mut Attempts<'_>) {
+    let ring = KeyRing::new();
+    let (orders, new) = (stream("orders", 0, 0), stream("orders", 9, 0));
+    let other = sha256(b"another");
+    let chain = attempts.after(6);
+    let good = chain.batch(&orders, &[3], 5, 0).summary;
+    let begins = chain.batch(&new, &[3], 5, 0).summary;
+    let next_epoch = |stream: &StreamId| stream.partition.stream(1);
+    for (name, summary, code) in [
+        (
+            "an epoch that has not begun, and no topic id",
+            Summary { stream: next_epoch(&orders), topic_id: None, ..good.clone() },
+            "wrong-epoch",
+        ),
+        (
+            "no topic id, and an offset sealed again",
+            Summary { topic_id: None, first: 2, ..good.clone() },
+            "wrong-topic-id",
+        ),
+        ("an offset sealed again, and no prev", Summary { first: 2, prev: None, ..good.clone() }, "wrong-cursor"),
+        (
+            "a stream that begins in epoch 1 and not at 0",
+            Summary { stream: next_epoch(&new), first: 1, ..begins.clone() },
+            "wrong-epoch",
+        ),
+        (
+            "a stream that does not begin at 0, and a prev",
+            Summary { first: 1, prev: Some(other), ..begins.clone() },
+            "wrong-cursor",
+        ),
+    ] {
+        attempts.statement(name, &chain, sign(Statement::Summary(summary), &[&ring.ingest_a]), code);
+    }
+    let late = |low| chain.gap(&orders, 5, Reason::Start, low, 9);
+    let gap = Gap { prev: Some(other), ..late(5) };
+    let gap = sign(Statement::Gap(gap), &[&ring.ingest_a]);
+    attempts.statement("a gap at the start after the stream has begun, and another prev", &chain, gap, "wrong-prev");
+    let gap = sign(Statement::Gap(Gap { first: 2, ..late(4) }), &[&ring.ingest_a]);
+    attempts.statement("a gap over an offset that can be read, and that is sealed", &chain, gap, "bad-gap");
+
+    let chain = attempts.after(16);
+    let good = chain.epoch(&orders, 0);
+    for (name, epoch, code) in [
+        (
+            "an epoch that does not begin at 0, of what was never sealed",
+            Epoch { stream: next_epoch(&new), start: 1, ..good.clone() },
+            "bad-epoch",
+        ),
+        (
+            "an epoch left out, and another topic id of the old stream",
+            Epoch { stream: orders.partition.stream(2), old_topic_id: None, ..good.clone() },
+            "wrong-epoch",
+        ),
+        (
+            "another topic id and another end of the old stream",
+            Epoch { old_topic_id: None, old_next: 24, ..good.clone() },
+            "wrong-topic-id",
+        ),
+        (
+            "another end of the old stream, and another last statement",
+            Epoch { old_next: 24, prev: other, ..good.clone() },
+            "wrong-cursor",
+        ),
+    ] {
+        attempts.statement(name, &chain, sign(Statement::Epoch(epoch), &[&ring.operator_2]), code);
+    }
 }

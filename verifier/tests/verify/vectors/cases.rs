@@ -6,13 +6,13 @@ use super::form::{Case, Change, Inputs};
 use super::{Golden, STREAM_FILE};
 use crate::common::{ORIGIN, T0, key};
 
-const EVENTS: &str = "bundle/streams/000000/000000.events";
-const LEAVES: &str = "bundle/streams/000000/000000.leaves";
-const ENTRIES: &str = "bundle/entries/000000";
+pub(super) const EVENTS: &str = "bundle/streams/000000/000000.events";
+pub(super) const LEAVES: &str = "bundle/streams/000000/000000.leaves";
+pub(super) const ENTRIES: &str = "bundle/entries/000000";
 
 /// A frame's header, a record's header, and the content of an event of the vectors.
-const FRAME: usize = 12;
-const RECORD: usize = 21;
+pub(super) const FRAME: usize = 12;
+pub(super) const RECORD: usize = 21;
 
 impl Golden {
     /// The pin file that a first verification leaves.
@@ -30,6 +30,7 @@ impl Golden {
             self.clones(),
             self.trust_files(),
             self.pins(),
+            self.readings(),
         ]
         .into_iter()
         .flatten()
@@ -37,7 +38,7 @@ impl Golden {
     }
 
     /// A case that is about a finding with this code at this place, or about none.
-    fn case(
+    pub(super) fn case(
         &self,
         name: &'static str,
         changes: Vec<Change>,
@@ -53,7 +54,14 @@ impl Golden {
         Case { name, changes, inputs, outcome }
     }
 
-    fn damaged(&self, name: &'static str, changes: Vec<Change>, exit_code: u8, code: &str, place: &str) -> Case {
+    pub(super) fn damaged(
+        &self,
+        name: &'static str,
+        changes: Vec<Change>,
+        exit_code: u8,
+        code: &str,
+        place: &str,
+    ) -> Case {
         self.case(name, changes, Inputs::default(), exit_code, Some((code, place)))
     }
 
@@ -438,12 +446,12 @@ impl Golden {
         Change::splice("pin", at, root.len(), self.ledger.root(size).to_string().as_bytes())
     }
 
-    fn find(&self, file: &str, text: &str) -> usize {
+    pub(super) fn find(&self, file: &str, text: &str) -> usize {
         let bytes = &self.files[file];
         bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("there")
     }
 
-    fn replace(&self, file: &str, from: &str, to: &str) -> Change {
+    pub(super) fn replace(&self, file: &str, from: &str, to: &str) -> Change {
         Change::splice(file, self.find(file, from), from.len(), to.as_bytes())
     }
 }

@@ -1,11 +1,13 @@
 //! How cases are written in `cases.json`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use evidence::statement::Reason;
 use serde::Serialize;
-use verifier::{Finding, Report, StreamReport};
+use verifier::{Expectation, Finding, Report, StreamReport};
 
 use crate::common::T0;
 
@@ -29,16 +31,38 @@ pub(super) struct Change {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum How {
-    /// From byte `at` on, `remove` bytes give way to those of `insert`. A file that is not there has no bytes.
-    Splice { at: String, remove: String, insert: String },
-    /// The file is taken away.
+    /// From byte `at` on, `remove` bytes give way to those of `insert`, so many times. A file that is not there has no
+    /// bytes.
+    Splice {
+        at: String,
+        remove: String,
+        insert: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeat: Option<String>,
+    },
+    /// The file is taken away, with the folders that are empty then.
     Absent { absent: bool },
 }
 
 impl Change {
     pub(super) fn splice(file: &str, at: usize, remove: usize, insert: &[u8]) -> Self {
         let insert = insert.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { file: file.into(), how: How::Splice { at: at.to_string(), remove: remove.to_string(), insert } }
+        let how = How::Splice { at: at.to_string(), remove: remove.to_string(), insert, repeat: None };
+        Self { file: file.into(), how }
+    }
+
+    /// Inserts a byte so many times.
+    pub(super) fn repeat(file: &str, at: usize, byte: u8, times: u64) -> Self {
+        let (at, remove, insert) = (at.to_string(), "0".to_owned(), format!("{byte:02x}"));
+        Self { file: file.into(), how: How::Splice { at, remove, insert, repeat: Some(times.to_string()) } }
+    }
+
+    /// Puts other bytes in the place of a file's.
+    pub(super) fn rewrite(file: &str, old: &[u8], new: &[u8]) -> Self {
+        let same = |(a, b): &(&u8, &u8)| a == b;
+        let before = old.iter().zip(new).take_while(same).count();
+        let after = old[before..].iter().rev().zip(new[before..].iter().rev()).take_while(same).count();
+        Self::splice(file, before, old.len() - before - after, &new[before..new.len() - after])
     }
 
     pub(super) fn absent(file: impl Into<String>) -> Self {
@@ -48,9 +72,15 @@ impl Change {
     pub(super) fn apply(&self, folder: &Path) {
         let path = folder.join(&self.file);
         match &self.how {
-            How::Absent { .. } => fs::remove_file(path).expect("removed"),
-            How::Splice { at, remove, insert } => {
+            How::Absent { .. } => {
+                fs::remove_file(&path).expect("removed");
+                // One that is not empty stays.
+                let inside = path.ancestors().skip(1).take_while(|parent| *parent != folder);
+                inside.take_while(|parent| fs::remove_dir(parent).is_ok()).for_each(drop);
+            }
+            How::Splice { at, remove, insert, repeat } => {
                 let mut bytes = fs::read(&path).unwrap_or_default();
+                let times = repeat.as_ref().map_or(1, |times| times.parse().expect("a number"));
                 let at: usize = at.parse().expect("a number");
                 let end = at + remove.parse::<usize>().expect("a number");
                 let digits = insert.as_bytes().as_chunks::<2>().0.iter();
@@ -58,8 +88,8 @@ impl Change {
                     let pair = std::str::from_utf8(pair).expect("digits");
                     u8::from_str_radix(pair, 16).expect("digits")
                 };
-                bytes.splice(at..end, digits.map(hex));
-                fs::write(path, bytes).expect("written");
+                bytes.splice(at..end, digits.map(hex).collect::<Vec<u8>>().repeat(times));
+                super::write(&path, &bytes);
             }
         }
     }
@@ -76,12 +106,36 @@ pub(super) struct Inputs {
     pub(super) now_s: String,
     /// Whether the pin file `pin` is used.
     pub(super) pin: bool,
+    /// Whether the file `event-proof` is verified, and not the bundle.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) event_proof: bool,
+}
+
+impl Inputs {
+    /// By their names, the file or folder that is verified and the files beside it.
+    pub(super) fn evidence(&self) -> &'static str {
+        if self.event_proof { "event-proof" } else { "bundle" }
+    }
+
+    /// Whether each expectation can be read.
+    pub(super) fn make_sense(&self) -> bool {
+        self.expect.iter().all(|expect| expect.parse::<Expectation>().is_ok())
+    }
+
+    /// The reasons of gaps that are accepted.
+    pub(super) fn reasons(&self) -> BTreeSet<Reason> {
+        let reasons = self.accept_gap.iter().map(|reason| match *reason {
+            "all" => Reason::ALL.to_vec(),
+            reason => vec![reason.parse().expect("a reason")],
+        });
+        reasons.flatten().collect()
+    }
 }
 
 impl Default for Inputs {
     fn default() -> Self {
         let now_s = (T0 + 3600).to_string();
-        Self { clone: true, expect: vec!["orders/0"], accept_gap: vec!["start"], now_s, pin: false }
+        Self { clone: true, expect: vec!["orders/0"], accept_gap: vec!["start"], now_s, pin: false, event_proof: false }
     }
 }
 
@@ -125,6 +179,11 @@ struct Proven {
 }
 
 impl Outcome {
+    /// Of a question that makes no sense.
+    pub(super) fn usage() -> Self {
+        Self { exit_code: 2, verdict: "usage".into(), findings: Vec::new(), proven: Vec::new(), pin: None }
+    }
+
     /// Of a verification of what lies in `folder`.
     pub(super) fn new(report: &Report, folder: &Path, pin: Option<String>) -> Self {
         Self {
