@@ -286,7 +286,7 @@ impl Maker {
         let problem = format!(
             "the last cosignature is of {last} s since 1970, {} s ahead of the clock here, and none can be of an earlier \
              time: to auditors every anchor is stale until then. If the clock is wrong now, set it right; if it was wrong \
-             then, wait, or let a new anchor key take over (README.md, Keys)",
+             then, wait, or let a new anchor key take over (docs/operations.md, Keys)",
             last - now
         );
         if !std::mem::replace(&mut self.clock_is_behind, true) {

@@ -100,7 +100,7 @@ impl Chain {
         if moved.len() != ends.len() {
             return Err(StoreError::damaged(format!(
                 "the table streams has {} of the {} streams that other committers moved: run fsck, and put the rows right \
-                 (ARCHITECTURE.md, Recovery)",
+                 (docs/operations.md, Recovery)",
                 moved.len(),
                 ends.len()
             )));
@@ -225,7 +225,7 @@ fn check_row(StreamRow { head, .. }: &StreamRow, newest: Option<(u64, Hash)>) ->
     let newest = newest.map_or_else(|| "none".to_owned(), |(next, statement)| format!("{next} {statement}"));
     Err(StoreError::damaged(format!(
         "the table streams says that {} stands at {} {}, its newest entry says {newest}: put the row right \
-         (ARCHITECTURE.md, Recovery)",
+         (docs/operations.md, Recovery)",
         head.id, head.next, head.statement
     )))
 }
@@ -240,7 +240,7 @@ fn check_heads(rows: &[StreamRow], heads: Option<&Entry>) -> Result<(), StoreErr
     if found != *stated {
         return Err(StoreError::damaged(format!(
             "the table streams has {found} streams that began before entry {seq}, which states {stated}: run fsck, and put \
-             the rows right (ARCHITECTURE.md, Recovery)"
+             the rows right (docs/operations.md, Recovery)"
         )));
     }
     Ok(())
