@@ -115,38 +115,42 @@ impl Halt {
             Self::Misread { offset, .. } => format!(
                 "nothing is lost: sealing waits. Records in a message format before v2 must be rewritten: copy the topic into a \
                  new one with any current client, and seal that. Or wait until retention deletes the old segments: sealing \
-                 then goes on by itself. To leave these records out instead, find the first batch of format v2 at or after \
+                 then resumes by itself. To leave these records out instead, find the first batch of format v2 at or after \
                  offset {offset} (`kafka-dump-log` shows `magic: 2` and its `baseOffset`), and sign a gap that ends there: \
                  `streamseal gap --config FILE --topic {topic} --partition {number} --next BASE_OFFSET --operator-key FILE`"
             ),
             Self::OtherCluster { found, .. } => format!(
-                "if the address is wrong, correct `[kafka]`; sealing goes on by itself when the old cluster answers. If this \
+                "if the address is wrong, correct `[kafka]`; sealing resumes by itself when the old cluster answers. If this \
                  cluster is meant, set `cluster = \"{found}\"` under `[ingest]` and restart: its topics are then sealed as \
                  new streams, from their first offsets"
             ),
             Self::CursorWentBack { .. } => {
                 "the committer's database lost entries that it had acknowledged: stop the committer, run `streamseal \
-                 committer fsck` and restore the newest database; sealing goes on by itself when the cursor is back"
+                 committer fsck` and restore the newest database; sealing resumes by itself when the cursor is back"
                     .to_owned()
             }
             Self::BadCursor { .. } => {
-                "check `ingest.committer` and `[ledger]`, and run `streamseal committer fsck`; sealing goes on by \
+                "check `ingest.committer` and `[ledger]`, and run `streamseal committer fsck`; sealing resumes by \
                  itself when the answer verifies"
                     .to_owned()
             }
             Self::KeyNotGranted { .. } => format!(
                 "let the operator grant a key that was never granted before: `streamseal key --config FILE grant VKEY \
-                 --role ingest --scope {topic} --operator-key FILE`; sealing goes on by itself when `ingest.key` counts"
+                 --role ingest --scope {topic} --operator-key FILE`; sealing resumes by itself if that is the key of this \
+                 process, otherwise restart it with the granted key in `ingest.key`"
             ),
-            Self::Refused { .. } => "read the committer's reason; sealing is tried again now and then".to_owned(),
+            Self::Refused { code, .. } => format!(
+                "look {code} up in docs/auditing.md (Refusals), which says what each refusal means; sealing is tried again by \
+                 itself"
+            ),
         }
     }
 }
 
 fn new_epoch(Partition { topic, number, .. }: &Partition, start: u64) -> String {
     format!(
-        "find out who did that and keep what is left of the old events; then begin a new epoch, which seals what Kafka \
-         holds now: `streamseal epoch --config FILE --topic {topic} --partition {number} --start {start} \
+        "find out what happened to the topic, and keep what is left of the old events. If Kafka can show the old log again, \
+         repair it and restart this process. Otherwise begin a new epoch once, which seals what Kafka holds now: `streamseal epoch --config FILE --topic {topic} --partition {number} --start {start} \
          --operator-key FILE`"
     )
 }
