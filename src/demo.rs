@@ -89,7 +89,7 @@ async fn prepare(dir: &Path, broker: &EmbeddedBroker) -> anyhow::Result<(Config,
     let bind = || TcpListener::bind("127.0.0.1:0");
     let listeners = Listeners { committer: bind().await?, ingest: bind().await?, anchor: bind().await? };
     let settings = Settings {
-        origin: "example.com/demo",
+        origin: None,
         topics: &[TOPIC.to_owned()],
         scope: &["*".parse()?],
         bootstrap_servers: Some(broker.bootstrap_servers()),

@@ -15,9 +15,10 @@ use crate::output;
 pub(crate) struct Args {
     /// Folder to write; it must not exist or be empty
     pub dir: PathBuf,
-    /// The log's origin, a URL without scheme under your control
-    #[arg(long, value_name = "NAME", default_value = "example.com/streamseal")]
-    pub origin: String,
+    /// The ledger's name, for good: a URL without scheme under your control, such as example.com/audit; without it, one
+    /// that no other ledger has, of this host's name, the folder's and eight random characters
+    #[arg(long, value_name = "NAME")]
+    pub origin: Option<String>,
     /// Topics to seal: a name, or ^ and a regular expression; may be repeated
     #[arg(long = "topic", value_name = "TOPIC", default_value = "^.*")]
     pub topics: Vec<String>,
@@ -48,7 +49,8 @@ struct Keys {
 
 /// What a new ledger is made of.
 pub(crate) struct Settings<'a> {
-    pub origin: &'a str,
+    /// Derived when left out.
+    pub origin: Option<&'a str>,
     pub topics: &'a [String],
     pub scope: &'a [TopicPattern],
     pub bootstrap_servers: Option<&'a str>,
@@ -71,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let scope: Vec<TopicPattern> = args.scope.iter().map(|s| s.parse()).collect::<Result<_, _>>().context("--scope")?;
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let settings = Settings {
-        origin: &args.origin,
+        origin: args.origin.as_deref(),
         topics: &args.topics,
         scope: &scope,
         bootstrap_servers: args.bootstrap_servers.as_deref(),
@@ -83,7 +85,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             anchor: local(args.port + 2),
         },
     };
-    write_ledger(&args.dir, &settings)?;
+    let origin = write_ledger(&args.dir, &settings)?;
+    output::line(format_args!("origin {origin}: the ledger's name, for good"));
+    if args.origin.is_none() {
+        output::line(
+            "It was derived. To choose another, begin anew: --origin NAME, a URL without scheme that you control.",
+        );
+    }
+    output::line("");
     let dir = args.dir.display();
     for (path, what) in [
         ("streamseal.toml", "the configuration: look through it"),
@@ -98,21 +107,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes keys, genesis and grants, and writes them with trust file and configuration.
-pub(crate) fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Result<()> {
-    let origin = settings.origin;
-    ensure!(text::is_name(origin), "the origin {origin:?} wants printable ASCII without space and +");
+/// Makes keys, genesis and grants, and writes them with trust file and configuration. Returns the origin.
+pub(crate) fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Result<String> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|e| anyhow::anyhow!("the system's random source: {e}"))?;
+    let origin = match settings.origin {
+        Some(origin) => origin.to_owned(),
+        None => derived_origin(dir, &nonce)?,
+    };
+    check_origin(&origin)?;
     if dir.exists() && dir.read_dir().with_context(|| dir.display().to_string())?.next().is_some() {
         bail!("{} is not empty: a ledger is never written over another", dir.display());
     }
     for folder in [dir.to_owned(), dir.join("keys"), dir.join("grants")] {
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
-    let keys = Keys::generate(origin)?;
+    let keys = Keys::generate(&origin)?;
     keys.write(&dir.join("keys"))?;
 
-    let genesis = keys.genesis(origin)?;
-    let ledger = LedgerId { origin: origin.to_owned(), genesis: genesis.hash() };
+    let genesis = keys.genesis(&origin, nonce);
+    let ledger = LedgerId { origin: origin.clone(), genesis: genesis.hash() };
     write(&dir.join("genesis.note"), &genesis.to_bytes())?;
     let mut prev = genesis.hash();
     for (file, role, key, topics) in [
@@ -124,7 +138,45 @@ pub(crate) fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Resul
         write(&dir.join("grants").join(file), &grant.to_bytes())?;
     }
     write(&dir.join("trust"), trust_file(&ledger, &keys).as_bytes())?;
-    write(&dir.join("streamseal.toml"), configuration(settings).as_bytes())
+    write(&dir.join("streamseal.toml"), configuration(&origin, settings).as_bytes())?;
+    Ok(origin)
+}
+
+/// The name of the anchor's key: a URL without scheme, as cosigners have it (C2SP tlog-cosignature).
+fn anchor_name(origin: &str) -> String {
+    format!("{origin}/anchor")
+}
+
+fn check_origin(origin: &str) -> anyhow::Result<()> {
+    ensure!(
+        text::is_name(origin),
+        "the origin {origin:?} wants 1 to 255 printable ASCII characters, no space and no +"
+    );
+    ensure!(!origin.contains("://"), "the origin {origin:?} wants a URL without its scheme");
+    ensure!(
+        text::is_name(&anchor_name(origin)),
+        "the origin has {} characters; it wants room for /anchor within 255",
+        origin.len()
+    );
+    Ok(())
+}
+
+/// `<host>/<folder>-<8 digits of the nonce>`: two ledgers never get one name.
+fn derived_origin(dir: &Path, nonce: &[u8; 32]) -> anyhow::Result<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let dir = std::path::absolute(dir).with_context(|| dir.display().to_string())?;
+    let folder = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let random: String = nonce[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{}/{}-{random}", plain(&host, "localhost"), plain(&folder, "ledger")))
+}
+
+/// What of a name may stand in a URL as it is; `instead` where nothing does.
+fn plain(name: &str, instead: &str) -> String {
+    const LENGTH_MAX: usize = 100;
+    let keep = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c.to_ascii_lowercase() } else { '-' };
+    let name: String = name.trim().chars().map(keep).take(LENGTH_MAX).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { instead.to_owned() } else { name.to_owned() }
 }
 
 impl Keys {
@@ -133,7 +185,7 @@ impl Keys {
             operator: keystore::generate("operator", Algorithm::Ed25519)?,
             log: keystore::generate(origin, Algorithm::Ed25519)?,
             ingest: keystore::generate("ingest-a", Algorithm::Ed25519)?,
-            anchor: keystore::generate("anchor-a", Algorithm::Cosignature)?,
+            anchor: keystore::generate(&anchor_name(origin), Algorithm::Cosignature)?,
         })
     }
 
@@ -149,9 +201,7 @@ impl Keys {
         Ok(())
     }
 
-    fn genesis(&self, origin: &str) -> anyhow::Result<SignedStatement> {
-        let mut nonce = [0; 32];
-        getrandom::fill(&mut nonce).map_err(|e| anyhow::anyhow!("the system's random source: {e}"))?;
+    fn genesis(&self, origin: &str, nonce: [u8; 32]) -> SignedStatement {
         let genesis = Genesis {
             origin: origin.to_owned(),
             nonce: Hash(nonce),
@@ -159,7 +209,7 @@ impl Keys {
             log: self.log.verifier_key().clone(),
             continues: None,
         };
-        Ok(SignedStatement::sign(Statement::Genesis(genesis), &[&self.operator, &self.log]))
+        SignedStatement::sign(Statement::Genesis(genesis), &[&self.operator, &self.log])
     }
 
     fn grant(
@@ -201,8 +251,8 @@ fn trust_file(ledger: &LedgerId, keys: &Keys) -> String {
 }
 
 /// A configuration with what must be set; everything else has a default (docs/configuration.md).
-fn configuration(settings: &Settings<'_>) -> String {
-    let Settings { origin, topics, bootstrap_servers, database, remotes, addresses, .. } = settings;
+fn configuration(origin: &str, settings: &Settings<'_>) -> String {
+    let Settings { topics, bootstrap_servers, database, remotes, addresses, .. } = settings;
     let Addresses { committer, ingest, anchor } = addresses;
     let quoted = |s: &str| toml::Value::String(s.to_owned()).to_string();
     let topics = topics.iter().map(|topic| quoted(topic)).collect::<Vec<_>>().join(", ");
@@ -244,4 +294,40 @@ listen = "{anchor}"
         let _ = write!(out, "\n[[anchor.remotes]]\nurl = {}\n", quoted(remote));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_derived_origin_is_a_name_whatever_the_folder_is_called() {
+        for (dir, wanted) in [
+            ("/srv/ledger", "/ledger-01020304"),
+            ("/srv/Audit 2026+", "/audit-2026-01020304"),
+            ("/srv/..hidden", "/hidden-01020304"),
+            ("/", "/ledger-01020304"),
+            ("/srv/\u{e9}\u{e9}", "/ledger-01020304"),
+            ("/srv/ledger/.", "/ledger-01020304"),
+        ] {
+            let mut nonce = [9; 32];
+            nonce[..4].copy_from_slice(&[1, 2, 3, 4]);
+            let origin = derived_origin(Path::new(dir), &nonce).expect("an origin");
+            assert!(origin.ends_with(wanted), "{origin}");
+            check_origin(&origin).expect("good");
+        }
+        let long = derived_origin(Path::new(&"x".repeat(255)), &[0; 32]).expect("an origin");
+        check_origin(&long).expect("good");
+    }
+
+    #[test]
+    fn an_origin_that_is_no_url_without_scheme_is_refused() {
+        for (origin, wanted) in
+            [("https://example.com/a", "scheme"), ("a b", "no space"), ("", "1 to 255"), (&"x".repeat(249), "/anchor")]
+        {
+            let problem = check_origin(origin).expect_err("refused").to_string();
+            assert!(problem.contains(wanted), "{problem}");
+        }
+        check_origin(&"x".repeat(248)).expect("good");
+    }
 }

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     match run(command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("streamseal: {}", in_words(&error));
+            output::problem(in_words(&error));
             ExitCode::from(FAILED)
         }
     }

@@ -7,3 +7,8 @@ use std::io::Write as _;
 pub(crate) fn line(text: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
+
+/// Prints why a command could not do its work. Its exit code says so too, to whoever does not read it.
+pub(crate) fn problem(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "streamseal: {text}");
+}

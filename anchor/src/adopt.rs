@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use evidence::SignedCheckpoint;
 use evidence::statement::LedgerId;
 use keystore::Head;
 
 use crate::anchored::head;
 use crate::config::Config;
-use crate::log::{Log, prove};
+use crate::incidents::Incidents;
+use crate::log::{Fault, Log};
 use crate::publisher::Publisher;
 use crate::remote::Remote;
 use crate::run::blocking;
@@ -67,7 +69,10 @@ pub async fn adopt(config: &Config, ledger: LedgerId, source: &Source) -> anyhow
         );
     }
     let branch = held.as_ref().map(|anchor| anchor.head());
-    let largest = prove_all(&log, branch, publisher.cosigned()).await?;
+    // Those whose signatures are here.
+    let signed = [&held, &publisher.last()?].into_iter().flatten().map(|anchor| anchor.signed().clone()).collect();
+    let incidents = Incidents::beside(&config.key);
+    let largest = prove_all(&log, branch, publisher.cosigned(), signed, incidents).await?;
     blocking(move || {
         publisher.adopt(tip, held.as_ref(), largest)?;
         if let Some(remote) = remote {
@@ -79,18 +84,29 @@ pub async fn adopt(config: &Config, ledger: LedgerId, source: &Source) -> anyhow
 }
 
 /// Proves that the log's present head continues the branch and what was cosigned, so that these do not contradict each
-/// other either; returns the larger of the two.
-async fn prove_all(log: &Log, branch: Option<Head>, cosigned: Option<Head>) -> anyhow::Result<Option<Head>> {
+/// other either; returns the larger of the two. Where it does not, both heads are kept, if `signed` has the known one.
+async fn prove_all(
+    log: &Log,
+    branch: Option<Head>,
+    cosigned: Option<Head>,
+    signed: Vec<SignedCheckpoint>,
+    incidents: Incidents,
+) -> anyhow::Result<Option<Head>> {
     let known: Vec<Head> = branch.into_iter().chain(cosigned).collect();
     let Some(largest) = known.iter().copied().max_by_key(|head| head.size) else {
         return Ok(None);
     };
-    let present = head(&log.checkpoint().await?);
-    ensure!(present.size >= largest.size, "the log went backwards: it offers {present}, but {largest} was anchored");
-    let sizes: Vec<u64> = known.iter().map(|head| head.size).collect();
-    let tiles = log.tiles(present, &sizes).await?;
+    let present = log.checkpoint().await?;
     for old in known {
-        prove(&tiles, old, present)?;
+        match log.compare(old, &present).await {
+            Ok(()) => {}
+            Err(Fault::Contradiction(contradiction)) => {
+                let (ledger, known) = (log.ledger().clone(), signed.into_iter().find(|signed| head(signed) == old));
+                let keep = move || Ok(incidents.keep_both(&ledger, &contradiction, known, present));
+                bail!("INCIDENT: {}", blocking(keep).await?);
+            }
+            Err(fault) => return Err(fault.into()),
+        }
     }
     Ok(Some(largest))
 }

@@ -56,6 +56,11 @@ impl Anchor {
         head(&self.request.checkpoint)
     }
 
+    /// The checkpoint with all signatures.
+    pub(crate) const fn signed(&self) -> &SignedCheckpoint {
+        &self.request.checkpoint
+    }
+
     /// Whether a log key that the ledger ever granted signed it: one that was revoked since did so when it could.
     pub(crate) fn is_by_log(&self, keys: &Keys) -> bool {
         let mut log_keys = keys.granted().iter().filter(|granted| granted.role == Role::Log);

@@ -13,9 +13,11 @@ use crate::address::Address;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The anchor's cosigning key, a file of mode 0600. What the anchor must never forget stands beside it, in files
-    /// whose names begin with this one's: keep them together, and on a disk that is not restored from old backups.
+    /// whose names begin with this one's: keep them together, and on a disk that is not restored from old backups. The
+    /// folder `incidents` beside it keeps signed heads of the log that contradict each other.
     pub key: PathBuf,
-    /// Address of the committer, such as `http://127.0.0.1:7380`.
+    /// Address of the committer, such as `http://127.0.0.1:7380`. Servers on other hosts, Git's too, are reached by way of
+    /// the proxies that the environment names.
     pub committer: String,
     /// The anchor's own bare Git repository, created when absent. Several anchors of one machine may share it.
     pub repository: PathBuf,
@@ -25,8 +27,8 @@ pub struct Config {
     /// Repositories that every anchor is pushed to, each independently of the others.
     #[serde(default)]
     pub remotes: Vec<Remote>,
-    /// Witnesses (C2SP tlog-witness) that are asked for a cosignature on every anchor. One that does not answer in time
-    /// is left out.
+    /// Witnesses (C2SP tlog-witness) that are asked for a cosignature on every anchor. An anchor is published without the
+    /// one that does not answer in time; it is asked again every few seconds, and the anchor committed again with its line.
     #[serde(default)]
     pub witnesses: Vec<Witness>,
     /// Seconds between two looks at the chain's head.

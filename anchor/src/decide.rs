@@ -1,5 +1,6 @@
 //! What to do, decided from what was seen. No I/O, no clock.
 
+use evidence::incident::Shown;
 use keystore::Head;
 
 /// What is known of a head that was committed to the branch.
@@ -19,8 +20,8 @@ pub(crate) enum Action {
     Anchor,
 }
 
-/// A log that contradicts what was cosigned. Nothing may be cosigned then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// A log that contradicts what it signed before. Nothing may be cosigned then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Contradiction {
     /// It has fewer entries.
     #[error("the log went backwards: it offers {offered}, but {cosigned} was cosigned")]
@@ -28,6 +29,27 @@ pub(crate) enum Contradiction {
     /// It has as many entries, but others.
     #[error("the log forked: it offers {offered}, but {cosigned} was cosigned")]
     Forked { cosigned: Head, offered: Head },
+    /// It has more entries, and what `shown` says at the size of the head that is known.
+    #[error("the log forked: it signed {offered}, which does not continue {known}")]
+    NotContinued { known: Head, offered: Head, shown: Box<Shown> },
+}
+
+impl Contradiction {
+    /// The head that was known before.
+    pub(crate) const fn known(&self) -> Head {
+        match self {
+            Self::Backwards { cosigned: known, .. } | Self::Forked { cosigned: known, .. } => *known,
+            Self::NotContinued { known, .. } => *known,
+        }
+    }
+
+    /// The proof of it, where there must be one.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::Backwards { .. } | Self::Forked { .. } => None,
+            Self::NotContinued { shown, .. } => Some(shown),
+        }
+    }
 }
 
 /// Decides about a head whose signature was verified. `cosigned` is the largest head ever cosigned, `anchored` what the
@@ -40,17 +62,23 @@ pub(crate) fn about_head(
     heartbeat_s: u64,
 ) -> Result<Action, Contradiction> {
     if let Some(cosigned) = cosigned {
-        if offered.size < cosigned.size {
-            return Err(Contradiction::Backwards { cosigned, offered });
-        }
-        if offered.size == cosigned.size && offered.root != cosigned.root {
-            return Err(Contradiction::Forked { cosigned, offered });
-        }
+        not_below(cosigned, offered)?;
     }
     let up_to_date = anchored
         .is_some_and(|a| a.head.size == offered.size && a.time.is_some_and(|t| now < t.saturating_add(heartbeat_s)));
     // An empty log has nothing to anchor.
     Ok(if up_to_date || offered.size == 0 { Action::Wait } else { Action::Anchor })
+}
+
+/// Refuses a head that is smaller than one that is known, or another one of its size.
+pub(crate) fn not_below(cosigned: Head, offered: Head) -> Result<(), Contradiction> {
+    if offered.size < cosigned.size {
+        return Err(Contradiction::Backwards { cosigned, offered });
+    }
+    if offered.size == cosigned.size && offered.root != cosigned.root {
+        return Err(Contradiction::Forked { cosigned, offered });
+    }
+    Ok(())
 }
 
 /// How far ahead of their clock auditors let a cosignature be, in seconds (SPEC.md section 13.4).

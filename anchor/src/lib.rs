@@ -9,8 +9,10 @@ mod adopt;
 mod anchored;
 mod config;
 mod decide;
+mod foreign;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod incidents;
 mod known_hosts;
 mod libgit2;
 mod log;
@@ -26,6 +28,7 @@ mod run;
 mod seen;
 mod state;
 mod witness;
+mod witnesses;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

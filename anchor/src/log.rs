@@ -1,10 +1,14 @@
 use committer_client::{Client, TilesError};
 use evidence::chain::{Keys, State};
+use evidence::incident::Shown;
 use evidence::statement::LedgerId;
 use evidence::tile::Tiles;
-use evidence::tree::{consistency_nodes, verify_consistency};
+use evidence::tree::{consistency_nodes, decompose, verify_consistency};
 use evidence::{Entry, Hash, Note, SignedCheckpoint};
 use keystore::Head;
+
+use crate::anchored::head;
+use crate::decide::{Contradiction, not_below};
 
 /// Why the log's head cannot be cosigned now.
 #[derive(Debug, thiserror::Error)]
@@ -16,16 +20,16 @@ pub(crate) enum Fault {
     /// that was signed. Nothing is known to be forked.
     #[error("{0}")]
     Untrusted(String),
-    /// It signed a head that contradicts one that was cosigned.
-    #[error("{0}")]
-    Contradiction(String),
+    /// It signed a head that contradicts one that it signed before.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
 }
 
 /// The log that a committer serves, read over C2SP tlog-tiles and trusted in nothing.
 ///
 /// Which keys sign for it is what its key entries say, verified from the genesis on: so the anchor follows when a log key
 /// is replaced, and needs no list of its own that somebody would have to change at the same moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Log {
     client: Client,
     ledger: LedgerId,
@@ -34,6 +38,11 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn new(committer: &str, ledger: LedgerId) -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(committer)?, ledger })
+    }
+
+    /// The ledger that it is the log of.
+    pub(crate) const fn ledger(&self) -> &LedgerId {
+        &self.ledger
     }
 
     /// The newest checkpoint, with the valid signature of a log key in force, and no other.
@@ -78,20 +87,34 @@ impl Log {
         for old in old_sizes {
             let groups = consistency_nodes(*old, head.size).map_err(|e| Fault::Untrusted(e.to_string()))?;
             nodes.extend(groups.into_iter().flatten());
+            // Where the proof fails, the root that the tree has there is the proof of that.
+            nodes.extend(decompose(0..*old));
         }
         self.client.tiles(head.size, &head.root, nodes).await.map_err(|error| match error {
             TilesError::Contradiction { .. } => Fault::Untrusted(format!("the committer's tiles: {error}")),
             _ => Fault::Unavailable(error.to_string()),
         })
     }
+
+    /// Proves that a head continues one that is known.
+    ///
+    /// # Errors
+    /// [`Fault::Contradiction`] when it does not.
+    pub(crate) async fn compare(&self, known: Head, offered: &SignedCheckpoint) -> Result<(), Fault> {
+        let offered = head(offered);
+        not_below(known, offered)?;
+        let tiles = self.tiles(offered, &[known.size]).await?;
+        prove(&tiles, known, offered).map(drop)
+    }
 }
 
 /// The proof that the tree of `old` is the beginning of the tree of `new`, which `tiles` are of. It was verified.
 pub(crate) fn prove(tiles: &Tiles, old: Head, new: Head) -> Result<Vec<Hash>, Fault> {
     let proof = tiles.consistency_proof(old.size).map_err(|e| Fault::Untrusted(e.to_string()))?;
-    match verify_consistency(old.size, &old.root, new.size, &new.root, &proof) {
-        Ok(()) => Ok(proof),
-        // The tiles are of the new head, so the old one cannot be its beginning.
-        Err(_) => Err(Fault::Contradiction(format!("the log forked: it signed {new}, which does not continue {old}"))),
+    if verify_consistency(old.size, &old.root, new.size, &new.root, &proof).is_ok() {
+        return Ok(proof);
     }
+    // The tiles are of the new head, so the old one cannot be its beginning.
+    let root = tiles.compact_range(old.size).map_err(|e| Fault::Untrusted(e.to_string()))?.root();
+    Err(Contradiction::NotContinued { known: old, offered: new, shown: Box::new(Shown { root, path: proof }) }.into())
 }

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use committer_client::http;
 use git2::{
-    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, FetchOptions, Oid, PushOptions,
-    RemoteCallbacks, RemoteRedirect,
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, FetchOptions, Oid, ProxyOptions,
+    PushOptions, RemoteCallbacks, RemoteRedirect,
 };
 
 use crate::address::Address;
@@ -32,11 +33,12 @@ impl Network {
         let fault = RefCell::new(None);
         let list = || {
             let mut remote = ours.git().remote_anonymous(&self.remote.url)?;
-            let connection = remote.connect_auth(Direction::Fetch, Some(self.callbacks(&fault)), None)?;
+            let callbacks = Some(self.callbacks(&fault));
+            let connection = remote.connect_auth(Direction::Fetch, callbacks, Some(self.proxy_options()))?;
             let heads = connection.list()?;
             Ok(heads.iter().find(|head| head.name() == ours.reference()).map(git2::RemoteHead::oid))
         };
-        explain(list(), &fault).context("ask for the branch")
+        self.explain(list(), &fault).context("ask for the branch")
     }
 
     /// Fetches the remote's branch; it becomes `reference` of our repository. Gives up after `bytes_max`.
@@ -48,13 +50,14 @@ impl Network {
             let mut options = FetchOptions::new();
             options
                 .remote_callbacks(callbacks)
+                .proxy_options(self.proxy_options())
                 .follow_redirects(RemoteRedirect::None)
                 .download_tags(AutotagOption::None)
                 .update_fetchhead(false);
             let refspec = format!("+{}:{reference}", ours.reference());
             ours.git().remote_anonymous(&self.remote.url)?.fetch(&[refspec], Some(&mut options), None)
         };
-        explain(fetch(), &fault).context("fetch the branch")
+        self.explain(fetch(), &fault).context("fetch the branch")
     }
 
     /// Moves the remote's branch from `theirs` to our newest commit, which must come after it.
@@ -73,12 +76,16 @@ impl Network {
                 if moved { Err(git2::Error::from_str("the branch moved while it was pushed to")) } else { Ok(()) }
             });
             let mut options = PushOptions::new();
-            options.remote_callbacks(callbacks).follow_redirects(RemoteRedirect::None).packbuilder_parallelism(1);
+            options
+                .remote_callbacks(callbacks)
+                .proxy_options(self.proxy_options())
+                .follow_redirects(RemoteRedirect::None)
+                .packbuilder_parallelism(1);
             // Without a plus sign: never forced.
             let refspec = format!("{0}:{0}", ours.reference());
             ours.git().remote_anonymous(&self.remote.url)?.push(&[refspec], Some(&mut options))
         };
-        explain(push(), &fault).context("push")?;
+        self.explain(push(), &fault).context("push")?;
         match refused.into_inner() {
             None => Ok(()),
             Some(reason) => bail!("the remote refused the push: {reason}"),
@@ -115,6 +122,31 @@ impl Network {
             check.map(|()| CertificateCheckStatus::CertificateOk).map_err(fail)
         });
         callbacks
+    }
+
+    /// Servers over HTTP are reached as all others are; without this libgit2 knows no proxy.
+    fn proxy_options(&self) -> ProxyOptions<'static> {
+        let mut options = ProxyOptions::new();
+        if self.proxy().is_some() {
+            options.auto();
+        }
+        options
+    }
+
+    /// The proxy that the environment names for a server over HTTP.
+    fn proxy(&self) -> Option<String> {
+        match self.address {
+            Address::Http { .. } => http::proxy(&self.remote.url.parse().ok()?),
+            _ => None,
+        }
+    }
+
+    /// The result with the reason that a callback gave.
+    fn explain<T>(&self, result: Result<T, git2::Error>, fault: &RefCell<Option<String>>) -> anyhow::Result<T> {
+        result.map_err(|error| match fault.take() {
+            Some(reason) => anyhow!(reason),
+            None => anyhow!("{}{}", error.message(), http::way(self.proxy().as_deref())),
+        })
     }
 
     fn credential(&self, url: &str, allowed: CredentialType) -> anyhow::Result<Cred> {
@@ -160,14 +192,6 @@ fn same_server(a: &str, b: &str) -> bool {
         Some((scheme.to_owned(), place.strip_suffix(default).unwrap_or(place).to_ascii_lowercase()))
     };
     server(a).is_some() && server(a) == server(b)
-}
-
-/// The result with the reason that a callback gave.
-fn explain<T>(result: Result<T, git2::Error>, fault: &RefCell<Option<String>>) -> anyhow::Result<T> {
-    result.map_err(|error| match fault.take() {
-        Some(reason) => anyhow!(reason),
-        None => anyhow!("{}", error.message()),
-    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use keystore::Head;
 
 use crate::anchored::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
 use crate::config::Config;
-use crate::decide::{Anchored, Branch, BranchFacts, BranchFault, about_branch, cosignature_time};
+use crate::decide::{Branch, BranchFacts, BranchFault, about_branch, cosignature_time};
 use crate::libgit2::is_failed_sync;
 use crate::pack;
 use crate::repository::Repository;
@@ -67,10 +67,10 @@ impl Publisher {
         self.state.cosigned()
     }
 
-    /// The anchor that the branch holds.
-    pub(crate) fn anchored(&self) -> anyhow::Result<Option<Anchored>> {
+    /// The last anchor, which the branch holds or is about to hold.
+    pub(crate) fn last(&self) -> anyhow::Result<Option<Anchor>> {
         let record = self.state.record()?;
-        record.map(|record| Ok(self.parse(&record.consistency)?.anchored())).transpose()
+        record.map(|record| self.parse(&record.consistency)).transpose()
     }
 
     /// The anchor's own repository.
@@ -128,7 +128,7 @@ impl Publisher {
     }
 
     /// Cosigns a checkpoint and commits it. It must have been proven consistent with [`Publisher::cosigned`] and with
-    /// [`Publisher::anchored`], from which `proof` leads to it; `cosignatures` of witnesses must have been verified.
+    /// [`Publisher::last`], from which `proof` leads to it; `cosignatures` of witnesses must have been verified.
     /// Returns the new commit.
     pub(crate) fn publish(
         &mut self,
@@ -139,29 +139,43 @@ impl Publisher {
     ) -> Result<Oid, Error> {
         let _lock = self.repository.lock().map_err(Error::Retry)?;
         let tip = self.recover_locked()?;
-        let last = self.anchored().map_err(Error::Fatal)?;
+        let last = self.last().map_err(Error::Fatal)?.map(|last| last.anchored());
         let time = cosignature_time(now, last.and_then(|anchored| anchored.time));
         let old = last.map_or(0, |anchored| anchored.head.size);
-        let anchor = self.cosign(old, proof, checkpoint, cosignatures, time).map_err(Error::Fatal)?;
-        let record = Record { base: tip, consistency: anchor.consistency() };
-        self.state.advance(head(checkpoint), Some(&record)).map_err(|e| Error::Fatal(e.into()))?;
-        self.commit(tip, &record)
-    }
-
-    fn cosign(
-        &self,
-        old: u64,
-        proof: Vec<Hash>,
-        checkpoint: &SignedCheckpoint,
-        cosignatures: Vec<Cosignature>,
-        time: u64,
-    ) -> anyhow::Result<Anchor> {
         let mut checkpoint = checkpoint.clone();
         checkpoint.cosign(&self.key, time);
-        for cosignature in cosignatures {
-            checkpoint.add_cosignature(&cosignature.key, cosignature.line)?;
+        self.put(tip, old, proof, checkpoint, cosignatures)
+    }
+
+    /// Commits the last anchor again with `cosignatures` that came late; those of its own key and of others stay as they
+    /// are. Returns the new commit, or `None` when the last anchor is not this key's, which is cosigned anew anyway.
+    pub(crate) fn complete(&mut self, cosignatures: Vec<Cosignature>) -> Result<Option<Oid>, Error> {
+        let _lock = self.repository.lock().map_err(Error::Retry)?;
+        let tip = self.recover_locked()?;
+        let last = self.last().map_err(Error::Fatal)?.filter(|last| last.anchored().time.is_some());
+        let Some(last) = last else { return Ok(None) };
+        self.put(tip, last.head().size, Vec::new(), last.signed().clone(), cosignatures).map(Some)
+    }
+
+    /// Writes an anchor to the state file and commits it.
+    fn put(
+        &mut self,
+        tip: Option<Oid>,
+        old: u64,
+        proof: Vec<Hash>,
+        mut checkpoint: SignedCheckpoint,
+        cosignatures: Vec<Cosignature>,
+    ) -> Result<Oid, Error> {
+        for Cosignature { key, line } in cosignatures {
+            checkpoint.add_cosignature(&key, line).map_err(|e| Error::Fatal(e.into()))?;
         }
-        Anchor::new(old, proof, checkpoint, &self.origin, self.key.verifier_key())
+        // After the adoption of an older branch a larger head was cosigned than the branch holds.
+        let head = head(&checkpoint);
+        let largest = self.cosigned().filter(|cosigned| cosigned.size > head.size).unwrap_or(head);
+        let anchor = Anchor::new(old, proof, checkpoint, &self.origin, self.key.verifier_key());
+        let record = Record { base: tip, consistency: anchor.map_err(Error::Fatal)?.consistency() };
+        self.state.advance(largest, Some(&record)).map_err(|e| Error::Fatal(e.into()))?;
+        self.commit(tip, &record)
     }
 
     fn commit(&self, tip: Option<Oid>, record: &Record) -> Result<Oid, Error> {

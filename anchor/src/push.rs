@@ -6,6 +6,7 @@ use git2::Oid;
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
+use crate::foreign::Foreign;
 use crate::publisher::Error;
 use crate::remote::{Remote, Report, Standing};
 use crate::repository::Repository;
@@ -14,7 +15,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Also how often a remote with an incident is looked at again.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
-/// Keeps one remote up to date with the branch until `shutdown`. `tip` changes whenever the branch does.
+/// Keeps one remote up to date with the branch until `shutdown`. `tip` changes whenever the branch does. Where the remote
+/// holds something else, `foreign` looks at it.
 ///
 /// # Errors
 /// When it cannot be remembered what the remote holds.
@@ -22,6 +24,7 @@ pub(crate) async fn keep_pushed(
     remote: Arc<Remote>,
     repository: PathBuf,
     reference: String,
+    foreign: Foreign,
     mut tip: watch::Receiver<Option<Oid>>,
     component: Component,
     shutdown: Shutdown,
@@ -38,7 +41,11 @@ pub(crate) async fn keep_pushed(
             Ok(Ok(standing)) => Ok(standing),
             Err(panic) => Err(anyhow::anyhow!("the push panicked: {panic}")),
         };
-        if reporter.report(standing) {
+        let contradiction = match &standing {
+            Ok(Standing::Incident(Report { theirs: Some(theirs), .. })) => contradiction(&foreign, *theirs).await,
+            _ => None,
+        };
+        if reporter.report(standing, contradiction) {
             backoff.reset();
             tokio::select! {
                 // What was committed is still pushed, once, when the end comes at the same time.
@@ -52,20 +59,29 @@ pub(crate) async fn keep_pushed(
     }
 }
 
+/// What the log contradicts that it signed in the remote's newest anchor.
+async fn contradiction(foreign: &Foreign, theirs: Oid) -> Option<String> {
+    let compared = foreign.compare(theirs).await;
+    compared.unwrap_or_else(|error| {
+        tracing::warn!("cannot compare the anchor in commit {theirs} with the log, trying again later: {error:#}");
+        None
+    })
+}
+
 /// Tells people and machines how a remote stands; an incident is logged once, not at every look.
 struct Reporter {
     remote: String,
     component: Component,
-    last: Option<Report>,
+    last: Option<(Report, Option<String>)>,
 }
 
 impl Reporter {
     /// Whether the remote is as it should be.
-    fn report(&mut self, standing: anyhow::Result<Standing>) -> bool {
+    fn report(&mut self, standing: anyhow::Result<Standing>, contradiction: Option<String>) -> bool {
         let remote = self.remote.clone();
         match standing {
             Ok(Standing::Incident(report)) => {
-                self.report_incident(report);
+                self.report_incident(report, contradiction);
                 return false;
             }
             Err(error) => {
@@ -89,17 +105,24 @@ impl Reporter {
         true
     }
 
-    fn report_incident(&mut self, report: Report) {
-        let is_new = self.last.is_none_or(|last| (last.incident, last.theirs) != (report.incident, report.theirs));
-        self.last = Some(report);
+    fn report_incident(&mut self, report: Report, contradiction: Option<String>) {
+        let what = match &contradiction {
+            Some(contradiction) => format!("{report}. And {contradiction}"),
+            None => report.to_string(),
+        };
+        let is_same = |(last, said): &(Report, Option<String>)| {
+            (last.incident, last.theirs, said) == (report.incident, report.theirs, &contradiction)
+        };
+        let is_new = !self.last.as_ref().is_some_and(is_same);
+        self.last = Some((report, contradiction));
         if is_new {
             metrics::counter!("streamseal_anchor_incidents_total", "remote" => self.remote.clone()).increment(1);
             tracing::error!(
                 remote = self.remote,
-                "INCIDENT: {report}. Nothing is pushed there until it holds our branch again; other remotes are not affected"
+                "INCIDENT: {what}. Nothing is pushed there until it holds our branch again; other remotes are not affected"
             );
         }
         // Whoever reads this finds it counted.
-        self.component.not_ready(format!("incident: {report}"));
+        self.component.not_ready(format!("incident: {what}"));
     }
 }

@@ -108,6 +108,14 @@ impl Remote {
         }
     }
 
+    /// Fetches a branch that is not ours, to tell what happened, and to keep what it shows. It may fail: what is decided is
+    /// the same without it.
+    pub(crate) fn fetch_foreign(&self, ours: &Repository, theirs: Oid) {
+        if let Err(error) = self.fetch(ours, theirs, FOREIGN_BYTES_MAX) {
+            tracing::warn!(remote = %self.name, "cannot fetch what the remote holds: {error:#}");
+        }
+    }
+
     /// Looks at the remote and pushes our branch to it if that is a fast-forward from where we left it.
     ///
     /// # Errors
@@ -161,10 +169,7 @@ impl Remote {
         };
         let is_ours = ours.is_in_history(theirs, tip)?;
         if !is_ours && ours.git().find_commit(theirs).is_err() {
-            // To tell what happened, and to keep what it shows. Without it the incident is the same.
-            if let Err(error) = self.fetch(ours, theirs, FOREIGN_BYTES_MAX) {
-                tracing::warn!(remote = %self.name, "cannot fetch what the remote holds: {error:#}");
-            }
+            self.fetch_foreign(ours, theirs);
         }
         Ok(RemoteFacts {
             seen: seen.is_some(),

@@ -5,20 +5,25 @@ use anyhow::Context;
 use evidence::statement::LedgerId;
 use evidence::{Hash, SignedCheckpoint};
 use git2::Oid;
+use keystore::Head;
 use service::{Backoff, Component, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::anchored::head;
+use crate::anchored::{Anchor, head};
 use crate::config::Config;
-use crate::decide::{self, Action};
+use crate::decide::{self, Action, Anchored, Contradiction};
+use crate::foreign::Foreign;
+use crate::incidents::Incidents;
 use crate::log::{Fault, Log, prove};
 use crate::publisher::{self, Publisher};
 use crate::push::keep_pushed;
 use crate::remote::Remote;
 use crate::unix_seconds;
-use crate::witness::{Cosignature, Witnesses};
+use crate::witness::Cosignature;
+use crate::witnesses::Witnesses;
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// How long pushes that are under way may take once the service is told to end.
@@ -62,6 +67,7 @@ struct Maker {
     log: Log,
     witnesses: Witnesses,
     publisher: Arc<Mutex<Publisher>>,
+    incidents: Arc<Incidents>,
     remotes: Vec<Arc<Remote>>,
     tip: watch::Sender<Option<Oid>>,
     health: Component,
@@ -78,6 +84,8 @@ enum Stop {
     Fatal(anyhow::Error),
     /// Nothing can be anchored now.
     Later(Fault),
+    /// The log contradicts what it signed before.
+    Incident(String),
 }
 
 impl From<Fault> for Stop {
@@ -103,38 +111,32 @@ impl Maker {
         });
         let remotes = remotes.collect::<anyhow::Result<Vec<_>>>()?;
         let log = Log::new(&config.committer, ledger.clone()).context("anchor.committer")?;
-        let (publisher, tip) = {
+        let publisher = {
             let config = config.clone();
-            blocking(move || {
-                let publisher = Publisher::open(&config, &ledger.origin)?;
-                let tip = match publisher.recover() {
-                    Ok(tip) => tip,
-                    Err(publisher::Error::Fatal(error)) => return Err(error),
-                    // Every look begins with it again.
-                    Err(publisher::Error::Retry(error)) => {
-                        tracing::warn!("the last anchor is not committed yet: {error:#}");
-                        None
-                    }
-                };
-                Ok((publisher, tip))
-            })
-            .await?
+            blocking(move || Publisher::open(&config, &ledger.origin)).await?
         };
-        let size = publisher.anchored()?.map_or(0, |anchored| anchored.head.size);
-        let witnesses = Witnesses::new(&config.witnesses, size)?;
+        let last = publisher.last()?;
+        let witnesses = Witnesses::new(&config.witnesses, last.as_ref().map(|last| last.signed()), health)?;
         let first = publisher.cosigned().is_none();
         let maker = Self {
             log,
             witnesses,
             publisher: Arc::new(Mutex::new(publisher)),
+            incidents: Arc::new(Incidents::beside(&config.key)),
             remotes,
-            tip: watch::Sender::new(tip),
+            tip: watch::Sender::new(None),
             health: health.component("log"),
             clock: health.component("clock"),
             clock_is_behind: false,
             fault: None,
             config,
         };
+        match maker.publisher(|publisher| publisher.recover()).await {
+            Ok(tip) => drop(maker.tip.send_replace(tip)),
+            Err(publisher::Error::Fatal(error)) => return Err(maker.foreign().explain(error).await),
+            // Every look begins with it again.
+            Err(publisher::Error::Retry(error)) => tracing::warn!("the last anchor is not committed yet: {error:#}"),
+        }
         if first {
             maker.ask_remotes(shutdown).await?;
         }
@@ -152,11 +154,15 @@ impl Maker {
                 let foreign = blocking(move || foreign_branch(&remote, &lock(&publisher))).await;
                 match foreign {
                     Ok(None) => break,
-                    Ok(Some(tip)) => anyhow::bail!(
-                        "{name} holds the branch {:?} already, at {tip}, and nothing here knows of it: this key's state was \
-                         lost, or the remote belongs to another anchor. Say from where to go on (`streamseal anchor --adopt`)",
-                        self.config.branch
-                    ),
+                    Ok(Some(tip)) => {
+                        let error = anyhow::anyhow!(
+                            "{name} holds the branch {:?} already, at {tip}, and nothing here knows of it: this key's \
+                             state was lost, or the remote belongs to another anchor. Say from where to go on (`streamseal \
+                             anchor --adopt`)",
+                            self.config.branch
+                        );
+                        return Err(self.foreign().explain_by(error, tip).await);
+                    }
                     Err(error) => {
                         let problem = format!("{name} must be asked once before the first anchor: {error:#}");
                         tracing::warn!("{problem}");
@@ -178,6 +184,7 @@ impl Maker {
                 Arc::clone(remote),
                 self.config.repository.clone(),
                 self.config.reference(),
+                self.foreign(),
                 self.tip.subscribe(),
                 health.component(format!("remote {}", remote.name())),
                 shutdown.clone(),
@@ -186,44 +193,100 @@ impl Maker {
         tasks
     }
 
+    /// What looks at anchors that are not expected.
+    fn foreign(&self) -> Foreign {
+        Foreign {
+            log: self.log.clone(),
+            publisher: Arc::clone(&self.publisher),
+            incidents: Arc::clone(&self.incidents),
+        }
+    }
+
     /// Looks at the log again and again.
     async fn watch(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(RETRY_FIRST, self.interval());
-        while !shutdown.is_cancelled() {
-            let wait = tokio::select! {
+        loop {
+            let looked = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                looked = self.look() => match looked {
-                    Ok(()) => {
-                        self.report_good();
-                        backoff.reset();
-                        self.interval()
-                    }
-                    Err(Stop::Fatal(error)) => return Err(error),
-                    Err(Stop::Later(fault)) => {
-                        self.report_fault(&fault);
-                        backoff.next_delay()
-                    }
-                },
+                looked = self.look() => looked,
+            };
+            let wait = match looked {
+                Ok(()) => {
+                    self.report_good();
+                    backoff.reset();
+                    self.interval()
+                }
+                Err(Stop::Fatal(error)) => return Err(self.foreign().explain(error).await),
+                Err(Stop::Later(fault)) => {
+                    self.report_fault(&fault);
+                    backoff.next_delay()
+                }
+                Err(Stop::Incident(what)) => {
+                    self.report_incident(what);
+                    backoff.next_delay()
+                }
             };
             tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = shutdown.cancelled() => return Ok(()),
+                completed = self.complete_until(Instant::now() + wait) => completed?,
             }
+        }
+    }
+
+    /// Until the next look: whenever a witness gives a line that it owes, the last anchor is committed again with it.
+    ///
+    /// # Errors
+    /// When the process must end.
+    async fn complete_until(&mut self, next_look: Instant) -> anyhow::Result<()> {
+        loop {
+            match self.witnesses.due().filter(|due| *due < next_look) {
+                None => {
+                    tokio::time::sleep_until(next_look).await;
+                    return Ok(());
+                }
+                Some(due) => tokio::time::sleep_until(due).await,
+            }
+            match self.complete().await {
+                Ok(()) => {}
+                Err(publisher::Error::Fatal(error)) => return Err(self.foreign().explain(error).await),
+                // What was written to the state file is committed at the next look.
+                Err(publisher::Error::Retry(error)) => tracing::warn!("the last anchor is not completed: {error:#}"),
+            }
+        }
+    }
+
+    /// Asks the witnesses that owe a line on the last anchor, and commits it again with what they give.
+    async fn complete(&mut self) -> Result<(), publisher::Error> {
+        let last = self.publisher(|publisher| publisher.last().map_err(publisher::Error::Fatal)).await?;
+        let Some(last) = last else { return Ok(()) };
+        let cosignatures = self.witnesses.ask_owing(last.signed(), &self.log).await;
+        if cosignatures.is_empty() {
+            return Ok(());
+        }
+        let size = last.head().size;
+        let completed = self.publisher(|publisher| publisher.complete(cosignatures)).await;
+        if completed.is_err() {
+            self.witnesses.claim(last.signed());
+        }
+        if let Some(tip) = completed? {
+            self.tip.send_replace(Some(tip));
+            metrics::counter!("streamseal_anchor_completions_total").increment(1);
+            tracing::info!(size, commit = %tip, "anchored again, with cosignatures that came late");
         }
         Ok(())
     }
 
     /// Looks at the log once, and anchors its head if it is time.
     async fn look(&mut self) -> Result<(), Stop> {
-        let (tip, cosigned, anchored) = self
+        let (tip, cosigned, last) = self
             .publisher(|publisher| {
                 let tip = publisher.recover()?;
-                let anchored = publisher.anchored().map_err(publisher::Error::Fatal)?;
-                Ok((tip, publisher.cosigned(), anchored))
+                Ok((tip, publisher.cosigned(), publisher.last().map_err(publisher::Error::Fatal)?))
             })
             .await?;
         self.tip.send_if_modified(|known| std::mem::replace(known, tip) != tip);
         let now = unix_seconds();
+        let anchored = last.as_ref().map(Anchor::anchored);
         self.report_clock(now, anchored.and_then(|anchored| anchored.time));
         if let Some(anchored) = anchored {
             show_anchored(anchored.head.size, anchored.time.unwrap_or_default());
@@ -233,9 +296,34 @@ impl Maker {
         metrics::gauge!("streamseal_anchor_log_size").set(offered.size as f64);
         metrics::gauge!("streamseal_anchor_lag_entries")
             .set(offered.size.saturating_sub(anchored.map_or(0, |a| a.head.size)) as f64);
-        let action = decide::about_head(cosigned, anchored, offered, now, self.config.heartbeat_s.into());
-        match action.map_err(|contradiction| Fault::Contradiction(contradiction.to_string()))? {
-            Action::Wait => return Ok(()),
+        let proof = match self.proof(cosigned, anchored, &checkpoint, now).await {
+            Ok(Some(proof)) => proof,
+            Ok(None) => return Ok(()),
+            Err(Fault::Contradiction(contradiction)) => {
+                let known = last.as_ref().map(Anchor::signed).filter(|last| head(last) == contradiction.known());
+                return Err(Stop::Incident(self.keep(contradiction, known.cloned(), checkpoint).await?));
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        let last = last.as_ref().map(Anchor::signed);
+        // What a witness said of this head before stands if it says nothing now.
+        let mut cosignatures =
+            last.filter(|last| head(last) == offered).map_or_else(Vec::new, |last| self.witnesses.lines_on(last));
+        cosignatures.extend(self.witnesses.ask_all(&checkpoint, last, &self.log).await);
+        self.publish(checkpoint, proof, cosignatures).await
+    }
+
+    /// The proof that leads from the last anchor to the head that the log offers, if that is to be anchored now.
+    async fn proof(
+        &self,
+        cosigned: Option<Head>,
+        anchored: Option<Anchored>,
+        checkpoint: &SignedCheckpoint,
+        now: u64,
+    ) -> Result<Option<Vec<Hash>>, Fault> {
+        let offered = head(checkpoint);
+        match decide::about_head(cosigned, anchored, offered, now, self.config.heartbeat_s.into())? {
+            Action::Wait => return Ok(None),
             Action::Anchor => {}
         }
         let before = anchored.map(|anchored| anchored.head);
@@ -244,9 +332,19 @@ impl Maker {
         if let Some(cosigned) = cosigned {
             prove(&tiles, cosigned, offered)?;
         }
-        let proof = before.map_or(Ok(Vec::new()), |before| prove(&tiles, before, offered))?;
-        let cosignatures = self.witnesses.cosignatures(&checkpoint, &self.log).await;
-        self.publish(checkpoint, proof, cosignatures).await
+        before.map_or(Ok(Vec::new()), |before| prove(&tiles, before, offered)).map(Some)
+    }
+
+    /// Keeps both heads of a contradiction, and returns what there is to say.
+    async fn keep(
+        &self,
+        contradiction: Contradiction,
+        known: Option<SignedCheckpoint>,
+        found: SignedCheckpoint,
+    ) -> Result<String, Stop> {
+        let (incidents, ledger) = (Arc::clone(&self.incidents), self.log.ledger().clone());
+        let keep = move || Ok(incidents.keep_both(&ledger, &contradiction, known, found));
+        blocking(keep).await.map_err(Stop::Fatal)
     }
 
     async fn publish(
@@ -270,10 +368,10 @@ impl Maker {
     async fn publisher<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Publisher) -> Result<T, publisher::Error> + Send + 'static,
-    ) -> Result<T, Stop> {
+    ) -> Result<T, publisher::Error> {
         let publisher = Arc::clone(&self.publisher);
         let called = tokio::task::spawn_blocking(move || call(&mut lock(&publisher))).await;
-        Ok(called.map_err(|panic| Stop::Fatal(anyhow::anyhow!("the publisher panicked: {panic}")))??)
+        called.map_err(|panic| publisher::Error::Fatal(anyhow::anyhow!("the publisher panicked: {panic}")))?
     }
 
     /// Cosignatures go on in any case: no time is lower than the last one, and what exists is worth showing.
@@ -304,22 +402,30 @@ impl Maker {
 
     fn report_fault(&mut self, fault: &Fault) {
         let text = fault.to_string();
-        if self.fault.as_ref() != Some(&text) {
-            match fault {
-                Fault::Unavailable(_) => tracing::warn!("nothing is anchored for now: {text}"),
-                Fault::Untrusted(_) => {
-                    metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "untrusted").increment(1);
-                    tracing::error!("nothing is anchored: {text}");
-                }
-                Fault::Contradiction(_) => {
-                    metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "contradiction").increment(1);
-                    tracing::error!("INCIDENT: {text}. Nothing is cosigned that contradicts what was");
-                }
+        if self.is_new(&text) {
+            if let Fault::Unavailable(_) = fault {
+                tracing::warn!("nothing is anchored for now: {text}");
+            } else {
+                metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "untrusted").increment(1);
+                tracing::error!("nothing is anchored: {text}");
             }
-            self.fault = Some(text.clone());
         }
         // Whoever reads this finds it counted.
         self.health.not_ready(text);
+    }
+
+    fn report_incident(&mut self, what: String) {
+        if self.is_new(&what) {
+            metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "contradiction").increment(1);
+            tracing::error!("INCIDENT: {what}. Nothing is cosigned that contradicts what was");
+        }
+        // Whoever reads this finds it counted.
+        self.health.not_ready(what);
+    }
+
+    /// Whether the log was not found at fault with this at the last look.
+    fn is_new(&mut self, what: &str) -> bool {
+        self.fault.replace(what.to_owned()).as_deref() != Some(what)
     }
 
     fn interval(&self) -> Duration {
@@ -332,17 +438,21 @@ fn show_anchored(size: u64, time: u64) {
     metrics::gauge!("streamseal_anchor_time_seconds").set(time as f64);
 }
 
-/// The commit that a remote's branch is at, if it is not one of our branch.
+/// The commit that a remote's branch is at, if it is not one of our branch; it is fetched then, where it can be.
 fn foreign_branch(remote: &Remote, publisher: &Publisher) -> anyhow::Result<Option<Oid>> {
     let ours = publisher.repository();
     let Some(theirs) = remote.tip(ours, &remote.seen(ours)?)? else {
         return Ok(None);
     };
     let known = ours.tip()?.map_or(Ok(false), |tip| ours.is_in_history(theirs, tip))?;
-    Ok((!known).then_some(theirs))
+    if known {
+        return Ok(None);
+    }
+    remote.fetch_foreign(ours, theirs);
+    Ok(Some(theirs))
 }
 
-fn lock(publisher: &Mutex<Publisher>) -> std::sync::MutexGuard<'_, Publisher> {
+pub(crate) fn lock(publisher: &Mutex<Publisher>) -> std::sync::MutexGuard<'_, Publisher> {
     // What a panic left half done, recover() completes or refuses.
     publisher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -1,18 +1,17 @@
+//! One witness: what it is asked, and what it answers.
+
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use evidence::tile::Tiles;
+use committer_client::http::{self, Server};
 use evidence::witness::{AddCheckpoint, parse_cosignatures, parse_size};
 use evidence::{NoteSignature, SignedCheckpoint, VerifierKey};
-use futures::future::join_all;
+use keystore::Head;
 use reqwest::{Response, StatusCode, Url, redirect};
 
 use crate::anchored::head;
 use crate::config;
 use crate::log::Log;
-
-/// How long a witness may take, a second request after a refused one included.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest answer that is read: a few signature lines.
 const ANSWER_BYTES_MAX: usize = 1 << 16;
@@ -24,76 +23,78 @@ pub(crate) struct Cosignature {
     pub(crate) line: NoteSignature,
 }
 
-/// The witnesses that are asked for cosignatures (C2SP tlog-witness).
+/// A witness (C2SP tlog-witness). No answer of it is the last word: whoever asks may ask again.
 #[derive(Debug)]
-pub(crate) struct Witnesses {
-    http: reqwest::Client,
-    witnesses: Vec<Witness>,
-}
-
-#[derive(Debug)]
-struct Witness {
+pub(crate) struct Witness {
+    server: Server,
     url: Url,
     key: VerifierKey,
     /// The size of the last checkpoint that it cosigned, as far as known. A wrong guess costs one more request.
     size: u64,
+    /// The last request, so that asking again costs the committer nothing and needs it no more.
+    request: Option<Request>,
 }
 
-impl Witnesses {
-    /// `size` is that of the last anchor: what the witnesses saw last, most likely.
-    pub(crate) fn new(configs: &[config::Witness], size: u64) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).build().context("set up HTTP")?;
-        let witness = |(i, config): (usize, &config::Witness)| {
-            let url = format!("{}/add-checkpoint", config.url.trim_end_matches('/'));
-            let url = Url::parse(&url).with_context(|| format!("anchor.witnesses[{i}].url: {:?}", config.url))?;
-            Ok::<_, anyhow::Error>(Witness { url, key: config.key()?, size })
-        };
-        Ok(Self { http, witnesses: configs.iter().enumerate().map(witness).collect::<Result<_, _>>()? })
-    }
-
-    /// The cosignatures of those that answer in time; each was verified. Who does not answer, or not with a valid one,
-    /// is left out and logged.
-    pub(crate) async fn cosignatures(&mut self, checkpoint: &SignedCheckpoint, log: &Log) -> Vec<Cosignature> {
-        let http = &self.http;
-        let answers = self.witnesses.iter_mut().map(|witness| async move {
-            let answer = tokio::time::timeout(TIMEOUT, witness.ask(http, checkpoint, log)).await;
-            match answer.unwrap_or_else(|_| bail_late()) {
-                Ok(line) => {
-                    metrics::counter!("streamseal_anchor_cosignatures_total", "witness" => witness.name()).increment(1);
-                    Some(Cosignature { key: witness.key.clone(), line })
-                }
-                Err(error) => {
-                    metrics::counter!("streamseal_anchor_witness_failures_total", "witness" => witness.name())
-                        .increment(1);
-                    tracing::warn!(witness = witness.key.name(), "no cosignature: {error:#}");
-                    None
-                }
-            }
-        });
-        join_all(answers).await.into_iter().flatten().collect()
-    }
-}
-
-fn bail_late() -> anyhow::Result<NoteSignature> {
-    bail!("no answer within {} s", TIMEOUT.as_secs())
+#[derive(Debug)]
+struct Request {
+    head: Head,
+    old_size: u64,
+    body: Vec<u8>,
 }
 
 impl Witness {
-    fn name(&self) -> String {
-        self.key.name().to_owned()
+    /// `size` is that of the last anchor: what the witness saw last, most likely.
+    pub(crate) fn new(config: &config::Witness, size: u64) -> anyhow::Result<Self> {
+        let url = format!("{}/add-checkpoint", config.url.trim_end_matches('/'));
+        let url = Url::parse(&url).with_context(|| format!("url: {:?}", config.url))?;
+        let server = http::server(&url, |client| client.redirect(redirect::Policy::none())).context("set up HTTP")?;
+        Ok(Self { server, url, key: config.key()?, size, request: None })
     }
 
-    async fn ask(
+    pub(crate) fn name(&self) -> &str {
+        self.key.name()
+    }
+
+    /// Its line on a checkpoint, if there is a valid one.
+    pub(crate) fn line_on(&self, checkpoint: &SignedCheckpoint) -> Option<Cosignature> {
+        self.time_on(checkpoint)?;
+        let line = checkpoint.note().signatures().find(|line| self.is_own(line))?.clone();
+        Some(Cosignature { key: self.key.clone(), line })
+    }
+
+    fn time_on(&self, checkpoint: &SignedCheckpoint) -> Option<u64> {
+        checkpoint.note().verify_cosignature(&self.key).ok()
+    }
+
+    fn is_own(&self, line: &NoteSignature) -> bool {
+        line.name() == self.key.name() && line.id() == self.key.id()
+    }
+
+    /// Asks for a cosignature of a checkpoint. `last` is the last anchor's: along the anchors its times must not decrease
+    /// (SPEC.md section 13.4).
+    pub(crate) async fn ask(
         &mut self,
-        http: &reqwest::Client,
         checkpoint: &SignedCheckpoint,
+        last: Option<&SignedCheckpoint>,
         log: &Log,
-    ) -> anyhow::Result<NoteSignature> {
+        timeout: Duration,
+    ) -> anyhow::Result<Cosignature> {
+        let asked = tokio::time::timeout(timeout, self.ask_twice(checkpoint, log)).await;
+        let asked = asked.unwrap_or_else(|_| bail!("no answer within {} s{}", timeout.as_secs(), self.server.way()));
+        let (line, time) = asked?;
+        if let Some(before) = last.and_then(|last| self.time_on(last)).filter(|before| time < *before) {
+            bail!(
+                "its cosignature is of {time} s since 1970, and the one on the last anchor of {before} s: its clock went back"
+            );
+        }
+        Ok(Cosignature { key: self.key.clone(), line })
+    }
+
+    /// It may have cosigned for somebody else meanwhile; it says what it has, and is asked once more.
+    async fn ask_twice(&mut self, checkpoint: &SignedCheckpoint, log: &Log) -> anyhow::Result<(NoteSignature, u64)> {
         let size = head(checkpoint).size;
-        // It may have cosigned for somebody else meanwhile; it says what it has, and is asked once more.
         for _ in 0..2 {
-            ensure!(self.size <= size, "it has seen size {}, and the log offers {size}: who is behind?", self.size);
-            let response = self.request(http, checkpoint, log).await?;
+            let response = self.request(checkpoint, log).await?;
             let status = response.status();
             let body = body(response).await?;
             match status {
@@ -102,32 +103,39 @@ impl Witness {
                     self.size = size;
                     return Ok(cosignature);
                 }
-                StatusCode::CONFLICT => self.size = parse_size(&body)?,
-                _ => bail!("HTTP status {status}: {}", String::from_utf8_lossy(&body).trim_end()),
+                StatusCode::CONFLICT => {
+                    let seen = parse_size(&body)?;
+                    // Not remembered: the witness may be wrong, and may know better the next time.
+                    ensure!(seen <= size, "it says it has seen size {seen}, but the log has signed {size}");
+                    self.size = seen;
+                }
+                _ => bail!("HTTP status {status}{}: {}", self.server.way(), String::from_utf8_lossy(&body).trim_end()),
             }
         }
         bail!("it changed its mind about what it has seen")
     }
 
-    async fn request(
-        &self,
-        http: &reqwest::Client,
-        checkpoint: &SignedCheckpoint,
-        log: &Log,
-    ) -> anyhow::Result<Response> {
-        let tiles: Tiles = log.tiles(head(checkpoint), &[self.size]).await?;
-        let proof = tiles.consistency_proof(self.size)?;
-        let request = AddCheckpoint { old_size: self.size, proof, checkpoint: checkpoint.clone() };
-        Ok(http.post(self.url.clone()).body(request.to_bytes()).send().await?)
+    async fn request(&mut self, checkpoint: &SignedCheckpoint, log: &Log) -> anyhow::Result<Response> {
+        let (head, old_size) = (head(checkpoint), self.size);
+        let body = match &self.request {
+            Some(request) if (request.head, request.old_size) == (head, old_size) => request.body.clone(),
+            _ => {
+                let proof = log.tiles(head, &[old_size]).await?.consistency_proof(old_size)?;
+                let body = AddCheckpoint { old_size, proof, checkpoint: checkpoint.clone() }.to_bytes();
+                self.request = Some(Request { head, old_size, body: body.clone() });
+                body
+            }
+        };
+        let sent = self.server.client().post(self.url.clone()).body(body).send().await;
+        sent.map_err(|error| anyhow::anyhow!("{}", self.server.explain(&error)))
     }
 
-    /// The line by the witness's key, which must be valid for the checkpoint. Other lines are nobody's.
-    fn verified(&self, checkpoint: &SignedCheckpoint, body: &[u8]) -> anyhow::Result<NoteSignature> {
-        let is_own = |line: &NoteSignature| line.name() == self.key.name() && line.id() == self.key.id();
-        let own = parse_cosignatures(body)?.into_iter().find(is_own);
+    /// The line by the witness's key, which must be valid for the checkpoint, and its time. Other lines are nobody's.
+    fn verified(&self, checkpoint: &SignedCheckpoint, body: &[u8]) -> anyhow::Result<(NoteSignature, u64)> {
+        let own = parse_cosignatures(body)?.into_iter().find(|line| self.is_own(line));
         let own = own.with_context(|| format!("no line by {}", self.key))?;
-        checkpoint.clone().add_cosignature(&self.key, own.clone())?;
-        Ok(own)
+        let time = checkpoint.clone().add_cosignature(&self.key, own.clone())?;
+        Ok((own, time))
     }
 }
 

@@ -100,24 +100,20 @@ async fn witnesses_cosign_what_is_published() {
     let log = Log::start(3).await;
     let witness = Witness::start("example.net/w").await;
     // It has cosigned an older head for somebody else: the first guess at its size is wrong.
-    *witness.seen.lock().expect("not poisoned") = Some(checkpoint(&leaves(2, u64::MAX, "")));
+    witness.with(|state| state.seen = Some(checkpoint(&leaves(2, u64::MAX, ""))));
     let mut site = Site::new(&log, &witness.config());
     site.run_until(3).await;
     log.grow(8);
     site.run_until(8).await;
     // One that does not answer, or whose line is not valid for this checkpoint, is left out and holds up nothing.
-    *witness.honest.lock().expect("not poisoned") = false;
+    witness.with(|state| state.honest = false);
     log.grow(9);
     site.run_until(9).await;
     let gone = Witness::start("example.net/gone").await.config();
     site.reconfigure(&log, &gone);
     log.grow(10);
     site.run_until(10).await;
-    let cosigned: Vec<bool> = site
-        .anchors()
-        .iter()
-        .map(|a| a.checkpoint.note().verify_cosignature(witness.key.verifier_key()).is_ok())
-        .collect();
+    let cosigned: Vec<bool> = site.anchors().iter().map(|a| witness.is_on(&a.checkpoint)).collect();
     assert_eq!(cosigned, [true, true, false, false]);
     assert!(site.anchors().iter().skip(2).all(|a| a.checkpoint.note().signatures().len() == 2));
 }

@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod event_proof;
 mod hash;
+pub mod incident;
 mod key;
 mod leaf;
 #[cfg(feature = "signature-memory")]
@@ -25,6 +26,7 @@ pub mod statement;
 mod stream;
 pub mod text;
 pub mod tile;
+pub mod time;
 pub mod tree;
 mod trust;
 pub mod witness;

@@ -44,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("git-tree", git::tree),
     ("heads-line", chain::heads_line),
     ("high-water", keys::high_water),
+    ("incident", log::incident),
     ("key-file", keys::key_file),
     ("leaf-preimage", chain::leaf_preimage),
     ("note", chain::note),

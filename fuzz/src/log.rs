@@ -1,5 +1,6 @@
 //! Checkpoints, proofs, tiles, policies, and what witnesses are sent and answer.
 
+use evidence::incident::Incident;
 use evidence::policy::Policy;
 use evidence::tile::{Tile, decode_entries, encode_entries};
 use evidence::witness::{AddCheckpoint, parse_cosignatures, parse_size};
@@ -11,6 +12,13 @@ pub(crate) fn checkpoint(data: &[u8]) {
     if let Ok(signed) = SignedCheckpoint::parse(data) {
         assert_eq!(signed.to_bytes(), data);
     }
+}
+
+pub(crate) fn incident(data: &[u8]) {
+    let Ok(incident) = Incident::parse(data) else { return };
+    assert_eq!(incident.to_bytes(), data);
+    // Nobody's heads prove nothing.
+    assert!(incident.verify(&[]).is_err());
 }
 
 pub(crate) fn tlog_proof(data: &[u8]) {

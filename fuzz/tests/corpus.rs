@@ -97,6 +97,7 @@ fn what_is_taken_from_the_vectors() {
                 ("event_proofs.json", "refused", "text"),
             ]),
         ),
+        ("incident", texts(&[("incidents.json", "incidents", "incident"), ("incidents.json", "refused", "text")])),
         ("key-file", texts(&[("keys.json", "keys", "private_key")])),
         (
             "leaf-preimage",

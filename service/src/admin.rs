@@ -15,8 +15,8 @@ use crate::{Health, Shutdown, metrics};
 /// How long requests that are under way may take once the process is told to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The routes /livez (the process answers), /readyz (503 with a line for each component that is not ready) and /metrics
-/// (Prometheus' text format). A service with an HTTP interface of its own merges them into it.
+/// The routes /livez (the process answers), /readyz (503 with a line for each component that is not ready; otherwise 200
+/// with "ok" and a line for each that does without something) and /metrics (Prometheus' text format). A service with an HTTP interface of its own merges them into it.
 pub fn router(health: Health) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
@@ -26,14 +26,15 @@ pub fn router(health: Health) -> Router {
 
 fn readiness(health: &Health) -> impl IntoResponse + use<> {
     let not_ready = health.not_ready();
-    if not_ready.is_empty() {
-        return (StatusCode::OK, "ok\n".to_owned());
+    let (status, mut text) = if not_ready.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, String::new())
+    };
+    for (name, what) in not_ready.into_iter().chain(health.ready_without()) {
+        writeln!(text, "{name}: {what}").expect("a string takes everything");
     }
-    let mut text = String::new();
-    for (name, reason) in not_ready {
-        writeln!(text, "{name}: {reason}").expect("a string takes everything");
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, text)
+    (status, text)
 }
 
 /// Serves `router` until `shutdown`; then takes no new connections and gives those under way a few seconds to end.
@@ -85,12 +86,18 @@ mod tests {
         database.not_ready("connection refused");
         let answer = fetch(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("database: connection refused\n"), "{answer}");
+        database.ready_without("its second copy");
+        let answer = fetch(address, "/readyz").await;
+        let wanted = "ok\ndatabase: its second copy\n";
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(wanted), "{answer}");
+        database.not_ready("connection refused");
         assert!(fetch(address, "/livez").await.starts_with("HTTP/1.1 200 "));
 
         ::metrics::counter!("test_total").increment(3);
         ::metrics::histogram!("test_seconds").record(0.02);
         let answer = fetch(address, "/metrics").await;
         assert!(answer.contains("\ntest_total 3\n"), "{answer}");
+        assert!(answer.contains("\nstreamseal_log_lines_dropped_total "), "{answer}");
         assert!(answer.contains("test_seconds_bucket{le=\"0.025\"} 1"), "{answer}");
 
         shutdown.cancel();

@@ -4,7 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Which parts of a service are ready for work, and why the others are not. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    reasons: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    states: Arc<Mutex<BTreeMap<String, State>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Ready,
+    ReadyWithout(String),
+    NotReady(String),
 }
 
 impl Health {
@@ -22,13 +29,21 @@ impl Health {
 
     /// The components that are not ready, by name, each with its reason.
     pub fn not_ready(&self) -> Vec<(String, String)> {
-        let reasons = self.lock();
-        reasons.iter().filter_map(|(name, reason)| Some((name.clone(), reason.clone()?))).collect()
+        self.list(|state| if let State::NotReady(reason) = state { Some(reason) } else { None })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<String>>> {
+    /// The components that are ready and do without something, by name, each with what that is.
+    pub fn ready_without(&self) -> Vec<(String, String)> {
+        self.list(|state| if let State::ReadyWithout(what) = state { Some(what) } else { None })
+    }
+
+    fn list(&self, text: impl Fn(&State) -> Option<&String>) -> Vec<(String, String)> {
+        self.lock().iter().filter_map(|(name, state)| Some((name.clone(), text(state)?.clone()))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
         // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
-        self.reasons.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -42,12 +57,22 @@ pub struct Component {
 impl Component {
     /// Reports the component as ready.
     pub fn ready(&self) {
-        self.health.lock().insert(self.name.clone(), None);
+        self.set(State::Ready);
+    }
+
+    /// Reports the component as ready, although something is missing that others provide; what that is is shown to whoever
+    /// asks /readyz.
+    pub fn ready_without(&self, what: impl Into<String>) {
+        self.set(State::ReadyWithout(what.into()));
     }
 
     /// Reports the component as not ready; the reason is shown to whoever asks /readyz.
     pub fn not_ready(&self, reason: impl Into<String>) {
-        self.health.lock().insert(self.name.clone(), Some(reason.into()));
+        self.set(State::NotReady(reason.into()));
+    }
+
+    fn set(&self, state: State) {
+        self.health.lock().insert(self.name.clone(), state);
     }
 
     /// Stops reporting the component: it does not belong to this service any more, such as a partition given away.
@@ -71,7 +96,11 @@ mod tests {
         database.ready();
         kafka.not_ready("no broker at 127.0.0.1:9092");
         assert_eq!(health.not_ready(), [not_ready("kafka", "no broker at 127.0.0.1:9092")]);
+        kafka.ready_without("broker 2");
+        assert_eq!(health.not_ready(), []);
+        assert_eq!(health.ready_without(), [not_ready("kafka", "broker 2")]);
         kafka.remove();
+        assert_eq!(health.ready_without(), []);
         assert_eq!(health.not_ready(), []);
     }
 }

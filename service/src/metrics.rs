@@ -42,5 +42,8 @@ pub fn install() -> anyhow::Result<()> {
 
 /// The current values in Prometheus' text format; empty when [`install`] was not called.
 pub fn render() -> String {
-    HANDLE.get().map(PrometheusHandle::render).unwrap_or_default()
+    let Some(handle) = HANDLE.get() else { return String::new() };
+    // Counted elsewhere: lines are dropped before there is a recorder too.
+    ::metrics::counter!("streamseal_log_lines_dropped_total").absolute(crate::logging::dropped());
+    handle.render()
 }

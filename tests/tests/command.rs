@@ -64,7 +64,7 @@ fn the_demo_seals_the_lines_it_is_given() {
 fn bad_input_is_named() {
     let folder = Scratch::new("bad-input");
     let ledger = folder.join("ledger");
-    run(command(&["init", "--bootstrap-servers", "127.0.0.1:1"]).arg(&ledger));
+    run(command(&["init", "--origin", "example.com/audit", "--bootstrap-servers", "127.0.0.1:1"]).arg(&ledger));
     let again = refused(command(&["init"]).arg(&ledger));
     assert!(again.contains("is not empty"), "{again}");
 
@@ -75,7 +75,7 @@ fn bad_input_is_named() {
         ("listen = \"127.0.0.1:7381\"", "listen = 7381", &["`ingest.listen`"]),
         ("genesis.note", "absent.note", &["ledger.genesis", "absent.note"]),
         ("[ingest]", "[ingest]\nbatch_events = 0", &["ingest.batch_events", "at least 1"]),
-        ("origin = \"example.com/streamseal\"", "origin = \"example.com/other\"", &["ledger.origin"]),
+        ("origin = \"example.com/audit\"", "origin = \"example.com/other\"", &["ledger.origin"]),
     ] {
         fs::write(&config, good.replacen(change, to, 1)).unwrap();
         let refused = refused(command(&["ingest", "--config"]).arg(&config));

@@ -24,9 +24,10 @@ mod report;
 mod rounds;
 mod scan;
 mod stream;
-mod time;
 mod verify;
 mod words;
+
+use evidence::time;
 
 pub use clones::{Anchored, CloneReport};
 pub use expect::{Expectation, ParseExpectationError};

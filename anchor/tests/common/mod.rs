@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test program uses some of it.
 
+mod witness;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use evidence::chain::State as ChainState;
+use evidence::incident::Incident;
 use evidence::statement::{Action, Genesis, KeyStatement, LedgerId, Role};
 use evidence::tile::Tile;
 use evidence::tree::{CompactRange, leaf_hash};
@@ -25,6 +28,8 @@ use evidence::{
 use service::Shutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+#[allow(unused_imports)] // As above.
+pub(crate) use witness::Witness;
 
 pub(crate) const ORIGIN: &str = "example.com/audit";
 
@@ -191,62 +196,6 @@ fn tile_bytes(tile: Tile, leaves: &[Hash]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A witness over HTTP that follows the protocol.
-pub(crate) struct Witness {
-    pub(crate) address: SocketAddr,
-    pub(crate) key: SigningKey,
-    /// What it cosigned last.
-    pub(crate) seen: Arc<Mutex<Option<Checkpoint>>>,
-    /// When false, it answers with a cosignature of another checkpoint.
-    pub(crate) honest: Arc<Mutex<bool>>,
-    server: JoinHandle<()>,
-}
-
-impl Witness {
-    pub(crate) async fn start(name: &str) -> Self {
-        let key = SigningKey::from_seed(name, Algorithm::Cosignature, &[9; 32]).expect("a name");
-        let (seen, honest) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(true)));
-        let state = (key.clone(), Arc::clone(&seen), Arc::clone(&honest));
-        let handler = move |body: axum::body::Bytes| std::future::ready(add_checkpoint(&state, &body));
-        let router = Router::new().route("/w/add-checkpoint", axum::routing::post(handler));
-        let (address, server) = serve(router).await;
-        Self { address, key, seen, honest, server }
-    }
-
-    /// The section of the configuration.
-    pub(crate) fn config(&self) -> String {
-        format!("[[witnesses]]\nurl = 'http://{}/w'\nvkey = '{}'\n", self.address, self.key.verifier_key())
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-type WitnessState = (SigningKey, Arc<Mutex<Option<Checkpoint>>>, Arc<Mutex<bool>>);
-
-fn add_checkpoint((key, seen, honest): &WitnessState, body: &[u8]) -> Response {
-    let mut seen = seen.lock().expect("not poisoned");
-    let request = AddCheckpoint::parse(body).expect("a request in its only spelling");
-    request.checkpoint.verify(log_key().verifier_key()).expect("signed by the log");
-    let size = seen.as_ref().map_or(0, |seen| seen.size);
-    if request.old_size != size {
-        return (StatusCode::CONFLICT, format!("{size}\n")).into_response();
-    }
-    request.verify_step(seen.as_ref()).expect("consistent");
-    *seen = Some(request.checkpoint.checkpoint().clone());
-    let mut cosigned = request.checkpoint;
-    if !*honest.lock().expect("not poisoned") {
-        let other = Checkpoint { size: size + 1_000, ..cosigned.checkpoint().clone() };
-        cosigned = SignedCheckpoint::sign(other, &log_key());
-    }
-    cosigned.cosign(key, 1_700_000_000);
-    let line = cosigned.note().signatures().last().expect("cosigned").to_line();
-    format!("{line}\n").into_response()
-}
-
 async fn serve(router: Router) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -291,6 +240,16 @@ impl Site {
         let running = self.start().await;
         let ended = tokio::time::timeout(DEADLINE, running.task).await.expect("it ends by itself");
         format!("{:#}", ended.expect("no panic").expect_err("it refuses"))
+    }
+
+    /// The files that keep signed heads that contradict each other, each read and its file's name.
+    pub(crate) fn incidents(&self) -> Vec<(String, Incident)> {
+        let Ok(entries) = fs::read_dir(self.path("incidents")) else { return Vec::new() };
+        let read = |path: PathBuf| {
+            let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+            (name, Incident::parse(&fs::read(path).expect("read")).expect("an incident"))
+        };
+        entries.map(|entry| read(entry.expect("listed").path())).collect()
     }
 
     /// Runs an anchor until the branch has an anchor of this size and every remote of the configuration has it too.

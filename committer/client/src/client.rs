@@ -7,6 +7,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::http::{self, Server};
 use crate::types::{
     CoveringQuery, Cursor, CursorQuery, ErrorView, Heads, HeadsQuery, Keys, Status, StreamEntries, StreamEntriesQuery,
     SubmitRequest, SubmitResponse, code,
@@ -54,7 +55,7 @@ pub enum Error {
 /// Talks to one committer. Cheap to clone; connections are shared and kept open.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    server: Server,
     base: Url,
 }
 
@@ -74,12 +75,9 @@ impl Client {
             let path = format!("{}/", url.path());
             url.set_path(&path);
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .build()
+        let server = http::server(&url, |client| client.connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT))
             .map_err(|e| refused(format!("the HTTP client cannot be set up: {e}")))?;
-        Ok(Client { http, base: url })
+        Ok(Client { server, base: url })
     }
 
     /// The address given to [`Client::new`], with a final `/`.
@@ -93,8 +91,8 @@ impl Client {
     pub async fn submit(&self, statements: Vec<String>) -> Result<SubmitResponse, Error> {
         let url = self.url("v1/statements");
         let sent = statements.len();
-        let request = self.http.post(url.clone()).json(&SubmitRequest { statements });
-        let answer: SubmitResponse = json(&url, required(&url, send(&url, request).await?)?)?;
+        let request = self.server.client().post(url.clone()).json(&SubmitRequest { statements });
+        let answer: SubmitResponse = json(&url, required(&url, self.send(&url, request).await?)?)?;
         let decided = answer.accepted.len() + usize::from(answer.stopped.is_some());
         let stopped_in_place = answer.stopped.as_ref().is_none_or(|s| s.index == answer.accepted.len());
         if !stopped_in_place || decided > sent || (answer.stopped.is_none() && decided != sent) {
@@ -178,7 +176,7 @@ impl Client {
     }
 
     async fn get(&self, url: &Url) -> Result<Option<Vec<u8>>, Error> {
-        send(url, self.http.get(url.clone())).await
+        self.send(url, self.server.client().get(url.clone())).await
     }
 
     async fn get_json<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
@@ -192,40 +190,46 @@ impl Client {
         let text = String::from_utf8(body).map_err(|e| malformed(&url, format!("an entry is text: {e}")))?;
         Ok(Some(text))
     }
-}
 
-/// The body of a 200; None for the committer's own "not found".
-async fn send(url: &Url, request: RequestBuilder) -> Result<Option<Vec<u8>>, Error> {
-    let response = request.send().await.map_err(|e| unavailable(url, &e, None))?;
-    let status = response.status();
-    let retry_after = retry_after(&response);
-    let body = read_bounded(url, response).await?;
-    if status == StatusCode::OK {
-        return Ok(Some(body));
-    }
-    let view = serde_json::from_slice::<ErrorView>(&body).ok();
-    let message = view.as_ref().map_or_else(|| format!("HTTP status {status}"), |view| view.message.clone());
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || status.is_server_error() {
-        return Err(Error::Unavailable { url: url.to_string(), message, retry_after });
-    }
-    match view {
-        Some(view) if status == StatusCode::NOT_FOUND && view.code == code::NOT_FOUND => Ok(None),
-        Some(view) if status.is_client_error() => {
-            Err(Error::Refused { url: url.to_string(), code: view.code, message: view.message })
+    /// The body of a 200; None for the committer's own "not found".
+    async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Option<Vec<u8>>, Error> {
+        let response = request.send().await.map_err(|e| self.unavailable(url, &e))?;
+        let status = response.status();
+        let retry_after = retry_after(&response);
+        let body = self.read_bounded(url, response).await?;
+        if status == StatusCode::OK {
+            return Ok(Some(body));
         }
-        _ => Err(malformed(url, message)),
+        let view = serde_json::from_slice::<ErrorView>(&body).ok();
+        let message = view
+            .as_ref()
+            .map_or_else(|| format!("HTTP status {status}{}", self.server.way()), |view| view.message.clone());
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || status.is_server_error() {
+            return Err(Error::Unavailable { url: url.to_string(), message, retry_after });
+        }
+        match view {
+            Some(view) if status == StatusCode::NOT_FOUND && view.code == code::NOT_FOUND => Ok(None),
+            Some(view) if status.is_client_error() => {
+                Err(Error::Refused { url: url.to_string(), code: view.code, message: view.message })
+            }
+            _ => Err(malformed(url, message)),
+        }
     }
-}
 
-async fn read_bounded(url: &Url, mut response: Response) -> Result<Vec<u8>, Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| unavailable(url, &e, None))? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(malformed(url, format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
+    async fn read_bounded(&self, url: &Url, mut response: Response) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unavailable(url, &e))? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(malformed(url, format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
+            }
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
+        Ok(body)
     }
-    Ok(body)
+
+    fn unavailable(&self, url: &Url, error: &reqwest::Error) -> Error {
+        Error::Unavailable { url: url.to_string(), message: self.server.explain(error), retry_after: None }
+    }
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
@@ -243,18 +247,4 @@ fn json<T: DeserializeOwned>(url: &Url, body: Vec<u8>) -> Result<T, Error> {
 
 fn malformed(url: &Url, message: String) -> Error {
     Error::Malformed { url: url.to_string(), message }
-}
-
-fn unavailable(url: &Url, error: &reqwest::Error, retry_after: Option<Duration>) -> Error {
-    // reqwest's own text stops at "error sending request"; the reason is in its sources.
-    let mut message = String::new();
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = source {
-        if !message.is_empty() {
-            message.push_str(": ");
-        }
-        message.push_str(&error.to_string());
-        source = error.source();
-    }
-    Error::Unavailable { url: url.to_string(), message, retry_after }
 }

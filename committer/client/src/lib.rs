@@ -6,6 +6,7 @@
 
 mod client;
 mod decimal;
+pub mod http;
 mod tiles;
 mod topic;
 mod types;

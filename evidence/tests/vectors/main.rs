@@ -12,6 +12,7 @@ mod event_proofs;
 mod events;
 mod fixture;
 mod form;
+mod incidents;
 mod notes;
 mod policies;
 mod proofs;
@@ -107,4 +108,9 @@ fn event_proofs() {
 #[test]
 fn witness() {
     check("witness.json", &proofs::witness_vectors());
+}
+
+#[test]
+fn incidents() {
+    check("incidents.json", &incidents::vectors());
 }

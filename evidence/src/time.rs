@@ -1,7 +1,7 @@
 //! Times as people write and read them.
 
 /// Seconds since 1970 as `2026-11-21T12:00:00Z`; beyond the year 9999 as a number.
-pub(crate) fn utc(unix_seconds: u64) -> String {
+pub fn utc(unix_seconds: u64) -> String {
     const LAST: u64 = 253_402_300_799;
     if unix_seconds > LAST {
         return format!("{unix_seconds} s since 1970");

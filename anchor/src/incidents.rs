@@ -1,0 +1,199 @@
+use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, ensure};
+use evidence::incident::{INCIDENT_BYTES_MAX, Incident};
+use evidence::statement::LedgerId;
+use evidence::time::utc;
+use evidence::{Hash, SignedCheckpoint};
+
+use crate::decide::Contradiction;
+use crate::unix_seconds;
+
+/// A log that changes its mind at every look must not fill the disk. The first incidents prove the most.
+const FILES_MAX: usize = 64;
+
+/// The folder `incidents` beside the anchor's key: each pair of signed heads that contradict each other, in a file of its
+/// own, for people and for good. Nothing here removes one. All calls block.
+#[derive(Debug)]
+pub(crate) struct Incidents {
+    folder: PathBuf,
+    /// Those that this process knows to be on disk.
+    kept: Mutex<HashMap<Hash, PathBuf>>,
+}
+
+impl Incidents {
+    /// `key` is the anchor's key file.
+    pub(crate) fn beside(key: &Path) -> Self {
+        Self { folder: key.with_file_name("incidents"), kept: Mutex::default() }
+    }
+
+    /// Keeps the two heads of a contradiction, and says in words what it is and where they are. `known` is the signed note
+    /// of the head that was known before, `found` that of the other.
+    pub(crate) fn keep_both(
+        &self,
+        ledger: &LedgerId,
+        contradiction: &Contradiction,
+        known: Option<SignedCheckpoint>,
+        found: SignedCheckpoint,
+    ) -> String {
+        let kept = match known {
+            Some(known) => {
+                let shown = contradiction.shown().cloned();
+                match Incident::new(ledger.clone(), unix_seconds(), known, found, shown) {
+                    Ok(incident) => self.keep(&incident),
+                    Err(error) => format!("the signed heads are not kept: {error}"),
+                }
+            }
+            None => format!("the signature on {} is in an older anchor, and not kept", contradiction.known()),
+        };
+        format!("{contradiction}; {kept}")
+    }
+
+    /// Keeps an incident, once, and says in words where it is; or why it is not kept.
+    fn keep(&self, incident: &Incident) -> String {
+        match self.file(incident) {
+            Ok(path) => format!("both signed heads are kept in {}", path.display()),
+            Err(error) => format!("the signed heads are not kept: {error:#}"),
+        }
+    }
+
+    /// The file of an incident, which is on disk when this returns.
+    fn file(&self, incident: &Incident) -> anyhow::Result<PathBuf> {
+        // An entry is made or not; a panic leaves nothing half done.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = incident.id();
+        if let Some(path) = kept.get(&id).filter(|path| path.exists()) {
+            return Ok(path.clone());
+        }
+        let short: String = id.0[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let suffix = format!("-{}-{short}", incident.kind());
+        let names = self.names()?;
+        let (path, bytes) = match names.iter().find(|name| name.ends_with(&suffix)) {
+            // Written by an earlier process, which may have ended before it was synced.
+            Some(name) => {
+                let path = self.folder.join(name);
+                let bytes = keystore::read_capped(&path, INCIDENT_BYTES_MAX)?.to_vec();
+                let held = Incident::parse(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+                ensure!(held.id() == id, "{} holds another incident", path.display());
+                (path, bytes)
+            }
+            None => {
+                ensure!(
+                    names.len() < FILES_MAX,
+                    "{} holds {FILES_MAX} files, the most there may be; move them to a safe place",
+                    self.folder.display()
+                );
+                let time = utc(incident.unix_seconds()).replace(['-', ':'], "");
+                (self.folder.join(format!("{time}{suffix}")), incident.to_bytes())
+            }
+        };
+        keystore::write_synced(&path, &bytes, 0o644)?;
+        kept.insert(id, path.clone());
+        Ok(path)
+    }
+
+    /// The names of the files there, oldest first; the folder is made if it is not there, and is on disk then.
+    fn names(&self) -> anyhow::Result<Vec<String>> {
+        let folder = self.folder.display().to_string();
+        match fs::create_dir(&self.folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("make the folder {folder}")),
+        }
+        let above = self.folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(above)
+            .and_then(|above| above.sync_all())
+            .with_context(|| format!("sync the folder {}", above.display()))?;
+        let list = || -> std::io::Result<Vec<String>> {
+            let names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect()
+        };
+        let mut names = list().with_context(|| format!("look into {folder}"))?;
+        // What a process that was killed left half written is written anew.
+        names.retain(|name| !name.ends_with(".tmp"));
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::{Algorithm, Checkpoint, SigningKey, sha256};
+
+    use super::*;
+
+    const ORIGIN: &str = "example.com/audit";
+
+    fn signed(size: u64, root: &str) -> SignedCheckpoint {
+        let log = SigningKey::from_seed(ORIGIN, Algorithm::Ed25519, &[1; 32]).expect("a name");
+        SignedCheckpoint::sign(Checkpoint { origin: ORIGIN.into(), size, root: sha256(root.as_bytes()) }, &log)
+    }
+
+    fn incident(unix_seconds: u64, root: &str) -> Incident {
+        let ledger = LedgerId { origin: ORIGIN.into(), genesis: sha256(b"genesis") };
+        Incident::new(ledger, unix_seconds, signed(3, "ours"), signed(3, root), None).expect("they contradict")
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = fs::read_dir(folder.join("incidents"))
+            .expect("listed")
+            .map(|entry| entry.expect("listed").path())
+            .collect();
+        files.sort_unstable();
+        files
+    }
+
+    #[test]
+    fn the_same_contradiction_is_one_file_also_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Incidents::beside(&folder.path().join("anchor.key"));
+        let first = open();
+        let said = first.keep(&incident(1_700_000_000, "fork"));
+        assert_eq!(first.keep(&incident(1_700_000_060, "fork")), said);
+        assert_eq!(open().keep(&incident(1_800_000_000, "fork")), said);
+        let [file] = files(folder.path()).try_into().expect("one file");
+        assert!(said.contains(&file.display().to_string()), "{said}");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(name.starts_with("20231114T221320Z-fork-"), "{name}");
+        assert_eq!(fs::read(&file).expect("read"), incident(1_700_000_000, "fork").to_bytes());
+    }
+
+    #[test]
+    fn a_log_that_changes_its_mind_at_every_look_does_not_fill_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let incidents = Incidents::beside(&folder.path().join("anchor.key"));
+        for number in 0..FILES_MAX {
+            assert!(incidents.keep(&incident(1, &number.to_string())).starts_with("both signed heads are kept"));
+        }
+        let said = incidents.keep(&incident(1, "one more"));
+        assert!(said.contains("move them to a safe place"), "{said}");
+        assert_eq!(files(folder.path()).len(), FILES_MAX);
+        assert!(incidents.keep(&incident(1, "0")).starts_with("both signed heads are kept"), "that one is there");
+        // Half a file is not one of them, and one that was moved away is written again.
+        fs::rename(&files(folder.path())[0], folder.path().join("safe")).expect("moved");
+        fs::write(folder.path().join("incidents/x.tmp"), "half").expect("written");
+        assert!(incidents.keep(&incident(1, "one more")).starts_with("both signed heads are kept"));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let incidents = Incidents::beside(&folder.path().join("anchor.key"));
+        fs::write(folder.path().join("incidents"), "in the way").expect("written");
+        let said = incidents.keep(&incident(1, "fork"));
+        assert!(said.contains("not kept") && said.contains("incidents"), "{said}");
+        fs::remove_file(folder.path().join("incidents")).expect("removed");
+        assert!(incidents.keep(&incident(1, "fork")).starts_with("both signed heads are kept"));
+        // A file that somebody damaged is no proof, and nothing is written over it.
+        let file = files(folder.path()).remove(0);
+        fs::write(&file, "damaged").expect("written");
+        let again = Incidents::beside(&folder.path().join("anchor.key"));
+        let said = again.keep(&incident(1, "fork"));
+        assert!(said.contains("is damaged"), "{said}");
+        assert_eq!(fs::read(&file).expect("read"), b"damaged");
+    }
+}
