@@ -30,6 +30,7 @@ impl Golden {
             self.clones(),
             self.trust_files(),
             self.pins(),
+            self.replaced(),
         ]
         .into_iter()
         .flatten()
@@ -37,7 +38,7 @@ impl Golden {
     }
 
     /// A case that is about a finding with this code at this place, or about none.
-    fn case(
+    pub(super) fn case(
         &self,
         name: &'static str,
         changes: Vec<Change>,
@@ -53,7 +54,14 @@ impl Golden {
         Case { name, changes, inputs, outcome }
     }
 
-    fn damaged(&self, name: &'static str, changes: Vec<Change>, exit_code: u8, code: &str, place: &str) -> Case {
+    pub(super) fn damaged(
+        &self,
+        name: &'static str,
+        changes: Vec<Change>,
+        exit_code: u8,
+        code: &str,
+        place: &str,
+    ) -> Case {
         self.case(name, changes, Inputs::default(), exit_code, Some((code, place)))
     }
 
