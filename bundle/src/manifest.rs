@@ -45,6 +45,11 @@ pub struct StreamRange {
 }
 
 impl Manifest {
+    /// The place of a stream among the streams.
+    pub fn place_of(&self, stream: &StreamId) -> Option<usize> {
+        self.streams.binary_search_by(|range| range.stream.cmp(stream)).ok()
+    }
+
     pub(crate) fn encode(&self) -> String {
         let heads = self.heads_bytes.map_or_else(|| "-".to_owned(), |n| n.to_string());
         let mut out = format!(

@@ -1,5 +1,6 @@
 //! Signed notes (C2SP signed-note) with Ed25519 signatures and checkpoint cosignatures (C2SP tlog-cosignature).
 
+use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
 use base64ct::{Base64, Encoding};
@@ -36,7 +37,14 @@ pub struct NoteSignature {
 #[derive(Clone)]
 struct Line {
     signature: NoteSignature,
-    valid_under: OnceLock<VerifierKey>,
+    valid_under: OnceLock<Signer>,
+}
+
+/// What of a key its name and id on a line leave open.
+type Signer = (Algorithm, [u8; 32]);
+
+fn signer(key: &VerifierKey) -> Signer {
+    (key.algorithm(), *key.public_key())
 }
 
 /// Why a note does not carry a valid signature of a key.
@@ -45,10 +53,10 @@ pub enum NoteError {
     /// No line has the key's name and id.
     #[error("no signature by {0}")]
     Absent(String),
-    /// Several lines have the key's name and id; only one may count, so none does.
+    /// Several lines have the key's name and id, where one is allowed: in statements.
     #[error("more than one signature by {0}")]
     Repeated(String),
-    /// The line is there and does not verify.
+    /// A line is there and does not verify.
     #[error("the signature by {0} is not valid")]
     Invalid(String),
 }
@@ -193,11 +201,30 @@ impl Note {
         self.lines.iter().any(|line| line.signature.is_by(key))
     }
 
-    /// Verifies the one signature by `key`, of either algorithm. What was found valid once is remembered.
+    /// Verifies the signatures by `key`, of either algorithm: there is one or more, and all are valid. What was found valid
+    /// once is remembered.
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
-        let line = self.line_by(key)?;
-        if line.valid_under.get() == Some(key) {
-            return Ok(());
+        let mut lines = self.lines_by(key).peekable();
+        if lines.peek().is_none() {
+            return Err(NoteError::Absent(key.name().to_owned()));
+        }
+        if !lines.all(|line| self.is_valid(line, key)) {
+            return Err(NoteError::Invalid(key.name().to_owned()));
+        }
+        Ok(())
+    }
+
+    /// As [`Note::verify`], but several lines by `key` are an error too, valid or not.
+    pub fn verify_only(&self, key: &VerifierKey) -> Result<(), NoteError> {
+        if self.lines_by(key).nth(1).is_some() {
+            return Err(NoteError::Repeated(key.name().to_owned()));
+        }
+        self.verify(key)
+    }
+
+    fn is_valid(&self, line: &Line, key: &VerifierKey) -> bool {
+        if line.valid_under.get() == Some(&signer(key)) {
+            return true;
         }
         let valid = match key.algorithm() {
             Algorithm::Ed25519 => {
@@ -210,49 +237,53 @@ impl Note {
                 None => false,
             },
         };
-        if !valid {
-            return Err(NoteError::Invalid(key.name().to_owned()));
+        if valid {
+            // Another thread may have come first, with the same key or another; the memory is only a saving.
+            let _ = line.valid_under.set(signer(key));
         }
-        // Another thread may have come first, with the same key or another; the memory is only a saving.
-        let _ = line.valid_under.set(key.clone());
-        Ok(())
+        valid
     }
 
-    /// Verifies the one signature by `key` of each of many notes, and remembers what is valid, so that [`Note::verify`] has
-    /// it at once. It takes less time for each than that.
+    /// Verifies the signatures by `key` of many notes, and remembers what is valid, so that [`Note::verify`] has it at once.
+    /// It takes less time for each than that.
     pub fn verify_ahead<'a>(notes: impl IntoIterator<Item = &'a Self>, key: &VerifierKey) {
         if key.algorithm() != Algorithm::Ed25519 {
             return;
         }
-        let unknown = notes.into_iter().filter_map(|note| {
-            let line = note.line_by(key).ok().filter(|line| line.valid_under.get() != Some(key))?;
+        let lines = notes.into_iter().flat_map(|note| note.lines_by(key).map(move |line| (note, line)));
+        let unknown = lines.filter_map(|(note, line)| {
             let signature: &[u8; 64] = line.signature.bytes.as_slice().try_into().ok()?;
-            Some((line, (note.text.as_bytes(), signature)))
+            (line.valid_under.get() != Some(&signer(key))).then_some((line, (note.text.as_bytes(), signature)))
         });
         let (lines, signed): (Vec<_>, Vec<_>) = unknown.unzip();
         for (line, _) in lines.into_iter().zip(key.verify_all(&signed)).filter(|(_, valid)| *valid) {
-            let _ = line.valid_under.set(key.clone());
+            let _ = line.valid_under.set(signer(key));
         }
     }
 
-    /// Verifies the one cosignature by `key` and returns its time in seconds since 1970.
+    /// Verifies the cosignatures by `key` and returns the time of the newest one, in seconds since 1970.
     pub fn verify_cosignature(&self, key: &VerifierKey) -> Result<u64, NoteError> {
+        self.verify_cosignatures(key).map(|times| *times.end())
+    }
+
+    /// Verifies the cosignatures by `key`, as [`Note::verify`] does, and returns the times of the earliest and of the newest
+    /// one, in seconds since 1970. A witness cosigns one checkpoint several times, and whoever passes it on may merge them.
+    pub fn verify_cosignatures(&self, key: &VerifierKey) -> Result<RangeInclusive<u64>, NoteError> {
         let invalid = || NoteError::Invalid(key.name().to_owned());
         if key.algorithm() != Algorithm::Cosignature {
             return Err(invalid());
         }
         self.verify(key)?;
-        let (time, _) = self.line_by(key)?.signature.bytes.split_first_chunk::<8>().ok_or_else(invalid)?;
-        Ok(u64::from_be_bytes(*time))
+        let times = self.lines_by(key).filter_map(|line| line.signature.bytes.split_first_chunk::<8>());
+        let times = times.map(|(time, _)| u64::from_be_bytes(*time));
+        let span = times.fold(None, |span: Option<(u64, u64)>, time| {
+            Some(span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))))
+        });
+        span.map(|(first, last)| first..=last).ok_or_else(invalid)
     }
 
-    fn line_by(&self, key: &VerifierKey) -> Result<&Line, NoteError> {
-        let mut lines = self.lines.iter().filter(|line| line.signature.is_by(key));
-        let line = lines.next().ok_or_else(|| NoteError::Absent(key.name().to_owned()))?;
-        if lines.next().is_some() {
-            return Err(NoteError::Repeated(key.name().to_owned()));
-        }
-        Ok(line)
+    fn lines_by(&self, key: &VerifierKey) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(move |line| line.signature.is_by(key))
     }
 
     fn cosigned(&self, unix_seconds: u64) -> Vec<u8> {
@@ -343,10 +374,33 @@ mod tests {
     }
 
     #[test]
-    fn a_second_line_of_the_key_counts_for_nothing() {
+    fn several_lines_of_a_key_must_all_be_valid() {
         let (mut note, key) = signed();
+        assert_eq!(note.verify_only(key.verifier_key()), Ok(()));
         note.sign(&key);
-        assert_eq!(note.verify(key.verifier_key()), Err(NoteError::Repeated("ingest-a".into())));
+        assert_eq!(note.verify(key.verifier_key()), Ok(()));
+        assert_eq!(note.verify_only(key.verifier_key()), Err(NoteError::Repeated("ingest-a".into())));
+        let mut other = Note::unsigned("another\n".into()).expect("lines");
+        other.sign(&key);
+        let stolen = other.signatures().next().expect("signed").clone();
+        // Wherever the wrong line stands.
+        for at in 0..=2 {
+            let mut lines: Vec<_> = note.signatures().cloned().collect();
+            lines.insert(at, stolen.clone());
+            let mut mixed = Note::unsigned(note.text().to_owned()).expect("lines");
+            lines.into_iter().for_each(|line| mixed.add_signature(line));
+            assert_eq!(mixed.verify(key.verifier_key()), Err(NoteError::Invalid("ingest-a".into())), "{at}");
+        }
+    }
+
+    #[test]
+    fn cosignatures_of_one_key_have_an_earliest_and_a_newest_time() {
+        let cosigner = key("w", Algorithm::Cosignature, 3);
+        let mut note = Note::unsigned("example.com\n0\nroot\n".into()).expect("lines");
+        assert_eq!(note.verify_cosignatures(cosigner.verifier_key()), Err(NoteError::Absent("w".into())));
+        [20, 30, 10, 20].into_iter().for_each(|time| note.cosign(&cosigner, time));
+        assert_eq!(note.verify_cosignatures(cosigner.verifier_key()), Ok(10..=30));
+        assert_eq!(note.verify_cosignature(cosigner.verifier_key()), Ok(30));
     }
 
     #[test]
@@ -369,17 +423,19 @@ mod tests {
             note
         };
         let mut notes: Vec<_> = (0..100).map(note).collect();
-        // One with the signature of another, one with two, one with none.
+        // One with the signature of another, one with two of its own, one with its own and that of another, one with none.
         let other = notes[8].signatures().next().expect("signed").clone();
         notes[7].remove_signatures_by(key.verifier_key());
-        notes[7].add_signature(other);
+        notes[7].add_signature(other.clone());
+        notes[10].add_signature(other);
         notes[20].sign(&key);
         notes[30].remove_signatures_by(key.verifier_key());
         Note::verify_ahead(&notes, key.verifier_key());
         for (number, note) in notes.iter().enumerate() {
-            let is_known = note.lines.iter().any(|line| line.valid_under.get() == Some(key.verifier_key()));
-            assert_eq!(is_known, ![7, 20, 30].contains(&number), "{number}");
-            assert_eq!(note.verify(key.verifier_key()).is_ok(), is_known, "{number}");
+            let known =
+                note.lines.iter().filter(|line| line.valid_under.get() == Some(&signer(key.verifier_key()))).count();
+            assert_eq!(known, [(7, 0), (20, 2), (30, 0)].iter().find(|(n, _)| *n == number).map_or(1, |(_, k)| *k));
+            assert_eq!(note.verify(key.verifier_key()).is_ok(), ![7, 10, 30].contains(&number), "{number}");
         }
     }
 

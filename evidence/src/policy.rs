@@ -3,6 +3,7 @@
 mod parse;
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
@@ -62,7 +63,8 @@ enum Member {
 pub struct Verdict {
     /// The log's key that signed: the first of the policy, when several did.
     pub log: VerifierKey,
-    /// The witnesses that cosigned, in the order of the policy, each with its time in seconds since 1970.
+    /// The witnesses that cosigned, in the order of the policy, each with its time in seconds since 1970: the earliest,
+    /// where it cosigned several times.
     pub witnesses: Vec<(VerifierKey, u64)>,
     /// Whether they are a quorum.
     pub satisfied: bool,
@@ -83,14 +85,17 @@ pub enum PolicyError {
         /// The origin on the checkpoint.
         origin: String,
     },
-    /// A known key's line does not verify, or there are several.
+    /// A line of a known key does not verify.
     #[error(transparent)]
     Signature(#[from] NoteError),
 }
 
 impl Policy {
-    /// Judges the signatures on a checkpoint. Lines of unknown keys are ignored; every line of a known key must verify,
-    /// and a key has one line at most. A key counts for one: public keys are distinct over the whole policy.
+    /// Judges the signatures on a checkpoint. Lines of unknown keys are ignored; every line of a known key must verify. A key
+    /// counts for one, however many lines it has: public keys are distinct over the whole policy.
+    ///
+    /// Each cosignature says that the checkpoint was there at its time, and was the newest one then. So of several by one
+    /// witness the earliest says by when it existed, and the newest until when it was the newest.
     ///
     /// # Errors
     /// When no known log of the checkpoint's origin signed it, or a known key's line breaks these rules. Too few
@@ -107,27 +112,29 @@ impl Policy {
         let log = log.cloned().ok_or_else(|| PolicyError::NotByLog { origin: origin.clone() })?;
         let mut times = Vec::with_capacity(self.witnesses.len());
         for witness in &self.witnesses {
-            let time = present(note.verify_cosignature(&witness.key))?;
+            let span = present(note.verify_cosignatures(&witness.key))?;
             // The format's own limit (C2SP tlog-cosignature).
-            if time.is_some_and(|time| time > U63_MAX) {
+            if span.as_ref().is_some_and(|span| *span.end() > U63_MAX) {
                 return Err(NoteError::Invalid(witness.key.name().to_owned()).into());
             }
-            times.push(time);
+            times.push(span);
         }
         Ok(self.judge(log, &times))
     }
 
-    fn judge(&self, log: VerifierKey, times: &[Option<u64>]) -> Verdict {
-        let mut moments: Vec<u64> = times.iter().copied().flatten().collect();
+    /// `times` are the earliest and the newest time of each witness.
+    fn judge(&self, log: VerifierKey, times: &[Option<RangeInclusive<u64>>]) -> Verdict {
+        let mut moments: Vec<u64> = times.iter().flatten().flat_map(|span| [*span.start(), *span.end()]).collect();
         moments.sort_unstable();
-        let with = |keep: &dyn Fn(u64) -> bool| self.is_met(&|witness| times[witness].is_some_and(keep));
+        let with = |keep: &dyn Fn(&RangeInclusive<u64>) -> bool| self.is_met(&|i| times[i].as_ref().is_some_and(keep));
         let by_witnesses = self.quorum.is_some();
+        let cosigned = self.witnesses.iter().zip(times);
         Verdict {
             log,
-            witnesses: self.witnesses.iter().zip(times).filter_map(|(w, t)| Some((w.key.clone(), (*t)?))).collect(),
+            witnesses: cosigned.filter_map(|(w, span)| Some((w.key.clone(), *span.as_ref()?.start()))).collect(),
             satisfied: with(&|_| true),
-            existed_by_s: moments.iter().copied().find(|at| by_witnesses && with(&|time| time <= *at)),
-            newest_at_s: moments.iter().copied().rev().find(|at| by_witnesses && with(&|time| time >= *at)),
+            existed_by_s: moments.iter().copied().find(|at| by_witnesses && with(&|span| span.start() <= at)),
+            newest_at_s: moments.iter().copied().rev().find(|at| by_witnesses && with(&|span| span.end() >= at)),
         }
     }
 

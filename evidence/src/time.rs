@@ -22,7 +22,7 @@ pub fn utc(unix_seconds: u64) -> String {
 
 /// A time of RFC 3339, such as `2026-11-21T12:00:00Z` or `2026-11-21T13:00:00.25+01:00`, in whole seconds since 1970.
 /// `None` for any other text, for a day or time that there is not, and before 1970.
-pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't'])?;
     let (time, zone) = time.split_at(time.find(['Z', 'z', '+', '-'])?);
     let ahead_s = match zone {

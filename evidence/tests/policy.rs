@@ -151,25 +151,58 @@ fn unknown_lines_are_ignored_and_wrong_lines_of_known_keys_are_not() {
     assert_eq!(quorum.check(&as_read(&note)), invalid);
 }
 
+/// Relays merge the cosignatures that they have of one checkpoint.
 #[test]
-fn a_second_line_of_a_known_key_is_refused() {
-    for twice in ["quorum none\n", "quorum W1\n", "group G 2 W1 W2\nquorum G\n"] {
-        let mut note = signed(&[(1, 10)]).note().clone();
-        note.cosign(&witness(1), 11);
+fn several_cosignatures_of_one_witness_count_as_one_witness() {
+    let times = |lines: &str, cosignatures: &[(u8, u64)]| {
+        let mut note = signed(&[]).note().clone();
+        cosignatures.iter().for_each(|(seed, time)| note.cosign(&witness(*seed), *time));
         let signed = SignedCheckpoint::parse(&note.to_bytes()).expect("a checkpoint");
-        let repeated = Err(PolicyError::Signature(NoteError::Repeated("example.com/w1".into())));
-        assert_eq!(policy(twice).check(&signed), repeated);
+        let verdict = policy(lines).check(&signed).expect("all lines are valid");
+        let named = verdict.witnesses.iter().map(|(_, time)| *time).collect::<Vec<_>>();
+        (verdict.satisfied, named, verdict.existed_by_s, verdict.newest_at_s)
+    };
+    for twice in [[(1, 10), (1, 12)], [(1, 12), (1, 10)]] {
+        assert_eq!(times("quorum W1\n", &twice), (true, vec![10], Some(10), Some(12)));
+        assert_eq!(times("quorum none\n", &twice), (true, vec![10], None, None));
+        // Two lines are not two witnesses.
+        assert_eq!(times("group G 2 W1 W2\nquorum G\n", &twice), (false, vec![10], None, None));
     }
-    let mut note = signed(&[]).note().clone();
+    assert_eq!(times("quorum W1\n", &[(1, 10), (1, 10)]), (true, vec![10], Some(10), Some(10)));
+    // The first to see it says by when it existed, and the last to have renewed its word how new it is: of a quorum.
+    let three = [(1, 10), (2, 20), (1, 50), (2, 40), (3, 30)];
+    assert_eq!(times("group G 2 W1 W2 W3\nquorum G\n", &three), (true, vec![10, 20, 30], Some(20), Some(40)));
+    assert_eq!(times("group G all W1 W2 W3\nquorum G\n", &three), (true, vec![10, 20, 30], Some(30), Some(30)));
+}
+
+#[test]
+fn every_line_of_a_known_key_must_be_valid() {
+    let mut other = SignedCheckpoint::sign(Checkpoint { size: 8, ..checkpoint() }, &log(1));
+    other.cosign(&witness(1), 10);
+    let stolen: Vec<_> = other.note().signatures().cloned().collect();
+    for (line, name) in stolen.into_iter().zip([ORIGIN, "example.com/w1"]) {
+        let mut note = signed(&[(1, 10)]).note().clone();
+        note.add_signature(line);
+        let signed = SignedCheckpoint::parse(&note.to_bytes()).expect("a checkpoint");
+        let invalid = Err(PolicyError::Signature(NoteError::Invalid(name.into())));
+        assert_eq!(policy("quorum W1\n").check(&signed), invalid, "beside a valid one");
+    }
+    let mut note = signed(&[(1, 10)]).note().clone();
     note.sign(&log(1));
     let signed = SignedCheckpoint::parse(&note.to_bytes()).expect("a checkpoint");
-    assert!(matches!(policy("quorum none\n").check(&signed), Err(PolicyError::Signature(NoteError::Repeated(_)))));
+    assert_eq!(policy("quorum W1\n").check(&signed).map(|verdict| verdict.satisfied), Ok(true), "the log's line twice");
 }
 
 #[test]
 fn a_time_beyond_63_bits_is_refused() {
-    let signed = signed(&[(1, 1 << 63)]);
-    assert!(matches!(policy("quorum none\n").check(&signed), Err(PolicyError::Signature(NoteError::Invalid(_)))));
+    let mut note = signed(&[(1, 1 << 63)]).note().clone();
+    for _ in 0..2 {
+        let signed = SignedCheckpoint::parse(&note.to_bytes()).expect("a checkpoint");
+        let checked = policy("quorum none\n").check(&signed);
+        assert!(matches!(checked, Err(PolicyError::Signature(NoteError::Invalid(_)))), "{checked:?}");
+        // Beside one that is right.
+        note.cosign(&witness(1), 10);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use evidence::statement::Summary;
 use evidence::{LeafHasher, LeafPreimage};
 
 use self::walk::{Walk, offset_of};
+use crate::expect::Ranges;
 
 /// How many events, and how many bytes of them, are hashed together.
 const GROUP_EVENTS_MAX: usize = 1024;
@@ -23,16 +24,20 @@ type Row = [u8; LeafPreimage::LEN];
 #[derive(Default)]
 pub(crate) struct BatchChecker {
     hasher: LeafHasher,
+    /// The content lengths of what is in the hasher.
+    lens: Vec<u32>,
     rows: Rows,
 }
 
 /// What became of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
-    /// Events that are there and are what was sealed.
+    /// Events that are there and are what was sealed, at offsets of which no problem tells.
     pub(crate) events: u64,
     /// The sum of their content lengths in bytes.
     pub(crate) bytes: u64,
+    /// Whether there may be more of both: it is not known what was sealed at the offset of an added event.
+    pub(crate) at_least: bool,
     /// How it relates to what was sealed.
     pub(crate) outcome: Outcome,
     /// What differs between the events and the leaf index.
@@ -61,32 +66,83 @@ pub(crate) enum Outcome {
 /// What differs between the events and the leaf index, by offset.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    /// Sealed events that are not there, joined where nothing was sealed in between; with their number.
-    pub(crate) absent: Vec<(Range<u64>, u64)>,
+    /// Sealed events that are expected and not there, joined where nothing was sealed in between; with their number.
+    pub(crate) absent: List<(Range<u64>, u64)>,
+    /// Those that are not expected.
+    pub(crate) absent_unexpected: List<(Range<u64>, u64)>,
     /// Events that are not what was sealed at their offset, with a reason where the content is no content at all.
-    pub(crate) altered: Vec<(i64, Option<String>)>,
+    pub(crate) altered: List<(i64, Option<String>)>,
     /// Events where none was sealed, or a second one at the same offset.
-    pub(crate) extra: Vec<i64>,
+    pub(crate) extra: List<i64>,
     /// Events that are as they were sealed, but come after a later one.
-    pub(crate) reordered: Vec<i64>,
-    /// Problems that are not in these lists because there were too many.
+    pub(crate) reordered: List<i64>,
+}
+
+/// The first problems of a kind.
+#[derive(Debug)]
+pub(crate) struct List<T> {
+    pub(crate) first: Vec<T>,
+    /// How many more events have it.
     pub(crate) more: u64,
+}
+
+/// How many problems of one kind are kept of one batch.
+const PROBLEMS_MAX: usize = 1000;
+
+impl<T> List<T> {
+    fn add(&mut self, item: T) {
+        if self.first.len() < PROBLEMS_MAX {
+            self.first.push(item);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { first: Vec::new(), more: 0 }
+    }
 }
 
 impl Problems {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { absent, altered, extra, reordered, more } = self;
-        absent.is_empty() && altered.is_empty() && extra.is_empty() && reordered.is_empty() && *more == 0
+        self.absent.first.is_empty() && self.absent_unexpected.first.is_empty() && !self.contradict()
     }
 
     /// Whether something is there that was not sealed so, as opposed to something being absent.
     pub(crate) fn contradict(&self) -> bool {
-        !self.altered.is_empty() || !self.extra.is_empty() || !self.reordered.is_empty()
+        !self.altered.first.is_empty() || !self.extra.first.is_empty() || !self.reordered.first.is_empty()
+    }
+
+    /// How many events contradict beyond those that are listed.
+    pub(crate) fn more_contradict(&self) -> u64 {
+        self.altered.more + self.extra.more + self.reordered.more
+    }
+
+    /// Whether all are listed, so that everything else is known to be right.
+    pub(crate) fn are_all_listed(&self) -> bool {
+        self.more_contradict() + self.absent.more + self.absent_unexpected.more == 0
+    }
+}
+
+/// Why a batch could not be read to its end.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) error: bundle::Error,
+    /// What the sealed leaf index says of the events before.
+    pub(crate) so_far: Option<Box<Checked>>,
+}
+
+impl From<bundle::Error> for Broken {
+    fn from(error: bundle::Error) -> Self {
+        Self { error, so_far: None }
     }
 }
 
 impl BatchChecker {
-    /// Checks the batch of entry `seq`, of which the bundle holds the events with offsets in `held`.
+    /// Checks the batch of entry `seq`, of which the bundle holds the events with offsets in `held`, and should hold those
+    /// in `expected`.
     ///
     /// # Errors
     /// When the bundle cannot be read on.
@@ -96,32 +152,41 @@ impl BatchChecker {
         seq: u64,
         summary: &Summary,
         held: Range<u64>,
-    ) -> Result<Checked, bundle::Error> {
+        expected: &Ranges,
+    ) -> Result<Checked, Broken> {
         // A batch that could not be read to its end leaves events behind, perhaps of another stream.
         self.hasher.drain();
+        self.lens.clear();
         let (row_count, _) = reader.begin(seq)?;
-        let mut walk = Walk::new(summary, held, row_count > 0);
+        let mut walk = Walk::new(summary, held, expected, row_count > 0);
         self.rows.clear();
-        loop {
-            let loaded = self.load(reader)?;
+        let error = loop {
+            let loaded = self.load(reader);
             let drained = self.hasher.drain();
-            walk.checked.bytes += drained.content_bytes;
-            if !walk.all_match(drained.index, drained.leaves, &mut self.rows, reader)? {
-                for (event, leaf) in drained.index.iter().zip(drained.leaves) {
-                    walk.event(offset_of(event), Ok((event, *leaf)), &mut self.rows, reader)?;
+            if !walk.all_match(drained, &mut self.rows, reader)? {
+                for ((event, leaf), len) in drained.index.iter().zip(drained.leaves).zip(&self.lens) {
+                    walk.event(offset_of(event), Ok((event, *leaf, *len)), &mut self.rows, reader)?;
                 }
             }
+            walk.longest = walk.longest.max(self.lens.iter().copied().max().unwrap_or(0).into());
+            self.lens.clear();
             match loaded {
-                Loaded::Group => {}
-                Loaded::NoContent { offset, problem } => walk.event(offset, Err(problem), &mut self.rows, reader)?,
-                Loaded::End => break,
+                Ok(Loaded::Group) => {}
+                Ok(Loaded::NoContent { offset, problem }) => {
+                    walk.event(offset, Err(problem), &mut self.rows, reader)?;
+                }
+                Ok(Loaded::End) => break None,
+                Err(error) => break Some(error),
             }
-        }
+        };
         while let Some(row) = self.rows.next(reader)? {
             walk.without_event(&row);
         }
         reader.shrink();
-        Ok(walk.finish())
+        match error {
+            None => Ok(walk.finish()),
+            Some(error) => Err(Broken { error, so_far: walk.finish_early().map(Box::new) }),
+        }
     }
 
     /// Reads events into the hasher.
@@ -132,6 +197,7 @@ impl BatchChecker {
             if let Err(problem) = self.hasher.push_content(offset, timestamp, timestamp_type, content) {
                 return Ok(Loaded::NoContent { offset, problem: problem.to_string() });
             }
+            self.lens.push(content.len() as u32);
         }
         Ok(Loaded::Group)
     }
@@ -195,7 +261,7 @@ impl Rows {
 mod tests {
     use bundle::{Position, Reader, Writer};
     use evidence::statement::{LastEvent, LedgerId};
-    use evidence::{EventRef, Hash, Partition, StreamId, TimestampType, batch, content_hash};
+    use evidence::{EventRef, Hash, Leaves, Partition, StreamId, TimestampType, batch, content_hash};
 
     use super::*;
 
@@ -304,9 +370,11 @@ mod tests {
         let mut batch = reader.batches_from(0, Position::default(), None);
         batch.begin(0).expect("begun");
         let summary = summary(0, &contents);
-        let (mut walk, mut rows) = (Walk::new(&summary, 0..4, true), Rows::default());
+        let nothing = Ranges::default();
+        let (mut walk, mut rows) = (Walk::new(&summary, 0..4, &nothing, true), Rows::default());
         for of in [0..2, 2..4] {
-            assert!(walk.all_match(&index[of.clone()], &leaves[of], &mut rows, &mut batch).expect("read"));
+            let drained = Leaves { index: &index[of.clone()], leaves: &leaves[of], content_bytes: 40 };
+            assert!(walk.all_match(drained, &mut rows, &mut batch).expect("read"));
         }
         assert_eq!(walk.finish().outcome, Outcome::ByIndex);
     }
@@ -320,9 +388,10 @@ mod tests {
         let end = Position::default().after(2, 2, 28);
         let cut = Position { events: end.events - 1, ..end };
         let mut batch = reader.batches_from(0, Position::default(), Some(cut));
-        checker.check(&mut batch, 0, &summary(0, &broken), 0..2).expect_err("cut short");
+        let nothing = Ranges::default();
+        checker.check(&mut batch, 0, &summary(0, &broken), 0..2, &nothing).expect_err("cut short");
         let mut batch = reader.batches_from(1, Position::default(), None);
-        let checked = checker.check(&mut batch, 1, &summary(1, &sound), 0..1).expect("read");
+        let checked = checker.check(&mut batch, 1, &summary(1, &sound), 0..1, &nothing).expect("read");
         assert!(checked.outcome == Outcome::ByIndex && checked.problems.is_empty(), "{checked:?}");
         assert_eq!(checked.events, 1);
     }

@@ -1,20 +1,20 @@
 //! Follows the entries of the bundle through the chain's own rules, and hands each stream's statements to its check.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::thread;
 
 use bundle::{Reader, Run};
 use evidence::chain::{Refusal, State};
-use evidence::statement::Statement;
+use evidence::statement::{Heads, Statement};
 use evidence::tree::{TreeError, leaf_hash};
-use evidence::{Checkpoint, Entry, StreamId};
+use evidence::{Checkpoint, Entry};
 
 use crate::finding::{Findings, Place, Verdict};
 use crate::heads::{Plan, are_committed};
 use crate::rounds::Rounds;
 use crate::scan::Scan;
-use crate::stream::{StreamCheck, StreamResult};
+use crate::stream::{Standing, StreamCheck, StreamResult};
 
 /// How many runs are remembered for comparison with anchors; of more, the newest.
 const RUNS_MAX: usize = 1 << 20;
@@ -40,8 +40,16 @@ pub(crate) struct Chain {
     pub(crate) runs: VecDeque<Range<u64>>,
 }
 
-/// Reading entries ended early; the reason was added to the findings.
-struct Stopped;
+impl Chain {
+    /// No entry was followed.
+    pub(crate) fn unseen(state: State) -> Self {
+        let (streams, runs) = (Vec::new(), VecDeque::new());
+        Self { state, streams, heads: None, unmoved_to: 0, entries: 0, is_whole: false, runs }
+    }
+}
+
+/// The chain cannot be followed further; the reason, of this verdict, was added to the findings.
+struct Stopped(Verdict);
 
 struct Follower<'a> {
     reader: &'a Reader,
@@ -49,7 +57,6 @@ struct Follower<'a> {
     plan: &'a Plan,
     scan: &'a Scan,
     findings: &'a mut Findings,
-    index: HashMap<&'a StreamId, usize>,
     rounds: Rounds<'a>,
     /// Every entry from here to the next was given.
     unbroken_from: u64,
@@ -63,15 +70,13 @@ pub(crate) fn follow(
     checkpoint: &Checkpoint,
     plan: &Plan,
     scan: &Scan,
-    checks: Vec<StreamCheck>,
+    checks: Vec<StreamCheck<'_>>,
     findings: &mut Findings,
 ) -> Chain {
-    let (streams, runs) = (Vec::new(), VecDeque::new());
-    let chain = Chain { state, streams, heads: None, unmoved_to: 0, entries: 0, is_whole: false, runs };
-    let index = reader.manifest().streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
+    let chain = Chain::unseen(state);
     let rounds = Rounds::new(reader, checks);
-    let mut follower = Follower { reader, checkpoint, plan, scan, findings, index, rounds, unbroken_from: 0, chain };
-    let all_read = follower.run().is_ok();
+    let mut follower = Follower { reader, checkpoint, plan, scan, findings, rounds, unbroken_from: 0, chain };
+    let all_read = follower.run();
     let Follower { mut chain, rounds, .. } = follower;
     chain.is_whole = all_read && chain.state.next_seq() == checkpoint.size;
     chain.streams = rounds.finish(all_read);
@@ -84,19 +89,45 @@ pub(crate) fn threads() -> usize {
 }
 
 impl Follower<'_> {
-    fn run(&mut self) -> Result<(), Stopped> {
-        let mut runs = self.reader.runs().map_err(|error| self.unreadable(&error))?;
-        while let Some(run) = runs.next_run().map_err(|error| self.unreadable(&error))? {
-            self.prove(&run)?;
-            if run.first > self.chain.state.next_seq() {
-                self.unbroken_from = run.first;
+    /// Follows the entries, and returns whether all were followed.
+    ///
+    /// What is absent or cannot be read ends that, and hides nothing: the entries after it are in the log as well, so their
+    /// runs and the events of their batches are compared all the same.
+    fn run(&mut self) -> bool {
+        let mut is_broken = false;
+        let mut runs = match self.reader.runs() {
+            Ok(runs) => runs,
+            Err(error) => return self.unreadable(&error),
+        };
+        loop {
+            let run = match runs.next_run() {
+                Ok(Some(run)) => run,
+                Ok(None) => return !is_broken && self.end().is_ok(),
+                Err(error) => return self.unreadable(&error),
+            };
+            match self.prove(&run) {
+                Ok(()) => {}
+                Err(Stopped(Verdict::Tampered)) => return false,
+                Err(Stopped(_)) => {
+                    is_broken = true;
+                    continue;
+                }
             }
-            self.chain.state.skip_to(run.first);
+            if !is_broken {
+                if run.first > self.chain.state.next_seq() {
+                    self.unbroken_from = run.first;
+                }
+                self.chain.state.skip_to(run.first);
+            }
             for (seq, entry) in (run.first..).zip(self.parse(&run)) {
-                self.entry(seq, entry)?;
+                let taken = if is_broken { self.unapplied(seq, entry) } else { self.entry(seq, entry) };
+                match taken {
+                    Ok(()) => {}
+                    Err(Stopped(Verdict::Tampered)) => return false,
+                    Err(Stopped(_)) => is_broken = true,
+                }
             }
         }
-        self.end()
     }
 
     /// Requires that the run is in the tree before anything in it is parsed.
@@ -194,16 +225,40 @@ impl Follower<'_> {
         })
     }
 
-    fn entry(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Stopped> {
-        let place = Place::entry(seq);
-        let entry = entry.map_err(|error| {
+    fn decoded(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<Entry, Stopped> {
+        entry.map_err(|error| {
             let (verdict, code) = match error {
                 // The tree's own leaf: the log took in what is no entry.
                 evidence::Error::Malformed { .. } => (Verdict::Tampered, "malformed-entry"),
                 evidence::Error::Unsupported { .. } => (Verdict::Unusable, "unsupported"),
             };
-            self.stop(verdict, code, place.clone(), error.to_string())
-        })?;
+            self.stop(verdict, code, Place::entry(seq), error.to_string())
+        })
+    }
+
+    /// An entry after one that is absent or cannot be read: nothing is proven by it.
+    fn unapplied(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Stopped> {
+        let entry = self.decoded(seq, entry)?;
+        match entry.statement.statement() {
+            Statement::Heads(heads) if self.scan.newest_heads == Some(seq) => self.compare_lines(seq, heads),
+            statement => {
+                if let Some(at) = statement.stream().and_then(|stream| self.reader.manifest().place_of(stream)) {
+                    self.rounds.statement(at, entry, Standing::Unapplied);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_lines(&mut self, seq: u64, heads: &Heads) {
+        if self.plan.committed.is_some() && !are_committed(self.plan, heads) {
+            let problem = "the bundle's heads lines are not those that the heads statement commits to";
+            self.findings.add(Verdict::Tampered, "altered-heads", place_in("heads", seq), problem);
+        }
+    }
+
+    fn entry(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Stopped> {
+        let entry = self.decoded(seq, entry)?;
         if let Err(refusal) = self.chain.state.apply(&entry) {
             return Err(self.refused(seq, &entry, &refusal));
         }
@@ -215,20 +270,17 @@ impl Follower<'_> {
                 self.chain.unmoved_to = seq + 1;
                 if let Some(reason) = distrusted {
                     let problem = format!("the heads statement is signed by a key that is not to be trusted: {reason}");
-                    self.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+                    self.findings.add(Verdict::Incomplete, "distrusted-key", Place::entry(seq), problem);
                 }
-                if self.plan.committed.is_some() && !are_committed(self.plan, heads) {
-                    let problem = "the bundle's heads lines are not those that the heads statement commits to";
-                    self.findings.add(Verdict::Tampered, "altered-heads", place_in("heads", seq), problem);
-                }
+                self.compare_lines(seq, heads);
             }
             statement => {
                 if self.chain.heads.is_some() && self.chain.unmoved_to == seq && statement.stream().is_none() {
                     self.chain.unmoved_to += 1;
                 }
-                let index = statement.stream().and_then(|stream| self.index.get(stream)).copied();
-                if let Some(index) = index {
-                    self.rounds.statement(index, entry, distrusted);
+                if let Some(index) = statement.stream().and_then(|stream| self.reader.manifest().place_of(stream)) {
+                    let standing = distrusted.map_or(Standing::Applied, Standing::Distrusted);
+                    self.rounds.statement(index, entry, standing);
                 }
             }
         }
@@ -270,14 +322,15 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn unreadable(&mut self, error: &bundle::Error) -> Stopped {
+    /// Returns `false`: not all entries were followed.
+    fn unreadable(&mut self, error: &bundle::Error) -> bool {
         self.findings.unreadable(error);
-        Stopped
+        false
     }
 
     fn stop(&mut self, verdict: Verdict, code: &'static str, place: Place, problem: String) -> Stopped {
         self.findings.add(verdict, code, place, problem);
-        Stopped
+        Stopped(verdict)
     }
 }
 

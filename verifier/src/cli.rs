@@ -98,7 +98,7 @@ pub fn run(args: Args, out: &mut impl Write) -> u8 {
     };
     let report = verify(&inputs);
     // Whoever closed the output still gets the verdict by the exit code.
-    let _ = if args.json { writeln!(out, "{:#}", report.to_json()) } else { write!(out, "{report}") };
+    let _ = if args.json { report.write_json(out) } else { write!(out, "{report}") };
     let _ = out.flush();
     report.verdict.exit_code()
 }

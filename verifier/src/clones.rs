@@ -1,6 +1,7 @@
 //! Compares the anchors in the auditor's clones with the bundle, with each other and with the pin.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bundle::Reader;
 use evidence::{Checkpoint, Hash};
@@ -41,8 +42,8 @@ pub struct Anchored {
     pub size: u64,
     /// Its root.
     pub root: Hash,
-    /// Whose word there is on it.
-    pub words: Words,
+    /// Whose word there is on it; shared, as one anchor vouches for many streams.
+    pub words: Arc<Words>,
 }
 
 /// What all clones together have shown.
@@ -377,7 +378,7 @@ fn anchored(path: &str, anchor: &Anchor) -> Anchored {
         commit: Some((path.to_owned(), anchor.commit.to_string())),
         size: anchor.head.size,
         root: anchor.head.root,
-        words: anchor.words.clone(),
+        words: Arc::new(anchor.words.clone()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What follows from what the evidence has shown: who vouches for it, how fresh it is, and what is proven.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bundle::Reader;
 use evidence::{SignedCheckpoint, TrustFile};
@@ -11,6 +12,7 @@ use crate::finding::{Place, Verdict};
 use crate::heads::Plan;
 use crate::pin::{Pin, Source};
 use crate::report::StreamReport;
+use crate::stream::StreamResult;
 use crate::time::utc;
 use crate::verify::Verification;
 use crate::words::{Judge, Words};
@@ -49,7 +51,10 @@ impl Verification<'_> {
         };
         self.report.checkpoint = Some((signed.checkpoint().clone(), words.clone()));
         let pin = self.read_pin();
-        let mut seqs: Vec<u64> = chain.streams.iter().map(|stream| stream.newest_statement.unwrap_or(0)).collect();
+        let newest = |stream: &StreamResult| stream.newest_statement.unwrap_or(0);
+        let mut seqs: Vec<u64> = chain.streams.iter().map(newest).collect();
+        seqs.sort_unstable();
+        seqs.dedup();
         // The last one is about the heads statement, which says where streams end.
         seqs.push(chain.heads.map_or(0, |(seq, ..)| seq));
         let comparison = Comparison {
@@ -69,23 +74,27 @@ impl Verification<'_> {
         let largest = clones.largest.as_ref().map_or(0, |largest| largest.size).max(signed.checkpoint().size);
         self.heads_freshness(&chain, &plan, largest);
         // The times in a clone stand in an order that was verified; the bundle's copy only fills in.
-        let mut vouchers: Vec<_> = clones.vouchers.iter().map(|v| v.as_ref().or(own.as_ref().ok()).cloned()).collect();
-        if vouchers.pop().flatten().is_none() {
+        let mut by_seq: Vec<_> = clones.vouchers.iter().map(|voucher| voucher.as_ref().or(own.as_ref().ok())).collect();
+        let for_heads = by_seq.pop().flatten();
+        let voucher = |(i, stream): (usize, &StreamResult)| {
             // A heads statement that nobody saw could say less than was sealed.
-            plan.ended_by_heads.iter().filter_map(|i| vouchers.get_mut(*i)?.take()).for_each(drop);
-        }
+            let is_ended_by_heads = plan.streams.get(i).is_some_and(|planned| planned.is_ended_by_heads);
+            let at = seqs[..by_seq.len()].binary_search(&newest(stream)).ok()?;
+            by_seq[at].filter(|_| for_heads.is_some() || !is_ended_by_heads)
+        };
+        let vouchers: Vec<Option<&Anchored>> = chain.streams.iter().enumerate().map(voucher).collect();
         if let Err(problem) = &own
             && vouchers.iter().all(Option::is_none)
         {
             self.findings.add(Verdict::NotAnchored, "not-anchored", Place::file("checkpoint"), problem);
         }
-        let by_whom: Vec<&Words> = match vouchers.iter().flatten().map(|voucher| &voucher.words).collect::<Vec<_>>() {
+        let by_whom: Vec<&Words> = match vouchers.iter().flatten().map(|voucher| &*voucher.words).collect::<Vec<_>>() {
             none if none.is_empty() => vec![&words],
             vouching => vouching,
         };
         self.note_limits(&chain, largest, &by_whom, &clones);
         self.report.clones.clone_from(&clones.reports);
-        self.streams(chain, &plan, vouchers);
+        self.streams(chain, vouchers);
         self.write_pin(pin.as_ref(), pin_holds, &clones, own.ok());
     }
 
@@ -113,7 +122,7 @@ impl Verification<'_> {
         if !words.satisfied {
             return Err(no_quorum);
         }
-        Ok(Anchored { commit: None, size, root: signed.checkpoint().root, words: words.clone() })
+        Ok(Anchored { commit: None, size, root: signed.checkpoint().root, words: Arc::new(words.clone()) })
     }
 
     /// Compares the newest anchor's age with what the auditor allows.
@@ -145,7 +154,11 @@ impl Verification<'_> {
     /// Compares the age of the newest heads statement with what the auditor allows, where it says how much is expected
     /// and more was appended since: whoever made the bundle chose it.
     fn heads_freshness(&mut self, chain: &Chain, plan: &Plan, largest: u64) {
-        let Some((seq, time_ms, _)) = chain.heads.filter(|_| !plan.ended_by_heads.is_empty()) else { return };
+        let Some((seq, time_ms, _)) =
+            chain.heads.filter(|_| plan.streams.iter().any(|planned| planned.is_ended_by_heads))
+        else {
+            return;
+        };
         let Some(age_max_s) = self.trust.max_anchor_age_s else { return };
         let at_s = u64::try_from(time_ms).unwrap_or(0) / 1000;
         if chain.unmoved_to < largest && self.inputs.now_s.saturating_sub(at_s) > age_max_s {
@@ -280,17 +293,16 @@ impl Verification<'_> {
     }
 
     /// Draws the conclusion for each stream.
-    fn streams(&mut self, chain: Chain, plan: &Plan, vouchers: Vec<Option<Anchored>>) {
+    fn streams(&mut self, chain: Chain, vouchers: Vec<Option<&Anchored>>) {
         // What contradicts in the chain speaks against every stream.
         let common = match self.findings.verdict {
             verdict @ (Verdict::Tampered | Verdict::Unusable) => verdict,
             _ => Verdict::Proven,
         };
         let any_voucher = vouchers.iter().any(Option::is_some);
-        for (i, (result, voucher)) in chain.streams.into_iter().zip(vouchers).enumerate() {
-            let expected = plan.expected.get(&i).map(|ranges| ranges.iter().cloned().collect()).unwrap_or_default();
+        for (result, voucher) in chain.streams.into_iter().zip(vouchers) {
             let mut findings = result.findings;
-            let is_expected = plan.expected.contains_key(&i) && result.newest_statement.is_some();
+            let is_expected = !result.expected.is_empty() && result.newest_statement.is_some();
             if is_expected && voucher.is_none() && any_voucher {
                 let problem = "no anchor covers all statements of this stream, as it does those of others";
                 findings.add(Verdict::NotAnchored, "not-anchored", Place::stream(&result.stream), problem);
@@ -299,7 +311,7 @@ impl Verification<'_> {
             self.report.streams.push(StreamReport {
                 stream: result.stream,
                 verdict: findings.verdict.or(common).or(anchored),
-                expected,
+                expected: result.expected.into_vec(),
                 start: result.start,
                 intact: result.intact.into_vec(),
                 intact_truncated: result.intact_truncated,
@@ -308,8 +320,9 @@ impl Verification<'_> {
                 gaps_more: result.gaps_more,
                 events: result.events,
                 event_bytes: result.event_bytes,
+                events_at_least: result.events_at_least,
                 batches: result.batches,
-                anchored: voucher,
+                anchored: voucher.cloned(),
             });
             self.findings.extend(findings);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use evidence::chain::Keys;
 use evidence::statement::{Action, Statement};
-use evidence::{Entry, NoteSignature};
+use evidence::{Entry, VerifierKey};
 
 type PublicKey = [u8; 32];
 
@@ -17,46 +17,78 @@ pub(crate) struct Distrust {
     keys: HashMap<PublicKey, (u64, String)>,
 }
 
+/// What key entries say of distrust, of which there is little beside what else is in them.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    distrust: Distrust,
+    grants: Vec<Granting>,
+}
+
+/// An entry that grants keys: the genesis, which always holds, or a key statement.
+#[derive(Debug)]
+struct Granting {
+    seq: u64,
+    keys: Vec<(Signer, PublicKey)>,
+    /// Those who signed a key statement, other than the granted key itself.
+    signers: Option<Vec<Signer>>,
+}
+
+/// Name and id on a signature line.
+type Signer = (String, [u8; 4]);
+
+impl Collector {
+    /// Takes the next entry, which counts where it is a key entry.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        let named = |key: &VerifierKey| ((key.name().to_owned(), key.id()), *key.public_key());
+        let seq = entry.seq;
+        match entry.statement.statement() {
+            Statement::Genesis(genesis) => {
+                let keys = [&genesis.operator, &genesis.log].map(named).into();
+                self.grants.push(Granting { seq, keys, signers: None });
+            }
+            Statement::Key(statement) => {
+                let key = &statement.key;
+                if let Some(from) = statement.distrust_from {
+                    let reason =
+                        format!("{} was revoked in entry {seq} and distrusted from entry {from} on", key.name());
+                    self.distrust.keys.insert(*key.public_key(), (from, reason));
+                }
+                if statement.action == Action::Grant {
+                    let signers = entry.statement.note().signatures();
+                    let signers = signers.map(|s| (s.name().to_owned(), s.id()));
+                    let signers = signers.filter(|(name, id)| (name.as_str(), *id) != (key.name(), key.id())).collect();
+                    self.grants.push(Granting { seq, keys: vec![named(key)], signers: Some(signers) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Passes distrust on: a key that was granted by nobody to be trusted is not to be trusted either.
+    pub(crate) fn finish(self) -> Distrust {
+        let Self { mut distrust, grants } = self;
+        let mut names: HashMap<Signer, PublicKey> = HashMap::new();
+        for Granting { seq, keys, signers } in grants {
+            for ((name, id), key) in keys {
+                let distrusted =
+                    |signer: &Signer| names.get(signer).is_some_and(|signer| distrust.since(signer, seq).is_some());
+                if signers.as_ref().is_some_and(|signers| signers.iter().all(distrusted)) {
+                    let reason = format!("{name} was granted in entry {seq} by a key that is not");
+                    distrust.keys.insert(key, (0, reason));
+                }
+                names.insert((name, id), key);
+            }
+        }
+        distrust
+    }
+}
+
 impl Distrust {
     /// From all key entries, in order.
     pub(crate) fn collect(key_entries: &[Entry]) -> Self {
-        let mut distrust = Self::default();
-        for (seq, key) in key_entries.iter().filter_map(|entry| match entry.statement.statement() {
-            Statement::Key(key) => Some((entry.seq, key)),
-            _ => None,
-        }) {
-            if let Some(from) = key.distrust_from {
-                let reason =
-                    format!("{} was revoked in entry {seq} and distrusted from entry {from} on", key.key.name());
-                distrust.keys.insert(*key.key.public_key(), (from, reason));
-            }
-        }
-        distrust.pass_on(key_entries);
-        distrust
-    }
-
-    /// A key that was granted by nobody to be trusted is not to be trusted either.
-    fn pass_on(&mut self, key_entries: &[Entry]) {
-        let mut names: HashMap<(String, [u8; 4]), PublicKey> = HashMap::new();
-        for entry in key_entries {
-            let granted = match entry.statement.statement() {
-                Statement::Genesis(genesis) => vec![&genesis.operator, &genesis.log],
-                Statement::Key(key) if key.action == Action::Grant => vec![&key.key],
-                _ => continue,
-            };
-            if let (Statement::Key(_), [key]) = (entry.statement.statement(), &granted[..]) {
-                let is_own = |s: &&NoteSignature| s.name() == key.name() && s.id() == key.id();
-                let mut signers = entry.statement.note().signatures().filter(|s| !is_own(s));
-                let known = |s: &NoteSignature| names.get(&(s.name().to_owned(), s.id()));
-                if signers.all(|s| known(s).is_some_and(|key| self.since(key, entry.seq).is_some())) {
-                    let reason = format!("{} was granted in entry {} by a key that is not", key.name(), entry.seq);
-                    self.keys.insert(*key.public_key(), (0, reason));
-                }
-            }
-            for key in granted {
-                names.insert((key.name().to_owned(), key.id()), *key.public_key());
-            }
-        }
+        let mut collector = Collector::default();
+        key_entries.iter().for_each(|entry| collector.add(entry));
+        collector.finish()
     }
 
     fn since(&self, key: &PublicKey, seq: u64) -> Option<&str> {

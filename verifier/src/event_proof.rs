@@ -1,9 +1,9 @@
 //! The front half of a verification where the evidence is the proof of one event.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ops::Range;
 
-use evidence::chain::Refusal;
+use evidence::chain::{Refusal, State};
 use evidence::statement::{LedgerId, Statement};
 use evidence::tree::TreeError;
 use evidence::{
@@ -44,13 +44,25 @@ impl Verification<'_> {
         if !self.is_by_log(signed) {
             return;
         }
-        let mut checker = EventProofChecker::new(ledger, &self.trust.policy);
-        match checker.check(&proof) {
+        let mut checker = EventProofChecker::new(ledger.clone(), &self.trust.policy);
+        let error = match checker.check(&proof) {
             Ok(sealed) => {
                 let shown = self.sealed(&proof, sealed);
-                self.conclude(shown);
+                return self.conclude(shown);
             }
-            Err(error) => self.not_proven(&proof, file, &error),
+            Err(error) => error,
+        };
+        self.not_proven(&proof, file.clone(), &error);
+        if self.findings.verdict == Verdict::Tampered {
+            return;
+        }
+        // What is absent or cannot be read does not hide what contradicts.
+        match checker.check_event(&proof) {
+            Err(error) if verdict_of(&proof, &error).0 == Verdict::Tampered => self.not_proven(&proof, file, &error),
+            _ => {
+                let chain = Chain::unseen(State::new(&ledger.origin, ledger.genesis));
+                self.conclude(Shown { reader: None, signed: proof.proof.checkpoint, chain, plan: Plan::default() });
+            }
         }
     }
 
@@ -81,17 +93,14 @@ impl Verification<'_> {
         seqs.sort_unstable();
         seqs.dedup();
         self.report.entries = seqs.len() as u64;
-        let plan = Plan { expected: [(0, self.expected(&stream, &offsets))].into(), ..Plan::default() };
+        result.expected = self.expected(&stream, &offsets);
         let chain = Chain {
-            state: state.clone(),
             streams: vec![result],
-            heads: None,
-            unmoved_to: 0,
             entries: self.report.entries,
             is_whole: true,
-            runs: VecDeque::new(),
+            ..Chain::unseen(state.clone())
         };
-        Shown { reader: None, signed: proof.proof.checkpoint.clone(), chain, plan }
+        Shown { reader: None, signed: proof.proof.checkpoint.clone(), chain, plan: Plan::default() }
     }
 
     /// What is expected of the stream: the event, unless the auditor names something. What is named and not proven here
@@ -134,44 +143,49 @@ impl Verification<'_> {
             | EventProofError::Refused(part, _) => seq_of(proof, *part),
             _ => Some(proof.proof.index),
         };
-        let place = Place { entry: seq, ..file };
-        let (verdict, code) = match error {
-            EventProofError::Tree(_, TreeError::WrongLength { .. } | TreeError::OutOfRange { .. }) => {
-                (Verdict::Unusable, "malformed")
-            }
-            EventProofError::Tree(ProofPart::Event, _) => (Verdict::Tampered, "altered-event"),
-            EventProofError::Tree(..) => (Verdict::Tampered, "altered-entry"),
-            EventProofError::Entry(_, evidence::Error::Unsupported { .. }) => (Verdict::Unusable, "unsupported"),
-            EventProofError::Entry(ProofPart::Entry | ProofPart::Newest, _) => (Verdict::Tampered, "malformed-entry"),
-            // Nothing shows that the log has it.
-            EventProofError::Entry(..) | EventProofError::NoKeyEntry(..) | EventProofError::NoSummary(_) => {
-                (Verdict::Unusable, "malformed")
-            }
-            EventProofError::Refused(_, refusal)
-                if matches!(**refusal, Refusal::WrongKeys { .. }) && lacks_key_entry(proof) =>
-            {
-                (Verdict::Incomplete, "absent-entry")
-            }
-            EventProofError::Refused(_, refusal) => (Verdict::Tampered, refusal.code()),
-            EventProofError::FalseSummary(_) => (Verdict::Tampered, "false-summary"),
-            EventProofError::OtherLog { .. } => (Verdict::Tampered, "other-log"),
-            EventProofError::Policy(_) => (Verdict::Tampered, "bad-signature"),
-        };
-        self.findings.add(verdict, code, place, error.to_string());
+        let (verdict, code) = verdict_of(proof, error);
+        self.findings.add(verdict, code, Place { entry: seq, ..file }, error.to_string());
+    }
+}
+
+fn verdict_of(proof: &EventProof, error: &EventProofError) -> (Verdict, &'static str) {
+    match error {
+        EventProofError::Tree(_, TreeError::WrongLength { .. } | TreeError::OutOfRange { .. }) => {
+            (Verdict::Unusable, "malformed")
+        }
+        EventProofError::Tree(ProofPart::Event, _) => (Verdict::Tampered, "altered-event"),
+        EventProofError::Tree(..) => (Verdict::Tampered, "altered-entry"),
+        EventProofError::Entry(_, evidence::Error::Unsupported { .. }) => (Verdict::Unusable, "unsupported"),
+        EventProofError::Entry(ProofPart::Entry | ProofPart::Newest, _) => (Verdict::Tampered, "malformed-entry"),
+        // Nothing shows that the log has it.
+        EventProofError::Entry(..) | EventProofError::NoKeyEntry(..) | EventProofError::NoSummary(_) => {
+            (Verdict::Unusable, "malformed")
+        }
+        EventProofError::Refused(_, refusal)
+            if matches!(**refusal, Refusal::WrongKeys { .. }) && lacks_key_entry(proof) =>
+        {
+            (Verdict::Incomplete, "absent-entry")
+        }
+        EventProofError::Refused(_, refusal) => (Verdict::Tampered, refusal.code()),
+        EventProofError::FalseSummary(_) => (Verdict::Tampered, "false-summary"),
+        EventProofError::OtherLog { .. } => (Verdict::Tampered, "other-log"),
+        EventProofError::Policy(_) => (Verdict::Tampered, "bad-signature"),
     }
 }
 
 /// Whether an entry of the proof goes by a key entry before it that is not among the proof's key entries, or the last
 /// entry is itself a key entry that is not among them.
 fn lacks_key_entry(proof: &EventProof) -> bool {
+    // Of each its seq and the key entry that it goes by.
     let parse = |bytes: &Vec<u8>| Entry::parse(bytes).ok();
-    let keys: Vec<Entry> = proof.keys.iter().filter_map(parse).collect();
-    let given: HashSet<u64> = keys.iter().map(|key| key.seq).collect();
-    let others = [&proof.entry, &proof.newest].into_iter().filter_map(parse).collect::<Vec<_>>();
-    let mut named = keys.iter().chain(&others).filter_map(|entry| Some((entry.seq, entry.keys?.0)));
-    let newest_is_key = others.last().is_some_and(|newest| matches!(newest.statement.statement(), Statement::Key(_)));
-    named.any(|(seq, named)| named < seq && !given.contains(&named))
-        || (newest_is_key && !proof.keys.contains(&proof.newest))
+    let places = |entry: &Vec<u8>| parse(entry).map(|entry| (entry.seq, entry.keys.map(|(named, _)| named)));
+    let keys: Vec<(u64, Option<u64>)> = proof.keys.iter().filter_map(places).collect();
+    let given: HashSet<u64> = keys.iter().map(|(seq, _)| *seq).collect();
+    let others = [&proof.entry, &proof.newest].into_iter().filter_map(places);
+    let is_absent =
+        |(seq, named): (u64, Option<u64>)| named.is_some_and(|named| named < seq && !given.contains(&named));
+    let newest_is_key = parse(&proof.newest).is_some_and(|e| matches!(e.statement.statement(), Statement::Key(_)));
+    keys.iter().copied().chain(others).any(is_absent) || (newest_is_key && !proof.keys.contains(&proof.newest))
 }
 
 fn seq_of(proof: &EventProof, part: ProofPart) -> Option<u64> {

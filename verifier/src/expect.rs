@@ -49,6 +49,11 @@ impl Expectation {
         !one_stream || self.to.is_none()
     }
 
+    /// Whether it names the epoch and where the offsets end: then it does not mean whatever there is.
+    pub(crate) fn names_offsets(&self) -> bool {
+        self.epoch.is_some() && self.to.is_some()
+    }
+
     /// The offsets that are meant of a stream that it matches and that ends at `next` by the heads statement; `closed`
     /// when a later epoch of the partition has begun. `None` when it is not known where the stream ends and the
     /// expectation does not say it either.
@@ -126,6 +131,20 @@ impl Ranges {
         });
         let at = self.0.partition_point(|other| other.start < joined.start);
         self.0.insert(at, joined);
+    }
+
+    /// Whether an offset is in one of them.
+    pub(crate) fn contains(&self, offset: u64) -> bool {
+        let at = self.0.partition_point(|range| range.end <= offset);
+        self.0.get(at).is_some_and(|range| range.start <= offset)
+    }
+
+    /// Takes away what lies before an offset.
+    pub(crate) fn cut_before(&mut self, start: u64) {
+        self.0.retain_mut(|range| {
+            range.start = range.start.max(start);
+            !range.is_empty()
+        });
     }
 
     /// What they have in common with a range.
@@ -233,8 +252,15 @@ mod tests {
         }
         assert_eq!((&ranges.0[..], ranges.len()), (&[0..3, 10..25, 30..50][..], 3));
         assert_eq!(ranges.within(&(2..35)).collect::<Vec<_>>(), [2..3, 10..25, 30..35]);
+        let contained: Vec<u64> = (0..60).filter(|offset| ranges.contains(*offset)).collect();
+        assert_eq!(contained, (0..3).chain(10..25).chain(30..50).collect::<Vec<_>>());
         ranges.add(3..30);
         assert_eq!(ranges.iter().next(), Some(&(0..50)));
         assert_eq!((ranges.end(), ranges.len()), (50, 1));
+        ranges.add(60..70);
+        ranges.cut_before(50);
+        assert_eq!((ranges.iter().next(), ranges.len()), (Some(&(60..70)), 1));
+        ranges.cut_before(65);
+        assert_eq!((ranges.iter().next(), ranges.len()), (Some(&(65..70)), 1));
     }
 }

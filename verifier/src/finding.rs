@@ -78,6 +78,8 @@ pub struct Finding {
     pub place: Place,
     /// What is wrong, in a sentence.
     pub problem: String,
+    /// How many problems it stands for: more than one where there were too many to name each.
+    pub count: u64,
 }
 
 /// A place in the evidence; what is not known or does not apply is `None`.
@@ -156,17 +158,36 @@ pub(crate) fn offsets_in_words(offsets: &Range<u64>) -> String {
 /// How many findings of each verdict are kept in full: many of a light one cannot hide where a grave one is.
 pub(crate) const FINDINGS_MAX: usize = 1000;
 
-/// How many findings there were of each verdict, by its rank. Shared where several collect what is put together in the
+/// Stands for problems of a batch that are not named; as many of these are kept beside the others.
+const MORE_EVENTS: &str = "more-events";
+
+/// How many findings there were of each verdict, by its rank; those that stand for others after them. Shared where several collect what is put together in the
 /// end: the checks of 65,536 streams keep no more than one does.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Counts(Arc<[AtomicUsize; 6]>);
+pub(crate) struct Counts(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    findings: [AtomicUsize; 12],
+    ranges: AtomicUsize,
+}
+
+/// How many ranges of offsets and gaps are kept for the report, of all streams together.
+pub(crate) const RANGES_ALL_MAX: usize = 100_000;
+
+impl Counts {
+    /// Whether one range more may be kept.
+    pub(crate) fn room_for_range(&self) -> bool {
+        self.0.ranges.fetch_add(1, Ordering::Relaxed) < RANGES_ALL_MAX
+    }
+}
 
 /// Collects findings: all of them count for the verdict, the first of them are kept.
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) kept: Vec<Finding>,
     counts: Counts,
-    /// How many more there were than are kept.
+    /// How many more problems there were than those kept stand for.
     pub(crate) more: u64,
     pub(crate) verdict: Verdict,
 }
@@ -184,16 +205,22 @@ impl Findings {
     }
 
     pub(crate) fn add(&mut self, verdict: Verdict, code: &'static str, place: Place, problem: impl Into<String>) {
-        self.keep(Finding { verdict, code, place, problem: problem.into() });
+        self.keep(Finding { verdict, code, place, problem: problem.into(), count: 1 });
+    }
+
+    /// Adds a finding that stands for so many events of a batch that are not named.
+    pub(crate) fn add_more_events(&mut self, verdict: Verdict, place: Place, problem: String, count: u64) {
+        self.keep(Finding { verdict, code: MORE_EVENTS, place, problem, count });
     }
 
     fn keep(&mut self, finding: Finding) {
         self.verdict = self.verdict.or(finding.verdict);
-        let before = self.counts.0[usize::from(finding.verdict.rank())].fetch_add(1, Ordering::Relaxed);
+        let kind = usize::from(finding.verdict.rank()) + if finding.code == MORE_EVENTS { 6 } else { 0 };
+        let before = self.counts.0.findings[kind].fetch_add(1, Ordering::Relaxed);
         if before < FINDINGS_MAX {
             self.kept.push(finding);
         } else {
-            self.more += 1;
+            self.more += finding.count;
         }
     }
 
@@ -260,15 +287,19 @@ mod tests {
             findings.add(Verdict::Incomplete, "absent-event", Place::entry(i), "gone");
         }
         assert_eq!((findings.kept.len(), findings.more, findings.verdict), (FINDINGS_MAX, 5, Verdict::Incomplete));
+        for _ in 0..FINDINGS_MAX + 2 {
+            findings.add_more_events(Verdict::Incomplete, Place::default(), "gone".into(), 7);
+        }
+        assert_eq!((findings.kept.len(), findings.more), (2 * FINDINGS_MAX, 5 + 2 * 7));
         // However many there are of them, a graver one is named.
         findings.add(Verdict::Tampered, "altered-event", Place::entry(7), "changed");
         let mut all = Findings::default();
         all.add(Verdict::NotAnchored, "stale", Place::default(), "old");
         all.add(Verdict::Incomplete, "absent-event", Place::default(), "gone");
         all.extend(findings);
-        assert_eq!((all.kept.len(), all.more, all.verdict), (FINDINGS_MAX + 2, 6, Verdict::Tampered));
+        assert_eq!((all.kept.len(), all.more, all.verdict), (2 * FINDINGS_MAX + 2, 20, Verdict::Tampered));
         all.sort();
-        assert_eq!((all.kept[0].code, all.kept[FINDINGS_MAX + 1].code), ("altered-event", "stale"));
+        assert_eq!((all.kept[0].code, all.kept[2 * FINDINGS_MAX + 1].code), ("altered-event", "stale"));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The lines under the newest heads statement, and what the auditor expects of each stream.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bundle::{HeadsReader, Manifest};
 use evidence::statement::{Heads, HeadsLine};
 use evidence::tree::{self, CompactRange};
-use evidence::{Hash, StreamId};
+use evidence::{Hash, Partition, StreamId};
 
 use crate::expect::{Expectation, Ranges};
 use crate::finding::{Findings, Place, Verdict};
@@ -16,14 +16,37 @@ const EPOCHS_MAX: usize = 65_536;
 /// What the auditor expects, stream by stream.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// For streams of the manifest, by their index in it: the offsets that must be covered.
-    pub(crate) expected: HashMap<usize, Ranges>,
-    /// For streams of the manifest: their heads line.
-    pub(crate) lines: HashMap<usize, HeadsLine>,
-    /// Those streams of the manifest of which a heads line says where they end: how much is expected of them.
-    pub(crate) ended_by_heads: HashSet<usize>,
+    /// For each stream of the manifest, in their order.
+    pub(crate) streams: Vec<Planned>,
     /// Count and root of the lines, to be compared with the heads statement; `None` without lines.
     pub(crate) committed: Option<(u64, Hash)>,
+}
+
+impl Plan {
+    /// Nothing is expected of the bundle's streams.
+    pub(crate) fn of_nothing(manifest: &Manifest) -> Self {
+        Self { streams: vec![Planned::default(); manifest.streams.len()], committed: None }
+    }
+}
+
+/// What is expected of one stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Planned {
+    /// The offsets that must be covered, as far as they do not lie before the stream's first one.
+    pub(crate) expected: Ranges,
+    /// Whether the auditor names such offsets of this epoch: then it must not begin after them.
+    pub(crate) is_named: bool,
+    /// Whether a heads line says where the stream ends: how much is expected of it.
+    pub(crate) is_ended_by_heads: bool,
+    /// The stream's heads line.
+    pub(crate) head: Option<Head>,
+}
+
+/// What a heads line says of its stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) next: u64,
+    pub(crate) statement: Hash,
 }
 
 /// Makes the plan. `expectations` is empty when all streams of the heads statement are meant.
@@ -35,18 +58,19 @@ pub(crate) fn plan(
     lines: Option<HeadsReader>,
     findings: &mut Findings,
 ) -> Result<Plan, bundle::Error> {
-    let index = manifest.streams.iter().enumerate().map(|(i, range)| (&range.stream, i)).collect();
-    let mut planner = Planner { expectations, index, met: vec![false; expectations.len()], plan: Plan::default() };
+    let (met, plan) = (vec![false; expectations.len()], Plan::of_nothing(manifest));
+    let mut planner = Planner { expectations, manifest, met, plan };
     if let Some(lines) = lines {
         planner.read(lines, findings)?;
     }
-    planner.without_lines(findings);
+    planner.without_lines();
+    planner.unanswered(findings);
     Ok(planner.plan)
 }
 
 struct Planner<'a> {
     expectations: &'a [Expectation],
-    index: HashMap<&'a StreamId, usize>,
+    manifest: &'a Manifest,
     /// Which expectations some stream met.
     met: Vec<bool>,
     plan: Plan,
@@ -57,90 +81,89 @@ impl Planner<'_> {
     fn read(&mut self, mut lines: HeadsReader, findings: &mut Findings) -> Result<(), bundle::Error> {
         let mut root = CompactRange::starting_at(0);
         let mut last = String::new();
-        let mut group: Vec<HeadsLine> = Vec::new();
+        let mut group = Vec::new();
+        let mut partition: Option<Partition> = None;
         while let Some(line) = lines.next_line()? {
+            let malformed = |problem| {
+                let problem = format!("line {}: {problem}", root.end() + 1);
+                Err(bundle::Error::Malformed { file: "heads".into(), problem })
+            };
             let text = line.to_string();
-            if text <= last || group.len() == EPOCHS_MAX {
-                let problem = format!("line {}: out of order", root.end() + 1);
-                return Err(bundle::Error::Malformed { file: "heads".into(), problem });
+            if text <= last {
+                return malformed("out of order");
             }
+            let HeadsLine { stream, next, statement } = line;
+            if partition.as_ref() != Some(&stream.partition)
+                && let Some(before) = partition.replace(stream.partition)
+            {
+                self.partition(&before, &group, findings)?;
+                group.clear();
+            }
+            if group.len() == EPOCHS_MAX {
+                return malformed("more than 65,536 lines of one partition");
+            }
+            group.push((stream.epoch, Head { next, statement }));
             root.push_leaf(tree::leaf_hash(text.as_bytes()));
             last = text;
-            if group.first().is_some_and(|first| first.stream.partition != line.stream.partition) {
-                self.partition(std::mem::take(&mut group), findings)?;
-            }
-            group.push(line);
         }
-        self.partition(group, findings)?;
+        if let Some(partition) = partition {
+            self.partition(&partition, &group, findings)?;
+        }
         self.plan.committed = Some((root.end(), root.root()));
         Ok(())
     }
 
-    fn partition(&mut self, lines: Vec<HeadsLine>, findings: &mut Findings) -> Result<(), bundle::Error> {
-        let newest = lines.iter().map(|line| line.stream.epoch).max().unwrap_or(0);
+    /// All lines of a partition, by their epochs.
+    fn partition(
+        &mut self,
+        partition: &Partition,
+        lines: &[(u64, Head)],
+        findings: &mut Findings,
+    ) -> Result<(), bundle::Error> {
+        let newest = lines.iter().map(|(epoch, _)| *epoch).max().unwrap_or(0);
         let mut epochs = HashSet::new();
-        for line in lines {
-            if !epochs.insert(line.stream.epoch) {
-                let problem = format!("two lines are about {}", line.stream);
+        for (epoch, head) in lines {
+            let stream = partition.stream(*epoch);
+            if !epochs.insert(epoch) {
+                let problem = format!("two lines are about {stream}");
                 return Err(bundle::Error::Malformed { file: "heads".into(), problem });
             }
-            let closed = line.stream.epoch < newest;
-            let mut expected = Ranges::default();
-            let mut ended_by_heads = self.expectations.is_empty();
+            let closed = *epoch < newest;
+            let is_ended_by_heads = self.expectations.is_empty();
+            let mut planned = Planned { is_ended_by_heads, head: Some(*head), ..Planned::default() };
             if self.expectations.is_empty() {
-                expected.add(0..line.next);
+                planned.expected.add(0..head.next);
             }
             for (expectation, met) in self.expectations.iter().zip(&mut self.met) {
-                if expectation.matches(&line.stream) {
+                if expectation.matches(&stream) {
                     *met = true;
-                    ended_by_heads |= expectation.is_open();
-                    expected.add(expectation.offsets(Some(line.next), closed).unwrap_or_default());
+                    planned.is_ended_by_heads |= expectation.is_open();
+                    planned.is_named |= expectation.names_offsets();
+                    planned.expected.add(expectation.offsets(Some(head.next), closed).unwrap_or_default());
                 }
             }
-            self.add(&line.stream, expected, findings);
-            if let Some(i) = self.index.get(&line.stream) {
-                if ended_by_heads {
-                    self.plan.ended_by_heads.insert(*i);
-                }
-                self.plan.lines.insert(*i, line);
+            match self.manifest.place_of(&stream) {
+                Some(at) => self.plan.streams[at] = planned,
+                None => absent(&stream, &planned.expected, findings),
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, stream: &StreamId, expected: Ranges, findings: &mut Findings) {
-        if expected.is_empty() {
-            return;
-        }
-        if let Some(i) = self.index.get(stream) {
-            self.plan.expected.insert(*i, expected);
-            return;
-        }
-        for range in expected.iter() {
-            let place = Place::stream(stream).offsets(range.clone());
-            findings.add(Verdict::Incomplete, "uncovered", place, "the bundle does not hold this stream");
-        }
-    }
-
     /// Expectations that say themselves where they end hold for streams of the bundle without a heads line as well:
     /// sealed after the heads statement, or in a bundle without one.
-    fn without_lines(&mut self, findings: &mut Findings) {
-        let mut streams: Vec<(&StreamId, usize)> = self.index.iter().map(|(stream, i)| (*stream, *i)).collect();
-        streams.sort_unstable();
-        for (stream, i) in streams {
-            if self.plan.lines.contains_key(&i) {
-                continue;
-            }
-            let mut expected = Ranges::default();
+    fn without_lines(&mut self) {
+        let streams = self.manifest.streams.iter().zip(&mut self.plan.streams);
+        for (range, planned) in streams.filter(|(_, planned)| planned.head.is_none()) {
             for (expectation, met) in self.expectations.iter().zip(&mut self.met) {
+                let stream = &range.stream;
                 if let Some(offsets) = expectation.matches(stream).then(|| expectation.offsets(None, false)).flatten() {
                     *met = true;
-                    expected.add(offsets);
+                    planned.is_named |= expectation.names_offsets();
+                    planned.expected.add(offsets);
                 }
             }
-            self.add(stream, expected, findings);
         }
-        self.unanswered(findings);
     }
 
     /// Reports what cannot be answered, or is answered by there being no such stream.
@@ -166,6 +189,14 @@ impl Planner<'_> {
             };
             findings.add(Verdict::Incomplete, code, Place::default(), format!("{expectation}: {problem}"));
         }
+    }
+}
+
+/// A stream that the bundle does not hold. Nothing shows where it begins.
+fn absent(stream: &StreamId, expected: &Ranges, findings: &mut Findings) {
+    for range in expected.iter() {
+        let place = Place::stream(stream).offsets(range.clone());
+        findings.add(Verdict::Incomplete, "uncovered", place, "the bundle does not hold this stream");
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Report {
     pub newest_at_s: Option<u64>,
     /// What keeps the evidence from being proven, the gravest first.
     pub findings: Vec<Finding>,
-    /// How many findings there were beyond those.
+    /// How many problems there were beyond those that the findings stand for.
     pub findings_more: u64,
     /// What was not checked, and what is odd.
     pub not_checked: Vec<String>,
@@ -103,6 +103,8 @@ pub struct StreamReport {
     pub events: u64,
     /// The sum of their content lengths in bytes.
     pub event_bytes: u64,
+    /// Whether there may be more of them: added events stand between these, and it is not known how many they hide.
+    pub events_at_least: bool,
     /// In how many batches they were sealed.
     pub batches: u64,
     /// The earliest anchor that covers all statements about expected offsets.

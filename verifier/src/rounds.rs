@@ -15,9 +15,9 @@ use bundle::{Position, Reader};
 use evidence::Entry;
 use evidence::statement::{Statement, Summary};
 
-use crate::batch::{BatchChecker, Checked};
+use crate::batch::{BatchChecker, Broken, Checked};
 use crate::chain::threads;
-use crate::stream::{StreamCheck, StreamResult};
+use crate::stream::{Standing, StreamCheck, StreamResult};
 
 /// How many statements wait before their batches are checked: each may bring thousands of problems.
 const STATEMENTS_MAX: usize = 128;
@@ -32,14 +32,14 @@ const MISSES_MAX: u32 = 4;
 /// Takes the statements of all streams, in the order of their seqs.
 pub(crate) struct Rounds<'a> {
     reader: &'a Reader,
-    streams: Vec<Stream>,
+    streams: Vec<Stream<'a>>,
     /// One for each thread.
     checkers: Vec<BatchChecker>,
     waiting: Vec<Waiting>,
 }
 
-struct Stream {
-    check: StreamCheck,
+struct Stream<'a> {
+    check: StreamCheck<'a>,
     /// Where its next batch begins.
     position: Position,
     /// In how many rounds batches did not begin where they should.
@@ -52,7 +52,7 @@ struct Stream {
 struct Waiting {
     stream: usize,
     entry: Entry,
-    distrusted: Option<String>,
+    standing: Standing,
 }
 
 /// Neighbouring batches of one stream, by their places among what waits.
@@ -70,14 +70,14 @@ struct Done {
     /// One for each batch that could be read.
     checked: Vec<Checked>,
     /// Where the next batch begins, or why the next one could not be read.
-    end: Result<Position, bundle::Error>,
+    end: Result<Position, Broken>,
 }
 
-type Outcomes = Vec<Option<Result<Checked, bundle::Error>>>;
+type Outcomes = Vec<Option<Result<Checked, Broken>>>;
 
 impl<'a> Rounds<'a> {
     /// `checks` are the streams of the manifest, in order.
-    pub(crate) fn new(reader: &'a Reader, checks: Vec<StreamCheck>) -> Self {
+    pub(crate) fn new(reader: &'a Reader, checks: Vec<StreamCheck<'a>>) -> Self {
         let stream = |check| Stream { check, position: Position::default(), misses: 0, is_broken: false };
         Self {
             reader,
@@ -87,9 +87,9 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Takes the next statement of a stream. `distrusted` says why its signer is not to be believed.
-    pub(crate) fn statement(&mut self, stream: usize, entry: Entry, distrusted: Option<String>) {
-        self.waiting.push(Waiting { stream, entry, distrusted });
+    /// Takes the next statement of a stream.
+    pub(crate) fn statement(&mut self, stream: usize, entry: Entry, standing: Standing) {
+        self.waiting.push(Waiting { stream, entry, standing });
         if self.waiting.len() == STATEMENTS_MAX {
             self.round();
         }
@@ -98,7 +98,7 @@ impl<'a> Rounds<'a> {
     /// Takes it that there are no more statements. `all_read` unless reading stopped early.
     pub(crate) fn finish(mut self, all_read: bool) -> Vec<StreamResult> {
         self.round();
-        let finish = |(i, stream): (usize, Stream)| {
+        let finish = |(i, stream): (usize, Stream<'_>)| {
             let end = match stream.is_broken {
                 true => Ok(()),
                 false => self.reader.batches_from(i, stream.position, None).end(),
@@ -117,8 +117,8 @@ impl<'a> Rounds<'a> {
             let done = self.check(&pieces, &waiting);
             pieces = self.accept(pieces, done, &mut outcomes);
         }
-        for (Waiting { stream, entry, distrusted }, outcome) in waiting.into_iter().zip(outcomes) {
-            self.streams[stream].check.statement(&entry, distrusted.as_deref(), outcome);
+        for (Waiting { stream, entry, standing }, outcome) in waiting.into_iter().zip(outcomes) {
+            self.streams[stream].check.statement(&entry, &standing, outcome);
         }
     }
 
@@ -198,7 +198,8 @@ impl<'a> Rounds<'a> {
         let mut checked = Vec::with_capacity(piece.batches.len());
         for statement in piece.batches.iter().map(|i| &waiting[*i]) {
             let (summary, held) = self.sealed(statement).expect("in a piece is what the bundle holds something of");
-            match checker.check(&mut batches, statement.entry.seq, summary, held) {
+            let expected = &self.streams[piece.stream].check.result.expected;
+            match checker.check(&mut batches, statement.entry.seq, summary, held, expected) {
                 Ok(batch) => checked.push(batch),
                 Err(error) => return Done { checked, end: Err(error) },
             }

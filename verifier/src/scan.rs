@@ -2,9 +2,9 @@
 
 use evidence::Entry;
 
-use crate::distrust::Distrust;
+use crate::distrust::{Collector, Distrust};
 
-/// The most bytes of key entries that are kept in memory: over 50,000 keys.
+/// The most bytes of key entries, of which the chain's state keeps about as much in memory: over 50,000 keys.
 const KEY_ENTRY_BYTES_MAX: usize = 64 << 20;
 
 /// What a first look at the entries shows. Nothing of it is verified; whoever follows the entries compares.
@@ -16,13 +16,16 @@ pub(crate) struct Scan {
     pub(crate) distrust: Distrust,
 }
 
-/// Reads all entries once.
+/// Reads all entries once, as far as they can be read: whoever follows them comes to the same end.
+///
+/// # Errors
+/// When there are more key entries than there is memory for.
 pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
     let mut newest_heads = None;
-    let mut key_entries = Vec::new();
+    let mut collector = Collector::default();
     let mut key_entry_bytes = 0;
-    let mut runs = reader.runs()?;
-    while let Some(run) = runs.next_run()? {
+    let mut runs = reader.runs().ok();
+    while let Some(run) = runs.as_mut().and_then(|runs| runs.next_run().ok()?) {
         for (seq, bytes) in (run.first..).zip(&run.entries) {
             match statement_kind(bytes) {
                 b"streamseal/heads@v1" => newest_heads = Some(seq),
@@ -33,13 +36,13 @@ pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
                         return Err(bundle::Error::Unsupported { file: "entries".into(), problem });
                     }
                     // What does not parse is reported when the entries are followed.
-                    key_entries.extend(Entry::parse(bytes));
+                    Entry::parse(bytes).iter().for_each(|entry| collector.add(entry));
                 }
                 _ => {}
             }
         }
     }
-    Ok(Scan { newest_heads, distrust: Distrust::collect(&key_entries) })
+    Ok(Scan { newest_heads, distrust: collector.finish() })
 }
 
 /// The first line of the statement in an entry, which follows the first empty line; empty when there is none.

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bundle::StreamRange;
-use evidence::statement::{Epoch, Gap, HeadsLine, Reason, Statement, Summary};
+use evidence::statement::{Epoch, Gap, Reason, Statement, Summary};
 use evidence::{Entry, Hash, StreamId};
 
-use crate::batch::{Checked, Outcome, Problems};
+use crate::batch::{Broken, Checked, Outcome, Problems};
 use crate::expect::Ranges;
 use crate::finding::{Counts, Findings, Place, Verdict};
+use crate::heads::{Head, Planned};
 
-/// How many ranges and gaps of one stream are kept for the report.
+/// How many ranges and gaps of one stream are kept for the report, if all streams together do not have too many.
 const RANGES_MAX: usize = 1000;
 
 /// Follows the statements of one stream in the order of their seqs.
@@ -19,15 +20,30 @@ const RANGES_MAX: usize = 1000;
 /// [`StreamCheck::statement`] was applied to the chain's state before: it is signed by a granted key, and no offset is
 /// covered twice. What is found out here is whether all offsets that the auditor expects are covered, and whether the
 /// events are what was sealed.
-pub(crate) struct StreamCheck {
-    range: StreamRange,
-    expected: Ranges,
-    accepted: BTreeSet<Reason>,
+pub(crate) struct StreamCheck<'a> {
+    range: &'a StreamRange,
+    /// Whether the auditor names offsets of this epoch.
+    is_named: bool,
+    accepted: &'a BTreeSet<Reason>,
     /// What the newest heads statement says of the stream, with the seq of that statement.
-    head: Option<(u64, Option<HeadsLine>)>,
+    head: Option<(u64, Option<Head>)>,
     /// The first offset that no statement accounts for yet.
     position: u64,
+    /// Shared with the checks of the other streams.
+    counts: Counts,
     pub(crate) result: StreamResult,
+}
+
+/// What an entry's statement is worth.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// The chain took it.
+    Applied,
+    /// The chain took it, and its signer is not to be believed, for this reason.
+    Distrusted(String),
+    /// It is in the log. Whether the chain would have taken it is not known, as an entry before it is absent or cannot be
+    /// read.
+    Unapplied,
 }
 
 /// What was found out about one stream.
@@ -35,6 +51,8 @@ pub(crate) struct StreamCheck {
 pub(crate) struct StreamResult {
     pub(crate) stream: StreamId,
     pub(crate) findings: Findings,
+    /// The offsets that must be covered: none of them lies before the first one of the stream, where that is known.
+    pub(crate) expected: Ranges,
     /// The offsets of which every sealed event is there and is what was sealed.
     pub(crate) intact: Ranges,
     /// Whether there are more such ranges than are kept.
@@ -45,6 +63,8 @@ pub(crate) struct StreamResult {
     /// Events that are there and are what was sealed, and the sum of their content lengths.
     pub(crate) events: u64,
     pub(crate) event_bytes: u64,
+    /// Whether there may be more of both.
+    pub(crate) events_at_least: bool,
     pub(crate) batches: u64,
     /// The first offset of the stream, when its epoch statement was seen.
     pub(crate) start: Option<u64>,
@@ -58,12 +78,14 @@ impl StreamResult {
         Self {
             stream,
             findings: Findings::sharing(counts),
+            expected: Ranges::default(),
             intact: Ranges::default(),
             intact_truncated: false,
             gaps: Vec::new(),
             gaps_more: 0,
             events: 0,
             event_bytes: 0,
+            events_at_least: false,
             batches: 0,
             start: None,
             newest_statement: None,
@@ -82,18 +104,20 @@ pub struct AcceptedGap {
     pub seq: u64,
 }
 
-impl StreamCheck {
-    /// `head` is the newest heads statement's seq and its line about this stream, if it has one. `counts` are shared with
-    /// the checks of the other streams.
+impl<'a> StreamCheck<'a> {
+    /// Takes over what is expected of the stream. `heads` is the seq of the newest heads statement, if the bundle has its
+    /// lines. `counts` are shared with the checks of the other streams.
     pub(crate) fn new(
-        range: StreamRange,
-        expected: Ranges,
-        accepted: BTreeSet<Reason>,
-        head: Option<(u64, Option<HeadsLine>)>,
+        range: &'a StreamRange,
+        planned: &mut Planned,
+        accepted: &'a BTreeSet<Reason>,
+        heads: Option<u64>,
         counts: &Counts,
     ) -> Self {
-        let result = StreamResult::new(range.stream.clone(), counts);
-        Self { range, expected, accepted, head, position: 0, result }
+        let (expected, is_named) = (std::mem::take(&mut planned.expected), planned.is_named);
+        let head = heads.map(|seq| (seq, planned.head));
+        let result = StreamResult { expected, ..StreamResult::new(range.stream.clone(), counts) };
+        Self { range, is_named, accepted, head, position: 0, counts: counts.clone(), result }
     }
 
     /// The offsets of a batch that the bundle holds; `None` where that is no event.
@@ -102,15 +126,15 @@ impl StreamCheck {
         Some(summary.first.max(start)..summary.next.min(end)).filter(|held| !held.is_empty() && summary.events > 0)
     }
 
-    /// Takes the stream's next statement. `distrusted` says why its signer is not to be believed, `batch` what became of
-    /// the batch: `None` where there is none in the bundle, or the stream could not be read before.
-    pub(crate) fn statement(
-        &mut self,
-        entry: &Entry,
-        distrusted: Option<&str>,
-        batch: Option<Result<Checked, bundle::Error>>,
-    ) {
+    /// Takes the stream's next statement. `batch` is what became of the batch: `None` where there is none in the bundle, or
+    /// the stream could not be read before.
+    pub(crate) fn statement(&mut self, entry: &Entry, standing: &Standing, batch: Option<Result<Checked, Broken>>) {
         let seq = entry.seq;
+        let distrusted = match standing {
+            Standing::Applied => None,
+            Standing::Distrusted(reason) => Some(reason.as_str()),
+            Standing::Unapplied => return self.unapplied(entry, batch),
+        };
         match entry.statement.statement() {
             Statement::Summary(summary) => {
                 self.compare_with_head(entry, summary.first..summary.next, summary.prev);
@@ -130,6 +154,16 @@ impl StreamCheck {
         }
     }
 
+    /// What was sealed is what the log has, whoever signed it: events that are not this are changed ones.
+    fn unapplied(&mut self, entry: &Entry, batch: Option<Result<Checked, Broken>>) {
+        let Statement::Summary(summary) = entry.statement.statement() else { return };
+        match batch {
+            Some(Ok(checked)) => self.contradictions(entry.seq, summary, &checked),
+            Some(Err(Broken { so_far: Some(checked), .. })) => self.contradictions(entry.seq, summary, &checked),
+            _ => {}
+        }
+    }
+
     /// Takes it that there are no more statements. `end` says whether the stream's files end here too. Not `all_read`
     /// where reading stopped early.
     pub(crate) fn finish(mut self, end: Result<(), bundle::Error>, all_read: bool) -> StreamResult {
@@ -137,8 +171,10 @@ impl StreamCheck {
             return self.result;
         }
         self.uncovered(self.position..u64::MAX, None, "no statement in the bundle covers them");
-        let start = self.result.start.unwrap_or(0);
-        if !self.expected.is_empty() && self.expected.within(&(start..u64::MAX)).next().is_none() {
+        if let Some(start) = self.result.start
+            && self.is_named
+            && self.result.expected.is_empty()
+        {
             let problem = format!("the stream begins at offset {start}: nothing that is expected lies in it");
             self.result.findings.add(Verdict::Incomplete, "nothing-expected", self.place(), problem);
         }
@@ -155,14 +191,13 @@ impl StreamCheck {
             self.uncovered(self.position..offsets.start, None, problem);
         }
         self.position = self.position.max(offsets.end);
-        if self.expected.is_empty() || self.expected.within(&offsets).next().is_some() {
+        if self.result.expected.is_empty() || self.expects(&offsets) {
             self.result.newest_statement = Some(seq);
         }
     }
 
     fn uncovered(&mut self, offsets: Range<u64>, seq: Option<u64>, problem: &str) {
-        let start = self.result.start.unwrap_or(0);
-        for missing in self.expected.within(&(offsets.start.max(start)..offsets.end)) {
+        for missing in self.result.expected.within(&offsets) {
             let place = Place { entry: seq, ..self.place().offsets(missing) };
             self.result.findings.add(Verdict::Incomplete, "uncovered", place, problem);
         }
@@ -198,12 +233,14 @@ impl StreamCheck {
         if let Some(reason) = distrusted {
             let place = self.place().at_entry(seq);
             let problem = format!("where the epoch begins is said by a key that is not to be trusted: {reason}");
-            if !self.expected.is_empty() {
+            if !self.result.expected.is_empty() {
                 self.result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
             }
             return;
         }
         self.result.start = Some(epoch.start);
+        // Perhaps nothing is left: a stream in which nothing happened yet.
+        self.result.expected.cut_before(epoch.start);
         self.result.newest_statement.get_or_insert(seq);
     }
 
@@ -212,7 +249,7 @@ impl StreamCheck {
         if let Some(reason) = distrusted {
             self.distrust(seq, &offsets, reason);
         } else if self.accepted.contains(&gap.reason) {
-            if self.result.gaps.len() < RANGES_MAX {
+            if self.result.gaps.len() < RANGES_MAX && self.counts.room_for_range() {
                 self.result.gaps.push(AcceptedGap { offsets, reason: gap.reason, seq });
             } else {
                 self.result.gaps_more += 1;
@@ -222,7 +259,7 @@ impl StreamCheck {
                 "a signed gap, reason {}: never sealed (watermarks {} to {}); --accept-gap {} accepts it",
                 gap.reason, gap.low, gap.high, gap.reason
             );
-            for missing in self.expected.within(&offsets) {
+            for missing in self.result.expected.within(&offsets) {
                 let place = self.place().offsets(missing).at_entry(seq);
                 self.result.findings.add(Verdict::Incomplete, "gap", place, problem.clone());
             }
@@ -230,7 +267,7 @@ impl StreamCheck {
     }
 
     fn distrust(&mut self, seq: u64, offsets: &Range<u64>, reason: &str) {
-        for missing in self.expected.within(offsets) {
+        for missing in self.result.expected.within(offsets) {
             let place = self.place().offsets(missing).at_entry(seq);
             let problem = format!("sealed by a key that is not to be trusted: {reason}");
             self.result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
@@ -242,7 +279,7 @@ impl StreamCheck {
         seq: u64,
         summary: &Summary,
         distrusted: Option<&str>,
-        batch: Option<Result<Checked, bundle::Error>>,
+        batch: Option<Result<Checked, Broken>>,
     ) {
         let offsets = summary.first..summary.next;
         if let Some(reason) = distrusted {
@@ -262,35 +299,52 @@ impl StreamCheck {
         }
         match batch {
             Some(Ok(checked)) => self.batch(seq, summary, &held, checked, distrusted.is_none()),
-            Some(Err(error)) => self.result.findings.unreadable(&error),
+            // What was read before the fault may contradict.
+            Some(Err(Broken { error, so_far })) => {
+                self.result.findings.unreadable(&error);
+                so_far.iter().for_each(|checked| self.contradictions(seq, summary, checked));
+            }
             None => {}
         }
     }
 
     /// Draws the conclusions from a batch.
     fn batch(&mut self, seq: u64, summary: &Summary, held: &Range<u64>, checked: Checked, trusted: bool) {
-        let Checked { events, bytes, outcome, problems, false_summary } = checked;
+        self.contradictions(seq, summary, &checked);
+        match checked.outcome {
+            Outcome::ByIndex | Outcome::ByEvents => {
+                self.absent(seq, &checked.problems, Verdict::Incomplete);
+                self.keep_batch(held, &checked, &checked.problems, trusted);
+            }
+            Outcome::IndexAltered(_) => self.keep_batch(held, &checked, &Problems::default(), trusted),
+            Outcome::Altered => self.absent(seq, &checked.problems, Verdict::Tampered),
+            Outcome::Undecided => {
+                let problem = format!(
+                    "{} of the {} sealed events are there, and no leaf index says which; none can be verified",
+                    checked.events, summary.events
+                );
+                if self.expects(held) {
+                    let place = self.place().offsets(summary.first..summary.next).at_entry(seq);
+                    self.result.findings.add(Verdict::Incomplete, "absent-events", place, problem);
+                }
+            }
+        }
+    }
+
+    /// Reports what is not as it was sealed.
+    fn contradictions(&mut self, seq: u64, summary: &Summary, checked: &Checked) {
+        let Checked { outcome, problems, false_summary, .. } = checked;
         let place = self.place().offsets(summary.first..summary.next).at_entry(seq);
         let findings = &mut self.result.findings;
         if let Some(problem) = false_summary {
             findings.add(Verdict::Tampered, "false-summary", place.clone(), problem);
         }
-        let is_sealed = match outcome {
-            Outcome::ByIndex | Outcome::ByEvents => true,
+        match outcome {
+            Outcome::ByIndex | Outcome::ByEvents => {}
+            Outcome::Undecided => return,
             Outcome::IndexAltered(fault) => {
                 let problem = format!("the leaf index was changed ({fault}); the events are what was sealed");
                 findings.add(Verdict::Tampered, "altered-leaf-index", place, problem);
-                self.keep_batch(held, events.max(summary.events), bytes, &Problems::default(), trusted);
-                return;
-            }
-            Outcome::Undecided => {
-                let problem = format!(
-                    "{} of the {} sealed events are there, and no leaf index says which; none can be verified",
-                    events, summary.events
-                );
-                if self.expected.within(held).next().is_some() {
-                    findings.add(Verdict::Incomplete, "absent-events", place, problem);
-                }
                 return;
             }
             Outcome::Altered => {
@@ -299,69 +353,79 @@ impl StreamCheck {
                     false => "neither the events nor the leaf index lead to the sealed root; they differ as follows",
                 };
                 findings.add(Verdict::Tampered, "altered-batch", place, problem);
-                false
             }
-        };
-        self.report(seq, &problems, is_sealed);
-        if is_sealed {
-            self.keep_batch(held, events, bytes, &problems, trusted);
         }
+        self.altered(seq, problems);
     }
 
-    /// Reports the events that differ from the leaf index. Absent ones matter where they are expected, and only when
-    /// the leaf index is the sealed one.
-    fn report(&mut self, seq: u64, problems: &Problems, index_is_sealed: bool) {
-        let Problems { absent, altered, extra, reordered, more } = problems;
-        let place = |offset: i64| {
-            let place = self.place().at_entry(seq);
-            match u64::try_from(offset) {
-                Ok(offset) => place.offsets(offset..offset.saturating_add(1)),
-                Err(_) => place,
-            }
+    /// Reports the events that are there and differ from the leaf index.
+    fn altered(&mut self, seq: u64, problems: &Problems) {
+        let Problems { altered, extra, reordered, .. } = problems;
+        let place = self.place().at_entry(seq);
+        let at = |offset: i64| match u64::try_from(offset) {
+            Ok(offset) => place.clone().offsets(offset..offset.saturating_add(1)),
+            Err(_) => place.clone(),
         };
-        let mut found = Findings::default();
-        for (offset, problem) in altered {
+        let findings = &mut self.result.findings;
+        for (offset, problem) in &altered.first {
             let problem = problem.as_ref().map_or("the event is not what was sealed".to_owned(), |problem| {
                 format!("the event is not what was sealed, and no event at all: {problem}")
             });
-            found.add(Verdict::Tampered, "altered-event", place(*offset), problem);
+            findings.add(Verdict::Tampered, "altered-event", at(*offset), problem);
         }
-        for offset in reordered {
+        for offset in &reordered.first {
             let problem = "the event is what was sealed, but comes after one with a higher offset";
-            found.add(Verdict::Tampered, "reordered-event", place(*offset), problem);
+            findings.add(Verdict::Tampered, "reordered-event", at(*offset), problem);
         }
-        for offset in extra {
-            let problem = format!("an event at offset {offset} where none was sealed, or a second one");
-            found.add(Verdict::Tampered, "added-event", place(*offset), problem);
+        for offset in &extra.first {
+            let problem = format!(
+                "an event at offset {offset} where none was sealed, or a second one, or one that comes too late to be \
+                 recognised"
+            );
+            findings.add(Verdict::Tampered, "added-event", at(*offset), problem);
         }
-        for (offsets, count) in absent {
-            let verdict = if index_is_sealed { Verdict::Incomplete } else { Verdict::Tampered };
-            let expected = self.expected.within(offsets).next().is_some();
-            if expected || !index_is_sealed {
-                let problem = format!("{count} sealed event{} not there", if *count == 1 { " is" } else { "s are" });
-                found.add(verdict, "absent-event", self.place().offsets(offsets.clone()).at_entry(seq), problem);
-            }
+        let more = problems.more_contradict();
+        if more > 0 {
+            let problem = format!("{more} more events of the batch are not as they were sealed");
+            findings.add_more_events(Verdict::Tampered, place, problem, more);
         }
-        if *more > 0 {
-            let verdict = if problems.contradict() { Verdict::Tampered } else { Verdict::Incomplete };
-            let problem = format!("{more} more events of the batch differ");
-            found.add(verdict, "more-events", self.place().at_entry(seq), problem);
-        }
-        self.result.findings.extend(found);
     }
 
-    fn keep_batch(&mut self, held: &Range<u64>, events: u64, bytes: u64, problems: &Problems, trusted: bool) {
-        self.result.batches += 1;
-        self.result.events += events;
-        self.result.event_bytes += bytes;
+    /// Reports the expected events that are not there.
+    fn absent(&mut self, seq: u64, problems: &Problems, verdict: Verdict) {
+        let place = self.place().at_entry(seq);
+        let moved = match problems.extra.first.is_empty() {
+            true => "",
+            false => ", or come too late to be recognised",
+        };
+        let findings = &mut self.result.findings;
+        for (offsets, count) in &problems.absent.first {
+            let problem = format!("{count} sealed event{} not there{moved}", if *count == 1 { " is" } else { "s are" });
+            findings.add(verdict, "absent-event", place.clone().offsets(offsets.clone()), problem);
+        }
+        let more = problems.absent.more;
+        if more > 0 {
+            let problem = format!("{more} more sealed events of the batch are not there{moved}");
+            findings.add_more_events(verdict, place, problem, more);
+        }
+    }
+
+    /// Takes note of what is proven of a batch, if its signer is to be believed.
+    fn keep_batch(&mut self, held: &Range<u64>, checked: &Checked, problems: &Problems, trusted: bool) {
         // With problems that are not listed it is not known what lies between them.
-        if !trusted || problems.more > 0 {
+        if !trusted || !problems.are_all_listed() {
             return;
         }
-        let one = |offset: &i64| u64::try_from(*offset).ok().map(|offset| offset..offset + 1);
-        let mut holes: Vec<Range<u64>> = problems.absent.iter().map(|(offsets, _)| offsets.clone()).collect();
-        holes.extend(problems.altered.iter().filter_map(|(offset, _)| one(offset)));
-        holes.extend(problems.extra.iter().chain(&problems.reordered).filter_map(one));
+        self.result.batches += 1;
+        self.result.events += checked.events;
+        self.result.event_bytes += checked.bytes;
+        self.result.events_at_least |= checked.at_least;
+        let Problems { absent, absent_unexpected, altered, extra, reordered } = problems;
+        let one = |offset: &i64| u64::try_from(*offset).ok().map(|offset| offset..offset.saturating_add(1));
+        let absent = absent.first.iter().chain(&absent_unexpected.first);
+        let mut holes: Vec<Range<u64>> = absent.map(|(offsets, _)| offsets.clone()).collect();
+        holes.extend(altered.first.iter().filter_map(|(offset, _)| one(offset)));
+        holes.extend(extra.first.iter().chain(&reordered.first).filter_map(one));
         holes.sort_by_key(|hole| hole.start);
         let mut from = held.start;
         for hole in holes.into_iter().filter(|hole| held.start <= hole.start && hole.end <= held.end) {
@@ -374,11 +438,16 @@ impl StreamCheck {
     fn keep(&mut self, offsets: Range<u64>) {
         let intact = &mut self.result.intact;
         // Statements ascend, so a range either continues the last one or stands alone.
-        if intact.len() < RANGES_MAX || intact.end() == offsets.start {
+        let goes_on = !intact.is_empty() && intact.end() == offsets.start;
+        if offsets.is_empty() || goes_on || (intact.len() < RANGES_MAX && self.counts.room_for_range()) {
             intact.add(offsets);
         } else {
             self.result.intact_truncated = true;
         }
+    }
+
+    fn expects(&self, offsets: &Range<u64>) -> bool {
+        self.result.expected.within(offsets).next().is_some()
     }
 
     fn place(&self) -> Place {
@@ -392,16 +461,22 @@ mod tests {
     use evidence::statement::LedgerId;
 
     use super::*;
+    use crate::finding::RANGES_ALL_MAX;
 
-    fn check() -> StreamCheck {
+    /// The range of a stream, and the reasons for gaps that are accepted.
+    fn accepting() -> (StreamRange, BTreeSet<Reason>) {
         let stream = Partition { cluster: "-".into(), topic: "orders".into(), number: 3 }.stream(0);
-        let range = StreamRange { stream, offsets: 0..u64::MAX, events_bytes: 0, leaves_bytes: 0 };
-        StreamCheck::new(range, Ranges::default(), Reason::ALL.into(), None, &Counts::default())
+        (StreamRange { stream, offsets: 0..u64::MAX, events_bytes: 0, leaves_bytes: 0 }, Reason::ALL.into())
+    }
+
+    fn check<'a>((range, accepted): &'a (StreamRange, BTreeSet<Reason>), counts: &Counts) -> StreamCheck<'a> {
+        StreamCheck::new(range, &mut Planned::default(), accepted, None, counts)
     }
 
     #[test]
     fn gaps_beyond_the_limit_are_counted() {
-        let mut check = check();
+        let accepting = accepting();
+        let mut check = check(&accepting, &Counts::default());
         for i in 0..RANGES_MAX as u64 + 2 {
             let gap = Gap {
                 ledger: LedgerId { origin: "example.com/audit".into(), genesis: Hash([0; 32]) },
@@ -422,16 +497,30 @@ mod tests {
 
     #[test]
     fn intact_ranges_beyond_the_limit_are_told_of_and_the_last_still_grows() {
-        let mut check = check();
+        let accepting = accepting();
+        let mut check = check(&accepting, &Counts::default());
         (0..RANGES_MAX as u64).for_each(|i| check.keep(2 * i..2 * i + 1));
         let end = check.result.intact.end();
         check.keep(end..end + 5);
-        let kept = |check: &StreamCheck| {
+        let kept = |check: &StreamCheck<'_>| {
             let StreamResult { intact, intact_truncated, .. } = &check.result;
             (intact.len(), intact.end(), *intact_truncated)
         };
         assert_eq!(kept(&check), (RANGES_MAX, end + 5, false));
         check.keep(end + 6..end + 7);
         assert_eq!(kept(&check), (RANGES_MAX, end + 5, true));
+    }
+
+    #[test]
+    fn all_streams_together_keep_no_more_ranges_than_there_is_memory_for() {
+        let (accepting, counts) = (accepting(), Counts::default());
+        let mut kept = 0;
+        for _ in 0..=RANGES_ALL_MAX / RANGES_MAX {
+            let mut check = check(&accepting, &counts);
+            (0..RANGES_MAX as u64).for_each(|i| check.keep(2 * i..2 * i + 1));
+            kept += check.result.intact.len();
+            assert_eq!(check.result.intact_truncated, kept == RANGES_ALL_MAX && check.result.intact.is_empty());
+        }
+        assert_eq!(kept, RANGES_ALL_MAX);
     }
 }

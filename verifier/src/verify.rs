@@ -13,8 +13,11 @@ use crate::finding::{Counts, Findings, Place, Verdict};
 use crate::heads::{Plan, plan};
 use crate::report::{HeadsReport, Report};
 use crate::scan::{Scan, scan};
-use crate::stream::StreamCheck;
+use crate::stream::{StreamCheck, StreamResult};
 use crate::words::Judge;
+
+/// The most expectations.
+const EXPECTATIONS_MAX: usize = 1000;
 
 /// The largest trust file that is read, in bytes.
 const TRUST_BYTES_MAX: usize = 128 * 1024;
@@ -58,7 +61,10 @@ pub fn verify(inputs: &Inputs) -> Report {
         not_checked: Vec::new(),
     };
     let mut findings = Findings::default();
-    if let Some(trust) = read_trust(&inputs.trust, &mut findings) {
+    if inputs.expectations.len() > EXPECTATIONS_MAX {
+        let problem = format!("more than {EXPECTATIONS_MAX} expectations: verify in several goes");
+        findings.add(Verdict::Usage, "usage", Place::default(), problem);
+    } else if let Some(trust) = read_trust(&inputs.trust, &mut findings) {
         report.ledger = Some(LedgerId { origin: trust.origin.clone(), genesis: trust.genesis });
         Verification { inputs, trust: &trust, findings: &mut findings, report: &mut report }.run();
     }
@@ -106,9 +112,29 @@ impl Verification<'_> {
         let Ok(parsed) = bytes.map(|bytes| SignedCheckpoint::parse(&bytes)) else { return };
         let parsed = parsed.map_err(|error| self.findings.unparsable(place, &error));
         let Some(signed) = parsed.ok().filter(|signed| self.is_by_log(signed)) else { return };
-        let Some((scan, plan)) = self.prepare(reader) else { return };
-        let chain = self.follow(reader, &signed, &scan, &plan);
+        let (chain, plan) = self.entries(reader, &signed);
         self.conclude(Shown { reader: Some(reader), signed, chain, plan });
+    }
+
+    /// Works out what is expected and follows the entries. What of this cannot be read ends nothing else.
+    fn entries(&mut self, reader: &Reader, signed: &SignedCheckpoint) -> (Chain, Plan) {
+        let state = State::new(&self.trust.origin, self.trust.genesis);
+        let scan = match scan(reader) {
+            Ok(scan) => scan,
+            Err(error) => {
+                self.findings.unreadable(&error);
+                return (Chain::unseen(state), Plan::default());
+            }
+        };
+        let lines = reader.heads();
+        let plan = lines.and_then(|lines| plan(&self.inputs.expectations, reader.manifest(), lines, self.findings));
+        let mut plan = plan.unwrap_or_else(|error| {
+            self.findings.unreadable(&error);
+            Plan::of_nothing(reader.manifest())
+        });
+        let chain = self.follow(reader, state, signed, &scan, &mut plan);
+        self.require_expected(&chain);
+        (chain, plan)
     }
 
     /// Opens the bundle, which must be about the ledger of the trust file.
@@ -142,33 +168,27 @@ impl Verification<'_> {
         judged.is_ok()
     }
 
-    /// Looks ahead at what must be known before the entries can be followed.
-    fn prepare(&mut self, reader: &Reader) -> Option<(Scan, Plan)> {
-        let mut look = || {
-            let scan = scan(reader)?;
-            let plan = plan(&self.inputs.expectations, reader.manifest(), reader.heads()?, self.findings)?;
-            Ok((scan, plan))
-        };
-        let looked: Result<_, bundle::Error> = look();
-        let (scan, plan) = looked.map_err(|error| self.findings.unreadable(&error)).ok()?;
-        if plan.expected.is_empty() && self.findings.verdict == Verdict::Proven {
+    /// Requires that there is something to prove, unless that is what is missing.
+    fn require_expected(&mut self, chain: &Chain) {
+        let is_idle = |stream: &StreamResult| stream.expected.is_empty() && stream.findings.verdict == Verdict::Proven;
+        if self.findings.verdict == Verdict::Proven && chain.streams.iter().all(is_idle) {
             let problem = "no offset is expected, so there is nothing to prove";
             self.findings.add(Verdict::Incomplete, "nothing-expected", Place::default(), problem);
         }
-        Some((scan, plan))
     }
 
-    fn follow(&mut self, reader: &Reader, signed: &SignedCheckpoint, scan: &Scan, plan: &Plan) -> Chain {
-        let streams = reader.manifest().streams.iter().enumerate();
-        let counts = Counts::default();
-        let check = |(i, range): (usize, &bundle::StreamRange)| {
-            let expected = plan.expected.get(&i).cloned().unwrap_or_default();
-            let head = scan.newest_heads.filter(|_| plan.committed.is_some());
-            let head = head.map(|seq| (seq, plan.lines.get(&i).cloned()));
-            StreamCheck::new(range.clone(), expected, self.inputs.accepted_gaps.clone(), head, &counts)
-        };
-        let state = State::new(&self.trust.origin, self.trust.genesis);
-        let checks = streams.map(check).collect();
+    fn follow(
+        &mut self,
+        reader: &Reader,
+        state: State,
+        signed: &SignedCheckpoint,
+        scan: &Scan,
+        plan: &mut Plan,
+    ) -> Chain {
+        let (inputs, counts) = (self.inputs, Counts::default());
+        let heads = scan.newest_heads.filter(|_| plan.committed.is_some());
+        let check = |(range, planned)| StreamCheck::new(range, planned, &inputs.accepted_gaps, heads, &counts);
+        let checks = reader.manifest().streams.iter().zip(&mut plan.streams).map(check).collect();
         let chain = follow(reader, state, signed.checkpoint(), plan, scan, checks, self.findings);
         self.report.entries = chain.entries;
         self.report.heads = chain.heads.map(|(seq, time_ms, streams)| HeadsReport { seq, time_ms, streams });

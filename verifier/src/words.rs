@@ -26,7 +26,7 @@ pub struct Words {
 pub struct Word {
     /// Its key.
     pub key: VerifierKey,
-    /// When it cosigned, in seconds since 1970, by its own clock.
+    /// When it cosigned, in seconds since 1970, by its own clock; the first time, where it did so several times.
     pub time_s: u64,
     /// Whether its key was never granted in the ledger: the ledger's keeper may still hold it, but does not say so.
     /// `None` where not all key entries were read.

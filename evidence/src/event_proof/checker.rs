@@ -121,21 +121,23 @@ impl<'a> EventProofChecker<'a> {
     /// checkpoint. That nothing else in the batch is wrong, and that nothing was left out, is not shown.
     ///
     /// # Errors
-    /// When anything in the proof does not hold.
+    /// When anything in the proof does not hold: the first thing, in the order of SPEC.md section 9.5.
     pub fn check(&mut self, proof: &EventProof) -> Result<Sealed<'_>, EventProofError> {
         if !self.log.as_ref().is_some_and(|log| log.is_of(proof)) {
             self.entries.clear();
             self.log = None;
-            self.log = Some(self.verify_log(proof)?);
+        }
+        let words = if self.log.is_none() { Some(self.verify_newest(proof)?) } else { None };
+        let (index, path) = (proof.proof.index, &proof.proof.path);
+        let is_known = |known: &ProvenEntry| known.bytes == proof.entry && known.path == *path;
+        let is_known = self.entries.get(&index).is_some_and(is_known);
+        // Both entries are shown to be in the log before anything is decoded.
+        let entry = if is_known { None } else { Some(prove_entry(proof)?) };
+        if let Some(words) = words {
+            self.log = Some(Log::decode(proof, words, &self.ledger)?);
         }
         let log = self.log.as_mut().expect("was put there above, if it was not there");
-        let (index, head) = (proof.proof.index, log.checkpoint.checkpoint());
-        let path = &proof.proof.path;
-        let is_known = |known: &ProvenEntry| known.bytes == proof.entry && known.path == *path;
-        if !self.entries.get(&index).is_some_and(is_known) {
-            tree::verify_inclusion(&tree::leaf_hash(&proof.entry), index, head.size, path, &head.root)
-                .map_err(|error| EventProofError::Tree(ProofPart::Entry, error))?;
-            let entry = Entry::parse(&proof.entry).map_err(|e| EventProofError::Entry(ProofPart::Entry, e))?;
+        if let Some(entry) = entry {
             log.state = log.follow(&self.ledger, index, &entry)?;
             if self.entries.len() == ENTRIES_REMEMBERED {
                 self.entries.clear();
@@ -143,16 +145,22 @@ impl<'a> EventProofChecker<'a> {
             self.entries.insert(index, ProvenEntry { bytes: proof.entry.clone(), path: path.clone(), entry });
         }
         let entry = &self.entries.get(&index).expect("was put there above, if it was not there").entry;
-        let Statement::Summary(summary) = entry.statement.statement() else {
-            return Err(EventProofError::NoSummary(entry.statement.statement().kind()));
-        };
-        verify_event(proof, summary, &mut self.nodes)?;
+        let summary = verify_event(proof, entry, &mut self.nodes)?;
         let Log { key_entries, state, words, .. } = log;
         Ok(Sealed { entry, summary, key_entries, state, words })
     }
 
-    /// Verifies the checkpoint and that the newest entry is its last, and decodes what follows from it.
-    fn verify_log(&mut self, proof: &EventProof) -> Result<Log, EventProofError> {
+    /// Verifies what can be verified although something else in the proof does not hold: that the entry is in the log of
+    /// the checkpoint, and the event in the batch that it seals. Whose word that is remains open.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_event(&mut self, proof: &EventProof) -> Result<(), EventProofError> {
+        verify_event(proof, &prove_entry(proof)?, &mut self.nodes).map(drop)
+    }
+
+    /// Verifies the checkpoint and that the newest entry is its last.
+    fn verify_newest(&self, proof: &EventProof) -> Result<Verdict, EventProofError> {
         let checkpoint = &proof.proof.checkpoint;
         let head = checkpoint.checkpoint();
         if head.origin != self.ledger.origin {
@@ -164,7 +172,26 @@ impl<'a> EventProofChecker<'a> {
         let last = head.size.saturating_sub(1);
         tree::verify_inclusion(&leaf, last, head.size, &proof.newest_path, &head.root)
             .map_err(|error| EventProofError::Tree(ProofPart::Newest, error))?;
-        let parse = |part, bytes: &[u8]| Entry::parse(bytes).map_err(|e| EventProofError::Entry(part, e));
+        Ok(words)
+    }
+}
+
+/// Shows that the entry that seals the event is in the log, and decodes it.
+fn prove_entry(proof: &EventProof) -> Result<Entry, EventProofError> {
+    let head = proof.proof.checkpoint.checkpoint();
+    tree::verify_inclusion(&tree::leaf_hash(&proof.entry), proof.proof.index, head.size, &proof.proof.path, &head.root)
+        .map_err(|error| EventProofError::Tree(ProofPart::Entry, error))?;
+    parse(ProofPart::Entry, &proof.entry)
+}
+
+fn parse(part: ProofPart, bytes: &[u8]) -> Result<Entry, EventProofError> {
+    Entry::parse(bytes).map_err(|error| EventProofError::Entry(part, error))
+}
+
+impl Log {
+    /// Decodes what follows from the checkpoint: the last entry, which is in the log, and then the key entries.
+    fn decode(proof: &EventProof, words: Verdict, ledger: &LedgerId) -> Result<Self, EventProofError> {
+        let newest_entry = parse(ProofPart::Newest, &proof.newest)?;
         let mut key_entries = Vec::with_capacity(proof.keys.len());
         for (i, bytes) in proof.keys.iter().enumerate() {
             let entry = parse(ProofPart::Key(i), bytes)?;
@@ -173,20 +200,18 @@ impl<'a> EventProofChecker<'a> {
                 other => return Err(EventProofError::NoKeyEntry(ProofPart::Key(i), other.kind())),
             }
         }
-        Ok(Log {
-            checkpoint: checkpoint.clone(),
+        Ok(Self {
+            checkpoint: proof.proof.checkpoint.clone(),
             words,
             keys: proof.keys.clone(),
             key_entries,
             newest: proof.newest.clone(),
             newest_path: proof.newest_path.clone(),
-            newest_entry: parse(ProofPart::Newest, &proof.newest)?,
-            state: State::new(&self.ledger.origin, self.ledger.genesis),
+            newest_entry,
+            state: State::new(&ledger.origin, ledger.genesis),
         })
     }
-}
 
-impl Log {
     fn is_of(&self, proof: &EventProof) -> bool {
         self.checkpoint == proof.proof.checkpoint
             && self.keys == proof.keys
@@ -205,7 +230,7 @@ impl Log {
             state.skip_to(seq);
             state.apply(entry).map_err(|refusal| EventProofError::Refused(part, Box::new(refusal)))
         };
-        let before = self.key_entries.partition_point(|key| key.seq < seq);
+        let before = self.key_entries.iter().position(|key| key.seq >= seq).unwrap_or(self.key_entries.len());
         let keys = |range: std::ops::Range<usize>| range.map(|i| (i, &self.key_entries[i]));
         for (i, key) in keys(0..before) {
             apply(ProofPart::Key(i), key.seq, key)?;
@@ -229,7 +254,11 @@ impl Log {
     }
 }
 
-fn verify_event(proof: &EventProof, summary: &Summary, nodes: &mut Nodes) -> Result<(), EventProofError> {
+/// Verifies that the event is in the batch that an entry seals, and returns the entry's summary.
+fn verify_event<'e>(proof: &EventProof, entry: &'e Entry, nodes: &mut Nodes) -> Result<&'e Summary, EventProofError> {
+    let Statement::Summary(summary) = entry.statement.statement() else {
+        return Err(EventProofError::NoSummary(entry.statement.statement().kind()));
+    };
     if !(summary.first..summary.next).contains(&proof.offset) {
         return Err(EventProofError::FalseSummary("the offset lies outside of the batch"));
     }
@@ -246,7 +275,7 @@ fn verify_event(proof: &EventProof, summary: &Summary, nodes: &mut Nodes) -> Res
     if is_last != (summary.last == Some(event)) {
         return Err(EventProofError::FalseSummary("`last` is not the last event"));
     }
-    Ok(())
+    Ok(summary)
 }
 
 impl fmt::Display for ProofPart {

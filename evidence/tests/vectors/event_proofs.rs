@@ -213,6 +213,23 @@ fn not_proven(ledger: &Ledger, policy: &Policy) -> Vec<NotProven> {
             "wrong-seq",
         ),
         ("a key entry twice", changed(&|p| p.keys.push(p.keys[3].clone())), "wrong-seq"),
+        (
+            "a key entry that does not decode, and another index",
+            changed(&|p| {
+                p.keys[1] = b"no entry\n".to_vec();
+                p.proof.index = 3;
+            }),
+            "wrong-root",
+        ),
+        (
+            "a summary among the key entries, and a hash missing in the log's path",
+            changed(&|p| {
+                p.keys.push(ledger.entries[6].clone());
+                p.proof.path.truncate(2);
+            }),
+            "wrong-length",
+        ),
+        ("a key entry that does not decode", changed(&|p| p.keys[1] = b"no entry\n".to_vec()), "malformed"),
         ("a summary among the key entries", changed(&|p| p.keys.push(ledger.entries[6].clone())), "malformed"),
         ("another entry as the last", changed(&|p| p.newest = ledger.entries[6].clone()), "wrong-root"),
         ("another path of the last", changed(&|p| p.newest_path.swap(0, 1)), "wrong-root"),

@@ -177,8 +177,29 @@ fn checks(ring: &KeyRing, lines: &Lines) -> (Vec<Check>, Vec<RefusedCheck>) {
     };
     let all = checkpoint(7, ring, &[(w3, 300), (w1, 100), (w2, 200), (&ring.anchor, 50)]);
     let one = checkpoint(7, ring, &[(w1, 100)]);
+    let line =
+        |checkpoint: &SignedCheckpoint, at: usize| checkpoint.note().signatures().nth(at).expect("a line").to_line();
+    let with_lines = |checkpoint: &SignedCheckpoint, lines: &[String]| {
+        let text = as_text(checkpoint.to_bytes());
+        SignedCheckpoint::parse(format!("{text}{}\n", lines.join("\n")).as_bytes()).expect("a checkpoint")
+    };
+    let again = |witness, time| line(&checkpoint(7, ring, &[(witness, time)]), 1);
     let two_of_three = "group g 2 w1 w2 w3\nquorum g\n";
     let checks = vec![
+        good("the log's signature twice", "quorum w1\n", &with_lines(&one, &[line(&one, 0)])),
+        good("one cosignature twice", "quorum w1\n", &with_lines(&one, &[line(&one, 1)])),
+        good("a second cosignature by one witness, later", "quorum w1\n", &with_lines(&one, &[again(w1, 101)])),
+        good("a second cosignature by one witness, earlier", "quorum w1\n", &with_lines(&one, &[again(w1, 99)])),
+        good(
+            "two cosignatures by one witness where two are asked for",
+            two_of_three,
+            &with_lines(&one, &[again(w1, 101)]),
+        ),
+        good(
+            "two of three, of whom two cosigned twice",
+            two_of_three,
+            &with_lines(&all, &[again(w1, 1000), again(w2, 250)]),
+        ),
         good("no witness is asked for", "quorum none\n", &checkpoint(7, ring, &[])),
         good("no witness is asked for, one cosigned", "quorum none\n", &one),
         good("the one that is asked for", "quorum w1\n", &one),
@@ -199,12 +220,6 @@ fn checks(ring: &KeyRing, lines: &Lines) -> (Vec<Check>, Vec<RefusedCheck>) {
         assert_eq!(policy_code(&error), code, "{name}");
         RefusedCheck { name, policy, checkpoint: as_text(checkpoint.to_bytes()), code }
     };
-    let with_line = |line: String| {
-        let text = as_text(one.to_bytes());
-        SignedCheckpoint::parse(format!("{text}{line}\n").as_bytes()).expect("a checkpoint")
-    };
-    let line =
-        |checkpoint: &SignedCheckpoint, at: usize| checkpoint.note().signatures().nth(at).expect("a line").to_line();
     let only = |lines: &[String]| {
         let text = format!("{}\n{}\n", head(7).encode(), lines.join("\n"));
         SignedCheckpoint::parse(text.as_bytes()).expect("a checkpoint")
@@ -223,8 +238,30 @@ fn checks(ring: &KeyRing, lines: &Lines) -> (Vec<Check>, Vec<RefusedCheck>) {
         bad("a log that the policy knows under another origin", &by_elsewhere, "not-by-log"),
         bad("only a witness", &only(&[line(&one, 1)]), "not-by-log"),
         bad("the log's signature of another size", &only(&[line(&checkpoint(6, ring, &[]), 0)]), "invalid"),
-        bad("the log's signature twice", &only(&[log_of_seven.clone(), log_of_seven.clone()]), "repeated"),
-        bad("a second cosignature by one witness", &with_line(line(&checkpoint(7, ring, &[(w1, 101)]), 1)), "repeated"),
+        bad(
+            "the log's signature, and its signature of another size",
+            &only(&[log_of_seven.clone(), line(&checkpoint(6, ring, &[]), 0)]),
+            "invalid",
+        ),
+        bad(
+            "a cosignature, and one of another size by the same witness",
+            &with_lines(&one, &[line(&checkpoint(6, ring, &[(w1, 101)]), 1)]),
+            "invalid",
+        ),
+        bad(
+            "a cosignature of another size, and a valid one by the same witness",
+            &only(&[
+                log_of_seven.clone(),
+                line(&checkpoint(6, ring, &[(w1, 101)]), 1),
+                line(&checkpoint(7, ring, &[(w1, 101)]), 1),
+            ]),
+            "invalid",
+        ),
+        bad(
+            "a cosignature, and one of the time 2^63 by the same witness",
+            &with_lines(&one, &[line(&checkpoint(7, ring, &[(w1, 1 << 63)]), 1)]),
+            "invalid",
+        ),
         bad(
             "a cosignature of another size",
             &only(&[log_of_seven, line(&checkpoint(6, ring, &[(w2, 1)]), 1)]),
@@ -239,7 +276,7 @@ pub(crate) fn policy_code(error: &PolicyError) -> &'static str {
     match error {
         PolicyError::NotByLog { .. } => "not-by-log",
         PolicyError::Signature(NoteError::Absent(_)) => unreachable!("an absent key is no error"),
-        PolicyError::Signature(NoteError::Repeated(_)) => "repeated",
+        PolicyError::Signature(NoteError::Repeated(_)) => unreachable!("a key may have several lines on a checkpoint"),
         PolicyError::Signature(NoteError::Invalid(_)) => "invalid",
     }
 }

@@ -4,12 +4,10 @@ use std::ops::Range;
 use bundle::BatchReader;
 use evidence::batch::RootBuilder;
 use evidence::statement::{LastEvent, Summary};
-use evidence::{Hash, LeafPreimage};
+use evidence::{Hash, LeafPreimage, Leaves};
 
 use super::{Checked, Outcome, Problems, Row, Rows};
-
-/// How many problems of one kind are kept of one batch.
-const PROBLEMS_MAX: usize = 1000;
+use crate::expect::Ranges;
 
 /// How far back an event that is out of order is still recognised.
 const REORDER_WINDOW: usize = 4096;
@@ -18,8 +16,15 @@ const REORDER_WINDOW: usize = 4096;
 pub(super) struct Walk<'a> {
     summary: &'a Summary,
     held: Range<u64>,
+    expected: &'a Ranges,
     has_index: bool,
-    pub(super) checked: Checked,
+    checked: Checked,
+    /// The sum of the content lengths of all events so far, right or wrong.
+    all_bytes: u64,
+    /// The longest content so far.
+    pub(super) longest: u64,
+    /// Events that came again, or seem so: how many of those that are right are at their offsets is not known.
+    doubled: u64,
     events_root: RootBuilder,
     /// `None` as long as the rows so far have the same leaves as the events so far.
     index_root: Option<RootBuilder>,
@@ -29,8 +34,8 @@ pub(super) struct Walk<'a> {
     row_count: u64,
     /// The newest rows that were found without an event, each with its number.
     without_event: VecDeque<(u64, Row)>,
-    /// The number of the row that `checked.problems.absent` ends with.
-    last_absent: Option<u64>,
+    /// The number of the last row that was found absent, and whether it is expected.
+    last_absent: Option<(u64, bool)>,
     /// The last row so far, or the last event where there is no leaf index, and its leaf.
     last_leaf: Option<(i64, Hash)>,
     /// The smallest and largest timestamp among these.
@@ -40,12 +45,16 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(summary: &'a Summary, held: Range<u64>, has_index: bool) -> Self {
+    pub(super) fn new(summary: &'a Summary, held: Range<u64>, expected: &'a Ranges, has_index: bool) -> Self {
         Self {
             summary,
             held,
+            expected,
             has_index,
             checked: Checked::default(),
+            all_bytes: 0,
+            longest: 0,
+            doubled: 0,
             events_root: RootBuilder::new(),
             index_root: None,
             last_event: None,
@@ -62,11 +71,12 @@ impl<'a> Walk<'a> {
     /// takes none.
     pub(super) fn all_match(
         &mut self,
-        events: &[Row],
-        leaves: &[Hash],
+        drained: Leaves<'_>,
         rows: &mut Rows,
         reader: &mut BatchReader,
     ) -> Result<bool, bundle::Error> {
+        let Leaves { index: events, leaves, content_bytes } = drained;
+        self.all_bytes += content_bytes;
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(true) };
         let in_order = self.last_event.is_none_or(|before| before < offset_of(first))
             && events.is_sorted_by(|a, b| offset_of(a) < offset_of(b));
@@ -79,6 +89,7 @@ impl<'a> Walk<'a> {
         self.last_event = Some(offset_of(last));
         self.row_count += events.len() as u64;
         self.checked.events += events.len() as u64;
+        self.checked.bytes += content_bytes;
         self.events_root.extend(leaves);
         if let Some(index_root) = &mut self.index_root {
             index_root.extend(leaves);
@@ -88,16 +99,16 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// Takes the next event: its leaf preimage and leaf, or why its content is none.
+    /// Takes the next event: its leaf preimage, leaf and content length, or why its content is none.
     pub(super) fn event(
         &mut self,
         offset: i64,
-        event: Result<(&Row, Hash), String>,
+        event: Result<(&Row, Hash, u32), String>,
         rows: &mut Rows,
         reader: &mut BatchReader,
     ) -> Result<(), bundle::Error> {
         // A hash that no event has stands for one that is none.
-        let leaf = event.as_ref().map_or(Hash([0; 32]), |(_, leaf)| *leaf);
+        let leaf = event.as_ref().map_or(Hash([0; 32]), |(_, leaf, _)| *leaf);
         if !self.is_in_batch(offset) {
             self.push_event(leaf);
             self.extra(offset);
@@ -112,7 +123,7 @@ impl<'a> Walk<'a> {
         if !self.has_index {
             self.push_event(leaf);
             match event {
-                Ok((event, leaf)) => self.matched(event, leaf),
+                Ok((event, leaf, len)) => self.matched(event, leaf, len),
                 Err(problem) => self.altered(offset, Some(problem)),
             }
             return Ok(());
@@ -134,15 +145,15 @@ impl<'a> Walk<'a> {
     }
 
     /// An event and the row of its offset.
-    fn compare(&mut self, row: &Row, event: Result<(&Row, Hash), String>, leaf: Hash) {
+    fn compare(&mut self, row: &Row, event: Result<(&Row, Hash, u32), String>, leaf: Hash) {
         match event {
-            Ok((event, _)) if event == row => {
+            Ok((event, _, len)) if event == row => {
                 self.events_root.push(leaf);
                 if let Some(index_root) = &mut self.index_root {
                     index_root.push(leaf);
                 }
                 self.row(row, leaf);
-                self.matched(event, leaf);
+                self.matched(event, leaf, len);
             }
             event => {
                 self.push_event(leaf);
@@ -169,43 +180,47 @@ impl<'a> Walk<'a> {
     /// A row whose event will not come any more.
     fn absent(&mut self, (number, row): (u64, Row)) {
         let offset = offset_of(&row) as u64;
-        let Problems { absent, more, .. } = &mut self.checked.problems;
-        match absent.last_mut() {
-            Some((offsets, count)) if self.last_absent == Some(number - 1) => {
+        let is_expected = self.expected.contains(offset);
+        let Problems { absent, absent_unexpected, .. } = &mut self.checked.problems;
+        let list = if is_expected { absent } else { absent_unexpected };
+        let goes_on = self.last_absent == Some((number - 1, is_expected)) && list.more == 0;
+        match list.first.last_mut() {
+            Some((offsets, count)) if goes_on => {
                 offsets.end = offset + 1;
                 *count += 1;
             }
-            _ => add(absent, more, (offset..offset + 1, 1)),
+            _ => list.add((offset..offset + 1, 1)),
         }
-        self.last_absent = Some(number);
+        self.last_absent = Some((number, is_expected));
     }
 
     /// An event that does not come after the one before it.
-    fn out_of_order(&mut self, offset: i64, event: Result<(&Row, Hash), String>) {
+    fn out_of_order(&mut self, offset: i64, event: Result<(&Row, Hash, u32), String>) {
         let passed = self.without_event.binary_search_by_key(&offset, |(_, row)| offset_of(row)).ok();
         match passed.and_then(|at| self.without_event.remove(at)) {
-            Some((_, row)) if event.as_ref().is_ok_and(|(event, _)| **event == row) => {
-                let Problems { reordered, more, .. } = &mut self.checked.problems;
-                add(reordered, more, offset);
+            Some((_, row)) if event.as_ref().is_ok_and(|(event, ..)| **event == row) => {
+                self.checked.problems.reordered.add(offset);
             }
             Some(_) => self.altered(offset, event.err()),
-            None => self.extra(offset),
+            None => {
+                self.doubled += 1;
+                self.extra(offset);
+            }
         }
     }
 
     fn altered(&mut self, offset: i64, problem: Option<String>) {
-        let Problems { altered, more, .. } = &mut self.checked.problems;
-        add(altered, more, (offset, problem));
+        self.checked.problems.altered.add((offset, problem));
     }
 
     fn extra(&mut self, offset: i64) {
-        let Problems { extra, more, .. } = &mut self.checked.problems;
-        add(extra, more, offset);
+        self.checked.problems.extra.add(offset);
     }
 
     /// An event that is what its row says, or one where there is no leaf index.
-    fn matched(&mut self, event: &Row, leaf: Hash) {
+    fn matched(&mut self, event: &Row, leaf: Hash, len: u32) {
         self.checked.events += 1;
+        self.checked.bytes += u64::from(len);
         if !self.has_index {
             self.note(event, leaf);
         }
@@ -257,6 +272,15 @@ impl<'a> Walk<'a> {
         u64::try_from(offset).is_ok_and(|offset| (self.summary.first..self.summary.next).contains(&offset))
     }
 
+    /// After events that could not be read to the last one: what is known of those before, by the sealed leaf index.
+    /// Those that did not come are not known to be absent.
+    pub(super) fn finish_early(self) -> Option<Checked> {
+        let mut checked = self.finish();
+        let Problems { absent, absent_unexpected, .. } = &mut checked.problems;
+        (*absent, *absent_unexpected) = Default::default();
+        (checked.outcome == Outcome::ByIndex).then_some(checked)
+    }
+
     pub(super) fn finish(mut self) -> Checked {
         while let Some(row) = self.without_event.pop_front() {
             self.absent(row);
@@ -281,7 +305,20 @@ impl<'a> Walk<'a> {
             Outcome::ByIndex | Outcome::ByEvents => self.false_summary(events_fit),
             _ => None,
         };
+        self.count(events_fit);
         self.checked
+    }
+
+    /// Counts what is proven. Events that came again make holes in it, perhaps where those that are right are.
+    fn count(&mut self, events_fit: bool) {
+        let Checked { events, bytes, at_least, outcome, .. } = &mut self.checked;
+        if events_fit && matches!(outcome, Outcome::IndexAltered(_)) {
+            (*events, *bytes) = (self.summary.events, self.all_bytes);
+        } else if self.doubled > 0 {
+            *at_least = true;
+            *events = events.saturating_sub(self.doubled);
+            *bytes = bytes.saturating_sub(self.doubled.saturating_mul(self.longest));
+        }
     }
 
     /// What the summary says beside the root, compared with what the root proves; its bytes only when all events are
@@ -294,8 +331,8 @@ impl<'a> Walk<'a> {
         if *time != self.time {
             return Some("`time` is not the span of the events' timestamps".into());
         }
-        if all_events && *bytes != self.checked.bytes {
-            return Some(format!("`bytes` is {bytes}, the events have {}", self.checked.bytes));
+        if all_events && *bytes != self.all_bytes {
+            return Some(format!("`bytes` is {bytes}, the events have {}", self.all_bytes));
         }
         None
     }
@@ -312,12 +349,4 @@ fn time_of(row: &Row) -> i64 {
 /// The span of these timestamps and one more.
 fn widen(span: Option<(i64, i64)>, time: i64) -> Option<(i64, i64)> {
     Some(span.map_or((time, time), |(min, max)| (min.min(time), max.max(time))))
-}
-
-fn add<T>(list: &mut Vec<T>, more: &mut u64, item: T) {
-    if list.len() < PROBLEMS_MAX {
-        list.push(item);
-    } else {
-        *more += 1;
-    }
 }

@@ -1,3 +1,4 @@
+use std::io::{self, Write};
 use std::ops::Range;
 
 use base64ct::{Base64, Encoding};
@@ -12,6 +13,26 @@ use crate::words::Words;
 impl Report {
     /// The report for programs. 64-bit integers are strings, as JavaScript cannot hold them as numbers.
     pub fn to_json(&self) -> Value {
+        let mut value = self.without_streams();
+        value["streams"] = self.streams.iter().map(stream_report).collect();
+        value
+    }
+
+    /// Writes [`Report::to_json`] stream by stream: of 65,536 streams it would take hundreds of megabytes.
+    pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let text = format!("{:#}", self.without_streams());
+        let (before, after) = text.split_once(STREAMS).expect("the report has streams, and no line of text");
+        write!(out, "{before}{}", &STREAMS[..STREAMS.len() - 1])?;
+        for (i, stream) in self.streams.iter().enumerate() {
+            let separator = if i == 0 { "\n" } else { ",\n" };
+            let stream = format!("{:#}", stream_report(stream));
+            write!(out, "{separator}    {}", stream.replace('\n', "\n    "))?;
+        }
+        let end = if self.streams.is_empty() { "" } else { "\n  " };
+        writeln!(out, "{end}]{after}")
+    }
+
+    fn without_streams(&self) -> Value {
         json!({
             "verdict": self.verdict.to_string(),
             "exit_code": self.verdict.exit_code(),
@@ -32,7 +53,7 @@ impl Report {
             "evidence": self.evidence,
             "entries": self.entries.to_string(),
             "event": self.event.as_ref().map(event),
-            "streams": self.streams.iter().map(stream_report).collect::<Vec<_>>(),
+            "streams": [],
             "clones": self.clones.iter().map(clone).collect::<Vec<_>>(),
             "newest_at_s": self.newest_at_s.map(|at| at.to_string()),
             "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
@@ -41,6 +62,9 @@ impl Report {
         })
     }
 }
+
+/// How the report has no streams. In a string there are no line breaks.
+const STREAMS: &str = "\n  \"streams\": []";
 
 /// Bytes are base64, what is null is null.
 fn event(event: &EventReport) -> Value {
@@ -65,6 +89,7 @@ fn finding(finding: &Finding) -> Value {
         "verdict": finding.verdict.to_string(),
         "code": finding.code,
         "problem": finding.problem,
+        "count": finding.count.to_string(),
         "file": file,
         "commit": commit,
         "entry": entry.map(|seq| seq.to_string()),
@@ -91,6 +116,7 @@ fn stream_report(report: &StreamReport) -> Value {
             })).collect::<Vec<_>>(),
             "gaps_more": report.gaps_more.to_string(),
             "events": report.events.to_string(),
+            "events_at_least": report.events_at_least,
             "event_bytes": report.event_bytes.to_string(),
             "batches": report.batches.to_string(),
             "anchored": report.anchored.as_ref().map(anchored),
@@ -157,5 +183,59 @@ fn extend(value: &mut Value, more: Value) {
     if let (Value::Object(value), Value::Object(more)) = (value, more) {
         let more: Map<String, Value> = more;
         value.extend(more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::Partition;
+
+    use super::*;
+    use crate::Verdict;
+
+    fn report(streams: u32) -> Report {
+        let stream = |number| StreamReport {
+            stream: Partition { cluster: "-".into(), topic: "orders".into(), number }.stream(0),
+            verdict: Verdict::Proven,
+            expected: vec![0..9, 10..12],
+            start: None,
+            intact: Vec::new(),
+            intact_truncated: false,
+            counts: true,
+            gaps: Vec::new(),
+            gaps_more: 0,
+            events: 1,
+            event_bytes: 2,
+            events_at_least: false,
+            batches: 1,
+            anchored: None,
+        };
+        Report {
+            evidence: "bundle",
+            verdict: Verdict::Proven,
+            ledger: None,
+            checkpoint: None,
+            heads: None,
+            entries: 0,
+            event: None,
+            streams: (0..streams).map(stream).collect(),
+            clones: Vec::new(),
+            newest_at_s: None,
+            findings: Vec::new(),
+            findings_more: 0,
+            // What is in a string looks different.
+            not_checked: vec![STREAMS.to_owned(), "\n".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_written_stream_by_stream_is_the_whole_report() {
+        for streams in 0..3 {
+            let report = report(streams);
+            let mut written = Vec::new();
+            report.write_json(&mut written).expect("a Vec takes all");
+            let written = String::from_utf8(written).expect("text");
+            assert_eq!(written, format!("{:#}\n", report.to_json()));
+        }
     }
 }

@@ -140,9 +140,10 @@ impl StreamReport {
         } else {
             let what = if self.counts { "proven" } else { "as it was sealed, but not proven" };
             let more = if self.intact_truncated { " and more" } else { "" };
+            let at_least = if self.events_at_least { "at least " } else { "" };
             writeln!(
                 f,
-                "    {what}: {}{more}; {} of {} in {}",
+                "    {what}: {}{more}; {at_least}{} of {} in {}",
                 list(&self.intact),
                 counted(self.events, "event", "s"),
                 counted(self.event_bytes, "byte", "s"),
@@ -232,6 +233,7 @@ mod tests {
             gaps_more,
             events: 1,
             event_bytes: 2,
+            events_at_least: false,
             batches: 1,
             anchored: None,
         }
@@ -244,6 +246,8 @@ mod tests {
         assert!(text.contains("    proven: offset 0, offset 2, "), "{text}");
         assert!(text.contains("offset 18; 1 event of 2 bytes in 1 batch\n"), "{text}");
         assert!(!text.contains("more") && !text.contains("Not checked"), "{text}");
+        let text = report(None, 0, StreamReport { events_at_least: true, ..stream(ranges(1), 0) });
+        assert!(text.contains("    proven: offset 0; at least 1 event of 2 bytes in 1 batch\n"), "{text}");
         let text = report(None, 3, stream(ranges(12), 2));
         assert!(text.contains("\n  and 3 more findings\n"), "{text}");
         assert!(text.contains("offset 18, 2 more ranges; "), "{text}");

@@ -197,7 +197,8 @@ fn each_fault_has_its_code() {
     let other = Ledger::with_nonce(b"another");
     let problem = refused(&|p| p.keys[0] = other.entries[0].clone(), 1, "wrong-genesis");
     assert!(problem.contains("event: key entry 0"), "{problem}");
-    refused(&|p| p.proof.checkpoint = ledger.cosigned(11, T0), 5, "malformed");
+    // In a tree of another size one path is too long, and the other leads elsewhere.
+    refused(&|p| p.proof.checkpoint = ledger.cosigned(11, T0), 1, "altered-entry");
     let thief = key("example.com/audit", Algorithm::Ed25519, 99);
     let head = proof.proof.checkpoint.checkpoint().clone();
     refused(&|p| p.proof.checkpoint = evidence::SignedCheckpoint::sign(head.clone(), &thief), 1, "not-by-log");
@@ -273,4 +274,60 @@ fn a_long_file_is_not_read() {
     let file = std::fs::File::options().write(true).open(&desk.inputs.bundle).expect("opened");
     file.set_len(1 << 40).expect("made");
     assert!(desk.refused(5, "malformed").contains("larger than"));
+}
+
+/// Of a proof with two faults the graver one counts, wherever it is.
+#[test]
+fn what_is_absent_or_cannot_be_read_does_not_hide_what_contradicts() {
+    let (ledger, proof, mut desk) = witnessed();
+    let light: [(&dyn Fn(&mut EventProof), u8, &str); 6] = [
+        (&|p| drop(p.keys.remove(1)), 3, "absent-entry"),
+        (&|p| p.keys[2] = b"no entry\n".to_vec(), 5, "malformed"),
+        (&|p| p.keys[2] = ledger.entries[10].clone(), 5, "malformed"),
+        (&|p| p.keys[2] = b"streamseal/entry@v2\n".to_vec(), 5, "unsupported"),
+        (&|p| p.newest_path.truncate(1), 5, "malformed"),
+        (&|_| {}, 0, ""),
+    ];
+    let grave: [(&dyn Fn(&mut EventProof), &str); 5] = [
+        (&|p| p.timestamp += 1, "altered-event"),
+        (&|p| p.leaf_path.swap(0, 1), "altered-event"),
+        (&|p| p.offset = 25, "false-summary"),
+        (&|p| p.proof.index = 3, "altered-entry"),
+        (&|p| p.entry = ledger.entries[3].clone(), "altered-entry"),
+    ];
+    for (lighten, exit_code, code) in light {
+        let mut changed = proof.clone();
+        lighten(&mut changed);
+        put(&mut desk, &changed);
+        assert_eq!(desk.verify().verdict.exit_code(), exit_code);
+        for (worsen, worse) in &grave {
+            let mut changed = changed.clone();
+            worsen(&mut changed);
+            put(&mut desk, &changed);
+            desk.refused(1, worse);
+        }
+        // What a batch's path lacks does not hide it either, and is no contradiction.
+        changed.leaf_path.clear();
+        put(&mut desk, &changed);
+        desk.refused(if code == "absent-entry" { 3 } else { 5 }, if code.is_empty() { "malformed" } else { code });
+    }
+}
+
+#[test]
+fn the_checkpoint_of_a_proof_that_lacks_something_is_compared_with_anchors_and_pin() {
+    let (ledger, mut proof, mut desk) = desk();
+    proof.keys.remove(1);
+    put(&mut desk, &proof);
+    desk.refused(3, "absent-entry");
+    desk.inputs.pin = Some(desk.path("pin"));
+    let pin = |size: u64, root: Hash| {
+        format!(
+            "streamseal/pin@v1\norigin example.com/audit\ngenesis {}\nsize {size}\nroot {root}\nfrom bundle\n",
+            ledger.genesis()
+        )
+    };
+    std::fs::write(desk.path("pin"), pin(99, sha256(b"later"))).expect("written");
+    desk.refused(1, "rollback");
+    std::fs::write(desk.path("pin"), pin(12, sha256(b"another"))).expect("written");
+    desk.refused(1, "fork");
 }

@@ -305,31 +305,143 @@ fn events_of_another_stream_are_not_taken_for_this_one() {
     desk.refused(1, "added-event");
 }
 
-#[test]
-fn more_problems_than_are_kept_still_count() {
+/// A stream with one batch of 6,000 events.
+fn large() -> (Bundle, Desk) {
     let mut ledger = Ledger::new();
-    let orders = stream("orders", 0, 0);
-    ledger.seal(&orders, 6000);
+    ledger.seal(&stream("orders", 0, 0), 6000);
     ledger.heads();
-    let mut desk = Desk::new(&ledger.trust());
-    let clone = desk.path("anchors.git");
-    crate::common::clones::Anchors::of(&ledger, &clone, &[ledger.size()]);
-    desk.inputs.clones.push(clone);
-    let mut bundle = ledger.bundle();
-    desk.put(&bundle).proven();
-    let mut events = std::mem::take(&mut bundle.batch(3).events);
+    let desk = desk_of(&ledger);
+    desk.proven();
+    (ledger.bundle(), desk)
+}
+
+/// The numbers of a report: findings, problems beyond them, and for each `more-events` its verdict and count.
+fn numbers(report: &verifier::Report) -> (usize, u64, Vec<(u8, u64)>) {
+    let more = report.findings.iter().filter(|finding| finding.code == "more-events");
+    let more = more.map(|finding| (finding.verdict.exit_code(), finding.count)).collect();
+    (report.findings.len(), report.findings_more, more)
+}
+
+#[test]
+fn more_problems_than_are_kept_are_counted() {
+    let (mut bundle, mut desk) = large();
+    let events = std::mem::take(&mut bundle.batch(3).events);
     bundle.batch(3).events = events.iter().filter(|event| event.offset % 2 == 0).cloned().collect();
     let report = desk.put(&bundle).verify();
     assert_eq!(report.verdict.exit_code(), 3);
-    assert_eq!((report.findings.len(), report.findings_more), (1000, 1));
+    assert_eq!(numbers(&report), (1001, 0, vec![(3, 2000)]));
     assert_eq!(report.streams[0].proven(), []);
     bundle.batch(3).events[0].timestamp += 1;
-    let problem = desk.put(&bundle).refused(1, "more-events");
-    assert_eq!(problem, "orders/0, entry 3: 2000 more events of the batch differ");
-    // All of them in reverse: out of order beyond what is remembered.
-    events.reverse();
-    bundle.batch(3).events = events;
     let report = desk.put(&bundle).verify();
-    assert_eq!(report.verdict.exit_code(), 1);
-    assert!(report.findings.iter().any(|finding| finding.code == "reordered-event"));
+    assert_eq!((report.verdict.exit_code(), numbers(&report)), (1, (1002, 0, vec![(3, 2000)])));
+    let problem = desk.refused(1, "more-events");
+    assert_eq!(problem, "orders/0, entry 3: 2000 more sealed events of the batch are not there");
+    // All of them altered.
+    bundle.batch(3).events = events.iter().map(|e| Event { timestamp: e.timestamp + 1, ..e.clone() }).collect();
+    let report = desk.put(&bundle).verify();
+    assert_eq!((report.verdict.exit_code(), numbers(&report)), (1, (1001, 0, vec![(1, 5000)])));
+    let text = report.to_string();
+    assert!(text.contains("orders/0, entry 3: 5000 more events of the batch are not as they were sealed"), "{text}");
+    let json = report.to_json();
+    let counts = json["findings"].as_array().expect("findings").iter();
+    let counts = counts.map(|finding| finding["count"].as_str().and_then(|count| count.parse::<u64>().ok()));
+    assert_eq!(counts.sum::<Option<u64>>(), Some(6000));
+}
+
+#[test]
+fn absent_events_beyond_those_listed_matter_where_they_are_expected() {
+    let (mut bundle, mut desk) = large();
+    // Every other one of the first 4,000, and one in the middle of the rest.
+    bundle.batch(3).events.retain(|event| event.offset >= 4000 && event.offset != 5000 || event.offset % 2 == 0);
+    desk.put(&bundle).expect(&["orders/0@4000..5000"]);
+    let report = desk.verify();
+    assert_eq!((report.verdict.exit_code(), numbers(&report)), (0, (0, 0, vec![])), "{report}");
+    bundle.batch(3).events.retain(|event| ![4500, 4501].contains(&event.offset));
+    desk.put(&bundle).expect(&["orders/0@4500..5000"]);
+    assert!(desk.refused(3, "absent-event").starts_with("orders/0, offsets 4500 to 4501, entry 3: 2 sealed events"));
+    assert_eq!(desk.verify().findings.len(), 1);
+    // Only what is expected of what is absent together.
+    desk.expect(&["orders/0@4501..5000"]);
+    assert!(desk.refused(3, "absent-event").starts_with("orders/0, offset 4501, entry 3: 1 sealed event"));
+}
+
+#[test]
+fn what_comes_too_late_to_be_recognised_is_not_called_gone() {
+    let (mut bundle, mut desk) = large();
+    bundle.batch(3).events.drain(1..5000);
+    bundle.batch(3).events.rotate_left(1);
+    let problem = desk.put(&bundle).refused(1, "absent-event");
+    assert!(problem.ends_with("5000 sealed events are not there, or come too late to be recognised"), "{problem}");
+    let problem = desk.refused(1, "added-event");
+    assert!(problem.starts_with("orders/0, offset 0, ") && problem.ends_with("comes too late to be recognised"));
+    // Among fewer that are passed it is recognised.
+    let (mut bundle, mut desk) = large();
+    bundle.batch(3).events.drain(1..4000);
+    bundle.batch(3).events.rotate_left(1);
+    assert!(desk.put(&bundle).refused(1, "reordered-event").starts_with("orders/0, offset 0, "));
+    assert!(desk.refused(1, "absent-event").ends_with("3999 sealed events are not there"));
+}
+
+/// Events that are in proven ranges, and no others, and the sum of their lengths.
+#[test]
+fn what_is_proven_is_counted() {
+    let (ledger, _) = proven::desk();
+    let sealed = |offsets: &[Range<u64>]| {
+        let events = ledger.batches[&stream("orders", 0, 0)].iter().flat_map(|batch| &batch.events);
+        let events = events.filter(|event| offsets.iter().any(|range| range.contains(&(event.offset as u64))));
+        events.fold((0, 0), |(count, bytes), event| (count + 1, bytes + event.content.len() as u64))
+    };
+    let changes: [(&dyn Fn(&mut Bundle), bool); 8] = [
+        (&|_| {}, false),
+        (&|bundle| bundle.batch(5).events[3].content.push(0), false),
+        (&|bundle| bundle.batch(5).events[3] = Event::new(14, b"another, of another length"), false),
+        (&|bundle| drop(bundle.batch(5).events.remove(3)), false),
+        (&|bundle| bundle.batch(5).events.swap(3, 4), false),
+        (&|bundle| bundle.batch(5).leaf_index[3].timestamp += 1, false),
+        (&|bundle| bundle.batch(5).events.insert(2, Event::new(12, b"added")), false),
+        // Behind one that comes after it, where it is not known any more what stood at its offset.
+        (&|bundle| bundle.batch(5).events.insert(2, Event::new(10, b"added")), true),
+    ];
+    for (i, (change, at_least)) in changes.into_iter().enumerate() {
+        let report = forged(change).verify();
+        let orders = &report.streams[0];
+        let (count, bytes) = sealed(orders.proven());
+        assert_eq!(orders.events_at_least, at_least, "{i}: {report}");
+        if at_least {
+            assert!(orders.events <= count && orders.event_bytes <= bytes, "{i}: {report}");
+            assert!(report.to_string().contains("at least 25 events"), "{report}");
+        } else {
+            assert_eq!((orders.events, orders.event_bytes), (count, bytes), "{i}: {report}");
+        }
+    }
+}
+
+/// A fault in a file ends the reading of it. What was read before is compared all the same.
+#[test]
+fn records_that_break_off_do_not_hide_an_altered_one_before() {
+    let bundle = |change: &dyn Fn(&mut Bundle)| forged(change);
+    let break_off = |desk: &Desk| {
+        // The last record of the first batch claims to be longer than the file.
+        let path = desk.inputs.bundle.join("streams/000000/000000.events");
+        let mut bytes = std::fs::read(&path).expect("read");
+        let record = 21 + u32::from_be_bytes(bytes[29..33].try_into().expect("four bytes")) as usize;
+        let last = 12 + 9 * record + 17;
+        bytes[last..last + 4].copy_from_slice(&[0x3f, 0xff, 0xff, 0xff]);
+        std::fs::write(&path, bytes).expect("written");
+    };
+    let honest = bundle(&|_| {});
+    break_off(&honest);
+    honest.refused(5, "malformed");
+    assert_eq!(honest.verify().findings.len(), 1, "what did not come is not absent");
+    let desk = bundle(&|bundle| bundle.batch(3).events[4].timestamp += 1);
+    break_off(&desk);
+    assert!(desk.refused(1, "altered-event").starts_with("orders/0, offset 4, entry 3:"));
+    desk.refused(1, "malformed");
+    // Without a leaf index that has the root nothing is known of them.
+    let desk = bundle(&|bundle| {
+        bundle.batch(3).events[4].timestamp += 1;
+        bundle.batch(3).leaf_index[0].timestamp += 1;
+    });
+    break_off(&desk);
+    assert_eq!(desk.refused(5, "malformed"), honest.refused(5, "malformed"));
 }

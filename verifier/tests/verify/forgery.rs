@@ -10,6 +10,7 @@ mod entries;
 mod events;
 mod fields;
 mod files;
+mod lists;
 mod objects;
 mod proofs;
 mod replay;

@@ -4,7 +4,7 @@ use evidence::sha256;
 use evidence::statement::{Epoch, Heads, HeadsLine, SignedStatement, Statement, heads_root};
 
 use crate::chain::desk_of;
-use crate::common::bundles::Stream;
+use crate::common::bundles::{Bundle, Stream};
 use crate::common::{Event, Ledger, stream};
 use crate::proven;
 
@@ -182,11 +182,14 @@ fn a_stream_has_one_heads_line() {
     let seq = ledger.force(SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
     ledger.heads.insert(seq, lines);
     let mut desk = desk_of(&ledger);
-    // Without the genesis the entries cannot be followed: the lines are refused before.
-    desk.put(&ledger.sparse(&orders, 0..10)).expect(&["orders/0#0@0..10"]);
-    let problem = desk.refused(5, "malformed");
+    // The chain shows it where all entries are there.
+    desk.put(&ledger.sparse(&orders, 0..10)).expect(&["orders/0#0@0..10"]).refused(1, "bad-heads");
+    let problem = desk.refused(1, "malformed");
     assert!(problem.starts_with("heads: two lines are about orders/0"), "{problem}");
-    assert_eq!(desk.verify().findings.len(), 1, "nothing else is looked at");
+    // Where not, as the grant of the signer's key is absent, the lines are refused all the same.
+    let seqs = [0, 2, 3, 4].into();
+    let bundle = Bundle { streams: ledger.sparse(&orders, 0..10).streams, ..ledger.bundle_of(&seqs, 5) };
+    desk.put(&bundle).refused(5, "malformed");
 }
 
 #[test]
@@ -201,4 +204,83 @@ fn what_lies_before_a_stream_begins_cannot_be_expected_of_it() {
     let problem = desk.refused(3, "nothing-expected");
     assert!(problem.starts_with("orders/0 epoch 1: the stream begins at offset 7"), "{problem}");
     desk.expect(&["orders/0#1@0..8"]).proven();
+}
+
+/// A bundle as the exporter writes it: with every stream that the heads statement names, from 0 to its cursor.
+fn exported(ledger: &Ledger) -> Bundle {
+    let mut bundle = ledger.bundle();
+    bundle.streams.retain(|stream| !stream.batches.is_empty());
+    let lines = bundle.heads.iter().flatten().filter(|line| line.next > 0);
+    let lines: Vec<_> = lines.map(|line| (line.stream.clone(), line.next)).collect();
+    for (id, next) in lines {
+        match bundle.streams.iter_mut().find(|stream| stream.id == id) {
+            Some(stream) => stream.offsets = 0..next,
+            None => bundle.streams.push(Stream { id, offsets: 0..next, batches: Vec::new() }),
+        }
+    }
+    bundle.streams.sort_by(|a, b| a.id.cmp(&b.id));
+    bundle
+}
+
+#[test]
+fn a_stream_in_which_nothing_happened_yet_lacks_nothing() {
+    // The topic was truncated, once and then again, and nothing was sealed of the newest streams.
+    let orders = stream("orders", 0, 0);
+    for epochs in 1..=3 {
+        let mut ledger = Ledger::new();
+        ledger.seal(&orders, 7);
+        let mut newest = orders.clone();
+        (0..epochs).for_each(|_| newest = ledger.epoch(&newest, 7));
+        ledger.heads();
+        let mut desk = desk_of(&ledger);
+        desk.put(&exported(&ledger));
+        for whole in [&[][..], &["orders/0"], &["orders/*"], &["*/*@3.."], &["orders/0@0..7"], &["orders/0#0@0..7"]] {
+            let report = desk.expect(whole).proven();
+            assert_eq!(report.streams.len(), 1 + epochs, "{report}");
+            assert_eq!(report.streams[epochs].start, Some(7));
+            assert!(report.streams[epochs].expected.is_empty(), "{whole:?}: {report}");
+        }
+        // Of a stream that is named alone there is nothing to prove.
+        let own = format!("orders/0#{epochs}");
+        for nothing in [own.clone(), format!("{own}@3.."), format!("{own}@7..")] {
+            assert!(desk.expect(&[&nothing]).refused(3, "nothing-expected").starts_with(": "), "{nothing}");
+        }
+        // Whoever names offsets of an epoch means that they are in it.
+        let before = format!("{own}@0..7");
+        let problem = desk.expect(&["orders/0#0@0..7", &before]).refused(3, "nothing-expected");
+        assert!(problem.starts_with(&format!("orders/0 epoch {epochs}: the stream begins at offset 7")), "{problem}");
+        let problem = desk.expect(&[&format!("{own}@0..8")]).refused(3, "uncovered");
+        assert!(problem.starts_with(&format!("orders/0 epoch {epochs}, offset 7:")), "{problem}");
+
+        // So it is without heads lines, where everything is named.
+        let mut bundle = exported(&ledger);
+        bundle.heads = None;
+        desk.put(&bundle).expect(&["orders/0#0@0..7"]).proven();
+        desk.expect(&["orders/0#0@0..7", &before]).refused(3, "nothing-expected");
+
+        // Its first event ends that.
+        ledger.seal(&newest, 1);
+        ledger.heads();
+        let mut desk = desk_of(&ledger);
+        desk.put(&exported(&ledger)).proven();
+        assert_eq!(desk.expect(&[&format!("{own}@3..")]).proven().streams[epochs].proven(), [7..8]);
+    }
+}
+
+#[test]
+fn an_empty_stream_needs_no_anchor_and_a_sealed_one_does() {
+    let orders = stream("orders", 0, 0);
+    let mut ledger = Ledger::new();
+    ledger.seal(&orders, 7);
+    ledger.heads();
+    let anchored = ledger.size();
+    let second = ledger.epoch(&orders, 7);
+    let mut desk = crate::common::bundles::Desk::new(&ledger.trust());
+    let clone = desk.path("anchors.git");
+    crate::common::clones::Anchors::of(&ledger, &clone, &[anchored]);
+    desk.inputs.clones.push(clone);
+    let mut bundle = ledger.bundle();
+    bundle.streams.push(Stream { id: second, offsets: 0..7, batches: Vec::new() });
+    desk.put(&bundle).expect(&["orders/0#0@0..7"]).proven();
+    desk.expect(&["orders/0#0@0..7", "orders/0#1@7..8"]).refused(3, "uncovered");
 }

@@ -255,6 +255,7 @@ fn json_says_what_was_found_and_where() {
         "verdict": "tampered",
         "code": "altered-event",
         "problem": "the event is not what was sealed",
+        "count": "1",
         "file": null,
         "commit": null,
         "entry": "9",

@@ -9,6 +9,7 @@ mod cases;
 mod command;
 mod form;
 mod readings;
+mod replaced;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,7 +49,7 @@ impl Golden {
     /// | 8 | orders/0 begins epoch 1 at 12 |
     /// | 9 | orders/0 epoch 1, offset 12 |
     /// | 10 | heads |
-    fn new() -> Self {
+    fn ledger() -> Ledger {
         let mut ledger = Ledger::new();
         let (orders, payments) = (stream("orders", 0, 0), stream("payments", 0, 0));
         ledger.gap(&orders, 4, Reason::Start);
@@ -60,6 +61,11 @@ impl Golden {
         let second = ledger.epoch(&orders, 12);
         ledger.seal(&second, 1);
         ledger.heads();
+        ledger
+    }
+
+    fn new() -> Self {
+        let ledger = Self::ledger();
         let witness = key("witness.example/w", Algorithm::Cosignature, 50);
         let mut golden = Self { ledger, witness, files: Files::new() };
         golden.write_bundle();
@@ -70,12 +76,7 @@ impl Golden {
     }
 
     fn write_bundle(&mut self) {
-        let orders = stream("orders", 0, 0);
-        let seqs = (0..self.ledger.size()).filter(|seq| *seq != 4).collect();
-        let mut bundle = self.ledger.bundle_of(&seqs, self.ledger.size());
-        bundle.checkpoint = self.cosigned(11, 60).to_bytes();
-        bundle.streams = vec![self.ledger.stream(&orders, 0..13), self.ledger.stream(&stream("orders", 0, 1), 12..13)];
-        bundle.batch(7).leaf_index.clear();
+        let bundle = self.bundle_without(&[4]);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bundle");
         bundle.write(&path);

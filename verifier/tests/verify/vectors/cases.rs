@@ -31,6 +31,7 @@ impl Golden {
             self.trust_files(),
             self.pins(),
             self.readings(),
+            self.replaced(),
         ]
         .into_iter()
         .flatten()

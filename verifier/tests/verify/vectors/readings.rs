@@ -134,7 +134,7 @@ impl Golden {
                 without(3, 1).into_iter().chain([row(1)]).collect(),
                 elsewhere,
                 1,
-                Some(("absent-event", "- orders 0 0, 8..9, entry 5")),
+                batch,
             ),
             self.case("events beside the offsets of the manifest", vec![later()], from_7.clone(), 0, None),
             self.case(

@@ -1,0 +1,159 @@
+//! What is absent or cannot be read does not hide what contradicts.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use evidence::{Hash, sha256};
+
+use crate::chain::desk_of;
+use crate::common::bundles::{Bundle, Desk};
+use crate::common::clones::Anchors;
+use crate::common::{Ledger, stream};
+
+/// The bundle of the whole example, but for some entries.
+fn without(ledger: &Ledger, skipped: &[u64]) -> Bundle {
+    let seqs: BTreeSet<u64> = (0..ledger.size()).filter(|seq| !skipped.contains(seq)).collect();
+    Bundle { streams: ledger.bundle().streams, ..ledger.bundle_of(&seqs, ledger.size()) }
+}
+
+fn codes(desk: &Desk) -> Vec<&'static str> {
+    desk.verify().findings.into_iter().map(|finding| finding.code).collect()
+}
+
+/// Ways to make a bundle that is not tampered with, and not proven either, and the exit code and code of each.
+fn flawed(ledger: &Ledger) -> [(Bundle, u8, &'static str); 3] {
+    let no_grant = without(ledger, &[1]);
+    let mut no_path = without(ledger, &[2]);
+    // The first run cannot be proven: it comes with one hash too many.
+    no_path.runs[0].right.push(Hash([0; 32]));
+    let mut no_lines = ledger.bundle();
+    no_lines.heads.as_mut().expect("has heads").swap(0, 1);
+    [(no_grant, 3, "absent-entry"), (no_path, 5, "malformed"), (no_lines, 5, "malformed")]
+}
+
+#[test]
+fn events_are_compared_with_what_is_in_the_log() {
+    let ledger = Ledger::example();
+    let mut desk = desk_of(&ledger);
+    for (bundle, exit_code, code) in flawed(&ledger) {
+        desk.put(&bundle).refused(exit_code, code);
+        assert_eq!(codes(&desk), [code], "nothing else is wrong");
+        assert!(
+            exit_code == 5 && bundle.runs.len() == 1 || desk.verify().streams.iter().all(|s| s.proven().is_empty())
+        );
+        for seq in [3, 10] {
+            let mut forged = bundle.clone();
+            forged.batch(seq).events[3].timestamp += 1;
+            let problem = desk.put(&forged).refused(1, "altered-event");
+            assert!(problem.contains(&format!("entry {seq}")), "{problem}");
+            desk.refused(1, code);
+            let mut forged = bundle.clone();
+            forged.batch(seq).leaf_index[3].timestamp += 1;
+            desk.put(&forged).refused(1, "altered-leaf-index");
+        }
+        // What is absent of a batch whose summary was not applied is not expected of it.
+        let mut shorter = bundle.clone();
+        shorter.batch(10).events.pop();
+        assert_eq!(desk.put(&shorter).verify().verdict.exit_code(), exit_code);
+    }
+}
+
+#[test]
+fn later_runs_must_be_in_the_tree() {
+    let ledger = Ledger::example();
+    let mut desk = desk_of(&ledger);
+    for first in [1, 2] {
+        let mut bundle = without(&ledger, &[first, 8]);
+        if first == 2 {
+            bundle.runs[0].right.push(Hash([0; 32]));
+        }
+        assert_ne!(desk.put(&bundle).verify().verdict.exit_code(), 1);
+        let last = bundle.runs.len() - 1;
+        let entry = &mut bundle.runs[last].entries[0];
+        let at = entry.len() - 10;
+        entry[at] ^= 1;
+        assert!(desk.put(&bundle).refused(1, "altered-entry").starts_with("entry 9:"));
+    }
+}
+
+#[test]
+fn later_entries_must_be_entries() {
+    let mut ledger = Ledger::example();
+    ledger.entries.push(b"nonsense".to_vec());
+    let mut desk = desk_of(&ledger);
+    let problem = desk.put(&without(&ledger, &[1])).refused(1, "malformed-entry");
+    assert!(problem.starts_with("entry 12:"), "{problem}");
+    desk.refused(1, "absent-entry");
+    // Of two that cannot be read each is named, and what comes after them is compared.
+    ledger.entries.pop();
+    let entry = String::from_utf8(ledger.entries[2].clone()).expect("text");
+    let to_come = entry.replace("streamseal/key@v1", "streamseal/key@v2");
+    for seq in [1, 2] {
+        ledger.entries[seq] = to_come.clone().into_bytes();
+    }
+    let mut desk = desk_of(&ledger);
+    let mut bundle = ledger.bundle();
+    desk.put(&bundle).refused(5, "unsupported");
+    assert_eq!(codes(&desk), ["unsupported", "unsupported"]);
+    bundle.batch(10).events[0].timestamp += 1;
+    desk.put(&bundle).refused(1, "altered-event");
+}
+
+#[test]
+fn heads_lines_are_compared_with_the_statement_in_the_log() {
+    let ledger = Ledger::example();
+    let mut desk = desk_of(&ledger);
+    let mut bundle = without(&ledger, &[1]);
+    bundle.heads.as_mut().expect("has heads")[0].statement = sha256(b"another");
+    assert!(desk.put(&bundle).refused(1, "altered-heads").starts_with("heads, entry 11:"));
+}
+
+#[test]
+fn runs_before_one_that_is_cut_short_are_followed() {
+    let ledger = Ledger::example();
+    let mut desk = desk_of(&ledger);
+    let cut = |desk: &mut Desk, bundle: &Bundle| {
+        desk.put(bundle);
+        let entries = desk.inputs.bundle.join("entries/000000");
+        let mut bytes = fs::read(&entries).expect("read");
+        let manifest = desk.inputs.bundle.join("manifest");
+        let text = fs::read_to_string(&manifest).expect("read");
+        let shorter = text.replace(&format!("entries {}\n", bytes.len()), &format!("entries {}\n", bytes.len() - 1));
+        bytes.pop();
+        fs::write(entries, bytes).expect("written");
+        fs::write(manifest, shorter).expect("written");
+    };
+    let mut bundle = without(&ledger, &[8]);
+    cut(&mut desk, &bundle);
+    desk.refused(5, "malformed");
+    assert_eq!(codes(&desk), ["malformed"], "the fault is named once");
+    bundle.batch(3).events[3].timestamp += 1;
+    cut(&mut desk, &bundle);
+    desk.refused(1, "altered-event");
+}
+
+#[test]
+fn the_checkpoint_is_compared_with_the_anchors() {
+    let ledger = Ledger::example();
+    let other = {
+        let mut other = Ledger::new();
+        other.seal(&stream("orders", 0, 0), 3);
+        for _ in 0..8 {
+            other.seal(&stream("orders", 0, 0), 1);
+        }
+        other
+    };
+    assert_eq!((ledger.size(), ledger.genesis()), (other.size(), other.genesis()));
+    for (bundle, exit_code, _) in flawed(&ledger) {
+        let mut desk = Desk::new(&ledger.trust());
+        desk.put(&bundle);
+        let clone = desk.path("anchors.git");
+        Anchors::of(&ledger, &clone, &[12]);
+        desk.inputs.clones.push(clone);
+        assert_eq!(desk.verify().verdict.exit_code(), exit_code);
+        let clone = desk.path("other.git");
+        Anchors::of(&other, &clone, &[12]);
+        desk.inputs.clones.push(clone);
+        desk.refused(1, "fork");
+    }
+}
