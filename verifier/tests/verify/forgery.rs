@@ -10,7 +10,7 @@ mod entries;
 mod events;
 mod fields;
 mod files;
-mod objects;
+pub(crate) mod objects;
 mod proofs;
 mod replay;
 

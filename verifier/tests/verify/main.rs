@@ -11,6 +11,7 @@ mod events;
 mod forgery;
 mod freshness;
 mod heads;
+mod hidden;
 mod hostile;
 mod large;
 mod pin;

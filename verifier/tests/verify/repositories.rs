@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::anchors::desk_with;
+use crate::common::bundles::Desk;
 use crate::common::clones::{Anchors, BRANCH, folder, git};
 use crate::common::{Ledger, ORIGIN, T0, stream};
+use crate::forgery::objects::{loose, put_loose, zlib};
+use crate::hostile::files;
 
 #[test]
 fn shallow_and_partial_clones_are_incomplete() {
@@ -41,9 +44,25 @@ fn clones_of_every_make_are_read() {
         let report = desk.proven();
         assert_eq!(report.clones[0].anchors, 3, "{name}");
     }
+    // Linked working trees, and those whose repository lies elsewhere.
     git(&desk.path("working"), &["worktree", "add", "-q", "--detach", "../linked"]);
+    git(desk.dir.path(), &["clone", "-q", "--separate-git-dir=elsewhere", &name, "separate"]);
+    for name in ["linked", "working/.git/worktrees/linked", "separate", "elsewhere"] {
+        desk.inputs.clones = vec![desk.path(name)];
+        assert_eq!(desk.proven().clones[0].anchors, 3, "{name}");
+    }
+    let dot_git = desk.path("linked/.git");
     desk.inputs.clones = vec![desk.path("linked")];
-    assert!(desk.refused(5, "unreadable-clone").contains("linked working tree"));
+    for (text, problem) in [
+        ("gitdir: ../nowhere\n", "not a Git repository"),
+        ("gitdir: ../linked\n", "not a Git repository"),
+        ("gitdir: \n", "does not name a folder"),
+        ("something else\n", "does not name a folder"),
+        (&format!("gitdir: {}\n", "x".repeat(5000)), "does not name a folder"),
+    ] {
+        fs::write(&dot_git, text).expect("written");
+        assert!(desk.refused(5, "unreadable-clone").contains(problem), "{text:.20}");
+    }
 }
 
 #[test]
@@ -77,10 +96,9 @@ fn remotes_that_cannot_be_listed_are_not_taken_for_none() {
     assert!(desk.refused(5, "unreadable-clone").contains("refs/remotes: "));
 }
 
-/// A remote's branch `other/anchors` is no copy of `anchors`, however its reference is kept.
-#[test]
-fn only_a_branch_of_this_very_name_is_a_copy() {
-    let desk = desk_with(|ledger, path| {
+/// A second branch with a forked anchor in a clone that has an honest one.
+fn desk_with_fork(references: &[&str]) -> Desk {
+    desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4, 12]);
         let honest = anchors.tip();
         let mut fork = Ledger::new();
@@ -89,15 +107,109 @@ fn only_a_branch_of_this_very_name_is_a_copy() {
         anchors.reset(first, 4);
         let other = anchors.anchor(&fork, 4, T0 + 60);
         anchors.reset(honest, 12);
-        for name in ["refs/remotes/origin/other/anchors", "refs/heads/other/anchors", "refs/tags/anchors"] {
+        for name in references {
             anchors.git.reference(name, other, true, "other").expect("made");
         }
         anchors.git.reference("refs/remotes/origin/anchors", honest, true, "copy").expect("made");
-    });
+    })
+}
+
+/// A branch `other/anchors` is no copy of `anchors`, however its reference is kept.
+#[test]
+fn only_a_branch_of_this_very_name_is_a_copy() {
+    let desk = desk_with_fork(&["refs/heads/other/anchors", "refs/tags/anchors", "refs/remotes/anchors"]);
     assert_eq!(desk.proven().clones.len(), 2);
     git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
     assert!(!desk.inputs.clones[0].join(BRANCH).exists());
     assert_eq!(desk.proven().clones.len(), 2);
+}
+
+/// The name of a remote may have slashes. A reference does not tell it from a remote's branch `stream/anchors`.
+#[test]
+fn remotes_with_slashes_in_their_names_are_read() {
+    let desk = desk_with_fork(&["refs/remotes/up/stream/of/anchors"]);
+    for packed in [false, true] {
+        if packed {
+            git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
+        }
+        assert!(desk.refused(1, "fork").contains("anchors.git, commit"));
+        assert_eq!(desk.verify().clones.len(), 3);
+    }
+    // As `git remote add` and `git fetch` make it.
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let source = desk.inputs.clones[0].display().to_string();
+    git(desk.dir.path(), &["init", "-q", "c"]);
+    git(&desk.path("c"), &["remote", "add", "up/stream", &source]);
+    git(&desk.path("c"), &["fetch", "-q", "up/stream"]);
+    desk.inputs.clones = vec![desk.path("c")];
+    assert_eq!(desk.proven().clones[0].reference, "refs/remotes/up/stream/anchors");
+}
+
+/// A remote may have a branch `team/anchors` that is about something else.
+#[test]
+fn a_branch_that_may_be_another_one_need_not_hold_the_log() {
+    let desk = desk_with(|ledger, path| {
+        let anchors = Anchors::of(ledger, path, &[4, 12]);
+        let honest = anchors.tip();
+        anchors.git.find_reference(BRANCH).expect("there").delete().expect("deleted");
+        let other = anchors.commit_files(&folder("example.com/other"), &[("checkpoint", b"x")]);
+        anchors.git.reference("refs/remotes/origin/team/anchors", other, true, "other").expect("made");
+        anchors.git.reference(BRANCH, honest, true, "honest").expect("moved");
+    });
+    assert_eq!(desk.proven().clones.len(), 1);
+    // Alone in its clone, it is the copy that is asked for.
+    git(&desk.inputs.clones[0], &["update-ref", "-d", BRANCH]);
+    assert!(desk.refused(4, "no-anchor").contains("refs/remotes/origin/team/anchors holds no anchor"));
+}
+
+#[test]
+fn symbolic_references_are_followed() {
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let clone = &desk.inputs.clones[0];
+    git(clone, &["branch", "-q", "-m", "anchors", "main"]);
+    for i in 1..=6 {
+        let target = if i == 1 { "refs/heads/main".to_owned() } else { format!("refs/heads/link-{}", i - 1) };
+        git(clone, &["symbolic-ref", &format!("refs/heads/link-{i}"), &target]);
+    }
+    for packed in [false, true] {
+        if packed {
+            git(clone, &["pack-refs", "--all"]);
+            assert!(!clone.join("refs/heads/main").exists());
+        }
+        git(clone, &["symbolic-ref", BRANCH, "refs/heads/main"]);
+        assert_eq!(desk.proven().clones[0].reference, BRANCH);
+        // Through five references, as in Git, and no more.
+        git(clone, &["symbolic-ref", BRANCH, "refs/heads/link-4"]);
+        desk.proven();
+        git(clone, &["symbolic-ref", BRANCH, "refs/heads/link-5"]);
+        assert!(desk.refused(5, "unreadable-clone").contains("leads through more than 5 references"));
+    }
+    for (target, problem) in [
+        ("refs/heads/anchors", "leads through more than 5 references"),
+        ("refs/heads/absent", "refs/heads/anchors leads to refs/heads/absent, which is absent"),
+        ("HEAD", "leads to what is no reference"),
+        ("/etc/passwd", "leads to what is no reference"),
+        ("refs/heads/../../HEAD", "leads to what is no reference"),
+        ("refs/heads//main", "leads to what is no reference"),
+        ("", "leads to what is no reference"),
+    ] {
+        fs::write(clone.join(BRANCH), format!("ref: {target}\n")).expect("written");
+        let found = desk.refused(5, "unreadable-clone");
+        assert!(found.contains(problem), "{target}: {found}");
+    }
+}
+
+/// A tag is not followed to its commit: nobody but a person makes a branch of one.
+#[test]
+fn a_branch_does_not_end_in_a_tag() {
+    let desk = desk_with(|ledger, path| {
+        let anchors = Anchors::of(ledger, path, &[4, 12]);
+        let tip = anchors.git.find_object(anchors.tip(), None).expect("there");
+        let who = git2::Signature::now("a", "a@example.com").expect("a signature");
+        let tag = anchors.git.tag("v1", &tip, &who, "a tag", false).expect("made");
+        fs::write(path.join(BRANCH), format!("{tag}\n")).expect("written");
+    });
+    assert!(desk.refused(5, "unreadable-clone").contains("a tag where a commit belongs"));
 }
 
 #[test]
@@ -247,6 +359,139 @@ fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
     desk.proven();
     with(15);
     assert!(desk.refused(5, "unreadable-clone").contains("objects in more than 16 folders"));
+}
+
+/// Opens what is no regular file: none is waited for.
+#[test]
+fn pipes_are_not_waited_for() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let trust = fs::read_to_string(&desk.inputs.trust).expect("read");
+    fs::write(&desk.inputs.trust, trust.replace("max-anchor-age 86400", "max-anchor-age -")).expect("written");
+    let clone = desk.inputs.clones[0].clone();
+    git(&clone, &["gc", "-q"]);
+    let pack = fs::read_dir(clone.join("objects/pack")).expect("listed").flatten().map(|file| file.path());
+    let pack = pack.filter(|path| path.extension().is_some_and(|e| e == "pack")).next().expect("a pack");
+    desk.inputs.pin = Some(desk.path("pin"));
+    let run = |desk: &Desk| {
+        // A deadline, as what waits for a pipe waits for ever.
+        let mut command = std::process::Command::new("timeout");
+        command.arg("60").arg(env!("CARGO_BIN_EXE_streamseal-verify")).arg(&desk.inputs.bundle);
+        command.arg("--trust").arg(&desk.inputs.trust).arg("--clone").arg(&desk.inputs.clones[0]);
+        command.arg("--pin").arg(desk.inputs.pin.as_ref().expect("given"));
+        let output = command.output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(run(&desk).0, Some(0));
+    let inputs = [&desk.inputs.trust, &desk.path("pin"), &desk.inputs.bundle].map(Clone::clone);
+    let in_clone =
+        ["packed-refs", BRANCH, "refs/remotes/up/anchors", "objects/info/alternates"].map(|at| clone.join(at));
+    let index = pack.with_extension("idx");
+    let in_bundle = ["manifest", "checkpoint", "heads", "entries/000000"].map(|file| desk.inputs.bundle.join(file));
+    for path in inputs.into_iter().chain(in_clone).chain([pack, index]).chain(in_bundle) {
+        let aside = desk.path("aside");
+        let was_there = path.exists();
+        if was_there {
+            fs::rename(&path, &aside).expect("moved");
+        }
+        fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("runs").success());
+        let (code, said) = run(&desk);
+        assert_eq!(code, Some(5), "{}: {said}", path.display());
+        assert!(said.contains("not a regular file"), "{}: {said}", path.display());
+        fs::remove_file(&path).expect("removed");
+        if was_there {
+            fs::rename(&aside, &path).expect("moved");
+        }
+    }
+    assert_eq!(run(&desk).0, Some(0));
+    // A device, and a folder.
+    for path in ["/dev/null", "/dev/zero", &desk.dir.path().display().to_string()] {
+        desk.inputs.pin = Some(path.into());
+        assert!(desk.refused(5, "unreadable-pin").contains("not a regular file"), "{path}");
+    }
+}
+
+/// A damaged pack beside good objects, and the other way round.
+#[test]
+fn an_object_in_several_places_is_read_where_it_is_good() {
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let clone = &desk.inputs.clones[0];
+    let tip = git2::Repository::open_bare(clone).and_then(|git| git.refname_to_id(BRANCH)).expect("a branch");
+    let honest = fs::read(loose(clone, tip)).expect("read");
+    git(clone, &["repack", "-q", "-a"]);
+    put_loose(clone, tip, b"x");
+    desk.proven();
+    put_loose(clone, tip, &honest);
+    let pack =
+        files(&clone.join("objects/pack")).into_iter().find(|path| path.extension().is_some_and(|e| e == "pack"));
+    let pack = pack.expect("a pack");
+    let mut bytes = fs::read(&pack).expect("read");
+    bytes[12..].fill(0xff);
+    writable(&pack);
+    fs::write(&pack, bytes).expect("written");
+    desk.proven();
+    put_loose(clone, tip, b"x");
+    desk.refused(5, "unreadable-clone");
+}
+
+#[test]
+fn commits_and_trees_are_read_up_to_a_limit() {
+    const LIMIT: usize = 16 << 20;
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let clone = &desk.inputs.clones[0];
+    let git = git2::Repository::open_bare(clone).expect("opened");
+    let tip = git.refname_to_id(BRANCH).expect("a branch");
+    let logs =
+        git.find_commit(tip).and_then(|commit| commit.tree()).expect("a tree").get_name("logs").expect("there").id();
+    let put = |kind: &str, bytes: &[u8]| {
+        let id = git2::Oid::hash_object(git2::ObjectType::from_str(kind).expect("a kind"), bytes).expect("hashed");
+        put_loose(clone, id, &zlib(&[format!("{kind} {}\0", bytes.len()).as_bytes(), bytes].concat()));
+        id
+    };
+    for (tree_len, commit_len, is_read) in [(LIMIT, LIMIT, true), (LIMIT + 1, LIMIT, false), (LIMIT, LIMIT + 1, false)]
+    {
+        let entry = |mode: &str, name: &str, id: git2::Oid| {
+            [mode.as_bytes(), b" ", name.as_bytes(), b"\0", id.as_bytes()].concat()
+        };
+        let logs = entry("40000", "logs", logs);
+        let long = entry("100644", "", tip).len() + logs.len();
+        let tree = put("tree", &[logs, entry("100644", &"x".repeat(tree_len - long), tip)].concat());
+        let head = format!("tree {tree}\nparent {tip}\nauthor a <a> 1 +0000\n\n");
+        let commit = put("commit", &[head.as_bytes(), &vec![b'x'; commit_len - head.len()]].concat());
+        fs::write(clone.join(BRANCH), format!("{commit}\n")).expect("written");
+        if is_read {
+            desk.proven();
+        } else {
+            desk.refused(5, "unreadable-clone");
+        }
+    }
+}
+
+/// Commits with merged tags and long messages, and trees with thousands of files, which are none of the log's.
+#[test]
+fn long_commits_and_trees_are_read() {
+    for packed in [false, true] {
+        let desk = desk_with(|ledger, path| {
+            let mut anchors = Anchors::of(ledger, path, &[4, 12]);
+            let git = git2::Repository::open_bare(path).expect("opened");
+            let before = git.find_commit(anchors.tip()).expect("there");
+            let blob = git.blob(b"x").expect("a blob");
+            let mut root = git.treebuilder(Some(&before.tree().expect("a tree"))).expect("a builder");
+            for i in 0..20_000 {
+                root.insert(format!("a file beside the folder of logs {i}"), blob, 0o100_644).expect("inserted");
+            }
+            let tree = git.find_tree(root.write().expect("a tree")).expect("there");
+            let who = git2::Signature::now("a", "a@example.com").expect("a signature");
+            git.commit(Some(BRANCH), &who, &who, &"long ".repeat(400_000), &tree, &[&before]).expect("committed");
+            for i in 1..5 {
+                anchors.anchor(ledger, 12, T0 + 60 + i);
+            }
+        });
+        if packed {
+            git(&desk.inputs.clones[0], &["gc", "-q"]);
+        }
+        assert_eq!(desk.proven().clones[0].anchors, 6);
+    }
 }
 
 /// The limits leave room: for a long policy, for hundreds of other logs in one repository, for what is written about borrowing.

@@ -30,6 +30,7 @@ impl Golden {
             self.clones(),
             self.trust_files(),
             self.pins(),
+            self.copies(),
         ]
         .into_iter()
         .flatten()
@@ -37,7 +38,7 @@ impl Golden {
     }
 
     /// A case that is about a finding with this code at this place, or about none.
-    fn case(
+    pub(super) fn case(
         &self,
         name: &'static str,
         changes: Vec<Change>,
@@ -53,7 +54,14 @@ impl Golden {
         Case { name, changes, inputs, outcome }
     }
 
-    fn damaged(&self, name: &'static str, changes: Vec<Change>, exit_code: u8, code: &str, place: &str) -> Case {
+    pub(super) fn damaged(
+        &self,
+        name: &'static str,
+        changes: Vec<Change>,
+        exit_code: u8,
+        code: &str,
+        place: &str,
+    ) -> Case {
         self.case(name, changes, Inputs::default(), exit_code, Some((code, place)))
     }
 
@@ -432,7 +440,7 @@ impl Golden {
     }
 
     /// A change of the root in the pin file, after its size lost a digit.
-    fn replace_root(&self, size: u64) -> Change {
+    pub(super) fn replace_root(&self, size: u64) -> Change {
         let root = self.ledger.root(11).to_string();
         let at = self.find("pin", &root) - 1;
         Change::splice("pin", at, root.len(), self.ledger.root(size).to_string().as_bytes())
@@ -443,7 +451,7 @@ impl Golden {
         bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("there")
     }
 
-    fn replace(&self, file: &str, from: &str, to: &str) -> Change {
+    pub(super) fn replace(&self, file: &str, from: &str, to: &str) -> Change {
         Change::splice(file, self.find(file, from), from.len(), to.as_bytes())
     }
 }

@@ -19,14 +19,14 @@ pub(super) struct Case {
 }
 
 /// A change to one file.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Change {
     pub(super) file: String,
     #[serde(flatten)]
     pub(super) how: How,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(untagged)]
 pub(super) enum How {
     /// From byte `at` on, `remove` bytes give way to those of `insert`. A file that is not there has no bytes.
@@ -59,7 +59,7 @@ impl Change {
                     u8::from_str_radix(pair, 16).expect("digits")
                 };
                 bytes.splice(at..end, digits.map(hex));
-                fs::write(path, bytes).expect("written");
+                super::write(&path, &bytes);
             }
         }
     }
