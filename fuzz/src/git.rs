@@ -108,7 +108,7 @@ pub(crate) fn references(data: &[u8]) {
             let is_own = name == "refs/remotes/origin/anchors";
             let is_loose = is_own && loose == format!("{commit}\n").as_bytes();
             let is_symbolic = is_own && loose.starts_with(b"ref: ");
-            let line = format!("{commit} {}", if is_symbolic { "refs/" } else { &name });
+            let line = format!("{commit} {}", if is_symbolic { "refs/" } else { name.as_str() });
             assert!(is_loose || packed.windows(line.len()).any(|window| window == line.as_bytes()), "{line}");
         }
     });

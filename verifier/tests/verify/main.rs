@@ -16,5 +16,6 @@ mod hostile;
 mod large;
 mod pin;
 mod proven;
+mod references;
 mod repositories;
 mod vectors;
