@@ -7,7 +7,7 @@ use evidence::{Algorithm, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::synced::{read_open, sync_folder};
+use crate::synced::{open_regular, read_open, sync_folder};
 
 /// A key file holds one line: the prefix, a name of at most 255 bytes, an id and 44 characters. Access tokens of Git
 /// servers can be longer.
@@ -86,7 +86,7 @@ pub fn check_private(path: &Path) -> Result<(), Error> {
 }
 
 fn open_private(path: &Path) -> Result<File, Error> {
-    let file = File::open(path).map_err(Error::io("open key file", path))?;
+    let file = open_regular(path)?;
     // Of the open file, not of the path: what was checked is what is read.
     let mode = file.metadata().map_err(Error::io("inspect key file", path))?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {

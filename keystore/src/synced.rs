@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -24,7 +25,7 @@ pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
             .create(true)
             .truncate(true)
             .mode(mode)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
             .open(&temporary)?;
         // Neither the umask nor the mode of a file left over by a crash may decide.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -41,15 +42,25 @@ pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`]; [`Error::Malformed`] when the file is larger or not a regular file.
 pub fn read_capped(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    read_open(&file, path, bytes_max)
+    read_open(&open_regular(path)?, path, bytes_max)
+}
+
+/// Opens a file to read it. A pipe or a device is refused and not waited for: whoever made the evidence could otherwise
+/// stop whoever reads it.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Malformed`] when it is not a regular file.
+pub fn open_regular(path: &Path) -> Result<File, Error> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    let file = opened.map_err(Error::io("open", path))?;
+    // Of the open file, not of the path: what was checked is what is read.
+    let metadata = file.metadata().map_err(Error::io("inspect", path))?;
+    if metadata.is_file() { Ok(file) } else { Err(Error::malformed(path, "not a regular file")) }
 }
 
 pub(crate) fn read_open(file: &File, path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
     let metadata = file.metadata().map_err(Error::io("inspect", path))?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(path, "not a regular file"));
-    }
     let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if length > bytes_max {
         return Err(Error::malformed(path, format!("larger than {bytes_max} bytes")));
@@ -118,6 +129,20 @@ mod tests {
         std::os::unix::fs::symlink(&victim, folder.path().join("state.tmp")).expect("linked");
         write_synced(&folder.path().join("state"), b"new", 0o600).expect_err("a link");
         assert_eq!(fs::read(&victim).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = |name: &str| {
+            let path = folder.path().join(name);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+            path
+        };
+        let error = read_capped(&pipe("pipe"), 5).expect_err("a pipe").to_string();
+        assert!(error.contains("pipe: not a regular file"), "{error}");
+        pipe("state.tmp");
+        write_synced(&folder.path().join("state"), b"new", 0o600).expect_err("a pipe in the way");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Chain {
     pub(crate) entries: u64,
     /// Whether they were followed to the last one, so that no key entry is missing.
     pub(crate) is_whole: bool,
-    /// Where runs are whose place in the tree was proven.
+    /// Where runs are whose place in the tree was proven; all of them, if `is_whole`.
     pub(crate) runs: VecDeque<Range<u64>>,
 }
 
@@ -136,13 +136,7 @@ impl Follower<'_> {
         let span = format!("entries {} to {}", run.first, run.end() - 1);
         let problem = match run.root(size) {
             Ok(found) if found == root => {
-                if self.chain.runs.len() == RUNS_MAX {
-                    self.chain.runs.pop_front();
-                }
-                match self.chain.runs.back_mut() {
-                    Some(last) if last.end == run.first => last.end = run.end(),
-                    _ => self.chain.runs.push_back(run.first..run.end()),
-                }
+                remember(&mut self.chain.runs, run);
                 return Ok(());
             }
             Ok(found) => format!("{span} lead to the root {found}; the checkpoint has {root}"),
@@ -332,6 +326,30 @@ impl Follower<'_> {
         self.findings.add(verdict, code, place, problem);
         Stopped(verdict)
     }
+}
+
+/// Adds a run to those that are remembered.
+fn remember(runs: &mut VecDeque<Range<u64>>, run: &Run) {
+    match runs.back_mut() {
+        Some(last) if last.end == run.first => last.end = run.end(),
+        _ => runs.push_back(run.first..run.end()),
+    }
+    if runs.len() > RUNS_MAX {
+        runs.pop_front();
+    }
+}
+
+/// All runs whose place in the tree can be proven, whether their entries could be followed or not.
+pub(crate) fn proven_runs(reader: &Reader, checkpoint: &Checkpoint) -> VecDeque<Range<u64>> {
+    let mut proven = VecDeque::new();
+    let Ok(mut runs) = reader.runs() else { return proven };
+    // What cannot be read was reported when the entries were followed.
+    while let Ok(Some(run)) = runs.next_run() {
+        if run.root(checkpoint.size).is_ok_and(|root| root == checkpoint.root) {
+            remember(&mut proven, &run);
+        }
+    }
+    proven
 }
 
 fn place_in(file: &str, seq: u64) -> Place {

@@ -1,5 +1,10 @@
 //! Compares the anchors in the auditor's clones with the bundle, with each other and with the pin.
 
+mod copy;
+
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +12,8 @@ use bundle::Reader;
 use evidence::{Checkpoint, Hash};
 use keystore::Head;
 
-use crate::chain::Chain;
+use self::copy::{Copy, Followed};
+use crate::chain::{Chain, proven_runs};
 use crate::finding::{Findings, Place, Verdict};
 use crate::git::{Anchor, Fault, Repository, Tip, Walk};
 use crate::pin::{Pin, Source};
@@ -21,15 +27,15 @@ pub struct CloneReport {
     pub path: String,
     /// The full name of the reference.
     pub reference: String,
-    /// How many commits and anchors of this log were read.
+    /// How many commits were read.
     pub commits: u64,
-    /// How many anchors of this log were verified.
+    /// How many anchors of this log were read whose checkpoint is signed by the log.
     pub anchors: u64,
-    /// The newest anchor.
+    /// The newest of them.
     pub newest: Option<Anchored>,
-    /// The largest size at which an anchor has the same root as the bundle's entries.
+    /// The largest size at which an anchor that counts has the same root as the bundle's entries.
     pub agrees_at: Option<u64>,
-    /// Whether the whole branch was walked, down to its first commit.
+    /// Whether all of the branch was read, down to its first commit.
     pub complete: bool,
 }
 
@@ -67,6 +73,7 @@ struct Landmark {
     what: String,
     /// The clone that it is the newest anchor of: another copy of that branch that goes on further must contain it.
     clone: Option<usize>,
+    is_pin: bool,
 }
 
 /// What clones are compared with.
@@ -75,6 +82,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) reader: Option<&'a Reader>,
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) chain: &'a Chain,
+    /// The runs of the bundle, where the chain does not know them all.
+    pub(crate) proven_runs: OnceCell<VecDeque<Range<u64>>>,
     pub(crate) judge: &'a Judge<'a>,
     pub(crate) pin: Option<&'a Pin>,
     pub(crate) branch: &'a str,
@@ -82,17 +91,25 @@ pub(crate) struct Comparison<'a> {
     pub(crate) seqs: &'a [u64],
 }
 
-struct Copy<'a> {
-    clone: usize,
-    path: String,
-    tip: &'a Tip,
-    walk: Walk<'a>,
-    newest: Anchor,
-}
-
 impl Comparison<'_> {
-    /// Walks the branch in all clones.
+    /// Reads the branch in all clones.
     pub(crate) fn walk(&self, paths: &[&Path], findings: &mut Findings) -> Clones {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let opened: Vec<_> = paths.iter().map(|path| self.open(path, findings)).collect();
+        // Each copy's newest anchor is known before any older commit is read: what is absent there hides no fork.
+        let mut landmarks = self.landmarks();
+        let mut copies = Vec::new();
+        for (clone, (path, opened)) in names.iter().zip(&opened).enumerate() {
+            let Some((repository, tips)) = opened else { continue };
+            for tip in tips {
+                let mut copy = Copy::new(self, clone, path, tip, Walk::new(repository, tip, self.judge));
+                if let Some(head) = copy.read_newest(findings) {
+                    let what = format!("the newest anchor of {} in {path}", tip.reference);
+                    landmarks.push(Landmark { head, what, clone: Some(clone), is_pin: false });
+                }
+                copies.push(copy);
+            }
+        }
         let mut clones = Clones {
             reports: Vec::new(),
             vouchers: vec![None; self.seqs.len()],
@@ -101,146 +118,64 @@ impl Comparison<'_> {
             notes: Vec::new(),
             pin_found: false,
         };
-        let opened: Vec<_> = paths.iter().map(|path| self.open(path, findings)).collect();
-        let mut copies = Vec::new();
-        for (clone, (path, opened)) in paths.iter().zip(&opened).enumerate() {
-            let Some((repository, tips)) = opened else { continue };
-            for tip in tips {
-                copies.extend(self.begin(clone, path, repository, tip, findings));
-            }
-        }
-        let mut landmarks = self.landmarks();
-        landmarks.extend(copies.iter().map(|copy| Landmark {
-            head: head(&copy.newest.head),
-            what: format!("the newest anchor of {} in {}", copy.tip.reference, copy.path),
-            clone: Some(copy.clone),
-        }));
+        let mut lacking_pin = Vec::new();
         for copy in copies {
-            self.finish(copy, &landmarks, &mut clones, findings);
+            if copy.is_empty() {
+                let has_anchors = landmarks.iter().any(|landmark| landmark.clone == Some(copy.clone));
+                if has_anchors && copy.tip.is_doubtful {
+                    continue;
+                }
+                let problem = format!("{} holds no anchor of {}", copy.tip.reference, self.judge.origin);
+                findings.add(Verdict::NotAnchored, "no-anchor", Place::file(copy.path), problem);
+            }
+            let followed = copy.follow(&landmarks, findings);
+            if followed.lacks_pin {
+                lacking_pin.push(clones.reports.len());
+            }
+            clones.add(followed);
         }
-        self.require_pin(&clones, findings);
+        self.require_pin(&clones, &lacking_pin, findings);
         clones
     }
 
     fn open(&self, path: &Path, findings: &mut Findings) -> Option<(Repository, Vec<Tip>)> {
-        let place = Place::file(path.display());
-        let opened = Repository::open(path).and_then(|repository| {
-            let tips = repository.tips(self.branch)?;
-            Ok((repository, tips))
-        });
-        match opened {
-            Ok((_, tips)) if tips.is_empty() => {
-                let problem = format!("no branch {} in this clone", self.branch);
-                findings.add(Verdict::NotAnchored, "no-branch", place, problem);
-                None
-            }
-            Ok(opened) => Some(opened),
-            Err(fault) => {
-                report_fault(place, fault, findings);
-                None
-            }
+        let mut faults = Vec::new();
+        let opened = Repository::open(path, self.branch, &mut faults);
+        let path = path.display().to_string();
+        if let Ok((_, tips)) = &opened
+            && tips.is_empty()
+            && faults.is_empty()
+        {
+            let problem = format!("no branch {} in this clone", self.branch);
+            findings.add(Verdict::NotAnchored, "no-branch", Place::file(&path), problem);
         }
-    }
-
-    /// Reads the newest anchor of a copy of the branch.
-    fn begin<'b>(
-        &'b self,
-        clone: usize,
-        path: &Path,
-        repository: &'b Repository,
-        tip: &'b Tip,
-        findings: &mut Findings,
-    ) -> Option<Copy<'b>> {
-        let place = Place::file(path.display());
-        let mut walk = Walk::new(repository, tip, self.judge);
-        match walk.next_anchor() {
-            Ok(Some(newest)) => Some(Copy { clone, path: path.display().to_string(), tip, walk, newest }),
-            Ok(None) => {
-                let problem = format!("{} holds no anchor of {}", tip.reference, self.judge.origin);
-                findings.add(Verdict::NotAnchored, "no-anchor", place, problem);
-                None
-            }
-            Err(fault) => {
-                report_fault(place, fault, findings);
-                None
-            }
-        }
+        let opened = opened.map_err(|fault| faults.push(fault)).ok();
+        let mut reported = Reported::default();
+        faults.into_iter().for_each(|fault| reported.report(&path, fault, findings));
+        opened
     }
 
     fn landmarks(&self) -> Vec<Landmark> {
-        let bundle = Landmark { head: head(self.checkpoint), what: "the bundle's checkpoint".to_owned(), clone: None };
+        let what = "the bundle's checkpoint".to_owned();
+        let bundle = Landmark { head: head(self.checkpoint), what, clone: None, is_pin: false };
         let pin = self.pin.map(|pin| Landmark {
             head: Head { size: pin.size, root: pin.root },
             what: "the pinned head".to_owned(),
             clone: None,
+            is_pin: true,
         });
         std::iter::once(bundle).chain(pin).collect()
     }
 
-    /// Walks the rest of a copy.
-    fn finish(&self, mut copy: Copy<'_>, landmarks: &[Landmark], clones: &mut Clones, findings: &mut Findings) {
-        let place = Place::file(&copy.path);
-        let mut follower = Follower::new(self, landmarks, &copy.path);
-        let mut next = Ok(Some(copy.newest.clone()));
-        let complete = loop {
-            match next {
-                Ok(Some(anchor)) => {
-                    if let Err(fault) = follower.anchor(anchor) {
-                        report_fault(place.clone(), fault, findings);
-                        break false;
-                    }
-                }
-                Ok(None) => break true,
-                Err(fault) => {
-                    report_fault(place.clone(), fault, findings);
-                    break false;
-                }
-            }
-            next = copy.walk.next_anchor();
-        };
-        if complete {
-            for landmark in follower.missing(copy.clone, copy.newest.head.size) {
-                let problem = format!(
-                    "{} does not contain {} (size {}), although it goes on further: its history was rewritten",
-                    copy.tip.reference, landmark.what, landmark.head.size
-                );
-                findings.add(Verdict::Tampered, "rewritten-history", place.clone(), problem);
-            }
-        }
-        let newest = anchored(&copy.path, &copy.newest);
-        clones.reports.push(CloneReport {
-            path: copy.path.clone(),
-            reference: copy.tip.reference.clone(),
-            commits: copy.walk.commits(),
-            anchors: follower.anchors,
-            newest: Some(newest.clone()),
-            agrees_at: follower.agrees_at,
-            complete,
-        });
-        clones.notes.extend(copy.walk.clock_note().map(|note| format!("{}: {note}", copy.path)));
-        clones.pin_found |= self.pin.is_some() && follower.found[1];
-        if follower.agrees_at.is_some() {
-            clones.newest_at_s = clones.newest_at_s.max(follower.newest_at_s);
-            if clones.largest.as_ref().is_none_or(|largest| largest.size < newest.size) {
-                clones.largest = Some(newest);
-            }
-        }
-        follower.vouchers().into_iter().zip(&mut clones.vouchers).for_each(|(new, best)| earlier(best, new));
-    }
-
-    /// A pinned head that came from Git must be in some copy, when a whole one goes on further.
-    fn require_pin(&self, clones: &Clones, findings: &mut Findings) {
+    /// A pinned head that came from Git must be in some copy, when one goes on further.
+    fn require_pin(&self, clones: &Clones, lacking: &[usize], findings: &mut Findings) {
         let Some(pin) = self.pin.filter(|pin| pin.from == Source::Git && !clones.pin_found) else { return };
-        for report in &clones.reports {
-            let newest = report.newest.as_ref().map_or(0, |newest| newest.size);
-            if report.complete && newest > pin.size {
-                let problem = format!(
-                    "{} does not contain the pinned anchor (size {}), although it goes on further: its history was \
-                     rewritten",
-                    report.reference, pin.size
-                );
-                findings.add(Verdict::Tampered, "rewritten-history", Place::file(&report.path), problem);
-            }
+        for report in lacking.iter().map(|&i| &clones.reports[i]) {
+            let problem = format!(
+                "{} does not contain the pinned anchor (size {}), although it goes on further: its history was rewritten",
+                report.reference, pin.size
+            );
+            findings.add(Verdict::Tampered, "rewritten-history", Place::file(&report.path), problem);
         }
     }
 
@@ -249,8 +184,15 @@ impl Comparison<'_> {
         if size == self.checkpoint.size {
             return Some(self.checkpoint.root);
         }
-        let at = self.chain.runs.partition_point(|run| run.end < size);
-        if self.chain.runs.get(at).is_none_or(|run| run.start > size) {
+        let proven = match self.reader {
+            // What stopped the entries from being followed does not keep them from being compared.
+            Some(reader) if !self.chain.is_whole => {
+                self.proven_runs.get_or_init(|| proven_runs(reader, self.checkpoint))
+            }
+            _ => &self.chain.runs,
+        };
+        let at = proven.partition_point(|run| run.end < size);
+        if proven.get(at).is_none_or(|run| run.start > size) {
             return None;
         }
         let mut runs = self.reader?.runs().ok()?;
@@ -264,102 +206,35 @@ impl Comparison<'_> {
     }
 }
 
-/// Looks at the anchors of one copy, from the newest to the oldest.
-struct Follower<'a> {
-    comparison: &'a Comparison<'a>,
-    landmarks: &'a [Landmark],
-    path: &'a str,
-    /// Which landmarks were met.
-    found: Vec<bool>,
-    anchors: u64,
-    /// When the newest anchor that a quorum vouches for was the newest head.
-    newest_at_s: Option<u64>,
-    agrees_at: Option<u64>,
-    vouchers: Vec<Option<Anchored>>,
-    /// The places in `vouchers`, by falling seq; those before `open` are final.
-    order: Vec<usize>,
-    open: usize,
-    /// The oldest anchor so far that vouches for something.
-    current: Option<Anchored>,
+impl Clones {
+    /// Adds what a copy has shown.
+    fn add(&mut self, followed: Followed) {
+        let Followed { report, newest_at_s, vouchers, notes, has_pin, .. } = followed;
+        self.notes.extend(notes);
+        self.pin_found |= has_pin;
+        self.newest_at_s = self.newest_at_s.max(newest_at_s);
+        if let Some(newest) = report.newest.as_ref().filter(|_| report.agrees_at.is_some())
+            && self.largest.as_ref().is_none_or(|largest| largest.size < newest.size)
+        {
+            self.largest = Some(newest.clone());
+        }
+        vouchers.into_iter().zip(&mut self.vouchers).for_each(|(new, best)| earlier(best, new));
+        self.reports.push(report);
+    }
 }
 
-impl<'a> Follower<'a> {
-    fn new(comparison: &'a Comparison<'a>, landmarks: &'a [Landmark], path: &'a str) -> Self {
-        let seqs = comparison.seqs;
-        let mut order: Vec<usize> = (0..seqs.len()).collect();
-        order.sort_unstable_by_key(|&i| std::cmp::Reverse(seqs[i]));
-        Self {
-            comparison,
-            landmarks,
-            path,
-            found: vec![false; landmarks.len()],
-            anchors: 0,
-            newest_at_s: None,
-            agrees_at: None,
-            vouchers: vec![None; seqs.len()],
-            order,
-            open: 0,
-            current: None,
-        }
-    }
+/// Which codes a clone or a copy was reported with: of what is damaged in the same way, the first is enough.
+#[derive(Default)]
+struct Reported(Vec<&'static str>);
 
-    fn anchor(&mut self, anchor: Anchor) -> Result<(), Fault> {
-        self.anchors += 1;
-        self.newest_at_s = self.newest_at_s.or(anchor.words.newest_at_s);
-        let found = head(&anchor.head);
-        for (landmark, met) in self.landmarks.iter().zip(&mut self.found) {
-            if landmark.head.size == found.size {
-                if landmark.head.root != found.root {
-                    return Err(self.fork(&anchor, &landmark.what, landmark.head));
-                }
-                *met = true;
-            }
+impl Reported {
+    fn report(&mut self, path: &str, fault: Fault, findings: &mut Findings) {
+        let Fault { verdict, code, commit, problem } = fault;
+        if !self.0.contains(&code) {
+            self.0.push(code);
+            let place = Place { commit: commit.map(|commit| commit.to_string()), ..Place::file(path) };
+            findings.add(verdict, code, place, problem);
         }
-        if self.agrees_at.is_none() && found.size <= self.comparison.checkpoint.size {
-            match self.comparison.root_at(found.size) {
-                Some(root) if root == found.root => self.agrees_at = Some(found.size),
-                Some(root) => {
-                    let ours = Head { size: found.size, root };
-                    return Err(self.fork(&anchor, "the bundle's entries", ours));
-                }
-                None => {}
-            }
-        }
-        if self.agrees_at.is_some() {
-            self.vouch(anchor);
-        }
-        Ok(())
-    }
-
-    fn fork(&self, anchor: &Anchor, what: &str, other: Head) -> Fault {
-        let problem = format!("the anchor has {}, {what} has {other}: two histories", head(&anchor.head));
-        Fault { verdict: Verdict::Tampered, code: "fork", commit: Some(anchor.commit), problem }
-    }
-
-    /// An anchor vouches for the entries before its size, as it is consistent with the bundle.
-    fn vouch(&mut self, anchor: Anchor) {
-        let seqs = self.comparison.seqs;
-        while self.order.get(self.open).is_some_and(|&i| seqs[i] >= anchor.head.size) {
-            self.vouchers[self.order[self.open]].clone_from(&self.current);
-            self.open += 1;
-        }
-        if anchor.words.satisfied {
-            earlier(&mut self.current, Some(anchored(self.path, &anchor)));
-        }
-    }
-
-    /// The vouchers, after the last anchor.
-    fn vouchers(mut self) -> Vec<Option<Anchored>> {
-        for &i in &self.order[self.open..] {
-            self.vouchers[i].clone_from(&self.current);
-        }
-        self.vouchers
-    }
-
-    /// The landmarks that a whole branch of this clone, with this newest size, should have contained.
-    fn missing(&self, clone: usize, newest: u64) -> impl Iterator<Item = &Landmark> {
-        let must = move |landmark: &Landmark| landmark.head.size <= newest && landmark.clone == Some(clone);
-        self.landmarks.iter().zip(&self.found).filter(move |(l, met)| !**met && must(l)).map(|(l, _)| l)
     }
 }
 
@@ -384,12 +259,6 @@ fn anchored(path: &str, anchor: &Anchor) -> Anchored {
 
 fn head(checkpoint: &Checkpoint) -> Head {
     Head { size: checkpoint.size, root: checkpoint.root }
-}
-
-fn report_fault(place: Place, fault: Fault, findings: &mut Findings) {
-    let Fault { verdict, code, commit, problem } = fault;
-    let place = Place { commit: commit.map(|commit| commit.to_string()), ..place };
-    findings.add(verdict, code, place, problem);
 }
 
 impl Anchored {

@@ -1,5 +1,6 @@
 //! What follows from what the evidence has shown: who vouches for it, how fresh it is, and what is proven.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ impl Verification<'_> {
             reader,
             checkpoint: signed.checkpoint(),
             chain: &chain,
+            proven_runs: OnceCell::new(),
             judge: &judge,
             pin: pin.as_ref(),
             branch: &self.inputs.branch,
@@ -116,8 +118,13 @@ impl Verification<'_> {
         if !self.inputs.clones.is_empty() && !clones.reports.iter().any(|report| report.agrees_at == Some(size)) {
             let newest = clones.reports.iter().filter_map(|report| report.newest.as_ref()).map(|n| n.size).max();
             let behind = newest.is_some_and(|newest| newest < size);
-            let advice = if behind { "; fetch, or export up to an anchored checkpoint" } else { "" };
-            return Err(format!("no clone has an anchor of the {}'s size {size}{advice}", self.report.evidence));
+            let advice = match clones.reports.iter().all(|report| report.complete) {
+                _ if behind => "; fetch, or export up to an anchored checkpoint",
+                true => "",
+                false => "; a clone was not read to its beginning",
+            };
+            let evidence = self.report.evidence;
+            return Err(format!("no clone has a verified anchor with the {evidence}'s root at size {size}{advice}"));
         }
         if !words.satisfied {
             return Err(no_quorum);

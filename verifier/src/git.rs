@@ -10,12 +10,14 @@ pub(crate) mod fuzzing;
 mod id;
 mod objects;
 mod pack;
+mod references;
 mod repository;
 mod store;
 mod walk;
 
-pub(crate) use repository::{Repository, Tip};
-pub(crate) use walk::{Anchor, Walk};
+pub(crate) use references::Tip;
+pub(crate) use repository::Repository;
+pub(crate) use walk::{Anchor, Reading, Walk};
 
 use crate::finding::Verdict;
 

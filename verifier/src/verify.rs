@@ -98,7 +98,8 @@ pub(crate) struct Verification<'a> {
 impl Verification<'_> {
     /// Goes as far as the evidence carries.
     fn run(&mut self) {
-        if self.inputs.bundle.is_file() {
+        // What is no folder is read as a file, and refused if it is none either.
+        if self.inputs.bundle.exists() && !self.inputs.bundle.is_dir() {
             self.report.evidence = "event proof";
             self.event_proof();
         } else if let Some(reader) = self.open() {

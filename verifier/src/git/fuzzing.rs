@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Repository;
 use super::id::Id;
-use super::objects::{parse_commit, parse_tree};
+use super::objects::{next_entry, parse_commit};
 use super::pack::apply;
 use super::store::Store;
 
@@ -16,9 +16,13 @@ pub fn commit(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A tree as it is written again.
-pub fn tree(bytes: &[u8]) -> Option<Vec<u8>> {
-    let entries = parse_tree(bytes)?;
-    Some(entries.iter().flat_map(|entry| [&entry.mode[..], b" ", &entry.name, b"\0", &entry.id.0].concat()).collect())
+pub fn tree(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoded = Vec::new();
+    while !bytes.is_empty() {
+        let entry = next_entry(&mut bytes)?;
+        encoded.extend([entry.mode, b" ", entry.name, b"\0", &entry.id.0].concat());
+    }
+    Some(encoded)
 }
 
 /// What a delta makes of its base, of at most `bytes_max` bytes.
@@ -28,12 +32,13 @@ pub fn delta(base: &[u8], delta: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
 
 /// The kind and bytes of the object that lies under a name in a folder `objects`, whether it has that name or not.
 pub fn object(objects: &Path, id: [u8; 20], bytes_max: usize) -> Option<(&'static str, Vec<u8>)> {
-    let (kind, bytes) = Store::open(objects).ok()?.find(Id(id), bytes_max).ok()??;
+    let store = Store::open(objects, &mut None);
+    let (kind, bytes) = store.find(Id(id), bytes_max).find_map(Result::ok)?;
     Some((kind.name(), bytes))
 }
 
 /// Where the copies of a branch end: the full names of their references, and the commits.
 pub fn tips(repository: &Path, branch: &str) -> Option<Vec<(String, String)>> {
-    let tips = Repository::open(repository).ok()?.tips(branch).ok()?;
+    let (_, tips) = Repository::open(repository, branch, &mut Vec::new()).ok()?;
     Some(tips.into_iter().map(|tip| (tip.reference, tip.commit.to_string())).collect())
 }

@@ -4,10 +4,10 @@ use super::Fault;
 use super::id::Id;
 use super::store::{Kind, Store};
 
-/// The largest commit or tree that is read, in bytes.
-const COMMIT_BYTES_MAX: usize = 64 * 1024;
-/// Of a repository that some 1,500 logs share.
-const TREE_BYTES_MAX: usize = 128 * 1024;
+/// The longest commit that is read, in bytes: with merged tags, signatures and a long message.
+const COMMIT_BYTES_MAX: usize = 16 << 20;
+/// The longest tree, in bytes: of a repository that some 180,000 logs share.
+const TREE_BYTES_MAX: usize = 16 << 20;
 
 /// The largest file of an anchor, in bytes: a checkpoint and a proof.
 const FILE_BYTES_MAX: usize = 128 * 1024;
@@ -19,9 +19,9 @@ pub(super) struct Commit {
 }
 
 /// One name in a tree.
-pub(super) struct TreeEntry {
-    pub(super) name: Vec<u8>,
-    pub(super) mode: Vec<u8>,
+pub(super) struct TreeEntry<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) mode: &'a [u8],
     pub(super) id: Id,
 }
 
@@ -33,9 +33,14 @@ pub(super) fn commit(store: &Store, id: Id) -> Result<Commit, Fault> {
     parse_commit(&bytes).ok_or_else(|| Fault::unusable(format!("object {id} is not a commit's text")))
 }
 
-pub(super) fn tree(store: &Store, id: Id) -> Result<Vec<TreeEntry>, Fault> {
+/// Shows `each` the names in a tree, in their order. There may be hundreds of thousands.
+pub(super) fn tree(store: &Store, id: Id, mut each: impl FnMut(TreeEntry<'_>)) -> Result<(), Fault> {
     let bytes = store.read(id, Kind::Tree, TREE_BYTES_MAX)?;
-    parse_tree(&bytes).ok_or_else(|| Fault::unusable(format!("object {id} is not a tree's bytes")))
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        each(next_entry(&mut rest).ok_or_else(|| Fault::unusable(format!("object {id} is not a tree's bytes")))?);
+    }
+    Ok(())
 }
 
 pub(super) fn file(store: &Store, id: Id) -> Result<Vec<u8>, Fault> {
@@ -55,18 +60,15 @@ pub(super) fn parse_commit(bytes: &[u8]) -> Option<Commit> {
     None
 }
 
-pub(super) fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
-    let mut entries = Vec::new();
-    while !bytes.is_empty() {
-        let space = bytes.iter().position(|&b| b == b' ')?;
-        let (mode, rest) = (&bytes[..space], &bytes[space + 1..]);
-        let end = rest.iter().position(|&b| b == 0)?;
-        let (name, rest) = (&rest[..end], &rest[end + 1..]);
-        let (id, rest) = rest.split_at_checked(20)?;
-        entries.push(TreeEntry { name: name.to_vec(), mode: mode.to_vec(), id: Id(id.try_into().ok()?) });
-        bytes = rest;
-    }
-    Some(entries)
+/// Takes the first name from what is left of a tree.
+pub(super) fn next_entry<'a>(bytes: &mut &'a [u8]) -> Option<TreeEntry<'a>> {
+    let space = bytes.iter().position(|&b| b == b' ')?;
+    let (mode, rest) = (&bytes[..space], &bytes[space + 1..]);
+    let end = rest.iter().position(|&b| b == 0)?;
+    let (name, rest) = (&rest[..end], &rest[end + 1..]);
+    let (id, rest) = rest.split_at_checked(Id::LEN)?;
+    *bytes = rest;
+    Some(TreeEntry { name, mode, id: Id(id.try_into().ok()?) })
 }
 
 #[cfg(test)]
@@ -90,10 +92,16 @@ mod tests {
     fn trees_are_read_to_their_last_byte() {
         let entry = |name: &str| [b"100644 ", name.as_bytes(), b"\0", &[7; 20]].concat();
         let bytes = [entry("a"), entry("b c")].concat();
-        let names: Vec<_> = parse_tree(&bytes).expect("a tree").into_iter().map(|e| e.name).collect();
-        assert_eq!(names, [b"a".to_vec(), b"b c".to_vec()]);
+        let names = |mut bytes: &[u8]| {
+            let mut names = Vec::new();
+            while !bytes.is_empty() {
+                names.push(next_entry(&mut bytes)?.name.to_vec());
+            }
+            Some(names)
+        };
+        assert_eq!(names(&bytes), Some(vec![b"a".to_vec(), b"b c".to_vec()]));
         for end in (0..bytes.len()).filter(|end| ![0, entry("a").len()].contains(end)) {
-            assert!(parse_tree(&bytes[..end]).is_none(), "cut at {end}");
+            assert!(names(&bytes[..end]).is_none(), "cut at {end}");
         }
     }
 }

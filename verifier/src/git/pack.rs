@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::id::Id;
-use super::store::{Damaged, Kind, inflate, open_file, packed_bytes_max};
+use super::store::{Damaged, Kind, Work, inflate, open_file, packed_bytes_max};
 
 /// Header and fan-out table of an index.
 const FANOUT_AT: u64 = 8;
@@ -17,11 +17,12 @@ const IDS_AT: u64 = FANOUT_AT + 256 * 4;
 /// The longest chain of deltas; Git makes none above 4,095.
 const DELTAS_MAX: usize = 4096;
 
-/// How many bytes may be unpacked on the way to one object.
-const WORK_BYTES_MAX: usize = 64 << 20;
+/// How many bytes may be unpacked on the way to one object: the longest one through a chain of 50 deltas, as `git gc`
+/// makes them.
+const WORK_BYTES_MAX: usize = 1 << 30;
 
-/// How many bytes of objects that were made from deltas are remembered.
-const MADE_BYTES_MAX: usize = 16 << 20;
+/// How many bytes of objects that were made from deltas are remembered: a few of the longest.
+const MADE_BYTES_MAX: usize = 64 << 20;
 
 /// The longest header of an object in a pack: type, length, and the base of a delta.
 const HEADER_BYTES_MAX: usize = 64;
@@ -36,6 +37,7 @@ pub(super) struct Pack {
     /// Which of the store's packs it is.
     number: usize,
     made: Rc<RefCell<Made>>,
+    work: Rc<Work>,
 }
 
 type Object = (Kind, Rc<[u8]>);
@@ -79,7 +81,7 @@ enum What {
 
 impl Pack {
     /// Opens an index and the pack beside it. `number` is different for each pack that shares `made`.
-    pub(super) fn open(index: &Path, number: usize, made: Rc<RefCell<Made>>) -> Result<Self, Damaged> {
+    pub(super) fn open(index: &Path, number: usize, made: Rc<RefCell<Made>>, work: Rc<Work>) -> Result<Self, Damaged> {
         let name = index.display();
         let pack = open_file(&index.with_extension("pack"))?.ok_or_else(|| format!("{name} has no pack beside it"))?;
         let index = open_file(index)?.ok_or("is gone")?;
@@ -95,7 +97,7 @@ impl Pack {
             return Err(format!("the pack of {name} is not of version 2, or its index is damaged").into());
         }
         let pack_len = pack.metadata()?.len();
-        Ok(Self { index, pack, pack_len, fanout, number, made })
+        Ok(Self { index, pack, pack_len, fanout, number, made, work })
     }
 
     /// Where an object lies in the pack; `None` when it is not in it.
@@ -154,11 +156,13 @@ impl Pack {
                 return Err(format!("more than {DELTAS_MAX} deltas").into());
             }
         };
+        self.work.spend(bytes.len())?;
         let mut work = bytes.len();
         for (at, delta) in deltas.into_iter().rev() {
             let delta = self.unpack(&delta, packed_bytes_max(bytes_max))?;
             bytes = apply(&bytes, &delta, bytes_max)?.into();
             self.made.borrow_mut().keep((self.number, at), kind, &bytes);
+            self.work.spend(delta.len() + bytes.len())?;
             work += delta.len() + bytes.len();
             if work > WORK_BYTES_MAX {
                 return Err(format!("deltas over more than {WORK_BYTES_MAX} bytes").into());
@@ -355,7 +359,8 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Result<Pack, String> {
-        Pack::open(&folder.join("x.idx"), 0, Rc::default()).map_err(|Damaged(problem)| problem)
+        Pack::open(&folder.join("x.idx"), 0, Rc::default(), Rc::new(Work::new(u64::MAX)))
+            .map_err(|Damaged(problem)| problem)
     }
 
     /// A pack of `hello`, a delta to it, and a delta to that.
@@ -393,18 +398,23 @@ mod tests {
 
     #[test]
     fn deltas_are_unpacked_up_to_a_limit() {
-        // The object and the three that are made of it, each by a delta of twelve bytes.
-        let len = (WORK_BYTES_MAX - 3 * 12) / 4;
+        // The object and the sixty-three that are made of it, each by a delta of twelve bytes.
+        const DELTAS: usize = 63;
+        let len = (WORK_BYTES_MAX - DELTAS * 12) / (DELTAS + 1);
         for (len, is_read) in [(len, true), (len + 1, false)] {
             let folder = tempfile::tempdir().expect("a folder");
             let number =
                 [len, len >> 7, len >> 14].map(|bits| bits as u8 | 0x80).into_iter().chain([(len >> 21) as u8]);
             let number: Vec<u8> = number.collect();
+            // A copy has at most 0xffffff bytes.
             let delta = [&number[..], &number, &[0xf0], &len.to_le_bytes()[..3]].concat();
-            let offsets = pack_of(folder.path(), &[&vec![0; len], &delta, &delta, &delta]);
-            let read = open(folder.path()).expect("opened").read(offsets[3], len).map_err(|d| d.0);
+            assert_eq!((delta.len(), len < 1 << 24), (12, true));
+            let zeros = vec![0; len];
+            let objects = [&[&zeros[..]], &[&delta[..]; DELTAS][..]].concat();
+            let offsets = pack_of(folder.path(), &objects);
+            let read = open(folder.path()).expect("opened").read(offsets[DELTAS], len).map_err(|d| d.0);
             assert_eq!(read.is_ok(), is_read);
-            assert_eq!(read.err().as_deref(), (!is_read).then_some("deltas over more than 67108864 bytes"));
+            assert_eq!(read.err().as_deref(), (!is_read).then_some("deltas over more than 1073741824 bytes"));
         }
     }
 

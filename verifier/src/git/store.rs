@@ -3,8 +3,12 @@
 //! This is a reader of its own because a clone may come from anybody: each step reads a bounded number of bytes, unpacks
 //! at most what it was told to, and cannot run in circles.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -23,6 +27,9 @@ const PACKS_MAX: usize = 256;
 
 /// The longest `info/alternates`, in bytes.
 const ALTERNATES_BYTES_MAX: u64 = 64 * 1024;
+
+/// How many bytes may be unpacked of one repository: of a million commits, a megabyte each.
+const UNPACKED_BYTES_MAX: u64 = 1 << 40;
 
 /// What kind of object a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,102 +63,154 @@ impl<T: std::fmt::Display> From<T> for Damaged {
     }
 }
 
+/// What may still be unpacked of one repository.
+pub(super) struct Work(Cell<u64>);
+
+impl Work {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self(Cell::new(bytes))
+    }
+
+    pub(super) fn spend(&self, bytes: usize) -> Result<(), Damaged> {
+        let left = self.0.get().checked_sub(bytes as u64);
+        self.0.set(left.unwrap_or(0));
+        left.map(drop).ok_or_else(|| format!("more than {UNPACKED_BYTES_MAX} bytes to unpack in this clone").into())
+    }
+}
+
 /// All objects of a repository.
 pub(super) struct Store {
     folders: Vec<PathBuf>,
     packs: Vec<Pack>,
+    work: Rc<Work>,
 }
 
 impl Store {
-    /// Opens the folder `objects` of a repository, and those that it borrows from.
-    pub(super) fn open(objects: &Path) -> Result<Self, Damaged> {
+    /// Opens the folder `objects` of a repository, and those that it borrows from. What cannot be opened is left out, and
+    /// `problem` is then the first reason.
+    pub(super) fn open(objects: &Path, problem: &mut Option<Damaged>) -> Self {
         let mut folders = vec![objects.to_owned()];
         let mut at = 0;
         while let Some(folder) = folders.get(at) {
-            for other in alternates(folder)? {
-                if !folders.contains(&other) {
-                    folders.push(other);
+            let others = alternates(folder).unwrap_or_else(|damaged| {
+                problem.get_or_insert(damaged);
+                Vec::new()
+            });
+            for other in others {
+                if folders.contains(&other) {
+                    continue;
                 }
+                if folders.len() == FOLDERS_MAX {
+                    problem.get_or_insert_with(|| format!("objects in more than {FOLDERS_MAX} folders").into());
+                    break;
+                }
+                folders.push(other);
             }
             at += 1;
-            if folders.len() > FOLDERS_MAX {
-                return Err(format!("objects in more than {FOLDERS_MAX} folders").into());
-            }
         }
+        let work = Rc::new(Work::new(UNPACKED_BYTES_MAX));
         let made = Rc::default();
         let mut packs = Vec::new();
-        for folder in &folders {
-            let Ok(files) = fs::read_dir(folder.join("pack")) else { continue };
-            for file in files {
-                let path = file?.path();
-                if path.extension().is_some_and(|extension| extension == "idx") {
-                    packs.push(Pack::open(&path, packs.len(), Rc::clone(&made))?);
-                }
-                if packs.len() > PACKS_MAX {
-                    return Err(format!("more than {PACKS_MAX} packs; run `git gc` in the clone").into());
-                }
+        let mut all_indexes = Vec::new();
+        folders.iter().for_each(|folder| all_indexes.extend(indexes(&folder.join("pack"), problem)));
+        for index in all_indexes {
+            if packs.len() == PACKS_MAX {
+                let too_many = || format!("more than {PACKS_MAX} packs; run `git gc` in the clone").into();
+                problem.get_or_insert_with(too_many);
+                break;
+            }
+            match Pack::open(&index, packs.len(), Rc::clone(&made), Rc::clone(&work)) {
+                Ok(pack) => packs.push(pack),
+                Err(damaged) => drop(problem.get_or_insert(damaged)),
             }
         }
-        Ok(Self { folders, packs })
+        Self { folders, packs, work }
     }
 
     /// Reads an object, which must be of this kind, have at most `bytes_max` bytes, and have the name that it is read
-    /// by.
+    /// by. Where it lies in several places, one good one is enough.
     pub(super) fn read(&self, id: Id, kind: Kind, bytes_max: usize) -> Result<Vec<u8>, Fault> {
         let fault = |Damaged(problem)| Fault::unusable(format!("object {id}: {problem}"));
-        let (found, bytes) = match self.find(id, bytes_max).map_err(fault)? {
-            Some(object) => object,
-            None => {
-                let problem = format!("object {id} is absent: the clone is shallow, partial or damaged");
-                return Err(Fault::new(Verdict::Incomplete, "incomplete-clone", problem));
+        let mut problem = None;
+        for found in self.find(id, bytes_max) {
+            match found {
+                Ok((found, bytes)) if Id::of(found.name(), &bytes) == id => {
+                    if found != kind {
+                        return Err(fault(format!("a {} where a {} belongs", found.name(), kind.name()).into()));
+                    }
+                    return Ok(bytes);
+                }
+                Ok(_) => drop(problem.get_or_insert("has not the hash that it is named by".into())),
+                Err(damaged) => drop(problem.get_or_insert(damaged)),
             }
-        };
-        if Id::of(found.name(), &bytes) != id {
-            return Err(fault("has not the hash that it is named by".into()));
         }
-        if found != kind {
-            return Err(fault(format!("a {} where a {} belongs", found.name(), kind.name()).into()));
-        }
-        Ok(bytes)
+        Err(problem.map_or_else(
+            || {
+                let problem = format!("object {id} is absent: the clone is shallow, partial or damaged");
+                Fault::new(Verdict::Incomplete, "incomplete-clone", problem)
+            },
+            fault,
+        ))
     }
 
-    /// The object that lies under a name, whether it has that name or not.
-    pub(super) fn find(&self, id: Id, bytes_max: usize) -> Result<Option<(Kind, Vec<u8>)>, Damaged> {
-        for pack in &self.packs {
-            if let Some(offset) = pack.find(id)? {
-                return pack.read(offset, bytes_max).map(Some);
-            }
-        }
-        for folder in &self.folders {
-            if let Some(object) = loose(folder, id, bytes_max)? {
-                return Ok(Some(object));
-            }
-        }
-        Ok(None)
+    /// What lies under a name, in each place in which something does, whether it has that name or not.
+    pub(super) fn find(&self, id: Id, bytes_max: usize) -> impl Iterator<Item = Result<(Kind, Vec<u8>), Damaged>> + '_ {
+        let packed = self.packs.iter().map(move |pack| {
+            let Some(offset) = pack.find(id)? else { return Ok(None) };
+            pack.read(offset, bytes_max).map(Some)
+        });
+        let loose = self.folders.iter().map(move |folder| {
+            let object = loose(folder, id, bytes_max)?;
+            self.work.spend(object.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
+            Ok(object)
+        });
+        packed.chain(loose).filter_map(Result::transpose)
     }
 }
 
-/// Opens a file; `None` when there is none. What is no file, such as a pipe, which would be waited for, is not opened.
+/// Opens a file; `None` when there is none.
 pub(super) fn open_file(path: &Path) -> Result<Option<File>, Damaged> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(File::open(path)?)),
-        Ok(_) => Err(format!("{} is not a regular file", path.display()).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+    match keystore::open_regular(path) {
+        Err(keystore::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => Ok(Some(opened?)),
     }
+}
+
+/// The indexes of packs in a folder, by name: as many as are read, and one more.
+fn indexes(folder: &Path, problem: &mut Option<Damaged>) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut list = || {
+        for file in fs::read_dir(folder)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "idx") {
+                found.insert(path);
+            }
+            if found.len() > PACKS_MAX + 1 {
+                found.pop_last();
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = list().or_else(|error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    }) {
+        problem.get_or_insert_with(|| format!("{}: {error}", folder.display()).into());
+    }
+    found
 }
 
 /// The folders of objects that a folder of objects borrows from.
 fn alternates(objects: &Path) -> Result<Vec<PathBuf>, Damaged> {
     let Some(file) = open_file(&objects.join("info/alternates"))? else { return Ok(Vec::new()) };
-    let mut text = String::new();
-    file.take(ALTERNATES_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    file.take(ALTERNATES_BYTES_MAX + 1).read_to_end(&mut text)?;
     if text.len() as u64 > ALTERNATES_BYTES_MAX {
         return Err(format!("info/alternates: longer than {ALTERNATES_BYTES_MAX} bytes").into());
     }
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     // A relative path is relative to the folder that has the file.
-    Ok(lines.map(|line| objects.join(line)).collect())
+    Ok(lines.map(|line| objects.join(OsStr::from_bytes(line))).collect())
 }
 
 /// Reads an object from a file of its own.
@@ -171,6 +230,9 @@ fn loose(objects: &Path, id: Id, bytes_max: usize) -> Result<Option<(Kind, Vec<u
         return Err("of another length than its header says".into());
     }
     bytes.drain(..=header);
+    if bytes.len() > bytes_max {
+        return Err(format!("{} bytes, at most {bytes_max} are read", bytes.len()).into());
+    }
     Ok(Some((kind, bytes)))
 }
 
@@ -201,6 +263,16 @@ mod tests {
         }
         let blocks = [&[0, 0, 0, 255, 255].repeat(empty_blocks), &[1][..], &len.to_le_bytes(), &(!len).to_le_bytes()];
         [&[0x78, 1], &blocks.concat()[..], bytes, &(b << 16 | a).to_be_bytes()].concat()
+    }
+
+    #[test]
+    fn work_ends_at_its_limit() {
+        let work = Work::new(10);
+        assert!(work.spend(4).is_ok() && work.spend(6).is_ok() && work.spend(0).is_ok());
+        assert!(work.spend(1).is_err());
+        let work = Work::new(10);
+        assert!(work.spend(11).is_err_and(|Damaged(problem)| problem.contains("bytes to unpack in this clone")));
+        assert!(work.spend(1).is_err(), "what failed is spent too");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::id::Id;
-use super::repository::AnchorFiles;
+use super::repository::LogFolder;
 use super::{Fault, Repository, Tip};
 use crate::finding::Verdict;
 use crate::time::utc;
@@ -10,57 +10,61 @@ use evidence::{Checkpoint, SignedCheckpoint};
 /// The most commits that are followed: at one a minute, 31 years.
 const COMMITS_MAX: u64 = 1 << 24;
 
-/// An anchor that was verified: its signatures, and that it follows from the one before.
+/// An anchor whose checkpoint is signed by the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Anchor {
-    /// The commit that brought it.
+    /// The newest commit that holds it.
     pub(crate) commit: Id,
     pub(crate) head: Checkpoint,
     pub(crate) words: Words,
+    /// How it follows from the anchor before it; `None` when that cannot be read.
+    request: Option<AddCheckpoint>,
 }
 
-/// Walks from the newest anchor of a branch to the oldest, in memory that does not grow with the history.
+/// What a commit holds of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// What contradicts, is absent or cannot be read.
+    pub(crate) faults: Vec<Fault>,
+    /// The anchor that newer commits do not have.
+    pub(crate) anchor: Option<Anchor>,
+    /// Whether there may be an anchor whose head is not known.
+    pub(crate) is_gap: bool,
+}
+
+/// Reads a branch from its newest commit to its first, in memory that does not grow with the history.
 ///
-/// Everything is verified on the way: that the branch is linear down to a commit without parents, that each anchor's
-/// signatures hold, that each follows from the one before by its consistency proof, and that no witness's clock went
-/// back. An anchor is handed out when the one before it was found.
+/// What cannot be read does not keep older commits from being read: they may contradict.
 pub(crate) struct Walk<'a> {
     repository: &'a Repository,
     judge: &'a Judge<'a>,
     /// The name of the log's folder.
     log: String,
-    /// The commit to look at next; `None` after the one without parents.
+    /// The commit to look at next; `None` after the one without parents, or where the walk ended.
     next: Option<Id>,
     commits: u64,
-    pending: Option<Pending>,
+    is_at_beginning: bool,
     /// The last tree that was read, and what was in it: commits without anything new have the same.
-    tree: Option<(Id, Option<AnchorFiles>)>,
+    tree: Option<(Id, Option<LogFolder>)>,
+    /// The last folder of the log that was read.
+    folder: Option<LogFolder>,
     /// Set when a commit was reached that has nothing of the log: from there on no commit may have.
     before_first: bool,
-    /// Set when an independent witness's clock went back.
-    clock_note: Option<String>,
-}
-
-struct Pending {
-    files: AnchorFiles,
-    request: AddCheckpoint,
-    anchor: Anchor,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(repository: &'a Repository, tip: &Tip, judge: &'a Judge<'a>) -> Self {
         let log = evidence::sha256(judge.origin.as_bytes()).0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let next = Some(tip.commit);
         Self {
             repository,
             judge,
             log,
-            next,
+            next: Some(tip.commit),
             commits: 0,
-            pending: None,
+            is_at_beginning: false,
             tree: None,
+            folder: None,
             before_first: false,
-            clock_note: None,
         }
     }
 
@@ -69,96 +73,144 @@ impl<'a> Walk<'a> {
         self.commits
     }
 
-    /// What was noticed about the clock of an independent witness: odd, but no contradiction.
-    pub(crate) fn clock_note(&self) -> Option<&str> {
-        self.clock_note.as_deref()
+    /// Whether the walk went down to the commit without parents.
+    pub(crate) fn is_at_beginning(&self) -> bool {
+        self.is_at_beginning
     }
 
-    /// The next older anchor; `None` when the whole branch was walked.
-    ///
-    /// # Errors
-    /// What contradicts, is absent or cannot be read; the walk is then over.
-    pub(crate) fn next_anchor(&mut self) -> Result<Option<Anchor>, Fault> {
-        let mut newer = self.pending.take();
-        while let Some((commit, files)) = self.next_commit()? {
-            match (&mut newer, files) {
-                (None, None) => self.before_first = true,
-                (_, Some(_)) if self.before_first => {
-                    let problem = "anchors of the log, after which a commit has none of it: the history was rewritten";
-                    return Err(Fault::new(Verdict::Tampered, "rewritten-history", problem).at(commit));
+    /// What the next older commit holds that newer ones do not; `None` after the last one that can be reached.
+    pub(crate) fn next_reading(&mut self) -> Option<Reading> {
+        loop {
+            let commit = self.next.take()?;
+            let mut reading = Reading::default();
+            match self.commit(commit, &mut reading) {
+                Ok(()) if reading.faults.is_empty() && reading.anchor.is_none() => {}
+                Ok(()) => return Some(reading),
+                Err(fault) => {
+                    reading.is_gap = true;
+                    reading.faults.push(fault.at(commit));
+                    return Some(reading);
                 }
-                (None, Some(files)) => newer = Some(self.parse(commit, files)?),
-                // The commit was about another log, or brought nothing new.
-                (Some(newer), Some(files)) if newer.files == files => newer.anchor.commit = commit,
-                (Some(_), Some(files)) => {
-                    let older = self.parse(commit, files)?;
-                    let newer = newer.take().expect("matched above");
-                    self.check_step(&newer, Some(&older))?;
-                    self.pending = Some(older);
-                    return Ok(Some(newer.anchor));
-                }
-                (Some(_), None) => self.before_first = true,
             }
         }
-        let Some(first) = newer else { return Ok(None) };
-        self.check_step(&first, None)?;
-        Ok(Some(first.anchor))
     }
 
-    /// The next older commit with the log's files in it.
-    fn next_commit(&mut self) -> Result<Option<(Id, Option<AnchorFiles>)>, Fault> {
-        let Some(id) = self.next else { return Ok(None) };
+    /// Reads a commit, up to the first fault after which it is not known what it holds.
+    fn commit(&mut self, id: Id, reading: &mut Reading) -> Result<(), Fault> {
         if self.commits == COMMITS_MAX {
-            return Err(Fault::unusable(format!("more than {COMMITS_MAX} commits")).at(id));
+            return Err(Fault::unusable(format!("more than {COMMITS_MAX} commits")));
         }
+        let commit = self.repository.commit(id)?;
         self.commits += 1;
-        let commit = self.repository.commit(id).map_err(|fault| fault.at(id))?;
         if commit.parents.len() > 1 {
             let problem = "a merge: anchors are made one after the other";
-            return Err(Fault::new(Verdict::Tampered, "rewritten-history", problem).at(id));
+            return Err(Fault::new(Verdict::Tampered, "rewritten-history", problem));
         }
         self.next = commit.parents.first().copied();
-        let files = match self.tree {
-            Some((tree, files)) if tree == commit.tree => files,
-            _ => self.repository.anchor(commit.tree, &self.log).map_err(|fault| fault.at(id))?,
+        self.is_at_beginning = self.next.is_none();
+        let found = match &self.tree {
+            Some((tree, found)) if *tree == commit.tree => found.clone(),
+            _ => self.repository.log_folder(commit.tree, &self.log)?,
         };
-        self.tree = Some((commit.tree, files));
-        Ok(Some((id, files)))
+        self.tree = Some((commit.tree, found.clone()));
+        let Some(found) = found else {
+            self.before_first = true;
+            return Ok(());
+        };
+        if self.before_first {
+            let problem = "anchors of the log, after which a commit has none of it: the history was rewritten";
+            return Err(Fault::new(Verdict::Tampered, "rewritten-history", problem));
+        }
+        reading.faults.extend(found.problem.clone().map(|problem| Fault::unusable(problem).at(id)));
+        // The newer commit was about another log, or brought nothing new.
+        if self.folder.as_ref().is_some_and(|newer| newer.has_files_of(&found)) {
+            return Ok(());
+        }
+        self.anchor(id, &found, reading)?;
+        self.folder = Some(found);
+        Ok(())
     }
 
-    fn parse(&self, commit: Id, files: AnchorFiles) -> Result<Pending, Fault> {
-        let [checkpoint, consistency] = self.repository.contents(files).map_err(|fault| fault.at(commit))?;
-        let unreadable = |file: &str, error: evidence::Error| {
+    fn anchor(&self, commit: Id, found: &LogFolder, reading: &mut Reading) -> Result<(), Fault> {
+        let read = |name: &str, id: Option<Id>| {
+            let Some(id) = id else { return Ok(None) };
+            self.repository.file(id).map(|bytes| Some((name.to_owned(), bytes)))
+        };
+        let mut kept = |fault: Fault| reading.faults.push(fault.at(commit));
+        let checkpoint = read("checkpoint", found.checkpoint).unwrap_or_else(|fault| {
+            kept(fault);
+            None
+        });
+        let consistency = read("consistency", found.consistency).unwrap_or_else(|fault| {
+            kept(fault);
+            None
+        });
+        let mut unreadable = |name: &str, error: &evidence::Error| {
             let code = match error {
                 evidence::Error::Malformed { .. } => "malformed",
                 evidence::Error::Unsupported { .. } => "unsupported",
             };
-            Fault::new(Verdict::Unusable, code, format!("`{file}`: {error}")).at(commit)
+            kept(Fault::new(Verdict::Unusable, code, format!("`{name}`: {error}")));
         };
-        let signed = SignedCheckpoint::parse(&checkpoint).map_err(|e| unreadable("checkpoint", e))?;
-        let request = AddCheckpoint::parse(&consistency).map_err(|e| unreadable("consistency", e))?;
-        if request.checkpoint != signed {
+        let signed = checkpoint
+            .and_then(|(name, bytes)| SignedCheckpoint::parse(&bytes).map_err(|error| unreadable(&name, &error)).ok());
+        let request = consistency
+            .and_then(|(name, bytes)| AddCheckpoint::parse(&bytes).map_err(|error| unreadable(&name, &error)).ok());
+        if let (Some(signed), Some(request)) = (&signed, &request)
+            && request.checkpoint != *signed
+        {
             let problem = "`checkpoint` and `consistency` are about different checkpoints";
-            return Err(Fault::new(Verdict::Tampered, "altered-anchor", problem).at(commit));
+            return Err(Fault::new(Verdict::Tampered, "altered-anchor", problem));
         }
+        // Both files hold it; one of them is enough to know it.
+        let Some(signed) = signed.or_else(|| Some(request.as_ref()?.checkpoint.clone())) else {
+            reading.is_gap = true;
+            return Ok(());
+        };
         let words = self.judge.judge(&signed).map_err(|worthless| {
             let problem = format!("the anchor's checkpoint counts for nothing: {worthless}");
-            Fault::new(Verdict::Tampered, worthless.code(), problem).at(commit)
+            Fault::new(Verdict::Tampered, worthless.code(), problem)
         })?;
-        let anchor = Anchor { commit, head: signed.checkpoint().clone(), words };
-        Ok(Pending { files, request, anchor })
+        reading.anchor = Some(Anchor { commit, head: signed.checkpoint().clone(), words, request });
+        Ok(())
+    }
+}
+
+impl Anchor {
+    /// Whether it can be shown to follow from the anchor before it.
+    pub(crate) fn has_proof(&self) -> bool {
+        self.request.is_some()
     }
 
-    /// An anchor follows from the one before it, or is the first.
-    fn check_step(&mut self, newer: &Pending, older: Option<&Pending>) -> Result<(), Fault> {
-        let commit = newer.anchor.commit;
-        newer.request.verify_step(older.map(|older| &older.anchor.head)).map_err(|error| {
-            let problem = format!("the anchor does not follow from the one before it: {error}");
-            Fault::new(Verdict::Tampered, "inconsistent-anchors", problem).at(commit)
-        })?;
-        let Some(older) = older else { return Ok(()) };
-        for now in &newer.anchor.words.witnesses {
-            let before = older.anchor.words.witnesses.iter().find(|before| before.key == now.key);
+    /// Requires that it follows from the next older anchor, or is the first. Where there may be others in between, no
+    /// proof leads from one to the other, and the sizes and times must still not go back.
+    ///
+    /// # Errors
+    /// What contradicts.
+    pub(crate) fn check_step(&self, older: Option<&Self>, is_next: bool) -> Result<Option<String>, Fault> {
+        let inconsistent = |problem: String| {
+            let problem = format!("the anchor does not follow from the one before it: {problem}");
+            Fault::new(Verdict::Tampered, "inconsistent-anchors", problem).at(self.commit)
+        };
+        if let Some(request) = self.request.as_ref().filter(|_| is_next) {
+            let step = request.verify_step(older.map(|older| &older.head));
+            step.map_err(|error| inconsistent(error.to_string()))?;
+        }
+        let Some(older) = older else { return Ok(None) };
+        let (now, before) = (&self.head, &older.head);
+        if before.size > now.size || (before.size == now.size && before.root != now.root) {
+            let problem =
+                format!("size {}, root {} after size {}, root {}", now.size, now.root, before.size, before.root);
+            return Err(inconsistent(problem));
+        }
+        self.check_times(older)
+    }
+
+    /// No witness's clock goes back. Returns what was noticed of an independent one: odd, but no contradiction.
+    fn check_times(&self, older: &Self) -> Result<Option<String>, Fault> {
+        let mut note = None;
+        for now in &self.words.witnesses {
+            let before = older.words.witnesses.iter().find(|before| before.key == now.key);
             let Some(before) = before.filter(|before| before.time_s > now.time_s) else { continue };
             let problem = format!(
                 "{} cosigned this at {}, and the older anchor before it at {}",
@@ -168,10 +220,10 @@ impl<'a> Walk<'a> {
             );
             // The anchor's own key never signs an earlier time; a witness elsewhere may set its clock right.
             if now.independent == Some(false) {
-                return Err(Fault::new(Verdict::Tampered, "time-backwards", problem).at(commit));
+                return Err(Fault::new(Verdict::Tampered, "time-backwards", problem).at(self.commit));
             }
-            self.clock_note.get_or_insert(format!("commit {commit}: {problem}"));
+            note.get_or_insert(format!("commit {}: {problem}", self.commit));
         }
-        Ok(())
+        Ok(note)
     }
 }

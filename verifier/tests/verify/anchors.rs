@@ -33,7 +33,8 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
     // No anchor covers the heads statement: it could say less than was sealed.
     let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
     assert_eq!(places, ["checkpoint"]);
-    assert!(report.findings[0].problem.ends_with("12; fetch, or export up to an anchored checkpoint"), "{report}");
+    let advice = "at size 12; fetch, or export up to an anchored checkpoint";
+    assert!(report.findings[0].problem.ends_with(advice), "{report}");
     assert!(report.streams.iter().all(|stream| stream.proven().is_empty()), "{report}");
     assert_eq!(report.clones[0].agrees_at, Some(8));
     desk.expect(&["payments/0"]).refused(4, "not-anchored");
@@ -71,7 +72,9 @@ fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
     let clone = desk.path("longer.git");
     Anchors::of(&longer, &clone, &[4, 14]);
     desk.inputs.clones = vec![clone];
-    assert!(desk.refused(4, "not-anchored").ends_with("no clone has an anchor of the bundle's size 12"));
+    assert!(
+        desk.refused(4, "not-anchored").ends_with("no clone has a verified anchor with the bundle's root at size 12")
+    );
 }
 
 #[test]
@@ -100,7 +103,8 @@ fn two_histories_of_one_size_are_tampered() {
     assert!(report.to_string().contains("as it was sealed, but not proven: offsets 0 to 29"), "{report}");
     assert!(problem.contains("anchors.git, commit ") && problem.contains("the bundle's checkpoint"), "{problem}");
     // No newer clone would help.
-    assert!(desk.refused(1, "not-anchored").ends_with("no clone has an anchor of the bundle's size 12"));
+    let problem = desk.refused(1, "not-anchored");
+    assert!(problem.contains("no clone has a verified anchor with the bundle's root at size 12"), "{problem}");
     // Of a smaller size, inside the bundle's entries.
     let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 7])));
     assert!(desk.refused(1, "fork").contains("the bundle's entries"));

@@ -132,7 +132,10 @@ fn it_is_not_anchored_by_the_ledgers_own_word() {
     put(&mut desk, &proof);
     let clone = desk.path("anchors.git");
     desk.inputs.clones.push(clone);
-    assert!(desk.refused(4, "not-anchored").contains("no clone has an anchor of the event proof's size 11"));
+    assert!(
+        desk.refused(4, "not-anchored")
+            .contains("no clone has a verified anchor with the event proof's root at size 11")
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod events;
 mod fields;
 mod files;
 mod lists;
-mod objects;
+pub(crate) mod objects;
 mod proofs;
 mod replay;
 

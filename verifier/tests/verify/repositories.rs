@@ -1,11 +1,14 @@
 //! Repositories: whole, shallow, packed, borrowed, damaged, and what is none.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::anchors::desk_with;
+use crate::common::bundles::Desk;
 use crate::common::clones::{Anchors, BRANCH, folder, git};
-use crate::common::{Ledger, ORIGIN, T0, stream};
+use crate::common::{Ledger, ORIGIN, T0};
+use crate::forgery::objects::{loose, put_loose, zlib};
+use crate::hostile::files;
 
 #[test]
 fn shallow_and_partial_clones_are_incomplete() {
@@ -41,9 +44,25 @@ fn clones_of_every_make_are_read() {
         let report = desk.proven();
         assert_eq!(report.clones[0].anchors, 3, "{name}");
     }
+    // Linked working trees, and those whose repository lies elsewhere.
     git(&desk.path("working"), &["worktree", "add", "-q", "--detach", "../linked"]);
+    git(desk.dir.path(), &["clone", "-q", "--separate-git-dir=elsewhere", &name, "separate"]);
+    for name in ["linked", "working/.git/worktrees/linked", "separate", "elsewhere"] {
+        desk.inputs.clones = vec![desk.path(name)];
+        assert_eq!(desk.proven().clones[0].anchors, 3, "{name}");
+    }
+    let dot_git = desk.path("linked/.git");
     desk.inputs.clones = vec![desk.path("linked")];
-    assert!(desk.refused(5, "unreadable-clone").contains("linked working tree"));
+    for (text, problem) in [
+        ("gitdir: ../nowhere\n", "not a Git repository"),
+        ("gitdir: ../linked\n", "not a Git repository"),
+        ("gitdir: \n", "does not name a folder"),
+        ("something else\n", "does not name a folder"),
+        (&format!("gitdir: {}\n", "x".repeat(5000)), "does not name a folder"),
+    ] {
+        fs::write(&dot_git, text).expect("written");
+        assert!(desk.refused(5, "unreadable-clone").contains(problem), "{text:.20}");
+    }
 }
 
 #[test]
@@ -70,37 +89,6 @@ fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
 }
 
 #[test]
-fn remotes_that_cannot_be_listed_are_not_taken_for_none() {
-    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
-    desk.proven();
-    fs::write(desk.inputs.clones[0].join("refs/remotes"), "x").expect("written");
-    assert!(desk.refused(5, "unreadable-clone").contains("refs/remotes: "));
-}
-
-/// A remote's branch `other/anchors` is no copy of `anchors`, however its reference is kept.
-#[test]
-fn only_a_branch_of_this_very_name_is_a_copy() {
-    let desk = desk_with(|ledger, path| {
-        let mut anchors = Anchors::of(ledger, path, &[4, 12]);
-        let honest = anchors.tip();
-        let mut fork = Ledger::new();
-        fork.seal(&stream("orders", 0, 0), 1);
-        let first = anchors.git.find_commit(honest).expect("there").parent_id(0).expect("a parent");
-        anchors.reset(first, 4);
-        let other = anchors.anchor(&fork, 4, T0 + 60);
-        anchors.reset(honest, 12);
-        for name in ["refs/remotes/origin/other/anchors", "refs/heads/other/anchors", "refs/tags/anchors"] {
-            anchors.git.reference(name, other, true, "other").expect("made");
-        }
-        anchors.git.reference("refs/remotes/origin/anchors", honest, true, "copy").expect("made");
-    });
-    assert_eq!(desk.proven().clones.len(), 2);
-    git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
-    assert!(!desk.inputs.clones[0].join(BRANCH).exists());
-    assert_eq!(desk.proven().clones.len(), 2);
-}
-
-#[test]
 fn an_object_must_be_what_it_is_named() {
     let ledger = Ledger::example();
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
@@ -112,6 +100,11 @@ fn an_object_must_be_what_it_is_named() {
     writable(&new);
     fs::copy(old, new).expect("copied");
     assert!(desk.refused(5, "unreadable-clone").contains("has not the hash that it is named by"));
+}
+
+fn pack_in(clone: &Path) -> PathBuf {
+    let is_pack = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "pack");
+    files(&clone.join("objects/pack")).into_iter().find(is_pack).expect("a pack")
 }
 
 /// Git makes its objects read-only.
@@ -206,28 +199,6 @@ fn a_working_tree_may_hold_files_that_are_named_as_those_of_a_repository() {
 }
 
 #[test]
-fn copies_of_the_branch_are_read_up_to_a_limit() {
-    for packed in [false, true] {
-        let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[12])));
-        let clone = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");
-        let tip = clone.refname_to_id(BRANCH).expect("a branch");
-        let copy =
-            |i: u64| drop(clone.reference(&format!("refs/remotes/r{i}/anchors"), tip, true, "copy").expect("made"));
-        let pack = || {
-            if packed {
-                git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
-            }
-        };
-        (1..64).for_each(copy);
-        pack();
-        assert_eq!(desk.proven().clones.len(), 64);
-        copy(64);
-        pack();
-        assert!(desk.refused(5, "unreadable-clone").contains("more than 64 copies of the branch anchors"));
-    }
-}
-
-#[test]
 fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let borrower = desk.path("borrower.git");
@@ -247,6 +218,136 @@ fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
     desk.proven();
     with(15);
     assert!(desk.refused(5, "unreadable-clone").contains("objects in more than 16 folders"));
+}
+
+/// Opens what is no regular file: none is waited for.
+#[test]
+fn pipes_are_not_waited_for() {
+    let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let trust = fs::read_to_string(&desk.inputs.trust).expect("read");
+    fs::write(&desk.inputs.trust, trust.replace("max-anchor-age 86400", "max-anchor-age -")).expect("written");
+    let clone = desk.inputs.clones[0].clone();
+    git(&clone, &["gc", "-q"]);
+    let pack = pack_in(&clone);
+    desk.inputs.pin = Some(desk.path("pin"));
+    let run = |desk: &Desk| {
+        // A deadline, as what waits for a pipe waits for ever.
+        let mut command = std::process::Command::new("timeout");
+        command.arg("60").arg(env!("CARGO_BIN_EXE_streamseal-verify")).arg(&desk.inputs.bundle);
+        command.arg("--trust").arg(&desk.inputs.trust).arg("--clone").arg(&desk.inputs.clones[0]);
+        command.arg("--pin").arg(desk.inputs.pin.as_ref().expect("given"));
+        let output = command.output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(run(&desk).0, Some(0));
+    let inputs = [&desk.inputs.trust, &desk.path("pin"), &desk.inputs.bundle].map(Clone::clone);
+    let in_clone =
+        ["packed-refs", BRANCH, "refs/remotes/up/anchors", "objects/info/alternates"].map(|at| clone.join(at));
+    let index = pack.with_extension("idx");
+    let in_bundle = ["manifest", "checkpoint", "heads", "entries/000000"].map(|file| desk.inputs.bundle.join(file));
+    for path in inputs.into_iter().chain(in_clone).chain([pack, index]).chain(in_bundle) {
+        let aside = desk.path("aside");
+        let was_there = path.exists();
+        if was_there {
+            fs::rename(&path, &aside).expect("moved");
+        }
+        fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("runs").success());
+        let (code, said) = run(&desk);
+        assert_eq!(code, Some(5), "{}: {said}", path.display());
+        assert!(said.contains("not a regular file"), "{}: {said}", path.display());
+        fs::remove_file(&path).expect("removed");
+        if was_there {
+            fs::rename(&aside, &path).expect("moved");
+        }
+    }
+    assert_eq!(run(&desk).0, Some(0));
+    // A device, and a folder.
+    for path in ["/dev/null", "/dev/zero", &desk.dir.path().display().to_string()] {
+        desk.inputs.pin = Some(path.into());
+        assert!(desk.refused(5, "unreadable-pin").contains("not a regular file"), "{path}");
+    }
+}
+
+/// A damaged pack beside good objects, and the other way round.
+#[test]
+fn an_object_in_several_places_is_read_where_it_is_good() {
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let clone = &desk.inputs.clones[0];
+    let tip = git2::Repository::open_bare(clone).and_then(|git| git.refname_to_id(BRANCH)).expect("a branch");
+    let honest = fs::read(loose(clone, tip)).expect("read");
+    git(clone, &["repack", "-q", "-a"]);
+    put_loose(clone, tip, b"x");
+    desk.proven();
+    put_loose(clone, tip, &honest);
+    let pack = pack_in(clone);
+    let mut bytes = fs::read(&pack).expect("read");
+    bytes[12..].fill(0xff);
+    writable(&pack);
+    fs::write(&pack, bytes).expect("written");
+    desk.proven();
+    put_loose(clone, tip, b"x");
+    desk.refused(5, "unreadable-clone");
+}
+
+#[test]
+fn commits_and_trees_are_read_up_to_a_limit() {
+    const LIMIT: usize = 16 << 20;
+    let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
+    let clone = &desk.inputs.clones[0];
+    let git = git2::Repository::open_bare(clone).expect("opened");
+    let tip = git.refname_to_id(BRANCH).expect("a branch");
+    let logs =
+        git.find_commit(tip).and_then(|commit| commit.tree()).expect("a tree").get_name("logs").expect("there").id();
+    let put = |kind: &str, bytes: &[u8]| {
+        let id = git2::Oid::hash_object(git2::ObjectType::from_str(kind).expect("a kind"), bytes).expect("hashed");
+        put_loose(clone, id, &zlib(&[format!("{kind} {}\0", bytes.len()).as_bytes(), bytes].concat()));
+        id
+    };
+    for (tree_len, commit_len, is_read) in [(LIMIT, LIMIT, true), (LIMIT + 1, LIMIT, false), (LIMIT, LIMIT + 1, false)]
+    {
+        let entry = |mode: &str, name: &str, id: git2::Oid| {
+            [mode.as_bytes(), b" ", name.as_bytes(), b"\0", id.as_bytes()].concat()
+        };
+        let logs = entry("40000", "logs", logs);
+        let long = entry("100644", "", tip).len() + logs.len();
+        let tree = put("tree", &[logs, entry("100644", &"x".repeat(tree_len - long), tip)].concat());
+        let head = format!("tree {tree}\nparent {tip}\nauthor a <a> 1 +0000\n\n");
+        let commit = put("commit", &[head.as_bytes(), &vec![b'x'; commit_len - head.len()]].concat());
+        fs::write(clone.join(BRANCH), format!("{commit}\n")).expect("written");
+        if is_read {
+            desk.proven();
+        } else {
+            desk.refused(5, "unreadable-clone");
+        }
+    }
+}
+
+/// Commits with merged tags and long messages, and trees with thousands of files, which are none of the log's.
+#[test]
+fn long_commits_and_trees_are_read() {
+    for packed in [false, true] {
+        let desk = desk_with(|ledger, path| {
+            let mut anchors = Anchors::of(ledger, path, &[4, 12]);
+            let git = git2::Repository::open_bare(path).expect("opened");
+            let before = git.find_commit(anchors.tip()).expect("there");
+            let blob = git.blob(b"x").expect("a blob");
+            let mut root = git.treebuilder(Some(&before.tree().expect("a tree"))).expect("a builder");
+            for i in 0..20_000 {
+                root.insert(format!("a file beside the folder of logs {i}"), blob, 0o100_644).expect("inserted");
+            }
+            let tree = git.find_tree(root.write().expect("a tree")).expect("there");
+            let who = git2::Signature::now("a", "a@example.com").expect("a signature");
+            git.commit(Some(BRANCH), &who, &who, &"long ".repeat(400_000), &tree, &[&before]).expect("committed");
+            for i in 1..5 {
+                anchors.anchor(ledger, 12, T0 + 60 + i);
+            }
+        });
+        if packed {
+            git(&desk.inputs.clones[0], &["gc", "-q"]);
+        }
+        assert_eq!(desk.proven().clones[0].anchors, 6);
+    }
 }
 
 /// The limits leave room: for a long policy, for hundreds of other logs in one repository, for what is written about borrowing.

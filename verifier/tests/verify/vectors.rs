@@ -7,6 +7,7 @@
 
 mod cases;
 mod command;
+mod copies;
 mod form;
 mod readings;
 mod replaced;
@@ -26,6 +27,8 @@ use crate::common::{Event, Ledger, ORIGIN, T0, key, stream};
 use form::{Case, Change, Inputs, Outcome};
 
 const STREAM_FILE: &str = "anchors.fast-import";
+/// Of a second clone, which only some cases have.
+const SECOND_STREAM_FILE: &str = "second.fast-import";
 
 /// The files of `vectors/`, by their names there.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -49,13 +52,23 @@ impl Golden {
     /// | 8 | orders/0 begins epoch 1 at 12 |
     /// | 9 | orders/0 epoch 1, offset 12 |
     /// | 10 | heads |
-    fn ledger() -> Ledger {
+    fn new() -> Self {
+        let mut golden = Self::with_gap_of(4);
+        golden.write_bundle();
+        golden.files.insert("trust".into(), golden.trust().into_bytes());
+        golden.files.insert("event-proof".into(), golden.event_proof().to_bytes());
+        golden.files.insert(STREAM_FILE.into(), golden.fast_import(&[(5, 0), (11, 60), (11, 120)]));
+        golden
+    }
+
+    /// The ledger as it is in the table above where the gap at the start has 4 offsets; else another history of its size.
+    fn ledger(count: u64) -> Ledger {
         let mut ledger = Ledger::new();
         let (orders, payments) = (stream("orders", 0, 0), stream("payments", 0, 0));
-        ledger.gap(&orders, 4, Reason::Start);
+        ledger.gap(&orders, count, Reason::Start);
         ledger.seal(&payments, 2);
         let events = [4, 5, 7, 8].map(|offset| Event::new(offset, b"value")).to_vec();
-        ledger.seal_events(&orders, 4..9, events);
+        ledger.seal_events(&orders, count..9, events);
         ledger.seal_events(&orders, 9..11, Vec::new());
         ledger.seal(&orders, 2);
         let second = ledger.epoch(&orders, 12);
@@ -64,15 +77,11 @@ impl Golden {
         ledger
     }
 
-    fn new() -> Self {
-        let ledger = Self::ledger();
+    /// That ledger, and no files yet.
+    fn with_gap_of(count: u64) -> Self {
+        let ledger = Self::ledger(count);
         let witness = key("witness.example/w", Algorithm::Cosignature, 50);
-        let mut golden = Self { ledger, witness, files: Files::new() };
-        golden.write_bundle();
-        golden.files.insert("trust".into(), golden.trust().into_bytes());
-        golden.files.insert("event-proof".into(), golden.event_proof().to_bytes());
-        golden.files.insert(STREAM_FILE.into(), golden.fast_import(&[(5, 0), (11, 60), (11, 120)]));
-        golden
+        Self { ledger, witness, files: Files::new() }
     }
 
     fn write_bundle(&mut self) {
@@ -115,6 +124,10 @@ impl Golden {
 
     /// A branch of anchors, as `git fast-import` takes it: sizes, and how many seconds after `T0` they were cosigned.
     fn fast_import(&self, anchors: &[(u64, u64)]) -> Vec<u8> {
+        self.fast_import_to("refs/heads/anchors", anchors)
+    }
+
+    fn fast_import_to(&self, reference: &str, anchors: &[(u64, u64)]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut old_size = 0;
         for (size, after_s) in anchors {
@@ -123,9 +136,8 @@ impl Golden {
             let request = AddCheckpoint { old_size, proof, checkpoint: checkpoint.clone() };
             old_size = *size;
             let time = T0 + after_s + 1;
-            let head = format!(
-                "commit refs/heads/anchors\ncommitter anchor <anchor@example.com> {time} +0000\ndata 7\nanchor\n\n"
-            );
+            let head =
+                format!("commit {reference}\ncommitter anchor <anchor@example.com> {time} +0000\ndata 7\nanchor\n\n");
             out.extend_from_slice(head.as_bytes());
             for (name, bytes) in [("checkpoint", checkpoint.to_bytes()), ("consistency", request.to_bytes())] {
                 let line = format!("M 100644 inline logs/{}/{name}\ndata {}\n", folder(ORIGIN), bytes.len());
@@ -156,12 +168,17 @@ impl Golden {
         for (name, bytes) in &self.files {
             write(&desk.path(name), bytes);
         }
+        let clones = ["anchors.git/", "second.git/"];
         let (in_clone, before): (Vec<&Change>, Vec<&Change>) =
-            changes.iter().partition(|change| change.file.starts_with("anchors.git/"));
+            changes.iter().partition(|change| clones.iter().any(|clone| change.file.starts_with(clone)));
         before.iter().for_each(|change| change.apply(desk.dir.path()));
         if inputs.clone {
             import(&desk.path("anchors.git"), &desk.path(STREAM_FILE));
             desk.inputs.clones.push(desk.path("anchors.git"));
+        }
+        if desk.path(SECOND_STREAM_FILE).exists() {
+            import(&desk.path("second.git"), &desk.path(SECOND_STREAM_FILE));
+            desk.inputs.clones.push(desk.path("second.git"));
         }
         in_clone.iter().for_each(|change| change.apply(desk.dir.path()));
         desk.inputs.bundle = desk.path(inputs.evidence());

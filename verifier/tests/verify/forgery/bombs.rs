@@ -221,7 +221,7 @@ fn bombs_beside_the_objects() {
     let clone = &desk.inputs.clones[0];
     let sparse = |name: &str| File::create(clone.join(name)).and_then(|file| file.set_len(1 << 40)).expect("made");
     sparse("packed-refs");
-    ends(&desk, 0, "packed-refs of a terabyte");
+    assert!(ends(&desk, 5, "packed-refs of a terabyte").contains("packed-refs: longer than"));
     fs::remove_file(clone.join("packed-refs")).expect("removed");
     sparse("objects/info/alternates");
     ends(&desk, 5, "alternates of a terabyte");

@@ -19,18 +19,18 @@ pub(super) fn oid(kind: ObjectType, bytes: &[u8]) -> Oid {
     Oid::hash_object(kind, bytes).expect("hashed")
 }
 
-pub(super) fn zlib(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     compress_to_vec_zlib(bytes, 6)
 }
 
 /// Where a loose object lies.
-pub(super) fn loose(clone: &Path, id: Oid) -> PathBuf {
+pub(crate) fn loose(clone: &Path, id: Oid) -> PathBuf {
     let id = id.to_string();
     clone.join("objects").join(&id[..2]).join(&id[2..])
 }
 
 /// Puts bytes in the place of a loose object.
-pub(super) fn put_loose(clone: &Path, id: Oid, bytes: &[u8]) {
+pub(crate) fn put_loose(clone: &Path, id: Oid, bytes: &[u8]) {
     let path = loose(clone, id);
     fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
     // Git makes its objects read-only.

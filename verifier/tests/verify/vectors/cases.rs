@@ -32,6 +32,7 @@ impl Golden {
             self.pins(),
             self.readings(),
             self.replaced(),
+            self.copies(),
         ]
         .into_iter()
         .flatten()
@@ -441,7 +442,7 @@ impl Golden {
     }
 
     /// A change of the root in the pin file, after its size lost a digit.
-    fn replace_root(&self, size: u64) -> Change {
+    pub(super) fn replace_root(&self, size: u64) -> Change {
         let root = self.ledger.root(11).to_string();
         let at = self.find("pin", &root) - 1;
         Change::splice("pin", at, root.len(), self.ledger.root(size).to_string().as_bytes())

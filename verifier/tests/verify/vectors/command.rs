@@ -18,8 +18,8 @@ impl Golden {
         let mut command = Command::new(env!("CARGO_BIN_EXE_streamseal-verify"));
         command.arg(folder.join(inputs.evidence())).arg("--trust").arg(folder.join("trust")).arg("--json");
         command.args(["--now", &inputs.now_s]);
-        if inputs.clone {
-            command.arg("--clone").arg(folder.join("anchors.git"));
+        for clone in &desk.inputs.clones {
+            command.arg("--clone").arg(clone);
         }
         command.args(inputs.expect.iter().flat_map(|expect| ["--expect", expect]));
         command.args(inputs.accept_gap.iter().flat_map(|reason| ["--accept-gap", reason]));

@@ -21,14 +21,14 @@ pub(super) struct Case {
 }
 
 /// A change to one file.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Change {
     pub(super) file: String,
     #[serde(flatten)]
     pub(super) how: How,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(untagged)]
 pub(super) enum How {
     /// From byte `at` on, `remove` bytes give way to those of `insert`, so many times. A file that is not there has no

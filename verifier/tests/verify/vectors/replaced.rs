@@ -84,7 +84,7 @@ impl Golden {
 
     /// An epoch at the end of the one before, of which nothing is sealed yet.
     fn stream_that_began(&self) -> Case {
-        let mut ledger = Self::ledger();
+        let mut ledger = Self::ledger(4);
         let second = stream("orders", 0, 1);
         let third = ledger.epoch(&second, 13);
         ledger.heads();
