@@ -169,6 +169,11 @@ impl Parts {
         })
     }
 
+    /// Ends all connections to the database, after all tasks have ended and no request is served any more.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// Has it stated where all streams stand in the end, if this committer signs; `false` when that could not be done.
     pub async fn state_end(&self) -> bool {
         !self.signs || self.opened.appender.append_heads().await.is_ok()

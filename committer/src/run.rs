@@ -172,7 +172,11 @@ impl Running {
         self.parts.stop_chain.cancel();
         let chain = end_all(self.chain).await;
         self.parts.stop_readers.cancel();
-        lead.and(chain).and(end_all(self.readers).await)
+        let readers = end_all(self.readers).await;
+        if tokio::time::timeout(STEP_MAX, self.parts.close()).await.is_err() {
+            tracing::warn!("ending although the database is still in use: of SQLite, copy the -wal file too");
+        }
+        lead.and(chain).and(readers)
     }
 }
 
