@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use evidence::Partition;
 use evidence::statement::LedgerId;
-use evidence::{Partition, SignedCheckpoint};
 use keystore::Head;
 
 use crate::chain::Chain;
+use crate::checkpoints;
 use crate::compute::Compute;
 use crate::parse::parse;
 use crate::replay::{Fault, Replay};
@@ -191,20 +192,11 @@ impl Check<'_> {
 
 /// What is wrong with a checkpoint over the whole of `chain`.
 fn check_checkpoint(chain: &Chain, stored: Head, note: &[u8]) -> Option<String> {
-    let size = stored.size;
     if stored.root != chain.root() {
+        let size = stored.size;
         return Some(format!("the checkpoint of size {size} has root {}, the entries {}", stored.root, chain.root()));
     }
-    let signed = match SignedCheckpoint::parse(note) {
-        Ok(signed) => signed,
-        Err(error) => return Some(format!("the checkpoint of size {size}: {error}")),
-    };
-    let checkpoint = signed.checkpoint();
-    if (checkpoint.size, checkpoint.root) != (size, stored.root) {
-        return Some(format!("the checkpoint of size {size} is signed for {} {}", checkpoint.size, checkpoint.root));
-    }
-    let signer = chain.state().keys().verify_checkpoint(&signed);
-    signer.err().map(|problem| format!("the checkpoint of size {size}: {problem}"))
+    checkpoints::problem(chain.state().keys(), stored, note)
 }
 
 fn compare_streams(chain: &Chain, stored: Vec<StreamRow>) -> Vec<String> {

@@ -9,6 +9,7 @@ mod adopt;
 mod appender;
 mod chain;
 mod changes;
+mod checkpoints;
 mod compute;
 mod config;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::appender::{self, Appender, Outcome};
 use crate::changes::Changes;
+use crate::checkpoints::Checkpoints;
 use crate::compute::{Compute, Turns};
 use crate::config::Ledger;
 use crate::http::Opened;
@@ -139,11 +140,19 @@ impl Parts {
             let publisher = Publisher { store, topic, backoff: backoff.clone(), health };
             readers.push(Box::pin(publisher.run(changes.subscribe(), stop_readers.clone())));
         }
-        let watch =
-            watcher::watch(Arc::clone(&store), changes, seen, health.component("database"), stop_readers.clone());
+        let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id().clone());
+        let watched = watcher::Parts {
+            store: Arc::clone(&store),
+            checkpoints: checkpoints.clone(),
+            changes,
+            seen,
+            health: health.component("database"),
+        };
+        let watch = watcher::watch(watched, stop_readers.clone());
         readers.push(Box::pin(async { watch.await.map_err(Into::into) }));
         let turns = Turns::new();
-        let opened = Opened { store: Arc::clone(&store), appender, ledger: ledger.id().clone(), compute, turns };
+        let (opened_store, id) = (Arc::clone(&store), ledger.id().clone());
+        let opened = Opened { store: opened_store, checkpoints, appender, ledger: id, compute, turns };
         let chain_begun = health.component("chain");
         let parts = Self { opened, stop_chain, stop_readers, store, ledger, chain_begun, signs, heads_every, backoff };
         (parts, Tasks { chain, readers })
