@@ -15,7 +15,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The database: `sqlite:FILE` for one committer, `postgres://user:password@host:port/name` for one or several.
-    /// PostgreSQL with `synchronous_commit` or `fsync` off is refused. A failover to an asynchronous standby can lose
+    /// PostgreSQL with `synchronous_commit` or `fsync` off is refused, and so is a connection pooler that shares connections
+    /// (transaction pooling): use session pooling or the server's own port. A failover to an asynchronous standby can lose
     /// entries that were acknowledged: the signer then refuses the database.
     pub database: DatabaseUrl,
     /// The log key, a file of mode 0600, which signs checkpoints and heads: that of the genesis, or one granted since.
@@ -29,7 +30,8 @@ pub struct Config {
     /// Seconds between two entries that state where all streams stand, while any of them moves.
     #[serde(default = "default_heads_s")]
     pub heads_s: NonZeroU32,
-    /// The Kafka topic that every entry is published to.
+    /// The Kafka topic that every entry is published to. Each ledger needs one of its own: a topic that holds anything else
+    /// is refused. The committer must be allowed to describe, read and write it.
     #[serde(default = "default_commitments_topic")]
     pub commitments_topic: String,
     /// Address to serve on: the HTTP interface, health and metrics.

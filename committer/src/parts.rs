@@ -137,7 +137,7 @@ impl Parts {
         let mut readers: Vec<Task> = Vec::new();
         if let Some(topic) = topic {
             let (store, health) = (Arc::clone(&store), health.component("publishing"));
-            let publisher = Publisher { store, topic, backoff: backoff.clone(), health };
+            let publisher = Publisher { store, ledger: ledger.id().clone(), topic, backoff: backoff.clone(), health };
             readers.push(Box::pin(publisher.run(changes.subscribe(), stop_readers.clone())));
         }
         let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id().clone());

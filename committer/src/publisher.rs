@@ -1,6 +1,7 @@
 //! Publishes every entry to the topic of commitments, in seq order; a publisher that was frozen while another took over
 //! may still send what it had in hand.
 
+mod ours;
 mod topic;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use committer_client::Commitment;
+use evidence::statement::LedgerId;
 use evidence::{Entry, Statement};
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
@@ -15,7 +17,7 @@ use tokio::sync::watch;
 use crate::parse::parse;
 use crate::store::{Lease, Store, StoreError, StoreErrorKind};
 pub(crate) use topic::KafkaTopic;
-pub use topic::{Deliver, Message, Topic};
+pub use topic::{Deliver, Message, Newest, Topic};
 
 /// Entries between two recordings of how far publishing got: after a crash at most so many are repeated.
 const CHUNK: u64 = 500;
@@ -26,6 +28,7 @@ const LEASE_EVERY: Duration = Duration::from_secs(5);
 /// What publishing needs.
 pub(crate) struct Publisher {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: LedgerId,
     pub(crate) topic: Arc<dyn Topic>,
     pub(crate) backoff: Backoff,
     pub(crate) health: Component,
@@ -40,6 +43,15 @@ enum Pause {
     Kafka(#[from] kafka::Error),
     #[error("another committer publishes now")]
     LeaseLost,
+    /// The topic may be anybody's.
+    #[error(
+        "the topic {topic} cannot be looked at, so nothing is published: {error}. The committer must reach the brokers, and be \
+         allowed to describe, read and write the topic"
+    )]
+    Unseen { topic: String, error: kafka::Error },
+    /// The topic is not this ledger's.
+    #[error("{0}")]
+    NotOurs(String),
 }
 
 impl Publisher {
@@ -89,15 +101,21 @@ impl Publisher {
     ) -> Result<(), Pause> {
         let producer = self.topic.producer()?;
         let mut published = self.store.published().await?.unwrap_or(0);
+        let mut is_there = false;
         while !stop.is_cancelled() {
             changes.mark_unchanged();
+            if !is_there {
+                is_there = self.look(trouble).await?;
+            }
             if !lease.is_held().await {
                 return Err(Pause::LeaseLost);
             }
             let entries = self.store.entries(published..published + CHUNK).await?;
             if entries.is_empty() {
                 // All was published, maybe before this start.
-                self.report_good(trouble);
+                if is_there {
+                    self.report_good(trouble);
+                }
                 wait_for_more(changes, stop).await;
                 continue;
             }
@@ -107,6 +125,7 @@ impl Publisher {
             if !producer.deliver(messages, &self.health, stop).await? {
                 return Ok(());
             }
+            is_there = true;
             self.store.set_published(end).await?;
             published = end;
             metrics::gauge!("streamseal_committer_published_size").set(published as f64);
@@ -114,6 +133,23 @@ impl Publisher {
             self.report_good(trouble);
         }
         Ok(())
+    }
+
+    /// Makes sure that nobody else's records are on the topic, before anything is published to it. `false` when there is
+    /// no topic yet: a broker may make it at the first record.
+    async fn look(&self, trouble: &mut Option<String>) -> Result<bool, Pause> {
+        let topic = self.topic.name();
+        let newest = self.topic.newest().await;
+        let newest = newest.map_err(|error| Pause::Unseen { topic: topic.to_owned(), error })?;
+        match newest {
+            None => self.show(trouble, topic::absent(topic)),
+            Some(ref newest) => {
+                if let Some(refusal) = ours::refusal(topic, &self.ledger, newest) {
+                    return Err(Pause::NotOurs(refusal));
+                }
+            }
+        }
+        Ok(newest.is_some())
     }
 
     fn report_good(&self, trouble: &mut Option<String>) {
@@ -124,7 +160,10 @@ impl Publisher {
     }
 
     fn report(&self, trouble: &mut Option<String>, reason: Pause) {
-        let message = reason.to_string();
+        self.show(trouble, reason.to_string());
+    }
+
+    fn show(&self, trouble: &mut Option<String>, message: String) {
         if trouble.as_ref() != Some(&message) {
             tracing::warn!("not publishing: {message}");
         }
