@@ -34,6 +34,13 @@ pub(crate) struct Publisher {
     pub(crate) health: Component,
 }
 
+/// What a topic that may be published to holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Ours,
+}
+
 /// Why publishing stopped for now.
 #[derive(Debug, thiserror::Error)]
 enum Pause {
@@ -101,11 +108,16 @@ impl Publisher {
     ) -> Result<(), Pause> {
         let producer = self.topic.producer()?;
         let mut published = self.store.published().await?.unwrap_or(0);
-        let mut is_there = false;
+        let (mut must_look, mut is_there, mut is_first) = (true, false, false);
         while !stop.is_cancelled() {
             changes.mark_unchanged();
-            if !is_there {
-                is_there = self.look(trouble).await?;
+            if must_look {
+                let found = tokio::select! {
+                    found = self.look(trouble) => found?,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                (is_there, is_first) = (found.is_some(), found != Some(Holds::Ours));
+                must_look = !is_there;
             }
             if !lease.is_held().await {
                 return Err(Pause::LeaseLost);
@@ -125,7 +137,8 @@ impl Publisher {
             if !producer.deliver(messages, &self.health, stop).await? {
                 return Ok(());
             }
-            is_there = true;
+            // Another ledger may have begun in the same empty topic: from now on that shows.
+            must_look = std::mem::take(&mut is_first);
             self.store.set_published(end).await?;
             published = end;
             metrics::gauge!("streamseal_committer_published_size").set(published as f64);
@@ -135,21 +148,20 @@ impl Publisher {
         Ok(())
     }
 
-    /// Makes sure that nobody else's records are on the topic, before anything is published to it. `false` when there is
+    /// Makes sure that nobody else's records are on the topic, before anything is published to it. `None` when there is
     /// no topic yet: a broker may make it at the first record.
-    async fn look(&self, trouble: &mut Option<String>) -> Result<bool, Pause> {
+    async fn look(&self, trouble: &mut Option<String>) -> Result<Option<Holds>, Pause> {
         let topic = self.topic.name();
         let newest = self.topic.newest().await;
         let newest = newest.map_err(|error| Pause::Unseen { topic: topic.to_owned(), error })?;
-        match newest {
-            None => self.show(trouble, topic::absent(topic)),
-            Some(ref newest) => {
-                if let Some(refusal) = ours::refusal(topic, &self.ledger, newest) {
-                    return Err(Pause::NotOurs(refusal));
-                }
-            }
+        let Some(newest) = newest else {
+            self.show(trouble, topic::absent(topic));
+            return Ok(None);
+        };
+        match ours::refusal(topic, &self.ledger, &newest) {
+            Some(refusal) => Err(Pause::NotOurs(refusal)),
+            None => Ok(Some(if newest.is_empty() { Holds::Nothing } else { Holds::Ours })),
         }
-        Ok(newest.is_some())
     }
 
     fn report_good(&self, trouble: &mut Option<String>) {

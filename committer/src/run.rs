@@ -85,7 +85,7 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
             if !server.is_finished() {
                 server.await.context("the server's task")??;
             }
-            result.and(running.end().await)
+            running.end(result).await
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -160,8 +160,8 @@ impl Running {
         }
     }
 
-    /// States and signs where everything stands, then ends all parts.
-    async fn end(self) -> anyhow::Result<()> {
+    /// States and signs where everything stands, then ends all parts. `result` is that of the first part that ended.
+    async fn end(self, result: anyhow::Result<()>) -> anyhow::Result<()> {
         if !self.chain.is_empty() {
             let stated = tokio::time::timeout(STEP_MAX, self.parts.state_end()).await;
             if !matches!(stated, Ok(true)) {
@@ -172,11 +172,12 @@ impl Running {
         self.parts.stop_chain.cancel();
         let chain = end_all(self.chain).await;
         self.parts.stop_readers.cancel();
-        let readers = end_all(self.readers).await;
-        if tokio::time::timeout(STEP_MAX, self.parts.close()).await.is_err() {
+        let result = result.and(lead).and(chain).and(end_all(self.readers).await);
+        // After a failure, a disk's say, SQLite must not move what it holds from one file to another.
+        if result.is_ok() && tokio::time::timeout(STEP_MAX, self.parts.close()).await.is_err() {
             tracing::warn!("ending although the database is still in use: of SQLite, copy the -wal file too");
         }
-        lead.and(chain).and(readers)
+        result
     }
 }
 

@@ -53,8 +53,9 @@ pub(crate) async fn watch(parts: Parts, stop: Shutdown) -> Result<(), StoreError
                 }
             }
         }
-        match position {
-            Ok(position) => {
+        match (position, checkpoint) {
+            (Err(error), _) | (_, Err(error)) if error.kind == StoreErrorKind::Broken => return Err(error),
+            (Ok(position), _) => {
                 if known != position {
                     known = position;
                     seen.send_if_modified(|seen| {
@@ -67,8 +68,7 @@ pub(crate) async fn watch(parts: Parts, stop: Shutdown) -> Result<(), StoreError
                     changes.announce();
                 }
             }
-            Err(error) if error.kind == StoreErrorKind::Broken => return Err(error),
-            Err(_) => {}
+            (Err(_), _) => {}
         }
         tokio::select! {
             () = stop.cancelled() => {}

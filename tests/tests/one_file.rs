@@ -32,7 +32,10 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
     let (home, remote) = (folder.join("ledger"), folder.join("anchors.git"));
     BareRepository::new(remote.clone());
     let mut init = Command::new(streamseal());
-    init.arg("init").arg(&home).args(["--origin", "example.com/one-file", "--topic", "orders", "--remote"]).arg(&remote);
+    init.arg("init")
+        .arg(&home)
+        .args(["--origin", "example.com/one-file", "--topic", "orders", "--remote"])
+        .arg(&remote);
     run(init.args(["--bootstrap-servers", broker.bootstrap_servers()]));
     let config = home.join("streamseal.toml");
     let mut text = fs::read_to_string(&config).unwrap();

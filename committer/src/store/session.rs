@@ -62,7 +62,9 @@ pub(super) async fn check_own(options: &PgConnectOptions) -> Result<(), StoreErr
             Err(sqlx::Error::Database(answer)) if answer.code().as_deref() == Some("08P01") => {
                 return Err(shared(&answer));
             }
-            result => drop(result?),
+            begun => {
+                begun?;
+            }
         }
         if server_process(&mut holder).await? == own {
             return Err(shared(&"two connections reached one server process"));
