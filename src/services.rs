@@ -228,8 +228,9 @@ async fn fsck(config: &Config) -> anyhow::Result<u8> {
     let store = committer::store::open_existing(&database.0, ledger.id()).await?;
     let progress = ProgressBar::no_length();
     let report = committer::fsck(&*store, ledger.id(), |checked, of| show(&progress, checked, of)).await;
-    store.close().await;
+    let closed = store.close().await;
     let report = report?;
+    closed?;
     progress.finish_and_clear();
     output::line(&report);
     Ok(if report.is_sound() { 0 } else { 1 })

@@ -24,8 +24,9 @@ pub async fn adopt(config: &Config, ledger: &Ledger, progress: impl FnMut(u64, u
     }
     let store = store::open_existing(&config.database.0, ledger.id()).await?;
     let report = fsck(&*store, ledger.id(), progress).await;
-    store.close().await;
+    let closed = store.close().await;
     let report = report?;
+    closed?;
     ensure!(report.is_sound(), "the database is not sound, so it is not adopted: {report}");
     high_water.advance(report.valid)?;
     Ok(report.valid)

@@ -19,7 +19,7 @@ use crate::http::Opened;
 use crate::publisher::{Publisher, Topic};
 use crate::recent::{ENTRIES_MAX, Recent};
 use crate::signer::{self, Signer, Verdict, high_water_path};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::{Clock, watcher};
 
 /// What a committer is made of.
@@ -179,8 +179,11 @@ impl Parts {
     }
 
     /// Ends all connections to the database, after all tasks have ended and no request is served any more.
-    pub async fn close(&self) {
-        self.store.close().await;
+    ///
+    /// # Errors
+    /// As [`Store::close`].
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
     }
 
     /// Has it stated where all streams stand in the end, if this committer signs; `false` when that could not be done.

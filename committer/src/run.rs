@@ -14,7 +14,7 @@ use crate::config::{Config, Ledger};
 use crate::http::Api;
 use crate::parts::{LogKey, Materials, Parts, Tasks};
 use crate::publisher::{KafkaTopic, Topic};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreErrorKind};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -174,10 +174,19 @@ impl Running {
         self.parts.stop_readers.cancel();
         let result = result.and(lead).and(chain).and(end_all(self.readers).await);
         // After a failure, a disk's say, SQLite must not move what it holds from one file to another.
-        if result.is_ok() && tokio::time::timeout(STEP_MAX, self.parts.close()).await.is_err() {
-            tracing::warn!("ending although the database is still in use: of SQLite, copy the -wal file too");
+        result?;
+        match tokio::time::timeout(STEP_MAX, self.parts.close()).await {
+            Ok(Err(error)) if error.kind == StoreErrorKind::Broken => Err(error.into()),
+            Ok(Err(error)) => {
+                tracing::warn!("the database's -wal file, if it has one, still belongs to it: {error}");
+                Ok(())
+            }
+            Ok(Ok(())) => Ok(()),
+            Err(_) => {
+                tracing::warn!("the database is still in use: its -wal file, if it has one, belongs to it");
+                Ok(())
+            }
         }
-        result
     }
 }
 

@@ -128,8 +128,11 @@ pub trait Store: Send + Sync {
     async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError>;
 
     /// Ends all connections, once nothing uses the store or its clones any more. Of an SQLite database one file is left
-    /// then: a copy of it is whole.
-    async fn close(&self);
+    /// then, if no other process has it open: a copy of it is whole.
+    ///
+    /// # Errors
+    /// When SQLite's log could not be written back; what it holds is safe there.
+    async fn close(&self) -> Result<(), StoreError>;
 }
 
 /// What an append begins with.

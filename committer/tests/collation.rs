@@ -28,7 +28,7 @@ const DRIFT: &str = "SET allow_system_table_mods = on;
 async fn check(database: &Database, place: &Place) -> Report {
     let store = open_existing(&database.url, &place.ledger.id()).await.expect("opens");
     let report = fsck(&*store, &place.ledger.id(), |_, _| ()).await.expect("reads");
-    store.close().await;
+    store.close().await.expect("closes");
     report
 }
 

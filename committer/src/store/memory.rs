@@ -432,5 +432,7 @@ impl Store for MemoryStore {
         self.link.reply(Call::Lease).await.map_err(failed)?;
         Ok(lease.map(|lease| Box::new(lease) as Box<dyn Lease>))
     }
-    async fn close(&self) {}
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -316,8 +316,9 @@ super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
         Ok(locked.then(|| Box::new(AdvisoryLock { connection }) as Box<dyn Lease>))
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> Result<(), StoreError> {
         self.pool.close().await;
+        Ok(())
     }
 });
 

@@ -353,15 +353,15 @@ super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
         }
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> Result<(), StoreError> {
         self.readers.close().await;
         self.writer.close().await;
-        // The last connection writes the log back into the database and removes it, so it must be one that may write.
-        if let Some(keeper) = self.keeper.lock().await.take()
-            && let Err(error) = keeper.close().await
-        {
-            tracing::warn!("the database was not closed well: {error}");
-        }
+        let Some(mut keeper) = self.keeper.lock().await.take() else { return Ok(()) };
+        self.files.check()?;
+        // The last connection to close writes the log back and removes it, and tells no error. So this comes before it; it
+        // waits for nobody.
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut keeper).await?;
+        Ok(keeper.close().await?)
     }
 });
 

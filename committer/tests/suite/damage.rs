@@ -65,7 +65,7 @@ pub(crate) async fn damaged_entries_and_tiles_are_not_served(database: Database)
 async fn forge(database: &Database, ledger: &TestLedger, is_signed: bool) {
     let store = open_existing(&database.url, &ledger.id()).await.expect("opens");
     let note = store.checkpoint().await.expect("reads").expect("signed").note;
-    store.close().await;
+    store.close().await.expect("closes");
     let forged = if is_signed {
         let checkpoint = SignedCheckpoint::parse(&note).expect("a checkpoint").checkpoint().clone();
         SignedCheckpoint::sign(checkpoint, &TestLedger::new("another").log).to_bytes()
