@@ -227,7 +227,10 @@ async fn fsck(config: &Config) -> anyhow::Result<u8> {
     let database = &section(&config.committer, "committer")?.database;
     let store = committer::store::open_existing(&database.0, ledger.id()).await?;
     let progress = ProgressBar::no_length();
-    let report = committer::fsck(&*store, ledger.id(), |checked, of| show(&progress, checked, of)).await?;
+    let report = committer::fsck(&*store, ledger.id(), |checked, of| show(&progress, checked, of)).await;
+    let closed = store.close().await;
+    let report = report?;
+    closed?;
     progress.finish_and_clear();
     output::line(&report);
     Ok(if report.is_sound() { 0 } else { 1 })

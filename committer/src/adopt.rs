@@ -23,7 +23,10 @@ pub async fn adopt(config: &Config, ledger: &Ledger, progress: impl FnMut(u64, u
         anyhow::bail!("{path} is there and says {head}: the committer goes on from it, there is nothing to adopt");
     }
     let store = store::open_existing(&config.database.0, ledger.id()).await?;
-    let report = fsck(&*store, ledger.id(), progress).await?;
+    let report = fsck(&*store, ledger.id(), progress).await;
+    let closed = store.close().await;
+    let report = report?;
+    closed?;
     ensure!(report.is_sound(), "the database is not sound, so it is not adopted: {report}");
     high_water.advance(report.valid)?;
     Ok(report.valid)

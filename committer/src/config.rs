@@ -17,7 +17,8 @@ use serde::{Deserialize, Deserializer};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The database: `sqlite:FILE` for one committer, `postgres://user:password@host:port/name` for one or several.
-    /// PostgreSQL with `synchronous_commit` or `fsync` off is refused. A failover to an asynchronous standby can lose
+    /// PostgreSQL with `synchronous_commit` or `fsync` off is refused, and so is a connection pooler that shares connections
+    /// (transaction pooling): use session pooling or the server's own port. A failover to an asynchronous standby can lose
     /// entries that were acknowledged: the signer then refuses the database.
     pub database: DatabaseUrl,
     /// The log key, a file of mode 0600, which signs checkpoints and heads: that of the genesis, or one granted since.
@@ -32,7 +33,9 @@ pub struct Config {
     #[serde(default = "default_heads_s")]
     pub heads_s: NonZeroU32,
     /// The Kafka topic that every entry is published to: `commitments`, or a name that begins with
-    /// `streamseal.commitments.`. No ingest-consumer, of whichever ledger, seals topics of these names.
+    /// `streamseal.commitments.`. No ingest-consumer, of whichever ledger, seals topics of these names. Each ledger needs a
+    /// topic of its own: the committer publishes nothing to one that holds anything else. It must be allowed to describe,
+    /// read and write the topic.
     #[serde(default = "default_commitments_topic", deserialize_with = "commitments_topic")]
     pub commitments_topic: String,
     /// Address to serve on: the HTTP interface, health and metrics.

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use evidence::SignedCheckpoint;
+use evidence::Partition;
 use evidence::statement::LedgerId;
 use keystore::Head;
 
 use crate::chain::Chain;
+use crate::checkpoints;
 use crate::compute::Compute;
+use crate::parse::parse;
 use crate::replay::{Fault, Replay};
 use crate::store::{Begun, Store, StoreError, StoreErrorKind, StreamRow};
+
+/// How many seqs are looked through at a time for entries of no stream.
+const RANGE: usize = 100_000;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +59,12 @@ pub async fn fsck(
 ) -> Result<Report, StoreError> {
     let mut check = Check { store, replay: Replay::new(ledger, Compute::Threads, None), problems: Vec::new() };
     let size = store.position().await?.map_or(0, |p| p.next_seq);
-    let first_bad = match check.entries(size, &mut progress).await {
-        Ok(()) => check.tables(&mut progress).await,
-        Err(fault) => Err(fault),
+    let checked = async {
+        check.entries(size, &mut progress).await?;
+        check.tables(&mut progress).await?;
+        check.lookups().await
     };
+    let first_bad = checked.await;
     let first_bad = match first_bad {
         Ok(()) => None,
         Err(Fault::Bad { seq, problem }) => Some((seq, problem)),
@@ -133,24 +140,63 @@ impl Check<'_> {
         drop(transaction);
         Ok(())
     }
+
+    /// Looks everything up by its name, place or kind, as a committer does: an index that lies does not find what is there.
+    async fn lookups(&mut self) -> Result<(), Fault> {
+        let chain = self.replay.chain();
+        let (size, rows) = (chain.size(), chain.stream_rows().collect::<Vec<_>>());
+        let lies = |what: String| format!("{what}: an index of the database lies: run REINDEX, and fsck again");
+        let mut lost = Vec::new();
+        let mut open: HashMap<&Partition, u64> = HashMap::new();
+        for row in &rows {
+            let number = open.entry(&row.head.id.partition).or_default();
+            *number = row.number.max(*number);
+        }
+        for (partition, number) in open {
+            // Since it was checked, a new stream may have begun.
+            let found = self.store.open_stream(partition).await?.map(|row| row.number);
+            if found < Some(number) {
+                lost.push(lies(format!("{partition}: the stream of entry {number} is not found by its name")));
+            }
+        }
+        let newest = self.store.newest_entries(size).await?;
+        let newest: HashMap<u64, u64> = newest.iter().map(|newest| (newest.number, newest.entry.seq)).collect();
+        for StreamRow { number, head, .. } in &rows {
+            if newest.get(number) != Some(&head.seq) {
+                lost.push(lies(format!("{}: its newest entry {} is not found by its offset", head.id, head.seq)));
+            }
+        }
+        let (mut keys, mut heads) = (Vec::new(), None);
+        for begin in (0..size).step_by(RANGE) {
+            for stored in self.store.ledger_entries(begin..size.min(begin + RANGE as u64)).await? {
+                match parse(&stored)?.statement.statement().kind() {
+                    "heads" => heads = Some(stored.seq),
+                    _ => keys.push(stored.seq),
+                }
+            }
+        }
+        let mut found: Vec<_> = self.store.key_entries().await?.iter().map(|stored| stored.seq).collect();
+        found.retain(|seq| *seq < size);
+        if found != keys {
+            lost.push(lies(format!("by their kinds, the key entries {found:?} are found, there are {keys:?}")));
+        }
+        let found = self.store.heads_entry(size).await?.map(|stored| stored.seq);
+        if found != heads {
+            lost.push(lies(format!("by its kind, the newest heads entry found is {found:?}, it is {heads:?}")));
+        }
+        lost.sort();
+        self.problems.extend(lost);
+        Ok(())
+    }
 }
 
 /// What is wrong with a checkpoint over the whole of `chain`.
 fn check_checkpoint(chain: &Chain, stored: Head, note: &[u8]) -> Option<String> {
-    let size = stored.size;
     if stored.root != chain.root() {
+        let size = stored.size;
         return Some(format!("the checkpoint of size {size} has root {}, the entries {}", stored.root, chain.root()));
     }
-    let signed = match SignedCheckpoint::parse(note) {
-        Ok(signed) => signed,
-        Err(error) => return Some(format!("the checkpoint of size {size}: {error}")),
-    };
-    let checkpoint = signed.checkpoint();
-    if (checkpoint.size, checkpoint.root) != (size, stored.root) {
-        return Some(format!("the checkpoint of size {size} is signed for {} {}", checkpoint.size, checkpoint.root));
-    }
-    let signer = chain.state().keys().verify_checkpoint(&signed);
-    signer.err().map(|problem| format!("the checkpoint of size {size}: {problem}"))
+    checkpoints::problem(chain.state().keys(), stored, note)
 }
 
 fn compare_streams(chain: &Chain, stored: Vec<StreamRow>) -> Vec<String> {

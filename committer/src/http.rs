@@ -17,6 +17,7 @@ use evidence::statement::LedgerId;
 pub use answer::Failure;
 
 use crate::appender::Appender;
+use crate::checkpoints::Checkpoints;
 use crate::compute::{Compute, Turns};
 use crate::store::Store;
 
@@ -32,6 +33,7 @@ pub(crate) struct Api {
 #[derive(Clone)]
 pub struct Opened {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) appender: Appender,
     pub(crate) ledger: LedgerId,
     pub(crate) compute: Compute,

@@ -9,6 +9,7 @@ mod adopt;
 mod appender;
 mod chain;
 mod changes;
+mod checkpoints;
 mod compute;
 mod config;
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use config::{Config, DatabaseUrl, Ledger};
 pub use fsck::{Report, fsck};
 pub use http::{Failure, Opened};
 pub use parts::{LogKey, Materials, Parts, Task, Tasks};
-pub use publisher::{Deliver, Message, Topic};
+pub use publisher::{Deliver, Message, Newest, Topic};
 pub use run::{Surroundings, run};
 
 /// Milliseconds since 1970 by the clock of this machine.

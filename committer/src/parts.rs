@@ -12,13 +12,14 @@ use tokio::sync::watch;
 
 use crate::appender::{self, Appender, Outcome};
 use crate::changes::Changes;
+use crate::checkpoints::Checkpoints;
 use crate::compute::{Compute, Turns};
 use crate::config::Ledger;
 use crate::http::Opened;
 use crate::publisher::{Publisher, Topic};
 use crate::recent::{ENTRIES_MAX, Recent};
 use crate::signer::{self, Signer, Verdict, high_water_path};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::{Clock, watcher};
 
 /// What a committer is made of.
@@ -136,14 +137,22 @@ impl Parts {
         let mut readers: Vec<Task> = Vec::new();
         if let Some(topic) = topic {
             let (store, health) = (Arc::clone(&store), health.component("publishing"));
-            let publisher = Publisher { store, topic, backoff: backoff.clone(), health };
+            let publisher = Publisher { store, ledger: ledger.id().clone(), topic, backoff: backoff.clone(), health };
             readers.push(Box::pin(publisher.run(changes.subscribe(), stop_readers.clone())));
         }
-        let watch =
-            watcher::watch(Arc::clone(&store), changes, seen, health.component("database"), stop_readers.clone());
+        let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id().clone());
+        let watched = watcher::Parts {
+            store: Arc::clone(&store),
+            checkpoints: checkpoints.clone(),
+            changes,
+            seen,
+            health: health.component("database"),
+        };
+        let watch = watcher::watch(watched, stop_readers.clone());
         readers.push(Box::pin(async { watch.await.map_err(Into::into) }));
         let turns = Turns::new();
-        let opened = Opened { store: Arc::clone(&store), appender, ledger: ledger.id().clone(), compute, turns };
+        let (opened_store, id) = (Arc::clone(&store), ledger.id().clone());
+        let opened = Opened { store: opened_store, checkpoints, appender, ledger: id, compute, turns };
         let chain_begun = health.component("chain");
         let parts = Self { opened, stop_chain, stop_readers, store, ledger, chain_begun, signs, heads_every, backoff };
         (parts, Tasks { chain, readers })
@@ -167,6 +176,14 @@ impl Parts {
             stop.cancelled().await;
             Ok(())
         })
+    }
+
+    /// Ends all connections to the database, after all tasks have ended and no request is served any more.
+    ///
+    /// # Errors
+    /// As [`Store::close`].
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
     }
 
     /// Has it stated where all streams stand in the end, if this committer signs; `false` when that could not be done.

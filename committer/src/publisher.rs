@@ -1,6 +1,7 @@
 //! Publishes every entry to the topic of commitments, in seq order; a publisher that was frozen while another took over
 //! may still send what it had in hand.
 
+mod ours;
 mod topic;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use committer_client::Commitment;
+use evidence::statement::LedgerId;
 use evidence::{Entry, Statement};
 use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
@@ -15,7 +17,7 @@ use tokio::sync::watch;
 use crate::parse::parse;
 use crate::store::{Lease, Store, StoreError, StoreErrorKind};
 pub(crate) use topic::KafkaTopic;
-pub use topic::{Deliver, Message, Topic};
+pub use topic::{Deliver, Message, Newest, Topic};
 
 /// Entries between two recordings of how far publishing got: after a crash at most so many are repeated.
 const CHUNK: u64 = 500;
@@ -26,9 +28,17 @@ const LEASE_EVERY: Duration = Duration::from_secs(5);
 /// What publishing needs.
 pub(crate) struct Publisher {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: LedgerId,
     pub(crate) topic: Arc<dyn Topic>,
     pub(crate) backoff: Backoff,
     pub(crate) health: Component,
+}
+
+/// What a topic that may be published to holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Ours,
 }
 
 /// Why publishing stopped for now.
@@ -40,6 +50,15 @@ enum Pause {
     Kafka(#[from] kafka::Error),
     #[error("another committer publishes now")]
     LeaseLost,
+    /// The topic may be anybody's.
+    #[error(
+        "the topic {topic} cannot be looked at, so nothing is published: {error}. The committer must reach the brokers, and be \
+         allowed to describe, read and write the topic"
+    )]
+    Unseen { topic: String, error: kafka::Error },
+    /// The topic is not this ledger's.
+    #[error("{0}")]
+    NotOurs(String),
 }
 
 impl Publisher {
@@ -89,15 +108,26 @@ impl Publisher {
     ) -> Result<(), Pause> {
         let producer = self.topic.producer()?;
         let mut published = self.store.published().await?.unwrap_or(0);
+        let (mut must_look, mut is_there, mut is_first) = (true, false, false);
         while !stop.is_cancelled() {
             changes.mark_unchanged();
+            if must_look {
+                let found = tokio::select! {
+                    found = self.look(trouble) => found?,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                (is_there, is_first) = (found.is_some(), found != Some(Holds::Ours));
+                must_look = !is_there;
+            }
             if !lease.is_held().await {
                 return Err(Pause::LeaseLost);
             }
             let entries = self.store.entries(published..published + CHUNK).await?;
             if entries.is_empty() {
                 // All was published, maybe before this start.
-                self.report_good(trouble);
+                if is_there {
+                    self.report_good(trouble);
+                }
                 wait_for_more(changes, stop).await;
                 continue;
             }
@@ -107,6 +137,8 @@ impl Publisher {
             if !producer.deliver(messages, &self.health, stop).await? {
                 return Ok(());
             }
+            // Another ledger may have begun in the same empty topic: from now on that shows.
+            must_look = std::mem::take(&mut is_first);
             self.store.set_published(end).await?;
             published = end;
             metrics::gauge!("streamseal_committer_published_size").set(published as f64);
@@ -114,6 +146,22 @@ impl Publisher {
             self.report_good(trouble);
         }
         Ok(())
+    }
+
+    /// Makes sure that nobody else's records are on the topic, before anything is published to it. `None` when there is
+    /// no topic yet: a broker may make it at the first record.
+    async fn look(&self, trouble: &mut Option<String>) -> Result<Option<Holds>, Pause> {
+        let topic = self.topic.name();
+        let newest = self.topic.newest().await;
+        let newest = newest.map_err(|error| Pause::Unseen { topic: topic.to_owned(), error })?;
+        let Some(newest) = newest else {
+            self.show(trouble, topic::absent(topic));
+            return Ok(None);
+        };
+        match ours::refusal(topic, &self.ledger, &newest) {
+            Some(refusal) => Err(Pause::NotOurs(refusal)),
+            None => Ok(Some(if newest.is_empty() { Holds::Nothing } else { Holds::Ours })),
+        }
     }
 
     fn report_good(&self, trouble: &mut Option<String>) {
@@ -124,7 +172,10 @@ impl Publisher {
     }
 
     fn report(&self, trouble: &mut Option<String>, reason: Pause) {
-        let message = reason.to_string();
+        self.show(trouble, reason.to_string());
+    }
+
+    fn show(&self, trouble: &mut Option<String>, message: String) {
         if trouble.as_ref() != Some(&message) {
             tracing::warn!("not publishing: {message}");
         }

@@ -14,7 +14,7 @@ use crate::config::{Config, Ledger};
 use crate::http::Api;
 use crate::parts::{LogKey, Materials, Parts, Tasks};
 use crate::publisher::{KafkaTopic, Topic};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreErrorKind};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
             if !server.is_finished() {
                 server.await.context("the server's task")??;
             }
-            result.and(running.end().await)
+            running.end(result).await
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -160,8 +160,8 @@ impl Running {
         }
     }
 
-    /// States and signs where everything stands, then ends all parts.
-    async fn end(self) -> anyhow::Result<()> {
+    /// States and signs where everything stands, then ends all parts. `result` is that of the first part that ended.
+    async fn end(self, result: anyhow::Result<()>) -> anyhow::Result<()> {
         if !self.chain.is_empty() {
             let stated = tokio::time::timeout(STEP_MAX, self.parts.state_end()).await;
             if !matches!(stated, Ok(true)) {
@@ -172,7 +172,21 @@ impl Running {
         self.parts.stop_chain.cancel();
         let chain = end_all(self.chain).await;
         self.parts.stop_readers.cancel();
-        lead.and(chain).and(end_all(self.readers).await)
+        let result = result.and(lead).and(chain).and(end_all(self.readers).await);
+        // After a failure, a disk's say, SQLite must not move what it holds from one file to another.
+        result?;
+        match tokio::time::timeout(STEP_MAX, self.parts.close()).await {
+            Ok(Err(error)) if error.kind == StoreErrorKind::Broken => Err(error.into()),
+            Ok(Err(error)) => {
+                tracing::warn!("the database's -wal file, if it has one, still belongs to it: {error}");
+                Ok(())
+            }
+            Ok(Ok(())) => Ok(()),
+            Err(_) => {
+                tracing::warn!("the database is still in use: its -wal file, if it has one, belongs to it");
+                Ok(())
+            }
+        }
     }
 }
 

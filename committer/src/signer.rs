@@ -12,6 +12,7 @@ use service::{Backoff, Component, Shutdown};
 use tokio::sync::watch;
 
 use crate::chain::load_tree;
+use crate::checkpoints::Checkpoints;
 use crate::compute::Compute;
 use crate::parse::parse;
 use crate::parts::LogKey;
@@ -319,6 +320,8 @@ impl Signer {
             let root = load_tree(&*self.store, head.size).await?.root();
             check_root(Head { size: head.size, root }, head, source)?;
         }
+        // What was signed is in the database; so must be the note that says it.
+        Checkpoints::new(Arc::clone(&self.store), self.ledger.clone()).newest().await?;
         self.due = due;
         if let Some(signed) = signed
             && self.replay.chain().size() == 0

@@ -1,11 +1,13 @@
 //! Where the chain is kept: one contract, two databases, and a third in memory to test with.
 
 mod error;
+mod files;
 pub mod memory;
 mod migrations;
 mod postgres;
 mod reads;
 mod rows;
+mod session;
 mod sql;
 mod sqlite;
 
@@ -42,6 +44,8 @@ pub const CALL_TIME_MAX: Duration = Duration::from_secs(20);
 ///   changes this ledger's chain; what `begin` returned stays true.
 /// - **Honest.** Any error but one of kind [`StoreErrorKind::Unknown`] means that nothing was written. After `Unknown`
 ///   the transaction was committed or not; [`Store::begin`] with the same statements tells.
+/// - **Present.** What `commit` wrote is in files that still have their names. An SQLite file that was removed or replaced
+///   under the process is [`StoreErrorKind::Unavailable`].
 /// - **Bounded.** Every call ends within [`CALL_TIME_MAX`], also when the network swallows everything.
 /// - **Append-only.** Entries and tree nodes are never changed or removed. A row in the way of a new one is
 ///   [`StoreErrorKind::Damaged`].
@@ -125,14 +129,19 @@ pub trait Store: Send + Sync {
 
     /// Takes the place of this ledger's one publisher, or `None` when another has it.
     async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError>;
+
+    /// Ends all connections, once nothing uses the store or its clones any more. Of an SQLite database one file is left
+    /// then, if no other process has it open: a copy of it is whole.
+    ///
+    /// # Errors
+    /// When SQLite's log could not be written back; what it holds is safe there.
+    async fn close(&self) -> Result<(), StoreError>;
 }
 
 /// What an append begins with.
 pub struct Begun {
     /// Where the chain stands; `None` when it is empty.
     pub position: Option<Position>,
-    /// The database's clock, read under the lock, in milliseconds since 1970.
-    pub now_ms: i64,
     /// Those of the statements sought that the chain holds, by the hashes of their texts.
     pub known: HashMap<Hash, StoredEntry>,
     /// The lock.
@@ -142,6 +151,9 @@ pub struct Begun {
 /// A locked chain.
 #[async_trait]
 pub trait Transaction: Send {
+    /// The database's clock, read under the lock, in milliseconds since 1970.
+    async fn now_ms(&mut self) -> Result<i64, StoreError>;
+
     /// Writes an append and ends the transaction.
     async fn commit(self: Box<Self>, append: &Append) -> Result<(), StoreError>;
 }

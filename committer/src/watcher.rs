@@ -1,4 +1,4 @@
-//! Looks at the database now and then: other committers may have appended, or it may be away.
+//! Looks at the database now and then: other committers may have appended, it may be away, or its checkpoint changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,31 +8,54 @@ use service::{Component, Shutdown};
 use tokio::sync::watch;
 
 use crate::changes::Changes;
+use crate::checkpoints::Checkpoints;
 use crate::store::{Store, StoreError, StoreErrorKind};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Announces changes of the chain's position, keeps the largest in `seen`, and shows whether the database answers, until
-/// `stop`.
+/// What watching needs.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) checkpoints: Checkpoints,
+    /// Told when the position changed.
+    pub(crate) changes: Changes,
+    /// The largest position seen.
+    pub(crate) seen: watch::Sender<Option<Position>>,
+    /// Ready while the database answers and its checkpoint is good.
+    pub(crate) health: Component,
+}
+
+/// Looks until `stop`.
 ///
 /// # Errors
 /// When the disk failed under the database: the service ends.
-pub(crate) async fn watch(
-    store: Arc<dyn Store>,
-    changes: Changes,
-    seen: watch::Sender<Option<Position>>,
-    health: Component,
-    stop: Shutdown,
-) -> Result<(), StoreError> {
+pub(crate) async fn watch(parts: Parts, stop: Shutdown) -> Result<(), StoreError> {
+    let Parts { store, checkpoints, changes, seen, health } = parts;
     let mut known = None;
-    let mut away = false;
+    let mut trouble: Option<String> = None;
     while !stop.is_cancelled() {
-        match store.position().await {
-            Ok(position) => {
-                if std::mem::take(&mut away) {
-                    tracing::info!("the database answers again");
+        let position = store.position().await;
+        let checkpoint = checkpoints.newest().await;
+        // A bad checkpoint stops nobody who waits for entries.
+        let problem = position.as_ref().err().or(checkpoint.as_ref().err());
+        match problem {
+            None => {
+                if std::mem::take(&mut trouble).is_some() {
+                    tracing::info!("the database is well again");
                 }
                 health.ready();
+            }
+            Some(error) => {
+                let message = error.to_string();
+                health.not_ready(message.clone());
+                if trouble.replace(message) != Some(error.to_string()) {
+                    tracing::error!("{error}; trying again");
+                }
+            }
+        }
+        match (position, checkpoint) {
+            (Err(error), _) | (_, Err(error)) if error.kind == StoreErrorKind::Broken => return Err(error),
+            (Ok(position), _) => {
                 if known != position {
                     known = position;
                     seen.send_if_modified(|seen| {
@@ -45,13 +68,7 @@ pub(crate) async fn watch(
                     changes.announce();
                 }
             }
-            Err(error) if error.kind == StoreErrorKind::Broken => return Err(error),
-            Err(error) => {
-                if !std::mem::replace(&mut away, true) {
-                    tracing::error!("{error}; trying again");
-                }
-                health.not_ready(error.to_string());
-            }
+            (Err(_), _) => {}
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -82,7 +99,9 @@ mod tests {
         let store = memory.open(&ledger.id(), Arc::<Failing>::clone(&link) as Arc<dyn Link>).expect("opens");
         let (changes, health, (seen, mut largest)) = (Changes::new(), Health::new(), watch::channel(None));
         let mut changed = changes.subscribe();
-        let watching = tokio::spawn(watch(store, changes, seen, health.component("database"), Shutdown::new()));
+        let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id());
+        let parts = Parts { store, checkpoints, changes, seen, health: health.component("database") };
+        let watching = tokio::spawn(watch(parts, Shutdown::new()));
         let stands_at = |next_seq| {
             let mut tables = memory.tables(ORIGIN);
             tables.position = Some(Position { next_seq, head: ledger.genesis.hash(), time: 0 });

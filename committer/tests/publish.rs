@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use committer_client::Commitment;
 use evidence::Entry;
-use kafka::{EmbeddedBroker, Properties, Reader, TopicPartition};
+use kafka::{EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
 use suite::Database;
-use suite::ledger::{ORIGIN, stream};
+use suite::ledger::{ORIGIN, TestLedger, stream};
 use suite::running::{Options, Place, until};
 
 const PARTITIONS: u32 = 4;
@@ -163,7 +163,7 @@ async fn without_kafka_everything_else_goes_on() {
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 40, None);
     running.append(&statements[..20]).await;
     assert_eq!(running.signed().await.published_size, None);
-    let reasons = running.until_not_ready(&["publishing: Kafka does not acknowledge"]).await;
+    let reasons = running.until_not_ready(&["publishing: ", "commitments", "nothing is published"]).await;
     assert_eq!(reasons.lines().count(), 1, "nothing else suffers: {reasons}");
 
     server.start_again();
@@ -190,4 +190,71 @@ async fn a_publisher_that_has_nothing_to_do_is_ready() {
         running.until_ready().await;
         running.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_commitments_of_another_ledger_is_refused() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    let (database, place) = (Database::sqlite(), Place::new());
+    let first = place.start_with(&database, publishing(&bootstrap)).await;
+    let size = until_published(&first).await;
+
+    // Same origin and key names; only the genesis differs.
+    let (other_database, other) = (Database::sqlite(), Place::of(TestLedger::new("other")));
+    let second = other.start_with(&other_database, publishing(&bootstrap)).await;
+    second.append(&other.ledger.summaries(&stream("t", 0), 0, 10, 3, None)).await;
+    let genesis = place.ledger.genesis.hash().to_string();
+    let reason = second
+        .until_not_ready(&[
+            "publishing: ",
+            "topic commitments",
+            "another ledger",
+            ORIGIN,
+            &genesis,
+            "commitments_topic",
+        ])
+        .await;
+    assert_eq!(reason.lines().count(), 1, "nothing else suffers: {reason}");
+    second.stop().await;
+    assert_eq!(commitments(&read(&bootstrap)).len() as u64, size, "nothing was published");
+
+    // Its own ledger goes on, also after a restart.
+    first.stop().await;
+    let first = place.start_with(&database, publishing(&bootstrap)).await;
+    first.append(&place.ledger.summaries(&stream("t", 0), 0, 10, 3, None)).await;
+    let size = until_published(&first).await;
+    first.until_ready().await;
+    assert_eq!(commitments(&read(&bootstrap)).len() as u64, size);
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_holds_something_else_is_refused() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    broker.create_topic("commitments", PARTITIONS).expect("made");
+    let producer = Producer::new(&properties(&bootstrap)).expect("a producer");
+    let record = Record { topic: "commitments", value: Some(b"an order"), partition: Some(2), ..Record::default() };
+    assert!(producer.send(&record, Duration::from_secs(20)).expect("sent"));
+    assert!(producer.flush(Duration::from_secs(20)).expect("sent"));
+    let (database, place) = (Database::sqlite(), Place::new());
+    let running = place.start_with(&database, publishing(&bootstrap)).await;
+    running.until_not_ready(&["publishing: ", "commitments/2", "no commitment", "commitments_topic"]).await;
+    assert_eq!(running.client.status().await.expect("answered").published_size, None);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_not_there_is_named_and_waited_for() {
+    let server = tests::Kafka::shared();
+    let topic = tests::unique("commitments");
+    let (database, place) = (Database::sqlite(), Place::new());
+    let options = Options { commitments_topic: topic.clone(), ..publishing(server.bootstrap()) };
+    let running = place.start_with(&database, options).await;
+    running.until_not_ready(&["publishing: ", &topic, "does not exist", "create it"]).await;
+    server.create_topic(&topic, PARTITIONS as i32, &[]);
+    until_published(&running).await;
+    running.until_ready().await;
+    running.stop().await;
 }

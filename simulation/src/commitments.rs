@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use committer::store::StoreErrorKind;
-use committer::{Deliver, Message, Topic};
+use committer::{Deliver, Message, Newest, Topic};
 use service::{Component, Shutdown};
 
 use crate::link::{Direction, Fate, Gates, Underway};
@@ -72,7 +72,17 @@ pub(crate) struct NodeTopic {
     pub(crate) commitments: Commitments,
 }
 
+#[async_trait]
 impl Topic for NodeTopic {
+    fn name(&self) -> &str {
+        "commitments"
+    }
+
+    async fn newest(&self) -> Result<Option<Vec<Newest>>, kafka::Error> {
+        let newest = self.commitments.lock().records.last().map(|record| record.value.clone());
+        Ok(Some(newest.map(|value| Newest { partition: 0, value }).into_iter().collect()))
+    }
+
     fn producer(&self) -> Result<Box<dyn Deliver>, kafka::Error> {
         let (gates, commitments) = (self.gates.clone(), self.commitments.clone());
         Ok(Box::new(NodeProducer { node: self.node, gates, commitments }))

@@ -36,6 +36,7 @@ pub use network::without_network;
 pub use panics::panic_of;
 pub use ports::free_port;
 pub use postgres::Postgres;
+pub use postgres::pooler::Pgbouncer;
 pub use postgres::proxy::{Cut, Of, PostgresProxy};
 pub use process::{Process, run};
 pub use producer::{Acknowledged, Producer, ToProduce};

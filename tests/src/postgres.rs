@@ -1,5 +1,6 @@
 //! A PostgreSQL server.
 
+pub(crate) mod pooler;
 pub(crate) mod proxy;
 
 use std::fs::{self, OpenOptions};
@@ -225,12 +226,7 @@ impl Postgres {
 
     /// Whether it takes connections.
     pub fn answers(&self) -> bool {
-        Command::new(program("pg_isready"))
-            .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p"])
-            .arg(self.port.to_string())
-            .stdin(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+        answers_at(self.port)
     }
 
     fn wait_until_ready(&self) {
@@ -239,6 +235,16 @@ impl Postgres {
             self.answers()
         });
     }
+}
+
+/// Whether PostgreSQL's protocol is spoken at a port.
+fn answers_at(port: u16) -> bool {
+    Command::new(program("pg_isready"))
+        .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+        .arg(port.to_string())
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn initialise(folder: &Scratch, data: &Path, port: u16) {

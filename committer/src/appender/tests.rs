@@ -1,7 +1,7 @@
 //! The appender on a database that fails: not written, written all the same, or in the way of another.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -388,5 +388,57 @@ async fn every_offset_is_covered_once_whatever_fails() {
         }
         assert_eq!(database.size().await, 62, "seed {seed}");
         database.assert_sound().await;
+    }
+}
+
+/// A link on which everything takes long.
+struct Slow {
+    now_ms: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl Link for Slow {
+    async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
+        self.now_ms.fetch_add(7_000, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn reply(&self, _call: Call<'_>) -> Result<(), StoreErrorKind> {
+        self.now_ms.fetch_add(7_000, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_no_difference_of_clocks_and_hides_none() {
+    for (database_off_ms, is_appended) in [(0, true), (60_000, false), (-60_000, false)] {
+        let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
+        let clock = |off_ms| -> crate::Clock {
+            let now_ms = Arc::clone(&now_ms);
+            Arc::new(move || now_ms.load(Ordering::SeqCst) + off_ms)
+        };
+        let (ledger, stop) = (TestLedger::new("slow"), Shutdown::new());
+        let memory = MemoryDatabase::new(clock(database_off_ms));
+        let (appender, worker) = Appender::new(Parts {
+            recent: None,
+            store: memory.open(&ledger.id(), Arc::new(Slow { now_ms: Arc::clone(&now_ms) })).expect("opens"),
+            ledger: ledger.id(),
+            clock: clock(0),
+            compute: Compute::Threads,
+            log_key: None,
+            changes: Changes::new(),
+            verdict: watch::channel(Verdict::Sound).1,
+            seen: watch::channel(None).1,
+            health: Health::new().component("appending"),
+            stop: stop.clone(),
+        });
+        let worker = tokio::spawn(worker);
+        let outcome = appender.append(appender.prepare(ledger.beginning())).await;
+        match outcome {
+            Ok(outcome) => assert!(is_appended && outcome.refused.is_none(), "{database_off_ms}: {outcome:?}"),
+            Err(undecided) => assert!(!is_appended && undecided.to_string().contains("clock"), "{undecided}"),
+        }
+        stop.cancel();
+        worker.await.expect("no panic").expect("ends well");
     }
 }

@@ -155,8 +155,8 @@ impl Worker {
         self.check_verdict().await?;
         let size = self.chain.as_ref().map(Chain::size);
         let asked = sought(self.chain.as_ref(), work);
-        let Begun { position, now_ms, known, transaction } = self.parts.store.begin(&asked).await?;
-        self.check_clock(now_ms)?;
+        let Begun { position, known, mut transaction } = self.parts.store.begin(&asked).await?;
+        let now_ms = self.checked_time(&mut *transaction).await?;
         let chain = self.locked_chain(position).await?;
         let is_read_anew = size != Some(chain.size());
         // What others appended may be what is to be appended here.
@@ -222,13 +222,19 @@ impl Worker {
         }
     }
 
-    fn check_clock(&self, now_ms: i64) -> Result<(), Failure> {
-        let local_ms = (self.parts.clock)();
-        if local_ms.abs_diff(now_ms) <= CLOCK_DIFFERENCE_MS_MAX {
-            return Ok(());
+    /// The time of new entries: the database's. Its clock is compared with the time here before it was asked and after
+    /// it answered: however slow the answer is, no difference is seen that is not there.
+    async fn checked_time(&self, transaction: &mut dyn Transaction) -> Result<i64, Failure> {
+        let before_ms = (self.parts.clock)();
+        let now_ms = transaction.now_ms().await?;
+        let after_ms = (self.parts.clock)();
+        // A clock that is set meanwhile may go back.
+        let nearest_ms = now_ms.clamp(before_ms.min(after_ms), before_ms.max(after_ms));
+        if nearest_ms.abs_diff(now_ms) <= CLOCK_DIFFERENCE_MS_MAX {
+            return Ok(now_ms);
         }
         Failure::unsound(format!(
-            "the clock here ({local_ms} ms) and the database's ({now_ms} ms) differ by more than {} s: set them right",
+            "the clock here ({nearest_ms} ms) and the database's ({now_ms} ms) differ by more than {} s: set them right",
             CLOCK_DIFFERENCE_MS_MAX / 1000
         ))
     }

@@ -1,7 +1,7 @@
 //! Answers that are not a 200, and the content types of those that are.
 
 use axum::Json;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use committer_client::{ErrorView, code};
 
@@ -11,8 +11,11 @@ use crate::store::StoreError;
 pub(super) const TEXT: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
 pub(super) const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
 
-/// When clients are told to come back.
-const RETRY_AFTER_S: &str = "1";
+/// What is not there now may be there soon.
+const UNKEPT: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
+
+/// When clients are told to come back, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// An answer that is not a 200.
 #[derive(Debug)]
@@ -53,10 +56,11 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let view = Json(ErrorView { code: self.code.to_owned(), message: self.message });
-        match self.code {
-            code::UNAVAILABLE => (self.status, [(header::RETRY_AFTER, RETRY_AFTER_S)], view).into_response(),
-            _ => (self.status, view).into_response(),
+        let mut response = (self.status, UNKEPT, view).into_response();
+        if self.code == code::UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        response
     }
 }
 

@@ -184,6 +184,7 @@ mod tests {
     use super::*;
     use crate::appender::Parts;
     use crate::changes::Changes;
+    use crate::checkpoints::Checkpoints;
     use crate::compute::{Compute, Turns};
     use crate::signer::Verdict;
     use crate::store::memory::{Direct, MemoryDatabase};
@@ -207,7 +208,9 @@ mod tests {
             health: Health::new().component("appending"),
             stop: Shutdown::new(),
         });
-        let opened = Opened { store, appender, ledger: ledger.id(), compute: Compute::Here, turns: Turns::new() };
+        let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id());
+        let (id, turns) = (ledger.id(), Turns::new());
+        let opened = Opened { store, checkpoints, appender, ledger: id, compute: Compute::Here, turns };
         // Read at once, and refused as it is none.
         let submission = || opened.submit(Bytes::from_static(b"no JSON"));
         assert!(submission().now_or_never().is_some_and(|read| read.is_err()));

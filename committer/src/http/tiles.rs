@@ -1,9 +1,14 @@
 //! The log as C2SP tlog-tiles: what the newest checkpoint covers, and nothing beyond it.
+//!
+//! Caches keep tiles for good, so each is compared with the root of the checkpoint before it is served: what is damaged in
+//! the database is an error that nobody keeps.
 
 use axum::extract::Path;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use evidence::tile::{Tile, encode_entries};
+use evidence::tile::{Tile, Tiles, encode_entries, needed_tiles};
+use evidence::tree::leaf_hash;
+use keystore::Head;
 
 use super::Opened;
 use super::answer::{BYTES, Failure, TEXT};
@@ -13,7 +18,7 @@ const CHANGES: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-cache")];
 const FOR_GOOD: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
 
 pub(super) async fn checkpoint(opened: Opened) -> Result<Response, Failure> {
-    let checkpoint = opened.store.checkpoint().await?;
+    let checkpoint = opened.checkpoints.newest().await?;
     let checkpoint = checkpoint.ok_or_else(|| Failure::not_found("nothing was signed yet"))?;
     Ok((TEXT, CHANGES, checkpoint.note).into_response())
 }
@@ -23,29 +28,46 @@ pub(super) async fn tile(opened: Opened, Path(rest): Path<String>) -> Result<Res
     let entries = path.starts_with("tile/entries/");
     let tile = if entries { Tile::parse_entries_path(&path) } else { path.parse() };
     let tile = tile.map_err(Failure::bad_request)?;
-    let size = opened.store.checkpoint().await?.map_or(0, |c| c.head.size);
-    let there = Tile::in_tree(tile.level(), tile.index(), size).map_or(0, Tile::width);
-    if tile.width() > there {
-        return Err(Failure::not_found(format!("{path} lies beyond the checkpoint of size {size}")));
+    let head = opened.checkpoints.newest().await?.map(|checkpoint| checkpoint.head);
+    let beyond = |size| Failure::not_found(format!("{path} lies beyond the checkpoint of size {size}"));
+    let head = head.ok_or_else(|| beyond(0))?;
+    if tile.width() > Tile::in_tree(tile.level(), tile.index(), head.size).map_or(0, Tile::width) {
+        return Err(beyond(head.size));
     }
-    let bytes = if entries { entry_bundle(&*opened.store, tile).await? } else { hashes(&*opened.store, tile).await? };
+    let tiles = proven(&*opened.store, tile, head).await?;
+    let bytes = if entries { entry_bundle(&*opened.store, tile, &tiles).await? } else { hashes(tile, &tiles)? };
     Ok((BYTES, FOR_GOOD, bytes).into_response())
 }
 
-async fn hashes(store: &dyn Store, tile: Tile) -> Result<Vec<u8>, Failure> {
-    let first = tile.index() * u64::from(evidence::tile::TILE_WIDTH);
-    let level = 8 * tile.level();
-    let hashes = store.nodes(level, first..first + u64::from(tile.width())).await?;
-    check_count(tile, hashes.len())?;
-    Ok(hashes.iter().flat_map(|hash| hash.0).collect())
+/// The hashes of a tile, and those that show that they are of the tree with this head.
+async fn proven(store: &dyn Store, tile: Tile, head: Head) -> Result<Tiles, StoreError> {
+    let mut tiles = Vec::new();
+    for tile in needed_tiles(tile.nodes().take(1), head.size) {
+        let first = tile.index() * u64::from(evidence::tile::TILE_WIDTH);
+        let hashes = store.nodes(8 * tile.level(), first..first + u64::from(tile.width())).await?;
+        check_count(tile, hashes.len())?;
+        tiles.push((tile, hashes.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>()));
+    }
+    Tiles::authenticate(head.size, &head.root, tiles).map_err(|problem| damaged(tile, problem))
 }
 
-async fn entry_bundle(store: &dyn Store, tile: Tile) -> Result<Vec<u8>, Failure> {
+fn hashes(tile: Tile, tiles: &Tiles) -> Result<Vec<u8>, StoreError> {
+    let hashes = tile.nodes().map(|node| tiles.hash(node).map(|hash| hash.0));
+    let hashes = hashes.collect::<Result<Vec<_>, _>>().map_err(|problem| damaged(tile, problem))?;
+    Ok(hashes.concat())
+}
+
+async fn entry_bundle(store: &dyn Store, tile: Tile, tiles: &Tiles) -> Result<Vec<u8>, StoreError> {
     let first = tile.index() * u64::from(evidence::tile::TILE_WIDTH);
     let entries = store.entries(first..first + u64::from(tile.width())).await?;
     check_count(tile, entries.len())?;
     let entries: Vec<_> = entries.into_iter().map(|stored| stored.bytes).collect();
-    encode_entries(&entries).map_err(|e| StoreError::damaged(format!("{tile}: {e}: run fsck")).into())
+    for (node, entry) in tile.nodes().zip(&entries) {
+        if tiles.hash(node).ok() != Some(leaf_hash(entry)) {
+            return Err(damaged(tile, format_args!("entry {} is not the one that was signed", node.index)));
+        }
+    }
+    encode_entries(&entries).map_err(|problem| damaged(tile, problem))
 }
 
 /// What was signed is complete, or the database is not what it was.
@@ -53,5 +75,9 @@ fn check_count(tile: Tile, found: usize) -> Result<(), StoreError> {
     if found == usize::from(tile.width()) {
         return Ok(());
     }
-    Err(StoreError::damaged(format!("{found} of {} are stored of {tile}: run fsck", tile.width())))
+    Err(damaged(tile, format_args!("{found} of {} are stored", tile.width())))
+}
+
+fn damaged(tile: Tile, problem: impl std::fmt::Display) -> StoreError {
+    StoreError::damaged(format!("{tile}: {problem}: run fsck"))
 }

@@ -55,6 +55,10 @@ impl StoreError {
 /// Of an error outside of a commit. The two databases classify what they answered themselves.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|answer| answer.code());
+        if code.is_some_and(|code| super::session::is_of_another(&code)) {
+            return super::session::shared(&error);
+        }
         let kind = match &error {
             sqlx::Error::Database(answer) => match answer.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
                 Some(postgres) => super::postgres::classify(postgres.code()),

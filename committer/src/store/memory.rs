@@ -246,6 +246,14 @@ impl Drop for MemoryTransaction {
 
 #[async_trait]
 impl Transaction for MemoryTransaction {
+    async fn now_ms(&mut self) -> Result<i64, StoreError> {
+        let call = Call::Read("now_ms");
+        self.link.request(call).await.map_err(|cut| failed(cut.kind()))?;
+        let now_ms = (self.database.shared.clock)();
+        self.link.reply(call).await.map_err(failed)?;
+        Ok(now_ms)
+    }
+
     async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
         let (link, call) = (Arc::clone(&self.link), Call::Commit(append));
         self.sent = Some(append.clone());
@@ -312,9 +320,8 @@ impl Store for MemoryStore {
             let known = sought.iter().filter_map(|sought| Some((sought.statement, tables.find(sought)?)));
             (tables.position, known.collect())
         });
-        let now_ms = (self.database.shared.clock)();
         self.link.reply(Call::Begin).await.map_err(failed)?;
-        Ok(Begun { position, now_ms, known, transaction: Box::new(transaction) })
+        Ok(Begun { position, known, transaction: Box::new(transaction) })
     }
 
     async fn position(&self) -> Result<Option<Position>, StoreError> {
@@ -432,5 +439,8 @@ impl Store for MemoryStore {
         };
         self.link.reply(Call::Lease).await.map_err(failed)?;
         Ok(lease.map(|lease| Box::new(lease) as Box<dyn Lease>))
+    }
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ pub(super) fn postgres() -> Migrator {
     migrator(&[
         (1, "chain", include_str!("../../migrations/postgres/0001_chain.sql")),
         (2, "statements", include_str!("../../migrations/postgres/0002_statements.sql")),
+        (3, "collation", include_str!("../../migrations/postgres/0003_collation.sql")),
     ])
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::str::FromStr;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use evidence::chain::Position;
@@ -13,6 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres};
 
+use super::session::{self, CONNECT_TIMEOUT};
 use super::sql::{self, column};
 use super::{
     Append, Begun, EntryRow, IfAbsent, Lease, Moved, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint,
@@ -21,13 +21,6 @@ use super::{
 use super::{CALL_TIME_MAX, in_time};
 
 const CONNECTIONS_MAX: u32 = 10;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A committer that stops with the ledger locked (a frozen machine, say) must not stop the others for longer; one that
-/// waits for the lock gives up later than that, and before [`CALL_TIME_MAX`].
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '12s';
-     SET statement_timeout = '15s'";
-
 /// Advisory locks are shared by all programs that use the database: this says whose they are. "seal".
 const ADVISORY_CLASS: i32 = 0x7365_616c;
 
@@ -45,26 +38,32 @@ impl PostgresStore {
         let options = PgConnectOptions::from_str(url).map_err(|_| {
             StoreError::refused("`database` is not a URL of the form postgres://user:password@host:port/name")
         })?;
-        let options = options.application_name("streamseal-committer");
-        // A first connection without the pool, which would hide why it failed.
-        let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "no answer to the attempt to connect"))??;
-        prepare(&mut connection).await?;
+        // Digits of floats, of which there are none, are a parameter that poolers refuse.
+        let options = options.application_name("streamseal-committer").extra_float_digits(None);
+        session::check_own(&options).await?;
+        let mut connection = session::connect(&options).await?;
+        session::prepare(&mut connection).await?;
+        // To build an index over a long chain takes longer than any other statement may.
+        sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
+        super::migrations::postgres().run_direct(None, &mut connection, false).await?;
         connection.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    prepare(connection).await.map_err(|error| {
+                    session::prepare(&mut *connection).await.map_err(|error| {
                         tracing::error!("{error}");
                         sqlx::Error::Configuration(error.into())
-                    })
+                    })?;
+                    if if_absent == IfAbsent::Refuse {
+                        // It is opened to be looked at: what an index does not find is to show.
+                        sqlx::raw_sql("SET enable_seqscan = off").execute(connection).await?;
+                    }
+                    Ok(())
                 })
             })
             .connect_lazy_with(options);
-        super::migrations::postgres().run(&pool).await?;
         if if_absent == IfAbsent::Begin {
             let query = sqlx::query(sql::NEW_LEDGER).bind(&ledger.origin);
             query.bind(ledger.genesis.as_bytes().as_slice()).execute(&pool).await?;
@@ -74,22 +73,10 @@ impl PostgresStore {
     }
 }
 
-/// Sets a connection up, and refuses a server that would acknowledge a commit before it is on disk.
-async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-    for (setting, show) in [("synchronous_commit", "SHOW synchronous_commit"), ("fsync", "SHOW fsync")] {
-        let value: String = sqlx::query_scalar(show).fetch_one(&mut *connection).await?;
-        if value == "off" {
-            return Err(StoreError::refused(format!(
-                "{setting} is off, so PostgreSQL would lose summaries that were acknowledged: set it to on"
-            )));
-        }
+impl PostgresStore {
+    async fn ask<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        in_time(statement).await
     }
-    // As the session's own, it outlives a reload of the server's configuration.
-    sqlx::raw_sql("SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)")
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// Of what the server answered, by SQLSTATE.
@@ -127,6 +114,11 @@ struct PostgresTransaction {
 
 #[async_trait]
 impl Transaction for PostgresTransaction {
+    async fn now_ms(&mut self) -> Result<i64, StoreError> {
+        let query = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
+        in_time(query.fetch_one(&mut *self.transaction)).await
+    }
+
     async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
         let write = write(&mut self.transaction, self.ledger, append);
         tokio::time::timeout(CALL_TIME_MAX / 2, write).await.unwrap_or_else(|_| Err(StoreError::no_answer()))?;
@@ -271,10 +263,6 @@ async fn begin(pool: &PgPool, ledger: i64, sought: &[Sought]) -> Result<Begun, S
         .bind(ledger)
         .fetch_one(&mut *transaction)
         .await?;
-    // The clock in a statement of its own: in the one above it may be read before the lock is there.
-    let now_ms = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
-        .fetch_one(&mut *transaction)
-        .await?;
     let mut known = HashMap::new();
     if !sought.is_empty() {
         for (statement, seq, bytes) in find(&mut transaction, ledger, sought).await? {
@@ -282,7 +270,7 @@ async fn begin(pool: &PgPool, ledger: i64, sought: &[Sought]) -> Result<Begun, S
         }
     }
     let transaction = Box::new(PostgresTransaction { transaction, ledger });
-    Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
+    Ok(Begun { position: sql::position(position)?, known, transaction })
 }
 
 /// The entries of those statements that the chain holds.
@@ -327,34 +315,16 @@ super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
         let locked: bool = in_time(query.fetch_one(&mut *connection)).await?;
         Ok(locked.then(|| Box::new(AdvisoryLock { connection }) as Box<dyn Lease>))
     }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.pool.close().await;
+        Ok(())
+    }
 });
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Connection as _;
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_reload_makes_no_session_acknowledge_early() {
-        let server = ::tests::Postgres::start();
-        let url = server.database();
-        let mut ours = PgConnection::connect(&url).await.expect("connects");
-        let mut other = PgConnection::connect(&url).await.expect("connects");
-        prepare(&mut ours).await.expect("it is on");
-        server.psql(&url, "ALTER SYSTEM SET synchronous_commit = off");
-        server.psql(&url, "SELECT pg_reload_conf()");
-        let deadline = std::time::Instant::now() + CALL_TIME_MAX;
-        while show(&mut other).await == "on" {
-            assert!(std::time::Instant::now() < deadline, "a session that is not ours has the new setting");
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(show(&mut ours).await, "on");
-    }
-
-    async fn show(connection: &mut PgConnection) -> String {
-        sqlx::query_scalar("SHOW synchronous_commit").fetch_one(connection).await.expect("it answers")
-    }
 
     #[test]
     fn errors_are_told_apart_by_what_to_do() {

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +16,9 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection as _, Sqlite};
+use tokio::sync::Mutex;
 
+use super::files::{Files, Identity};
 use super::in_time;
 use super::sql::{self, EntryColumns, column};
 use super::{
@@ -45,6 +47,11 @@ pub(super) struct SqliteStore {
     readers: SqlitePool,
     ledger: i64,
     file: PathBuf,
+    /// The files that were opened.
+    files: Arc<Files>,
+    /// Does nothing but keep them open, whatever becomes of the pools' connections: with the last connection SQLite removes
+    /// the write-ahead log, and the next one makes another.
+    keeper: Mutex<Option<SqliteConnection>>,
 }
 
 impl SqliteStore {
@@ -62,15 +69,25 @@ impl SqliteStore {
             .pragma("wal_autocheckpoint", WAL_PAGES_MAX)
             .row_buffer_size(ROWS_BUFFERED)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
         let file = options.get_filename().to_owned();
+        let unopened = |e: &dyn std::fmt::Display| refused(format!("cannot be opened: {e}"));
+        let mut keeper = SqliteConnection::connect_with(&options).await.map_err(|e| unopened(&e))?;
+        // It has the write-ahead log open from the first reading on.
+        let tables = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&mut keeper).await;
+        tables.map_err(|e| unopened(&e))?;
+        let files = Files::of(&file).map_err(|e| unopened(&e))?;
+        // Whoever connects later must find the same file.
+        let options = options.create_if_missing(false);
+        let pool = || {
+            let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
+            pool.max_lifetime(None).idle_timeout(None)
+        };
         // When a COMMIT fails, as on a full disk, SQLite ends the transaction itself; sqlx then fails to roll it back and
         // believes for ever that it is in one.
         let writer = pool()
             .max_connections(1)
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_lazy_with(options.clone());
-        writer.acquire().await.map_err(|e| refused(format!("cannot be opened: {e}")))?;
         super::migrations::sqlite().run(&writer).await?;
         if if_absent == IfAbsent::Begin {
             let query = sqlx::query(sql::NEW_LEDGER).bind(&ledger.origin);
@@ -79,7 +96,16 @@ impl SqliteStore {
         sync_folder(&file).await?;
         let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&writer).await?;
         let readers = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { ledger: sql::ledger(found, ledger)?, writer, readers, file })
+        let (ledger, files) = (sql::ledger(found, ledger)?, Arc::new(files));
+        Ok(Self { ledger, writer, readers, file, files, keeper: Mutex::new(Some(keeper)) })
+    }
+
+    /// Runs a statement on files that have their names, before and after: what it wrote has not gone with them.
+    async fn ask<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        self.files.check()?;
+        let result = in_time(statement).await?;
+        self.files.check()?;
+        Ok(result)
     }
 }
 
@@ -114,10 +140,16 @@ pub(super) fn classify(code: Option<&str>) -> StoreErrorKind {
 struct SqliteTransaction {
     transaction: sqlx::Transaction<'static, Sqlite>,
     ledger: i64,
+    files: Arc<Files>,
 }
 
 #[async_trait]
 impl Transaction for SqliteTransaction {
+    async fn now_ms(&mut self) -> Result<i64, StoreError> {
+        let query = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)");
+        in_time(query.fetch_one(&mut *self.transaction)).await
+    }
+
     async fn commit(mut self: Box<Self>, append: &Append) -> Result<(), StoreError> {
         let (connection, ledger) = (&mut *self.transaction, self.ledger);
         insert_entries(connection, ledger, &append.entries).await?;
@@ -144,7 +176,10 @@ impl Transaction for SqliteTransaction {
             .execute(&mut *connection)
             .await?;
         // SQLite is in this process: when its COMMIT fails, it is rolled back, unless the disk failed (`Broken`).
-        Ok(self.transaction.commit().await?)
+        self.files.check()?;
+        self.transaction.commit().await?;
+        // Now it is in the files, which may be gone since.
+        self.files.check().map_err(|error| StoreError { kind: StoreErrorKind::Unknown, ..error })
     }
 }
 
@@ -273,46 +308,60 @@ async fn find(
 
 /// A lock on a file beside the database, released when it is closed.
 struct FileLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 #[async_trait]
 impl Lease for FileLock {
     async fn is_held(&mut self) -> bool {
-        true
+        // Under the name may lie another file by now, and another process hold that.
+        let held = self.file.metadata().map(|metadata| Identity::of(&metadata));
+        matches!((held, Identity::at(&self.path)), (Ok(held), Ok(named)) if held == named)
     }
 }
 
 super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
     async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
         // Not the default of taking the write lock at the first write: what is read here must stay true.
+        self.files.check()?;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let position = sqlx::query_as(sql::POSITION).bind(self.ledger).fetch_one(&mut *transaction).await?;
-        let now_ms = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")
-            .fetch_one(&mut *transaction)
-            .await?;
         let mut known = HashMap::new();
         for sought in sought {
             if let Some(row) = find(&mut transaction, self.ledger, sought).await? {
                 known.insert(sought.statement, sql::entry(row)?);
             }
         }
-        let transaction = Box::new(SqliteTransaction { transaction, ledger: self.ledger });
-        Ok(Begun { position: sql::position(position)?, now_ms, known, transaction })
+        let files = Arc::clone(&self.files);
+        let transaction = Box::new(SqliteTransaction { transaction, ledger: self.ledger, files });
+        Ok(Begun { position: sql::position(position)?, known, transaction })
     }
 
     async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError> {
         let mut path = self.file.clone().into_os_string();
         path.push(format!(".publisher-{}", self.ledger));
+        let path = PathBuf::from(path);
         let unavailable = |e: std::io::Error| {
             StoreError::new(StoreErrorKind::Unavailable, format!("lock file {}: {e}", path.display()))
         };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
+            Ok(()) => Ok(Some(Box::new(FileLock { file, path }))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(unavailable(error)),
         }
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.readers.close().await;
+        self.writer.close().await;
+        let Some(mut keeper) = self.keeper.lock().await.take() else { return Ok(()) };
+        self.files.check()?;
+        // The last connection to close writes the log back and removes it, and tells no error. So this comes before it; it
+        // waits for nobody.
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut keeper).await?;
+        Ok(keeper.close().await?)
     }
 });
 

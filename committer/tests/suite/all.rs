@@ -76,6 +76,9 @@ macro_rules! whole_suite {
                 a_key_that_is_no_log_key_is_refused,
                 clocks_that_differ_stop_appending,
                 two_committers_cover_every_offset_once;
+            damage:
+                damaged_entries_and_tiles_are_not_served,
+                a_checkpoint_without_a_good_signature_is_neither_served_nor_ready;
             fsck:
                 a_sound_database_is_sound,
                 a_changed_entry_is_named,

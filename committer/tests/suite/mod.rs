@@ -1,6 +1,7 @@
 //! What every database and every committer must do; `sqlite.rs` and `postgres.rs` run it, `memory.rs` the part that is
 //! the contract of `Store`.
 
+pub(crate) mod damage;
 pub(crate) mod fsck;
 pub(crate) mod ledger;
 pub(crate) mod service;

@@ -29,11 +29,18 @@ pub(crate) struct Options {
     pub(crate) clock: Clock,
     pub(crate) kafka: Option<kafka::Properties>,
     pub(crate) heads_s: u32,
+    pub(crate) commitments_topic: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { signs: true, clock: system_clock(), kafka: None, heads_s: 3600 }
+        Self {
+            signs: true,
+            clock: system_clock(),
+            kafka: None,
+            heads_s: 3600,
+            commitments_topic: "commitments".to_owned(),
+        }
     }
 }
 
@@ -95,11 +102,12 @@ impl Place {
 
     /// Starts a committer.
     pub(crate) async fn spawn(&self, database: &Database, options: Options) -> Running {
-        let Options { signs, clock, kafka, heads_s } = options;
+        let Options { signs, clock, kafka, heads_s, commitments_topic } = options;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let mut config = self.config(database);
         config.log_key.take_if(|_| !signs);
+        config.commitments_topic = commitments_topic;
         config.heads_s = NonZeroU32::new(heads_s).expect("not zero");
         let ledger = Ledger::new(self.ledger.genesis.clone(), self.ledger.grants.clone()).expect("a valid beginning");
         let shutdown = CancellationToken::new();

@@ -14,7 +14,7 @@ use super::running::{Options, Place, Running, clock_off_by};
 use super::service::read_log;
 
 /// Submits until the outcome is not known, and says why not.
-async fn unavailable(running: &Running, statement: &SignedStatement) -> String {
+pub(crate) async fn unavailable(running: &Running, statement: &SignedStatement) -> String {
     match running.try_submit(std::slice::from_ref(statement)).await {
         Err(Error::Unavailable { message, retry_after, .. }) => {
             assert!(retry_after.is_some(), "it should say when to come back");

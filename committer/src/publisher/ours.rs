@@ -1,0 +1,37 @@
+//! Whether a topic may be published to: one that is empty, or that holds this ledger's commitments.
+
+use committer_client::Commitment;
+use evidence::statement::LedgerId;
+use evidence::{Entry, Statement};
+
+use super::topic::Newest;
+
+/// Why a topic is not published to, if it is not.
+pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest]) -> Option<String> {
+    newest.iter().find_map(|Newest { partition, value }| {
+        let found = match of(value) {
+            Some(found) if found == *ledger => return None,
+            Some(found) => format!(
+                "holds commitments of another ledger, {} with genesis {}; this one is {} with genesis {}",
+                found.origin, found.genesis, ledger.origin, ledger.genesis
+            ),
+            None => "holds a record that is no commitment".to_owned(),
+        };
+        Some(format!(
+            "the topic {topic} belongs to somebody else: {topic}/{partition} {found}. Nothing is published. Give this ledger \
+             a topic of its own: set `committer.commitments_topic`"
+        ))
+    })
+}
+
+/// The ledger whose commitment a record is.
+fn of(value: &[u8]) -> Option<LedgerId> {
+    let commitment: Commitment = serde_json::from_slice(value).ok()?;
+    let entry = Entry::parse(commitment.entry.as_bytes()).ok()?;
+    match entry.statement.statement() {
+        Statement::Genesis(genesis) => {
+            Some(LedgerId { origin: genesis.origin.clone(), genesis: entry.statement.hash() })
+        }
+        other => other.ledger().cloned(),
+    }
+}

@@ -1,0 +1,140 @@
+//! Connections to PostgreSQL: set up, and each of them the committer's own.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection as _, Row as _};
+
+use super::{StoreError, StoreErrorKind};
+
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A committer that stops with the ledger locked (a frozen machine, say) must not stop the others for longer; one that
+/// waits for the lock gives up later than that, and before [`CALL_TIME_MAX`](super::CALL_TIME_MAX).
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '12s';
+     SET statement_timeout = '15s'";
+
+/// How many connections hold a transaction at once while [`check_own`] asks.
+const HOLDERS: usize = 3;
+
+/// How often it asks beside each of them.
+const QUESTIONS: usize = 4;
+
+/// A connection without the pool, which would hide why it failed.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
+    let no_answer = |_| StoreError::new(StoreErrorKind::Unavailable, "no answer to the attempt to connect");
+    Ok(connected.map_err(no_answer)??)
+}
+
+/// Sets a connection up, and refuses a server that would acknowledge a commit before it is on disk.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+    for (setting, show) in [("synchronous_commit", "SHOW synchronous_commit"), ("fsync", "SHOW fsync")] {
+        let value: String = sqlx::query_scalar(show).fetch_one(&mut *connection).await?;
+        if value == "off" {
+            return Err(StoreError::refused(format!(
+                "{setting} is off, so PostgreSQL would lose summaries that were acknowledged: set it to on"
+            )));
+        }
+    }
+    // As the session's own, it outlives a reload of the server's configuration.
+    sqlx::raw_sql("SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Refuses a pooler that gives a connection to the server to whoever has a transaction to run.
+///
+/// A server process belongs to one session for as long as that is open. A pooler that shares it gives it to the next
+/// transaction, whoever begins that. So while one connection is idle, others begin transactions and keep them open: either
+/// one of them gets the idle one's process, or, because they hold that process, the idle one gets another. An idle pooler
+/// is found out by the first transaction. A busy one could get past one round by chance, hence several.
+pub(super) async fn check_own(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut idle = connect(options).await?;
+    let own = server_process(&mut idle).await?;
+    let mut holders = Vec::new();
+    for _ in 0..HOLDERS {
+        let mut holder = connect(options).await?;
+        match sqlx::raw_sql("BEGIN").execute(&mut holder).await {
+            // A pooler that shares connections statement by statement takes no transactions: protocol violation.
+            Err(sqlx::Error::Database(answer)) if answer.code().as_deref() == Some("08P01") => {
+                return Err(shared(&answer));
+            }
+            begun => {
+                begun?;
+            }
+        }
+        if server_process(&mut holder).await? == own {
+            return Err(shared(&"two connections reached one server process"));
+        }
+        holders.push(holder);
+        for _ in 0..QUESTIONS {
+            if server_process(&mut idle).await? != own {
+                return Err(shared(&"one connection reached two server processes"));
+            }
+        }
+    }
+    holders.push(idle);
+    for connection in holders {
+        connection.close().await?;
+    }
+    Ok(())
+}
+
+/// The id of the server process that answers. Asked without a prepared statement, which a pooler would get wrong.
+async fn server_process(connection: &mut PgConnection) -> Result<i32, StoreError> {
+    Ok(sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?.try_get(0)?)
+}
+
+/// The refusal of a pooler that shares connections; `sign` is how it showed.
+pub(super) fn shared(sign: &dyn std::fmt::Display) -> StoreError {
+    StoreError::refused(format!(
+        "it is behind a connection pooler that shares connections ({sign}). The committer needs connections of its own: it \
+         uses prepared statements, SET and an advisory lock. Use session pooling or the server's own port"
+    ))
+}
+
+/// Whether a SQLSTATE says that a prepared statement is not there, or there already: it is another session's.
+pub(super) fn is_of_another(code: &str) -> bool {
+    matches!(code, "26000" | "42P05")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::CALL_TIME_MAX;
+
+    #[tokio::test]
+    async fn a_reload_makes_no_session_acknowledge_early() {
+        let server = ::tests::Postgres::start();
+        let url = server.database();
+        let mut ours = PgConnection::connect(&url).await.expect("connects");
+        let mut other = PgConnection::connect(&url).await.expect("connects");
+        prepare(&mut ours).await.expect("it is on");
+        server.psql(&url, "ALTER SYSTEM SET synchronous_commit = off");
+        server.psql(&url, "SELECT pg_reload_conf()");
+        let deadline = std::time::Instant::now() + CALL_TIME_MAX;
+        while show(&mut other).await == "on" {
+            assert!(std::time::Instant::now() < deadline, "a session that is not ours has the new setting");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(show(&mut ours).await, "on");
+    }
+
+    async fn show(connection: &mut PgConnection) -> String {
+        sqlx::query_scalar("SHOW synchronous_commit").fetch_one(connection).await.expect("it answers")
+    }
+
+    #[tokio::test]
+    async fn a_statement_of_another_session_names_the_pooler() {
+        let url = ::tests::Postgres::shared().database();
+        let mut connection = PgConnection::connect(&url).await.expect("connects");
+        let missing =
+            sqlx::raw_sql("EXECUTE nobody_prepared_it").execute(&mut connection).await.expect_err("not there");
+        let error = StoreError::from(missing);
+        assert_eq!(error.kind, StoreErrorKind::Refused);
+        assert!(error.message.contains("session pooling"), "{error}");
+    }
+}

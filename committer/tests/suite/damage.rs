@@ -1,0 +1,116 @@
+//! What a committer serves while its database holds something damaged.
+
+use committer::store::open_existing;
+use evidence::{SignedCheckpoint, tree::leaf_hash};
+
+use super::Database;
+use super::ledger::{TestLedger, stream};
+use super::running::{Options, Place, Running};
+use super::service::read_log;
+use super::trouble::unavailable;
+
+/// The status of a path, and whether a cache may keep the answer.
+async fn answer(running: &Running, path: &str) -> (u16, String) {
+    let response = reqwest::get(format!("{}{path}", running.client.base())).await.expect("answered");
+    let cache = response.headers().get("cache-control").map(|value| value.to_str().expect("text").to_owned());
+    (response.status().as_u16(), cache.unwrap_or_default())
+}
+
+pub(crate) async fn damaged_entries_and_tiles_are_not_served(database: Database) {
+    let place = Place::new();
+    let running = place.start(&database).await;
+    running.append(&place.ledger.summaries(&stream("t", 0), 0, 10, 600, None)).await;
+    assert_eq!(running.signed().await.size, 602);
+    let text = running.client.entry(137).await.expect("answered").expect("there");
+    let changed = text.replace("bytes 1000", "bytes 1001");
+    assert_ne!(changed, text);
+    let all = ["tile/0/000", "tile/0/001", "tile/0/002.p/90", "tile/1/000.p/2", "tile/entries/000", "tile/entries/001"];
+    let (entry, leaf) = (database.blob(changed.as_bytes()), database.blob(&leaf_hash(changed.as_bytes()).0));
+    for (round, (sql, damaged)) in [
+        (format!("UPDATE entries SET entry = {entry} WHERE seq = 137"), &["tile/entries/000"][..]),
+        // With its leaf hash changed alike: only the tree above tells.
+        (
+            format!("UPDATE entries SET entry = {entry}, leaf = {leaf} WHERE seq = 137"),
+            &["tile/0/000", "tile/entries/000"],
+        ),
+        // The root depends on these.
+        (format!("UPDATE tree_nodes SET hash = {leaf} WHERE level = 8 AND node_index = 0"), &all),
+        (format!("UPDATE entries SET leaf = {leaf} WHERE seq = 601"), &all),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let backup = format!("before_{round}");
+        database.back_up(&backup).await;
+        database.execute(&sql).await;
+        for path in all {
+            let (status, cache) = answer(&running, path).await;
+            if damaged.contains(&path) {
+                assert_eq!((status, cache.as_str()), (503, "no-store"), "{path} after {sql}");
+            } else {
+                assert_eq!(status, 200, "{path} after {sql}");
+                assert!(cache.contains("immutable"), "{path}: {cache}");
+            }
+        }
+        let (status, body) = running.get(damaged[0]).await;
+        let body = String::from_utf8(body).expect("text");
+        assert!(status == 503 && body.contains("fsck"), "it should say what to do: {body}");
+        database.restore(&backup).await;
+    }
+    read_log(&running, &place.ledger).await;
+    running.stop().await;
+}
+
+/// Puts a note that no log key of the ledger signed in the place of the newest checkpoint's.
+async fn forge(database: &Database, ledger: &TestLedger, is_signed: bool) {
+    let store = open_existing(&database.url, &ledger.id()).await.expect("opens");
+    let note = store.checkpoint().await.expect("reads").expect("signed").note;
+    store.close().await.expect("closes");
+    let forged = if is_signed {
+        let checkpoint = SignedCheckpoint::parse(&note).expect("a checkpoint").checkpoint().clone();
+        SignedCheckpoint::sign(checkpoint, &TestLedger::new("another").log).to_bytes()
+    } else {
+        note[..note.len() - 5].to_vec()
+    };
+    database.execute(&format!("UPDATE checkpoints SET note = {}", database.blob(&forged))).await;
+}
+
+async fn assert_shown(running: &Running) {
+    running.until_not_ready(&["database: ", "the checkpoint of size", "DELETE FROM checkpoints"]).await;
+    for path in ["checkpoint", "tile/0/000", "tile/entries/000"] {
+        assert_eq!(answer(running, path).await, (503, "no-store".to_owned()), "{path}");
+    }
+}
+
+pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_ready(database: Database) {
+    let place = Place::new();
+    let ledger = &place.ledger;
+    let statements = ledger.summaries(&stream("t", 0), 0, 10, 300, None);
+    let mut running = place.start(&database).await;
+    running.append(&statements[..299]).await;
+    for is_signed in [true, false] {
+        running.signed().await;
+        running.until_ready().await;
+        forge(&database, ledger, is_signed).await;
+        assert_shown(&running).await;
+        running.stop().await;
+        // What was signed at the end has taken its place.
+        forge(&database, ledger, is_signed).await;
+        for signs in [true, false] {
+            let running = place.start_with(&database, Options { signs, ..Options::default() }).await;
+            assert_shown(&running).await;
+            if signs {
+                assert!(unavailable(&running, &statements[299]).await.contains("the checkpoint of size"));
+            }
+            running.stop().await;
+        }
+        // What it says is to be done.
+        database.execute("DELETE FROM checkpoints").await;
+        running = place.start(&database).await;
+        running.signed().await;
+        running.until_ready().await;
+        read_log(&running, ledger).await;
+    }
+    running.append(&statements[299..]).await;
+    running.stop().await;
+}
