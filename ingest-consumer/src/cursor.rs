@@ -351,6 +351,7 @@ mod tests {
             match standing(&ledger.id(), &keys, key.verifier_key(), "orders") {
                 Standing::Granted => "granted".to_owned(),
                 Standing::Refused(problem) => problem,
+                other @ Standing::UnknownCluster(_) => panic!("no cluster was asked about: {other:?}"),
             }
         };
         assert_eq!(of(&ledger, &ingest_key()), "granted");

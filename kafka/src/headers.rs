@@ -58,7 +58,9 @@ fn varint(rest: &mut &[u8]) -> Result<i32, String> {
 mod tests {
     use super::*;
 
-    fn parsed(raw: &[u8]) -> Result<Vec<(&[u8], Option<&[u8]>)>, String> {
+    type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+    fn parsed(raw: &[u8]) -> Result<Vec<Header<'_>>, String> {
         let mut headers = Vec::new();
         read(raw, &mut headers)?;
         Ok(headers.into_iter().map(|header| (header.name, header.value)).collect())

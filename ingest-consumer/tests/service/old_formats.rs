@@ -8,8 +8,11 @@ use crate::support::{Line, eventually, values};
 
 const RECORDS: u32 = 200;
 
+/// Makes the key of the record of a number.
+type MakeKey = fn(u32) -> Option<String>;
+
 /// Keys of the lengths that librdkafka took for other things: null, short, of 12 to 14 bytes, and long.
-fn keys() -> [(&'static str, fn(u32) -> Option<String>); 6] {
+fn keys() -> [(&'static str, MakeKey); 6] {
     [
         ("null", |_| None),
         ("short", |n| Some(format!("{n:03}"))),
@@ -20,7 +23,7 @@ fn keys() -> [(&'static str, fn(u32) -> Option<String>); 6] {
     ]
 }
 
-fn records(key: fn(u32) -> Option<String>) -> Vec<OldRecord> {
+fn records(key: MakeKey) -> Vec<OldRecord> {
     let record = |n| OldRecord {
         key: key(n).map(String::into_bytes),
         value: Some(format!("{{\"amount\":{}}}", n * 10).into_bytes()),
