@@ -184,7 +184,7 @@ fn answers() -> Vec<Vec<u8>> {
         format!(r#"{{"entries":[{quoted}]}}"#),
         format!(r#"{{"entries":[{{"seq":"0","entry":{quoted}}}]}}"#),
         r#"{"seq":"3","entry":"e","lines":["- orders 0 0 7 x"]}"#.into(),
-        r#"{"origin":"o","genesis":"g","size":"9","checkpoint_size":"8","published_size":null}"#.into(),
+        r#"{"origin":"o","genesis":"g","size":"9","checkpoint_size":"8","published_size":null,"clusters":["c"]}"#.into(),
         r#"{"code":"not-found","message":"m"}"#.into(),
         r#"{"statements":["a","b"]}"#.into(),
         // Keys that are there twice: a reader must not take one of them.
@@ -207,9 +207,13 @@ fn keys_that_are_there_twice_are_refused() {
     refused(r#"{"code":"a","message":"m","code":"a"}"#);
     let heads = serde_json::from_str::<committer_client::Heads>(r#"{"seq":"3","seq":"4","entry":"e","lines":[]}"#);
     assert!(heads.is_err());
-    let status =
-        r#"{"origin":"o","genesis":"g","size":"9","checkpoint_size":"8","published_size":null,"published_size":"1"}"#;
-    assert!(serde_json::from_str::<committer_client::Status>(status).is_err());
+    let status = |published: &str| {
+        let text =
+            format!(r#"{{"origin":"o","genesis":"g","size":"9","checkpoint_size":"8",{published},"clusters":["c"]}}"#);
+        serde_json::from_str::<committer_client::Status>(&text)
+    };
+    assert!(status(r#""published_size":null"#).is_ok());
+    assert!(status(r#""published_size":null,"published_size":"1""#).is_err());
 }
 
 /// Each file of the golden bundle in its own place, and none.

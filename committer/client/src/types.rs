@@ -203,9 +203,7 @@ pub struct Status {
     /// Entries published to the topic of commitments; None when this ledger was never published.
     #[serde(with = "decimal::option")]
     pub published_size: Option<u64>,
-    /// Ids of the Kafka clusters of which the chain has streams, in ascending order. Empty from committers that do not
-    /// tell.
-    #[serde(default)]
+    /// Ids of the Kafka clusters of which the chain has streams, in ascending order.
     pub clusters: Vec<String>,
 }
 
