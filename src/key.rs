@@ -107,7 +107,7 @@ fn revocable<'a>(keys: &'a Keys, key: &str) -> anyhow::Result<&'a GrantedKey> {
     ensure!(
         granted.role != Role::Log || granted.revoked.is_some() || keys.in_force(Role::Log).count() > 1,
         "{} is the last log key: without one nothing is signed and anchored any more. First grant the next one \
-         (`streamseal key grant VKEY --role log`) and have the committer sign with it",
+         (`streamseal key --config FILE grant VKEY --role log --operator-key FILE`) and have the committer sign with it",
         granted.key
     );
     Ok(granted)

@@ -51,7 +51,7 @@ struct Place {
     /// The topic
     #[arg(long)]
     topic: String,
-    /// The partition; without it, every partition of the topic that has a stream
+    /// The partition. `epoch` without it means every partition of the topic that has a stream; `gap` needs it
     #[arg(long)]
     partition: Option<u32>,
     /// The cluster id that the stream was sealed under; without it, that of the configured cluster

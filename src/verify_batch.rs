@@ -48,7 +48,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     let entry = entry(args, &config, &ledger.client).await?;
     let statement = entry.statement.statement();
     let Statement::Summary(summary) = statement else {
-        bail!("entry {} holds a {} statement, which has no batch to verify", entry.seq, statement.kind());
+        bail!(
+            "entry {} holds a {} statement, which has no batch to verify: give a commitment of kind summary",
+            entry.seq,
+            statement.kind()
+        );
     };
     verify_statement(&ledger, &entry)?;
     let size = verify_inclusion_in_log(&ledger, &entry).await?;

@@ -395,7 +395,8 @@ impl Signer {
         let in_force = if in_force.is_empty() { "none".to_owned() } else { in_force.join(" ") };
         Err(Trouble::Key(format!(
             "the log key {key} {problem}, so it signs nothing. Log keys in force: {in_force}. Put one of them in its place, \
-             with the high-water file, or have one granted (`streamseal key grant --role log`)"
+             with the high-water file, or have one granted (`streamseal key --config FILE grant VKEY --role log \
+             --operator-key FILE`)"
         )))
     }
 
@@ -412,7 +413,7 @@ impl Signer {
         Err(Trouble::Forgotten(format!(
             "{} is not there, and this ledger was signed for before: {before}. The log key could sign another history now. \
              Move the high-water file of the log key that signed last to that name; if it is lost, see that the database is \
-             not behind the newest anchor, and run `streamseal committer adopt`",
+             not behind the newest anchor, and run `streamseal committer --config FILE adopt`",
             high_water.path().display()
         )))
     }

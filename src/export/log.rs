@@ -44,7 +44,7 @@ impl<'a> Log<'a> {
                 let root = run.root(self.checkpoint.size)?;
                 ensure!(
                     root == self.checkpoint.root,
-                    "entries {} to {} of {} are not those of the checkpoint of size {}: run `streamseal committer fsck`",
+                    "entries {} to {} of {} are not those of the checkpoint of size {}: run `streamseal committer --config FILE fsck`",
                     piece.start,
                     piece.end - 1,
                     self.client.base(),
