@@ -86,33 +86,33 @@ fn a_record_in_an_old_format_halts_at_once() {
     assert_eq!(ranges(&bench.submit()), [(50, 54)]);
 }
 
+/// A stream that is sealed up to offset 2 and halted there.
+fn halted_at_2(input: impl Fn() -> Input<'static>) -> Bench {
+    let mut bench = Bench::reading();
+    bench.events(0..2);
+    bench.step_keeping(input());
+    bench.submit_all();
+    while bench.stream.halt().is_none() {
+        bench.inspect();
+        bench.events([1]);
+        bench.step_keeping(input());
+    }
+    bench
+}
+
 #[test]
 fn a_halt_ends_when_its_record_is_deleted() {
-    for input in [Input::OldFormat(2, "before v2".into()), Input::Unreadable(2, "headers".into())] {
-        let mut bench = Bench::reading();
-        bench.events(0..2);
-        match input {
-            Input::OldFormat(offset, problem) => drop(bench.step_keeping(Input::OldFormat(offset, problem))),
-            _ => {
-                bench.step_keeping(Input::Unreadable(2, "headers".into()));
-                bench.submit_all();
-                for _ in 1..3 {
-                    bench.inspect();
-                    bench.events([1]);
-                    bench.step_keeping(Input::Unreadable(2, "headers".into()));
-                }
-            }
-        }
-        bench.submit_all();
-        assert!(bench.stream.halt().is_some(), "halted");
+    let old_format = || Input::OldFormat(2, "before v2".into());
+    let unreadable = || Input::Unreadable(2, "headers".into());
+    for mut bench in [halted_at_2(old_format), halted_at_2(unreadable)] {
         bench.log.low = 2;
         assert_eq!(bench.inspect(), [], "the record is still there");
         bench.log.low = 40;
         let actions = bench.inspect();
-        assert!(
-            matches!(&actions[..], [Action::Cleared, Action::Gap(gap), Action::Read(40)] if gap.next == 40),
-            "{actions:?}"
-        );
+        let [Action::Cleared, Action::Gap(gap), Action::Read(40), Action::Submit { .. }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!((gap.first, gap.next, gap.reason), (2, 40, Reason::Retention));
     }
 }
 
