@@ -59,6 +59,8 @@ pub(crate) struct Clones {
     pub(crate) vouchers: Vec<Option<Anchored>>,
     /// The largest anchored head that was compared with the bundle.
     pub(crate) largest: Option<Anchored>,
+    /// The largest of those in copies that are certain.
+    pub(crate) pinnable: Option<Anchored>,
     /// When the newest anchor was the newest head, in seconds since 1970, by a quorum's word.
     pub(crate) newest_at_s: Option<u64>,
     /// What is odd but contradicts nothing.
@@ -67,11 +69,22 @@ pub(crate) struct Clones {
     pub(crate) pin_found: bool,
 }
 
+/// How many copies of a clone are read that may be other branches.
+const DOUBTFUL_MAX: usize = 64;
+
+/// A clone whose references were read.
+struct Opened {
+    repository: Repository,
+    tips: Vec<Tip>,
+    /// Whether something kept a part of it from being read.
+    has_fault: bool,
+}
+
 /// A head that all anchors of its size must have.
 struct Landmark {
     head: Head,
     what: String,
-    /// The clone that it is the newest anchor of: another copy of that branch that goes on further must contain it.
+    /// The clone that it is the newest anchor of, in a copy that is certain: another copy of that branch that goes on further must contain it.
     clone: Option<usize>,
     is_pin: bool,
 }
@@ -100,20 +113,37 @@ impl Comparison<'_> {
         let mut landmarks = self.landmarks();
         let mut copies = Vec::new();
         for (clone, (path, opened)) in names.iter().zip(&opened).enumerate() {
-            let Some((repository, tips)) = opened else { continue };
+            let Some(Opened { repository, tips, has_fault }) = opened else { continue };
+            let (mut is_copied, mut doubtful) = (false, 0);
             for tip in tips {
+                if tip.is_doubtful && doubtful == DOUBTFUL_MAX {
+                    break;
+                }
                 let mut copy = Copy::new(self, clone, path, tip, Walk::new(repository, tip, self.judge));
-                if let Some(head) = copy.read_newest(findings) {
+                let newest = copy.read_newest(findings);
+                if tip.is_doubtful && newest.is_none() {
+                    continue;
+                }
+                is_copied = true;
+                doubtful += usize::from(tip.is_doubtful);
+                if let Some(head) = newest {
                     let what = format!("the newest anchor of {} in {path}", tip.reference);
-                    landmarks.push(Landmark { head, what, clone: Some(clone), is_pin: false });
+                    // What may be another branch need not be contained in this one.
+                    let clone = (!tip.is_doubtful).then_some(clone);
+                    landmarks.push(Landmark { head, what, clone, is_pin: false });
                 }
                 copies.push(copy);
+            }
+            if !is_copied && !has_fault {
+                let problem = format!("no branch {} in this clone", self.branch);
+                findings.add(Verdict::NotAnchored, "no-branch", Place::file(path), problem);
             }
         }
         let mut clones = Clones {
             reports: Vec::new(),
             vouchers: vec![None; self.seqs.len()],
             largest: None,
+            pinnable: None,
             newest_at_s: None,
             notes: Vec::new(),
             pin_found: false,
@@ -121,10 +151,6 @@ impl Comparison<'_> {
         let mut lacking_pin = Vec::new();
         for copy in copies {
             if copy.is_empty() {
-                let has_anchors = landmarks.iter().any(|landmark| landmark.clone == Some(copy.clone));
-                if has_anchors && copy.tip.is_doubtful {
-                    continue;
-                }
                 let problem = format!("{} holds no anchor of {}", copy.tip.reference, self.judge.origin);
                 findings.add(Verdict::NotAnchored, "no-anchor", Place::file(copy.path), problem);
             }
@@ -138,21 +164,15 @@ impl Comparison<'_> {
         clones
     }
 
-    fn open(&self, path: &Path, findings: &mut Findings) -> Option<(Repository, Vec<Tip>)> {
+    fn open(&self, path: &Path, findings: &mut Findings) -> Option<Opened> {
         let mut faults = Vec::new();
         let opened = Repository::open(path, self.branch, &mut faults);
-        let path = path.display().to_string();
-        if let Ok((_, tips)) = &opened
-            && tips.is_empty()
-            && faults.is_empty()
-        {
-            let problem = format!("no branch {} in this clone", self.branch);
-            findings.add(Verdict::NotAnchored, "no-branch", Place::file(&path), problem);
-        }
         let opened = opened.map_err(|fault| faults.push(fault)).ok();
+        let has_fault = !faults.is_empty();
+        let path = path.display().to_string();
         let mut reported = Reported::default();
         faults.into_iter().for_each(|fault| reported.report(&path, fault, findings));
-        opened
+        opened.map(|(repository, tips)| Opened { repository, tips, has_fault })
     }
 
     fn landmarks(&self) -> Vec<Landmark> {
@@ -209,14 +229,16 @@ impl Comparison<'_> {
 impl Clones {
     /// Adds what a copy has shown.
     fn add(&mut self, followed: Followed) {
-        let Followed { report, newest_at_s, vouchers, notes, has_pin, .. } = followed;
+        let Followed { report, newest_at_s, vouchers, notes, is_doubtful, has_pin, .. } = followed;
         self.notes.extend(notes);
         self.pin_found |= has_pin;
         self.newest_at_s = self.newest_at_s.max(newest_at_s);
-        if let Some(newest) = report.newest.as_ref().filter(|_| report.agrees_at.is_some())
-            && self.largest.as_ref().is_none_or(|largest| largest.size < newest.size)
-        {
-            self.largest = Some(newest.clone());
+        if let Some(newest) = report.newest.as_ref().filter(|_| report.agrees_at.is_some()) {
+            larger(&mut self.largest, newest);
+            // What was seen in Git must be found there again, and another branch may go.
+            if !is_doubtful {
+                larger(&mut self.pinnable, newest);
+            }
         }
         vouchers.into_iter().zip(&mut self.vouchers).for_each(|(new, best)| earlier(best, new));
         self.reports.push(report);
@@ -235,6 +257,12 @@ impl Reported {
             let place = Place { commit: commit.map(|commit| commit.to_string()), ..Place::file(path) };
             findings.add(verdict, code, place, problem);
         }
+    }
+}
+
+fn larger(largest: &mut Option<Anchored>, new: &Anchored) {
+    if largest.as_ref().is_none_or(|largest| largest.size < new.size) {
+        *largest = Some(new.clone());
     }
 }
 

@@ -241,9 +241,9 @@ impl Verification<'_> {
         if matches!(self.findings.verdict, Verdict::Tampered | Verdict::Unusable) {
             return;
         }
-        let (seen, from) = match (&clones.largest, own) {
+        let (seen, from) = match (&clones.pinnable, own) {
             (Some(largest), _) => (largest.clone(), Source::Git),
-            // No clone was given: beside clones it counts only when one of them agrees, and then that one's is the largest.
+            // No clone was given, or only what may be another branch agrees.
             (None, Some(own)) => (own, Source::Bundle),
             (None, None) => return,
         };

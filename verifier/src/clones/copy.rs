@@ -57,6 +57,8 @@ pub(super) struct Followed {
     pub(super) newest_at_s: Option<u64>,
     pub(super) vouchers: Vec<Option<Anchored>>,
     pub(super) notes: Vec<String>,
+    /// Whether it may be another branch. Then it says nothing of the pinned head.
+    pub(super) is_doubtful: bool,
     pub(super) has_pin: bool,
     /// Whether it has no anchor of the pinned size although it goes on further.
     pub(super) lacks_pin: bool,
@@ -96,10 +98,14 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Reads up to the newest anchor, and returns its head if there is one.
+    /// Reads up to the newest anchor, and returns its head if there is one. In a doubtful copy the newest commit holds
+    /// it, or the copy is another branch.
     pub(super) fn read_newest(&mut self, findings: &mut Findings) -> Option<Head> {
         while self.first.is_none() {
             self.first = self.next_reading(findings)?.anchor;
+            if self.tip.is_doubtful {
+                break;
+            }
         }
         let first = self.first.as_ref()?;
         self.newest = Some(anchored(self.path, first));
@@ -130,9 +136,9 @@ impl<'a> Copy<'a> {
             self.end(findings);
         }
         let is_lacking = |(landmark, met): &(&Landmark, &bool)| !**met && self.goes_beyond(landmark.head.size);
-        let lacking: Vec<&Landmark> = landmarks.iter().zip(&self.met).filter(is_lacking).map(|(l, _)| l).collect();
-        let is_met = |(landmark, met): (&Landmark, &bool)| landmark.is_pin && *met;
-        let has_pin = landmarks.iter().zip(&self.met).any(is_met);
+        let own = landmarks.iter().zip(&self.met).filter(|_| !self.tip.is_doubtful);
+        let lacking: Vec<&Landmark> = own.clone().filter(is_lacking).map(|(landmark, _)| landmark).collect();
+        let has_pin = own.clone().any(|(landmark, met)| landmark.is_pin && *met);
         let lacks_pin = lacking.iter().any(|landmark| landmark.is_pin);
         for landmark in lacking.into_iter().filter(|landmark| landmark.clone == Some(self.clone)) {
             let problem = format!(
@@ -155,6 +161,7 @@ impl<'a> Copy<'a> {
             newest_at_s: self.newest_at_s.filter(|_| self.agrees_at.is_some()),
             vouchers: self.vouchers.finish(),
             notes: self.notes,
+            is_doubtful: self.tip.is_doubtful,
             has_pin,
             lacks_pin,
         }
@@ -179,6 +186,15 @@ impl<'a> Copy<'a> {
     fn report(&mut self, fault: Fault, findings: &mut Findings) {
         self.has_finding = true;
         self.is_over |= fault.verdict == Verdict::Tampered;
+        // Whoever may push any branch may have made it. A fork alone is shown by what the log signed.
+        if self.tip.is_doubtful && fault.code != "fork" {
+            if self.notes.is_empty() {
+                let note =
+                    format!("{}: {}, which may be another branch: {}", self.path, self.tip.reference, fault.problem);
+                self.notes.push(note);
+            }
+            return;
+        }
         self.reported.report(self.path, fault, findings);
     }
 

@@ -37,8 +37,8 @@ pub fn object(objects: &Path, id: [u8; 20], bytes_max: usize) -> Option<(&'stati
     Some((kind.name(), bytes))
 }
 
-/// Where the copies of a branch end: the full names of their references, and the commits.
+/// Where the copies of a branch end that are certainly its copies: the full names of their references, and the commits.
 pub fn tips(repository: &Path, branch: &str) -> Option<Vec<(String, String)>> {
     let (_, tips) = Repository::open(repository, branch, &mut Vec::new()).ok()?;
-    Some(tips.into_iter().map(|tip| (tip.reference, tip.commit.to_string())).collect())
+    Some(tips.into_iter().filter(|tip| !tip.is_doubtful).map(|tip| (tip.reference, tip.commit.to_string())).collect())
 }

@@ -1,6 +1,6 @@
 //! Where the copies of a branch end: loose references, symbolic ones, and `packed-refs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -17,6 +17,9 @@ const PACKED_REFS_BYTES_MAX: u64 = 256 << 20;
 /// The longest reference and the longest line of `packed-refs`, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 
+/// How many bytes of `config` are read.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
 /// How many files and folders in `refs/remotes` are looked at, and how deep folders lie in each other.
 const REMOTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
@@ -27,6 +30,9 @@ const SYMBOLIC_MAX: usize = 5;
 /// How many copies of the branch are read.
 const TIPS_MAX: usize = 64;
 
+/// How many references are looked at that may be those of other branches.
+const DOUBTFUL_MAX: usize = 1 << 16;
+
 const REMOTES: &str = "refs/remotes";
 
 /// Where a copy of the branch ends.
@@ -35,8 +41,33 @@ pub(crate) struct Tip {
     /// The full name of the reference.
     pub(crate) reference: String,
     pub(crate) commit: Id,
-    /// Whether it may as well be another branch, `x/<branch>` of a remote and not `<branch>` of the remote `<remote>/x`.
+    /// Whether it may as well be another branch: `x/<branch>` of the remote `origin`, and not `<branch>` of `origin/x`.
     pub(crate) is_doubtful: bool,
+}
+
+/// Which references are copies of the branch.
+struct Names<'a> {
+    branch: &'a [u8],
+    /// The names of the remotes in `config`.
+    remotes: BTreeSet<Vec<u8>>,
+}
+
+impl Names<'_> {
+    /// Whether a reference is a copy, and if so whether it is certain that it is one. One slash too many is enough for
+    /// doubt: whoever may push any branch could make that reference.
+    fn is_certain(&self, name: &[u8]) -> Option<bool> {
+        if let Some(local) = name.strip_prefix(b"refs/heads/") {
+            return (local == self.branch).then_some(true);
+        }
+        let remote = name.strip_prefix(b"refs/remotes/")?.strip_suffix(self.branch)?.strip_suffix(b"/")?;
+        (!remote.is_empty()).then(|| !remote.contains(&b'/') || self.remotes.contains(remote))
+    }
+
+    /// The references that are copies if they are there: the local one, and those of the remotes in `config`.
+    fn known(&self) -> impl Iterator<Item = Vec<u8>> {
+        let remote = |remote: &Vec<u8>| [b"refs/remotes/", &remote[..], b"/", self.branch].concat();
+        std::iter::once([b"refs/heads/", self.branch].concat()).chain(self.remotes.iter().map(remote))
+    }
 }
 
 /// A loose reference as far as it could be followed.
@@ -47,37 +78,43 @@ enum Loose {
 }
 
 /// Finds the copies of a branch in a repository's folder: `refs/heads/<branch>` and every
-/// `refs/remotes/<remote>/<branch>`. What keeps one from being read is added to `faults`, and the others are read.
+/// `refs/remotes/<remote>/<branch>`, the doubtful ones last. What keeps one from being read is added to `faults`, unless
+/// it is doubtful, and the others are read.
 pub(super) fn copies(folder: &Path, branch: &str, faults: &mut Vec<Fault>) -> Vec<Tip> {
-    let local = format!("refs/heads/{branch}").into_bytes();
-    if !is_name(&local) {
+    let names = Names { branch: branch.as_bytes(), remotes: configured(folder) };
+    if !is_name(format!("refs/heads/{branch}").as_bytes()) {
         faults.push(Fault::unusable(format!("{branch:?} is not the name of a branch")));
         return Vec::new();
     }
-    let mut names = vec![local];
-    let suffix = [b"/", branch.as_bytes()].concat();
-    names.extend(remotes(folder, faults).into_iter().map(|remote| [&remote[..], &suffix].concat()));
-    let mut found = BTreeMap::new();
-    for name in names {
+    let listed = remotes(folder, faults).into_iter().map(|remote| [&remote[..], b"/", names.branch].concat());
+    let candidates: BTreeSet<_> = names.known().chain(listed).filter(|name| is_name(name)).collect();
+    let mut found = Found::default();
+    for name in candidates {
+        let is_certain = names.is_certain(&name) == Some(true);
+        if !found.has_room(is_certain) {
+            continue;
+        }
         match follow(folder, &name) {
-            Ok(Some(loose)) => drop(found.insert(name, loose)),
+            Ok(Some(loose)) => found.add(name, is_certain, loose),
             Ok(None) => {}
-            Err(Damaged(problem)) => faults.push(Fault::unusable(problem)),
+            Err(Damaged(problem)) if is_certain => faults.push(Fault::unusable(problem)),
+            Err(_) => {}
         }
     }
-    if let Err(Damaged(problem)) = packed(folder, branch, &mut found) {
+    if let Err(Damaged(problem)) = packed(folder, &names, &mut found) {
         faults.push(Fault::unusable(format!("packed-refs: {problem}")));
     }
-    if found.len() > TIPS_MAX {
+    if found.certain.len() > TIPS_MAX {
         faults.push(Fault::unusable(format!("more than {TIPS_MAX} copies of the branch {branch}")));
     }
+    let certain = found.certain.into_iter().take(TIPS_MAX).map(|copy| (copy, false));
+    let doubtful = found.doubtful.into_iter().map(|copy| (copy, true));
     let mut tips = Vec::new();
-    for (name, loose) in found.into_iter().take(TIPS_MAX) {
+    for ((name, loose), is_doubtful) in certain.chain(doubtful) {
         let reference = String::from_utf8_lossy(&name).into_owned();
-        let remote = name.strip_prefix(b"refs/remotes/").and_then(|rest| rest.strip_suffix(&suffix[..]));
-        let is_doubtful = remote.is_some_and(|remote| remote.contains(&b'/'));
         match loose {
             Loose::Commit(commit) => tips.push(Tip { reference, commit, is_doubtful }),
+            Loose::Packed(_) if is_doubtful => {}
             Loose::Packed(target) => {
                 let problem = format!("{reference} leads to {}, which is absent", String::from_utf8_lossy(&target));
                 faults.push(Fault::unusable(problem));
@@ -87,7 +124,56 @@ pub(super) fn copies(folder: &Path, branch: &str, faults: &mut Vec<Fault>) -> Ve
     tips
 }
 
-/// The folders in `refs/remotes`, each of which may be that of a remote.
+/// The copies that were found, by their names.
+#[derive(Default)]
+struct Found {
+    certain: BTreeMap<Vec<u8>, Loose>,
+    doubtful: BTreeMap<Vec<u8>, Loose>,
+}
+
+impl Found {
+    /// Whether one more is kept. Of those that are certain one too many is, which shows that there are too many.
+    fn has_room(&self, is_certain: bool) -> bool {
+        if is_certain { self.certain.len() <= TIPS_MAX } else { self.doubtful.len() < DOUBTFUL_MAX }
+    }
+
+    fn contains(&self, name: &[u8]) -> bool {
+        self.certain.contains_key(name) || self.doubtful.contains_key(name)
+    }
+
+    fn add(&mut self, name: Vec<u8>, is_certain: bool, loose: Loose) {
+        let kind = if is_certain { &mut self.certain } else { &mut self.doubtful };
+        kind.insert(name, loose);
+    }
+}
+
+/// The names of the remotes in the repository's `config`. Where it cannot be read it names none, and a remote with a
+/// slash in its name is doubtful.
+fn configured(folder: &Path) -> BTreeSet<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_file(&folder.join("config")).ok().flatten();
+    let is_read = file.is_some_and(|file| file.take(CONFIG_BYTES_MAX).read_to_end(&mut bytes).is_ok());
+    let lines = bytes.split(|&byte| byte == b'\n').filter(|_| is_read);
+    lines.filter_map(remote_in).collect()
+}
+
+/// The `NAME` of a line `[remote "NAME"]`, in which a backslash stands before a quote and before a backslash.
+fn remote_in(line: &[u8]) -> Option<Vec<u8>> {
+    let (section, rest) = line.trim_ascii_start().strip_prefix(b"[")?.split_at_checked(b"remote".len())?;
+    let mut rest = rest.trim_ascii_start().strip_prefix(b"\"")?.iter();
+    let mut name = Vec::new();
+    loop {
+        match rest.next()? {
+            b'"' => break,
+            b'\\' => name.push(*rest.next()?),
+            byte => name.push(*byte),
+        }
+    }
+    (section.eq_ignore_ascii_case(b"remote") && rest.next() == Some(&b']')).then_some(name)
+}
+
+/// The folders in `refs/remotes`, each of which may be that of a remote. How many there are and how deep they lie is for
+/// those to say who push branches: only what keeps `refs/remotes` itself from being listed is a fault.
 fn remotes(folder: &Path, faults: &mut Vec<Fault>) -> Vec<Vec<u8>> {
     let mut folders: Vec<Vec<u8>> = Vec::new();
     let mut seen = 0;
@@ -97,28 +183,28 @@ fn remotes(folder: &Path, faults: &mut Vec<Fault>) -> Vec<Vec<u8>> {
             for entry in fs::read_dir(path(folder, &name))? {
                 let entry = entry?;
                 seen += 1;
-                if seen > REMOTES_MAX || depth == DEPTH_MAX {
-                    let problem = format!("more than {REMOTES_MAX} files and folders, or folders {DEPTH_MAX} deep");
-                    return Err(problem.into());
+                if seen > REMOTES_MAX {
+                    return Err(format!("more than {REMOTES_MAX} files and folders").into());
                 }
                 // Some make repositories of links into others.
                 if fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
-                    waiting.push(([&name[..], b"/", entry.file_name().as_bytes()].concat(), depth + 1));
+                    let name = [&name[..], b"/", entry.file_name().as_bytes()].concat();
+                    folders.push(name.clone());
+                    if depth + 1 < DEPTH_MAX {
+                        waiting.push((name, depth + 1));
+                    }
                 }
             }
             Ok(())
         };
         if let Err(Damaged(problem)) = list() {
-            let is_absent = depth == 0 && fs::symlink_metadata(path(folder, &name)).is_err();
-            if !is_absent {
-                faults.push(Fault::unusable(format!("{}: {problem}", String::from_utf8_lossy(&name))));
+            let is_absent = fs::symlink_metadata(path(folder, &name)).is_err();
+            if depth == 0 && !is_absent {
+                faults.push(Fault::unusable(format!("{REMOTES}: {problem}")));
             }
             if seen > REMOTES_MAX {
                 break;
             }
-        }
-        if depth > 0 {
-            folders.push(name);
         }
     }
     folders
@@ -150,9 +236,9 @@ fn follow(folder: &Path, name: &[u8]) -> Result<Option<Loose>, Damaged> {
 
 /// Adds what `packed-refs` says of the branch's copies of which there is no loose reference, and of those that symbolic
 /// ones lead to.
-fn packed(folder: &Path, branch: &str, found: &mut BTreeMap<Vec<u8>, Loose>) -> Result<(), Damaged> {
+fn packed(folder: &Path, names: &Names<'_>, found: &mut Found) -> Result<(), Damaged> {
     let mut targets: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
-    for (name, loose) in &*found {
+    for (name, loose) in found.certain.iter().chain(&found.doubtful) {
         if let Loose::Packed(target) = loose {
             targets.entry(target.clone()).or_default().push(name.clone());
         }
@@ -175,29 +261,25 @@ fn packed(folder: &Path, branch: &str, found: &mut BTreeMap<Vec<u8>, Loose>) -> 
         let Some(space) = line.iter().position(|&byte| byte == b' ') else { continue };
         let (id, name) = (&line[..space], line[space + 1..].trim_ascii_end());
         let is_target = targets.contains_key(name);
-        let is_copy = is_copy(name, branch) && !found.contains_key(name) && found.len() <= TIPS_MAX;
-        if !is_target && !is_copy {
+        let is_new = |&is_certain: &bool| !found.contains(name) && found.has_room(is_certain);
+        let copy = names.is_certain(name).filter(is_new);
+        if !is_target && copy.is_none() {
             continue;
         }
         let Some(id) = Id::parse(id) else {
-            let name = String::from_utf8_lossy(name);
-            problem.get_or_insert_with(|| format!("{name} does not name a commit by its SHA-1").into());
+            if is_target || copy == Some(true) {
+                let name = String::from_utf8_lossy(name);
+                problem.get_or_insert_with(|| format!("{name} does not name a commit by its SHA-1").into());
+            }
             continue;
         };
-        if is_copy {
-            found.insert(name.to_vec(), Loose::Commit(id));
+        if let Some(is_certain) = copy {
+            found.add(name.to_vec(), is_certain, Loose::Commit(id));
         }
         for name in targets.get(name).into_iter().flatten() {
-            found.insert(name.clone(), Loose::Commit(id));
+            found.add(name.clone(), names.is_certain(name) == Some(true), Loose::Commit(id));
         }
     }
-}
-
-fn is_copy(name: &[u8], branch: &str) -> bool {
-    let branch = branch.as_bytes();
-    let remote = |rest: &[u8]| rest.strip_suffix(branch)?.strip_suffix(b"/").map(<[u8]>::is_empty);
-    name.strip_prefix(b"refs/heads/") == Some(branch)
-        || name.strip_prefix(b"refs/remotes/").and_then(remote) == Some(false)
 }
 
 /// Whether a name leads to a file inside of `refs`.

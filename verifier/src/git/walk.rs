@@ -50,6 +50,8 @@ pub(crate) struct Walk<'a> {
     folder: Option<LogFolder>,
     /// Set when a commit was reached that has nothing of the log: from there on no commit may have.
     before_first: bool,
+    /// Whether it may be another branch, which is not read on from a newest commit that has nothing of the log.
+    is_doubtful: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -65,6 +67,7 @@ impl<'a> Walk<'a> {
             tree: None,
             folder: None,
             before_first: false,
+            is_doubtful: tip.is_doubtful,
         }
     }
 
@@ -115,6 +118,9 @@ impl<'a> Walk<'a> {
         self.tree = Some((commit.tree, found.clone()));
         let Some(found) = found else {
             self.before_first = true;
+            if self.is_doubtful && self.folder.is_none() {
+                self.next = None;
+            }
             return Ok(());
         };
         if self.before_first {

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use git2::{Oid, Signature, Time};
+
 use crate::anchors::desk_with;
 use crate::common::bundles::Desk;
 use crate::common::clones::{Anchors, BRANCH, folder, git};
-use crate::common::{Ledger, T0, stream};
+use crate::common::{Ledger, ORIGIN, T0, stream};
 
 #[test]
 fn remotes_that_cannot_be_listed_are_not_taken_for_none() {
@@ -76,9 +78,137 @@ fn a_branch_that_may_be_another_one_need_not_hold_the_log() {
         anchors.git.reference(BRANCH, honest, true, "honest").expect("moved");
     });
     assert_eq!(desk.proven().clones.len(), 1);
-    // Alone in its clone, it is the copy that is asked for.
     git(&desk.inputs.clones[0], &["update-ref", "-d", BRANCH]);
-    assert!(desk.refused(4, "no-anchor").contains("refs/remotes/origin/team/anchors holds no anchor"));
+    assert!(desk.refused(4, "no-branch").contains("no branch anchors"));
+}
+
+/// Whoever may push branches may make any history under `fix/anchors`. Without `[remote "origin/fix"]` in `config` it is
+/// no copy of `anchors`, and speaks against nobody.
+#[test]
+fn a_branch_that_may_be_another_one_accuses_nobody() {
+    let time = Signature::new("a", "a@example.com", &Time::new(T0 as i64, 0)).expect("a signature");
+    let empty = |git: &git2::Repository| git.treebuilder(None).expect("a builder").write().expect("a tree");
+    let commit = |git: &git2::Repository, tree: Oid, parents: &[Oid]| {
+        let parents: Vec<_> = parents.iter().map(|id| git.find_commit(*id).expect("there")).collect();
+        let tree = git.find_tree(tree).expect("there");
+        git.commit(None, &time, &time, "x", &tree, &parents.iter().collect::<Vec<_>>()).expect("committed")
+    };
+    type Make<'a> = &'a dyn Fn(&Ledger, &mut Anchors) -> Oid;
+    let histories: [(&str, Make<'_>); 9] = [
+        ("a merge", &|_, anchors| {
+            let (git, tip) = (&anchors.git, anchors.tip());
+            let side = commit(git, empty(git), &[]);
+            commit(git, git.find_commit(tip).expect("there").tree_id(), &[tip, side])
+        }),
+        ("a merge below other commits", &|_, anchors| {
+            let git = &anchors.git;
+            let [a, b] = [1, 2].map(|_| commit(git, empty(git), &[]));
+            let merge = commit(git, empty(git), &[a, commit(git, empty(git), &[b])]);
+            commit(git, empty(git), &[merge])
+        }),
+        ("anchors that were taken away", &|_, anchors| commit(&anchors.git, empty(&anchors.git), &[anchors.tip()])),
+        ("a merge under anchors", &|ledger, anchors| {
+            let git = &anchors.git;
+            let [a, b] = [[].as_slice(), &[anchors.tip()]].map(|parents| commit(git, empty(git), parents));
+            let merge = commit(git, empty(git), &[a, b]);
+            anchors.reset(merge, 0);
+            anchors.anchor(ledger, 12, T0)
+        }),
+        ("an anchor of a size that the branch does not have", &|ledger, anchors| {
+            let first = commit(&anchors.git, empty(&anchors.git), &[]);
+            anchors.reset(first, 0);
+            anchors.anchor(ledger, 8, T0)
+        }),
+        ("anchors in another order", &|ledger, anchors| {
+            anchors.anchor(ledger, 12, T0 + 60);
+            anchors.size = 2;
+            anchors.anchor(ledger, 4, T0)
+        }),
+        ("a file in the place of `logs`", &|_, anchors| {
+            let mut tree = anchors.git.treebuilder(None).expect("a builder");
+            tree.insert("logs", anchors.git.blob(b"x").expect("a blob"), 0o100_644).expect("inserted");
+            let tree = tree.write().expect("a tree");
+            commit(&anchors.git, tree, &[])
+        }),
+        ("files that are no anchor", &|_, anchors| {
+            anchors.commit_files(&folder(ORIGIN), &[("checkpoint", b"x"), ("notes", b"x")])
+        }),
+        ("a commit that is absent", &|_, anchors| {
+            let tip = commit(&anchors.git, empty(&anchors.git), &[]);
+            let name = tip.to_string();
+            let file = anchors.git.path().join("objects").join(&name[..2]).join(&name[2..]);
+            fs::remove_file(file).expect("removed");
+            tip
+        }),
+    ];
+    for (what, make) in histories {
+        let mut desk = desk_with(|ledger, path| {
+            let mut anchors = Anchors::of(ledger, path, &[4, 12]);
+            let honest = anchors.tip();
+            let tip = make(ledger, &mut anchors);
+            anchors.reset(honest, 12);
+            let reference = path.join("refs/remotes/origin/fix/anchors");
+            fs::create_dir_all(reference.parent().expect("a folder")).expect("made");
+            fs::write(reference, format!("{tip}\n")).expect("written");
+        });
+        desk.inputs.pin = Some(desk.path("pin"));
+        for config in ["", "[core]\n\tbare = true\n[remote \"origin\"]\n\turl = x\n"] {
+            fs::write(desk.inputs.clones[0].join("config"), config).expect("written");
+            let report = desk.verify();
+            assert_eq!(report.verdict.exit_code(), 0, "{what}: {report}");
+        }
+        // As a remote of this name in `config`, it is a copy.
+        fs::write(desk.inputs.clones[0].join("config"), "\t[Remote \"origin/\\fix\"] # x\n").expect("written");
+        let report = desk.verify();
+        assert_ne!(report.verdict.exit_code(), 0, "{what}: {report}");
+        fs::remove_dir_all(desk.inputs.clones[0].join("refs/remotes")).expect("removed");
+        desk.proven();
+    }
+}
+
+/// What was seen of another branch alone is not remembered: nobody need keep it.
+#[test]
+fn a_branch_that_may_be_another_one_is_not_pinned() {
+    let mut longer = Ledger::example();
+    longer.seal(&stream("orders", 0, 0), 1);
+    longer.heads();
+    let mut desk = desk_with(|ledger, path| {
+        let mut anchors = Anchors::of(ledger, path, &[4, 12]);
+        let honest = anchors.tip();
+        let tip = anchors.anchor(&longer, 14, T0 + 60);
+        anchors.reset(honest, 12);
+        anchors.git.reference("refs/remotes/origin/fix/anchors", tip, true, "other").expect("made");
+    });
+    desk.inputs.pin = Some(desk.path("pin"));
+    assert_eq!(desk.proven().clones.len(), 2);
+    assert!(fs::read_to_string(desk.path("pin")).expect("read").contains("\nsize 12\n"));
+}
+
+/// However many branches there are, and however long their names: they are no copies.
+#[test]
+fn branches_that_may_be_other_ones_do_not_crowd_out_the_copies() {
+    for packed in [false, true] {
+        let desk = desk_with(|ledger, path| {
+            let anchors = Anchors::of(ledger, path, &[4, 12]);
+            let honest = anchors.tip();
+            let tree = anchors.git.treebuilder(None).expect("a builder").write().expect("a tree");
+            let tree = anchors.git.find_tree(tree).expect("there");
+            let who = Signature::new("a", "a@example.com", &Time::new(0, 0)).expect("a signature");
+            let other = anchors.git.commit(None, &who, &who, "x", &tree, &[]).expect("committed");
+            let deep = "x/".repeat(70);
+            for i in 0..70 {
+                let name = format!("refs/remotes/origin/a{i}/anchors");
+                anchors.git.reference(&name, if i < 35 { other } else { honest }, true, "x").expect("made");
+            }
+            let name = format!("refs/remotes/origin/{deep}anchors");
+            anchors.git.reference(&name, other, true, "x").expect("made");
+            anchors.git.reference("refs/remotes/origin/anchors", honest, true, "x").expect("made");
+        });
+        if packed {
+            git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
+        }
+        assert_eq!(desk.proven().clones.len(), 37);
+    }
 }
 
 #[test]
