@@ -158,6 +158,7 @@ impl Consumption {
             while let Some(load) = self.hashing.hashed(false) {
                 self.take_events(load);
             }
+            self.look_again();
             self.tick();
             if self.renew {
                 return Ok(Ended::NewClient);
@@ -295,6 +296,16 @@ impl Consumption {
             self.act(&partition);
         }
         self.hashing.give_back(load);
+    }
+
+    /// Has streams that do not move look again.
+    fn look_again(&mut self) {
+        for partition in self.setup.cursors.take_stalled() {
+            if let Some(seat) = self.seats.get_mut(&partition) {
+                seat.stream.step(millis(self.begun), Input::LookAgain, &mut self.actions);
+                self.act(&partition);
+            }
+        }
     }
 
     /// Lets time pass for the streams that wait for it.

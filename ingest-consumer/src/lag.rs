@@ -1,6 +1,7 @@
 //! How far behind Kafka the sealing is, and whether it moves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,15 +19,27 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Standing {
     /// The cursor.
     pub(crate) next: u64,
+    /// How far it is read, which may be below the cursor at first.
+    pub(crate) position: Option<u64>,
     /// Whether nothing is known to stand in the way of sealing.
     pub(crate) is_running: bool,
     /// How many statements wait for the committer's answer.
     pub(crate) unacknowledged: usize,
 }
 
-/// Where the streams of the assigned partitions stand, as the reading thread last knew. Clones share one state.
+/// What the reading thread and the watch tell each other. Clones share one state.
 #[derive(Clone, Default)]
-pub(crate) struct Cursors(Arc<Mutex<BTreeMap<TopicPartition, Standing>>>);
+pub(crate) struct Cursors(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// Where the streams of the assigned partitions stand, as the reading thread last knew.
+    standings: Mutex<BTreeMap<TopicPartition, Standing>>,
+    /// Partitions whose streams are to look again.
+    stalled: Mutex<Vec<TopicPartition>>,
+    /// Whether there are any, for who must not wait for a lock.
+    has_stalled: AtomicBool,
+}
 
 impl Cursors {
     pub(crate) fn set(&self, partition: &TopicPartition, now: Standing) {
@@ -41,9 +54,22 @@ impl Cursors {
         self.lock().remove(partition);
     }
 
+    /// The partitions that have stalled since this was last asked. Costs nothing where there are none.
+    pub(crate) fn take_stalled(&self) -> Vec<TopicPartition> {
+        if !self.0.has_stalled.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn stall(&self, partition: &TopicPartition) {
+        self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).push(partition.clone());
+        self.0.has_stalled.store(true, Ordering::Release);
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Standing>> {
         // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,7 +96,8 @@ pub(crate) async fn watch(
             }
         };
         kafka.ready();
-        let standings = cursors.lock().clone();
+        // Under the lock: a partition that is given away shows nothing more.
+        let standings = cursors.lock();
         progress.retain(|partition| standings.contains_key(partition));
         for (_, component) in stalled.extract_if(|partition, _| !standings.contains_key(partition)) {
             component.remove();
@@ -85,13 +112,14 @@ pub(crate) async fn watch(
             gauges.stalled(problem.is_some());
             match problem {
                 Some(problem) => {
-                    if !stalled.contains_key(partition) {
+                    let component = stalled.entry(partition.clone()).or_insert_with(|| {
                         tracing::error!("{partition}: STALLED: {problem}");
+                        health.component(format!("{partition} progress"))
+                    });
+                    component.not_ready(problem.to_string());
+                    if problem.is_to_look {
+                        cursors.stall(partition);
                     }
-                    let component = stalled.entry(partition.clone());
-                    component
-                        .or_insert_with(|| health.component(format!("{partition} progress")))
-                        .not_ready(problem.to_string());
                 }
                 None => {
                     if let Some(component) = stalled.remove(partition) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use committer_client::{Client, CursorQuery, Error};
@@ -22,19 +23,25 @@ const QUESTIONS: usize = 8;
 /// are, neither side runs out of file descriptors. Statements of more streams wait here, in their turn.
 const REQUESTS: usize = 64;
 
-/// `None` when there is no such topic, `Some(None)` when the cluster has no topic ids.
-type TopicId = Result<Option<Option<String>>, String>;
+/// What a cluster says of a topic.
+#[derive(Debug, Clone)]
+struct Shown {
+    /// The cluster's id. Another one than before when other brokers have taken the address.
+    cluster: String,
+    /// `None` when there is no such topic, `Some(None)` when the cluster has no topic ids.
+    topic_id: Option<Option<String>>,
+}
 
 pub(crate) struct Outside {
     ledger: LedgerId,
     /// The cluster's id, as statements name it.
     cluster_id: String,
-    /// Whether the configuration names this cluster: then it may be one that the ledger does not know.
-    is_named: bool,
+    /// Whether this cluster may be sealed: the configuration names it, or the ledger was seen to know it.
+    is_known: AtomicBool,
     committer: Client,
     cluster: Arc<Cluster>,
     questions: Semaphore,
-    topics: Mutex<HashMap<Arc<str>, Arc<Rounds<TopicId>>>>,
+    topics: Mutex<HashMap<Arc<str>, Arc<Rounds<Result<Shown, String>>>>>,
     requests: Semaphore,
     key: SigningKey,
 }
@@ -49,7 +56,8 @@ impl Outside {
         key: SigningKey,
     ) -> Self {
         let (questions, requests) = (Semaphore::new(QUESTIONS), Semaphore::new(REQUESTS));
-        Self { ledger, cluster_id, is_named, committer, cluster, questions, topics: Mutex::default(), requests, key }
+        let (topics, is_known) = (Mutex::default(), is_named.into());
+        Self { ledger, cluster_id, is_known, committer, cluster, questions, topics, requests, key }
     }
 
     pub(crate) fn ledger(&self) -> &LedgerId {
@@ -75,12 +83,15 @@ impl Outside {
         let answer = committer.cursor(&query).await.map_err(unavailable)?;
         // Asked after the cursor, so that the keys of its statements are among them.
         let keys = committer.keys().await.map_err(unavailable)?;
-        let clusters = if answer.statement.is_none() && !self.is_named {
+        let clusters = if answer.statement.is_none() && !self.is_known.load(Ordering::Relaxed) {
             committer.status().await.map_err(unavailable)?.clusters
         } else {
             Vec::new()
         };
         drop(committer);
+        if clusters.contains(&self.cluster_id) {
+            self.is_known.store(true, Ordering::Relaxed);
+        }
         let keys = cursor::keys(&self.ledger, &keys.entries).map_err(InspectError::Invalid)?;
         let cursor = cursor::verify(&self.ledger, &keys, &named, &answer).map_err(InspectError::Invalid)?;
         let standing = match cursor::standing(&self.ledger, &keys, self.key.verifier_key(), &named.topic) {
@@ -99,12 +110,10 @@ impl Outside {
     }
 
     async fn log(&self, partition: &TopicPartition) -> Result<Log, String> {
-        let topic_id = self
-            .topic_id(&partition.topic)
-            .await?
-            .ok_or_else(|| format!("there is no topic {} in the cluster", partition.topic))?;
+        let Shown { cluster, topic_id } = self.shown(&partition.topic).await?;
+        let topic_id = topic_id.ok_or_else(|| format!("there is no topic {} in the cluster", partition.topic))?;
         let asked = partition.clone();
-        let (cluster, marks) = self.ask(move |cluster| Ok((cluster.id()?, cluster.watermarks(&[asked])?))).await?;
+        let marks = self.ask(move |cluster| cluster.watermarks(&[asked])).await?;
         let offset =
             |offset: i64| u64::try_from(offset).map_err(|_| format!("{partition}: Kafka told a watermark of {offset}"));
         match marks.get(partition) {
@@ -115,9 +124,9 @@ impl Outside {
         }
     }
 
-    /// The id of a topic, as the cluster tells it after this call. It is asked for with every request of every partition,
+    /// The ids of the cluster and of a topic, as the cluster tells them after this call. It is asked for with every request of every partition,
     /// and the answer names all partitions; so those who ask at the same time share one.
-    async fn topic_id(&self, topic: &Arc<str>) -> TopicId {
+    async fn shown(&self, topic: &Arc<str>) -> Result<Shown, String> {
         let rounds = {
             // A panic elsewhere cannot have left a map half changed.
             let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,8 +136,12 @@ impl Outside {
         };
         let question = async {
             let topic = Arc::clone(topic);
-            let found = self.ask(move |cluster| cluster.topic(&topic)).await?;
-            Ok(found.map(|topic| topic.id))
+            self.ask(move |cluster| {
+                let topic_id = cluster.topic(&topic)?.map(|topic| topic.id);
+                // Known since the brokers named the topic, so this does not ask again.
+                Ok(Shown { cluster: cluster.id()?, topic_id })
+            })
+            .await
         };
         rounds.ask(question).await
     }
@@ -152,10 +165,13 @@ impl Outside {
         topic_id: Option<String>,
         statements: Vec<Statement>,
     ) -> Answer {
-        match self.topic_id(topic).await {
+        match self.shown(topic).await {
             Err(problem) => return Answer::Unknown { problem, retry_after_ms: None },
-            Ok(found) if found.as_ref() != Some(&topic_id) => return Answer::OtherTopic,
-            Ok(_) => {}
+            Ok(Shown { cluster, topic_id: found }) => {
+                if cluster != self.cluster_id || found.as_ref() != Some(&topic_id) {
+                    return Answer::OtherTopic;
+                }
+            }
         }
         let signed: Vec<SignedStatement> =
             statements.into_iter().map(|statement| SignedStatement::sign(statement, &[&self.key])).collect();

@@ -93,7 +93,10 @@ impl Seat {
         if let Some(next) = next {
             self.metrics.cursor(next);
         }
-        next.map(|next| Standing { next, is_running: self.obstacle.is_none(), unacknowledged })
+        next.map(|next| {
+            let position = self.stream.position();
+            Standing { next, position, is_running: self.obstacle.is_none(), unacknowledged }
+        })
     }
 
     /// The present reading.

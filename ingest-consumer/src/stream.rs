@@ -171,6 +171,14 @@ impl Stream {
         self.furthest.map(|furthest| furthest.next)
     }
 
+    /// Everything before this offset was read, or need not be; `None` while nothing is read.
+    pub fn position(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Comparing(reading, _) | Phase::Sealing(reading) => Some(reading.position),
+            _ => None,
+        }
+    }
+
     /// How many statements are made and not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.made.len()
@@ -232,6 +240,7 @@ impl Stream {
             Input::Unreadable(offset, problem) => self.unreadable(now_ms, offset, problem, actions),
             Input::OldFormat(offset, problem) => self.misread(now_ms, offset, problem, actions),
             Input::Stopped(problem) => self.stopped(now_ms, problem, actions),
+            Input::LookAgain => self.look_again(now_ms),
             Input::Answered(answer) => self.answered(now_ms, answer, actions),
         }
         self.go_on(now_ms, actions);
@@ -450,12 +459,12 @@ impl Stream {
         } else {
             Halt::Unreadable { offset, problem }
         };
-        self.stop_at(now_ms, offset, halt, actions);
+        self.stop_at(now_ms, halt, actions);
     }
 
     fn misread(&mut self, now_ms: u64, offset: u64, problem: String, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Comparing(..) | Phase::Sealing(_)) && !self.passes_gap(offset, actions) {
-            self.stop_at(now_ms, offset, Halt::Misread { offset, problem }, actions);
+            self.stop_at(now_ms, Halt::Misread { offset, problem }, actions);
         }
     }
 
@@ -474,9 +483,10 @@ impl Stream {
         is_in_gap
     }
 
-    /// Halts at a record, once all before it is sealed.
-    fn stop_at(&mut self, now_ms: u64, offset: u64, halt: Halt, actions: &mut Vec<Action>) {
-        if matches!(&self.phase, Phase::Comparing(reading, _) if offset < reading.place.next) {
+    /// Halts at the record that the halt names, once all before it is sealed.
+    fn stop_at(&mut self, now_ms: u64, halt: Halt, actions: &mut Vec<Action>) {
+        let is_before = |next| halt.record().is_some_and(|offset| offset < next);
+        if matches!(&self.phase, Phase::Comparing(reading, _) if is_before(reading.place.next)) {
             return self.stop_for_good(now_ms, halt, actions);
         }
         // The operator's gap begins at the cursor, so nothing else may be left before the record.

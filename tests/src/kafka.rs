@@ -75,12 +75,7 @@ impl Kafka {
         let settings = folder.join("server.properties");
         fs::write(&settings, properties(&listener, &bootstrap, &folder.join("data")))
             .expect("a new folder can be written to");
-        let cluster_id = cluster_id();
-        run(jars
-            .java(Command::new("java"))
-            .args(["kafka.tools.StorageTool", "format", "--standalone"])
-            .args(["-t", &cluster_id, "-c"])
-            .arg(&settings));
+        let cluster_id = format_folders(jars, &settings);
         let mut command = Process::command("java");
         command.args(java_options);
         let mut command = jars.java(command);
@@ -209,6 +204,17 @@ impl Kafka {
         self.start_again();
     }
 
+    /// Stops it, and starts an empty cluster with another id at the same address.
+    ///
+    /// # Panics
+    /// When that does not start.
+    pub fn replace_by_another_cluster(&mut self) {
+        self.stop();
+        fs::remove_dir_all(self.data()).expect("a stopped broker holds no files");
+        self.cluster_id = format_folders(Jars::get(), &self.folder.join("server.properties"));
+        self.start_again();
+    }
+
     /// Freezes it (SIGSTOP).
     pub fn sigstop(&self) {
         self.process.sigstop();
@@ -225,6 +231,15 @@ impl Kafka {
             self.admin.is_ready()
         });
     }
+}
+
+/// Makes the folders of a new cluster; returns its id.
+fn format_folders(jars: &Jars, settings: &Path) -> String {
+    let cluster_id = cluster_id();
+    let mut format = jars.java(Command::new("java"));
+    format.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", &cluster_id, "-c"]);
+    run(format.arg(settings));
+    cluster_id
 }
 
 /// A new cluster id in Kafka's form (URL-safe base64 of 16 bytes): brokers of different tests must not look like one

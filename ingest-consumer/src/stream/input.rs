@@ -130,6 +130,8 @@ pub enum Input<'a> {
     /// Kafka gives nothing more before the next [`Action::Read`]; why: the offset is gone, the leader's log is another
     /// one, a permission is lost.
     Stopped(String),
+    /// Nothing has come for long, although Kafka has more: what the committer and Kafka say is to be compared again.
+    LookAgain,
     /// The answer to [`Action::Submit`].
     Answered(Answer),
 }

@@ -108,6 +108,33 @@ async fn transactions_are_covered_with_their_markers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_cluster_at_the_address_halts_until_it_is_named() {
+    let mut kafka = Kafka::start();
+    kafka.create_topic("orders", 1, &[]);
+    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    line.produce("orders", 0, values(0..10));
+    let old = line.named("orders", 0);
+    let ingest = line.ingest("partitions = ['orders/0']").await;
+    line.sealed(&old, 10).await;
+    kafka.replace_by_another_cluster();
+    kafka.create_topic("orders", 1, &[]);
+    line.produce("orders", 0, values(0..30));
+    let new = line.named("orders", 0);
+    let remedy = format!("set `cluster = \"{}\"` under `[ingest]`", new.cluster);
+    ingest.waits_for(&remedy).await;
+    ingest.stop().await;
+    let ingest = line.ingest("partitions = ['orders/0']").await;
+    ingest.waits_for(&remedy).await;
+    ingest.stop().await;
+    assert_eq!(line.committer.ledger().cursor(&old).next, 10);
+    assert_eq!(line.committer.ledger().cursor(&new).next, 0);
+    let ingest = line.ingest(&format!("partitions = ['orders/0']\ncluster = '{}'", new.cluster)).await;
+    line.sealed(&new, 30).await;
+    line.assert_true(&new);
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_deleted_past_the_cursor_are_a_gap() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("deleted", 2);

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use evidence::decode_content;
 use evidence::tree::{CompactRange, leaf_hash};
-use tests::{git, run};
+use tests::{git, run, until};
 
 use crate::common::commitments::Published;
 use crate::common::forge::Forgery;
 use crate::common::history::Clone;
 use crate::common::ledger::{PROVEN, verify};
-use crate::place::Place;
+use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::BATCH_EVENTS;
 
@@ -104,6 +104,9 @@ pub(crate) fn compare(place: &Place<'_>, bundle: &Path, clone: &Path) -> Tally {
 /// Whether the topic of commitments has, by first occurrences, every entry since the case's start in order.
 fn published(place: &Place<'_>, bundle: &Path) {
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
-    let Published { next, .. } = Published::read(place.commitments(), &chain, place.published);
-    assert_eq!(next, chain.len() as u64, "the last commitment");
+    // An entry may be anchored before it is published.
+    until("every entry is published", SOON, || {
+        let Published { next, .. } = Published::read(place.commitments(), &chain, place.published);
+        next == chain.len() as u64
+    });
 }

@@ -25,6 +25,8 @@ const ORIGIN: &str = "example.com/audit";
 
 /// Where committers publish by default.
 const COMMITMENTS: &str = "commitments";
+/// No ledger publishes to another one's topic.
+const FORGED_COMMITMENTS: &str = "streamseal.commitments.forged";
 
 /// For all lines of a slice to be sealed, at full size and in an unoptimised build.
 const SEALED_WITHIN: Duration = Duration::from_secs(900);
@@ -76,7 +78,7 @@ pub(crate) struct Evidence {
 #[test]
 fn what_was_produced_is_proven_and_what_was_done_to_it_is_found() {
     let around = Surroundings::new();
-    let ledger = around.ledger("ledger");
+    let ledger = around.ledger("ledger", COMMITMENTS);
     let early = around.produce_and_kill(&ledger);
     let evidence = around.take_evidence(&ledger, "ledger", around.input.len());
     audit::every_entry_was_published(&around, &ledger, &evidence);
@@ -92,7 +94,7 @@ fn what_was_produced_is_proven_and_what_was_done_to_it_is_found() {
     ledger.ingest.stop();
 
     // Everything of another ledger fits together; only the auditor's trust file tells that it is another.
-    let forged = around.ledger("forged");
+    let forged = around.ledger("forged", FORGED_COMMITMENTS);
     let forged = around.take_evidence(&forged, "forged", around.input.len());
     audit::another_ledger_is_found(&around, &evidence, &forged);
 }
@@ -107,20 +109,22 @@ impl Surroundings {
         for topic in TOPICS {
             kafka.create_topic(topic, PARTITIONS as i32, &[]);
         }
-        kafka.create_topic(COMMITMENTS, 1, &[]);
+        for topic in [COMMITMENTS, FORGED_COMMITMENTS] {
+            kafka.create_topic(topic, 1, &[]);
+        }
         let git = GitHttp::start(folder.join("git"));
         Self { folder, input, kafka, git }
     }
 
-    /// A ledger of its own on the same topics.
-    fn ledger(&self, name: &str) -> Ledger {
+    /// A ledger of its own on the same topics, which publishes to this topic.
+    fn ledger(&self, name: &str, commitments: &str) -> Ledger {
         BareRepository::new(self.repository(name));
         let neighbours = Neighbours {
             bootstrap: self.kafka.bootstrap(),
             database: &Postgres::shared().database(),
             remote: &self.git.url(&format!("{name}.git")),
             topics: &TOPICS,
-            commitments: COMMITMENTS,
+            commitments,
             // Some hundreds of batches whatever the size of the input.
             batch_events: (self.input.len() / 200).clamp(100, 4096),
         };

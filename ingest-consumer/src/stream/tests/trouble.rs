@@ -135,6 +135,19 @@ fn a_remedy_names_no_offset_beyond_the_high_watermark() {
 }
 
 #[test]
+fn a_misread_record_below_the_cursor_is_not_taken_for_gone() {
+    let mut bench = Bench::sealed_to(4);
+    let beyond = 10_186_314_752_614_756;
+    let mut actions = Vec::new();
+    for _ in 0..3 {
+        bench.inspect();
+        actions = bench.step(Input::Unreadable(beyond, "checksum".into()));
+    }
+    assert!(matches!(halted(&actions), Halt::Misread { offset: 3, .. }), "{actions:?}");
+    assert!(!actions.iter().any(|action| matches!(action, Action::LastGone(_))), "{actions:?}");
+}
+
+#[test]
 fn another_cluster_halts_until_the_old_one_is_back() {
     let mut bench = Bench::sealed_to(4);
     bench.log.cluster = "c2".into();
