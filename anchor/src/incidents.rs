@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use evidence::incident::{INCIDENT_BYTES_MAX, Incident};
+use evidence::incident::{INCIDENT_BYTES_MAX, Incident, Kind};
 use evidence::statement::LedgerId;
 use evidence::time::utc;
 use evidence::{Hash, SignedCheckpoint};
@@ -15,6 +15,12 @@ use crate::unix_seconds;
 
 /// A log that changes its mind at every look must not fill the disk. The first incidents prove the most.
 const FILES_MAX: usize = 64;
+
+/// Of these, so many may be rollbacks, which prove less than forks: the other places are for forks alone.
+const ROLLBACKS_MAX: usize = 32;
+
+/// So many rollbacks are kept of one known head: an old copy of the database that grows shows another at each look.
+const ROLLBACKS_PER_HEAD_MAX: usize = 4;
 
 /// The folder `incidents` beside the anchor's key: each pair of signed heads that contradict each other, in a file of its
 /// own, for people and for good. Nothing here removes one. All calls block.
@@ -82,11 +88,7 @@ impl Incidents {
                 (path, bytes)
             }
             None => {
-                ensure!(
-                    names.len() < FILES_MAX,
-                    "{} holds {FILES_MAX} files, the most there may be; move them to a safe place",
-                    self.folder.display()
-                );
+                self.check_room(&names, incident)?;
                 let time = utc(incident.unix_seconds()).replace(['-', ':'], "");
                 (self.folder.join(format!("{time}{suffix}")), incident.to_bytes())
             }
@@ -94,6 +96,36 @@ impl Incidents {
         keystore::write_synced(&path, &bytes, 0o644)?;
         kept.insert(id, path.clone());
         Ok(path)
+    }
+
+    /// Refuses an incident that has no place beside the files of these names.
+    fn check_room(&self, names: &[String], incident: &Incident) -> anyhow::Result<()> {
+        let folder = self.folder.display();
+        let full = |held: usize, max: usize, what: &str| {
+            ensure!(held < max, "{folder} holds {max} {what}, the most there may be; move them to a safe place");
+            Ok(())
+        };
+        full(names.len(), FILES_MAX, "files")?;
+        if incident.kind() != Kind::Rollback {
+            return Ok(());
+        }
+        let rollbacks: Vec<_> = names.iter().filter(|name| name.contains("-rollback-")).collect();
+        full(rollbacks.len(), ROLLBACKS_MAX, "rollbacks")?;
+        let known = incident.known().checkpoint();
+        // One that cannot be read is of no head.
+        let is_of_known = |name: &&&String| {
+            let bytes = keystore::read_capped(&self.folder.join(name), INCIDENT_BYTES_MAX).ok();
+            let held = bytes.and_then(|bytes| Incident::parse(&bytes).ok());
+            held.is_some_and(|held| held.known().checkpoint() == known)
+        };
+        let held = rollbacks.iter().filter(is_of_known).count();
+        ensure!(
+            held < ROLLBACKS_PER_HEAD_MAX,
+            "{folder} holds {ROLLBACKS_PER_HEAD_MAX} rollbacks of {} {}, the most there may be of one head",
+            known.size,
+            known.root
+        );
+        Ok(())
     }
 
     /// The names of the files there, oldest first; the folder is made if it is not there, and is on disk then.
@@ -177,6 +209,38 @@ mod tests {
         fs::rename(&files(folder.path())[0], folder.path().join("safe")).expect("moved");
         fs::write(folder.path().join("incidents/x.tmp"), "half").expect("written");
         assert!(incidents.keep(&incident(1, "one more")).starts_with("both signed heads are kept"));
+    }
+
+    /// A head of `known` entries, and then one of the smaller size `found`.
+    fn rollback(known: u64, found: u64) -> Incident {
+        let ledger = LedgerId { origin: ORIGIN.into(), genesis: sha256(b"genesis") };
+        Incident::new(ledger, 1, signed(known, "ours"), signed(found, "old"), None).expect("they contradict")
+    }
+
+    /// An old database that was put back grows, and is smaller than what is known at each look.
+    #[test]
+    fn an_old_copy_that_grows_leaves_room_for_forks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let incidents = Incidents::beside(&folder.path().join("anchor.key"));
+        for found in 900..1_000 {
+            let said = incidents.keep(&rollback(1_000, found));
+            let is_kept = said.starts_with("both signed heads are kept");
+            assert_eq!(is_kept, found < 900 + ROLLBACKS_PER_HEAD_MAX as u64, "{said}");
+            assert!(is_kept || said.contains("rollbacks of 1000"), "{said}");
+        }
+        assert_eq!(files(folder.path()).len(), ROLLBACKS_PER_HEAD_MAX);
+        assert!(incidents.keep(&rollback(1_000, 900)).starts_with("both signed heads are kept"), "that one is there");
+        // Those of other heads have places of their own, but never all.
+        for known in 2_000..2_100 {
+            incidents.keep(&rollback(known, 900));
+        }
+        let said = incidents.keep(&rollback(3_000, 900));
+        assert!(said.contains("move them to a safe place"), "{said}");
+        assert_eq!(files(folder.path()).len(), ROLLBACKS_MAX);
+        for number in 0..FILES_MAX - ROLLBACKS_MAX {
+            let said = incidents.keep(&incident(1, &number.to_string()));
+            assert!(said.starts_with("both signed heads are kept"), "{said}");
+        }
     }
 
     #[test]
