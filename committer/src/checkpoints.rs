@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evidence::SignedCheckpoint;
-use evidence::chain::{Keys, State};
+use evidence::chain::{Keys, Role, State};
 use evidence::statement::LedgerId;
 use keystore::Head;
 
 use crate::parse::parse;
-use crate::store::{Store, StoreError, StoredCheckpoint};
+use crate::store::{CALL_TIME_MAX, Store, StoreError, StoredCheckpoint, deletion};
 
 /// Reads the newest checkpoint, and verifies it where it is not the one that was verified last. Clones share that.
 #[derive(Clone)]
@@ -16,34 +16,62 @@ pub(crate) struct Checkpoints {
     store: Arc<dyn Store>,
     ledger: LedgerId,
     verified: Arc<Mutex<Option<StoredCheckpoint>>>,
+    /// Held by the one that verifies: the others that came for the same checkpoint wait for its word.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Why a note is not shown as the checkpoint of a head.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// No log key of the ledger ever signed it for this head.
+    #[error("{0}")]
+    Changed(String),
+    /// A log key did, but was revoked since, and no longer counts on it.
+    #[error("{0}")]
+    Revoked(String),
 }
 
 impl Checkpoints {
     pub(crate) fn new(store: Arc<dyn Store>, ledger: LedgerId) -> Self {
-        Self { store, ledger, verified: Arc::default() }
+        Self { store, ledger, verified: Arc::default(), turn: Arc::default() }
     }
 
-    /// The newest checkpoint; `None` before the first.
+    /// The newest checkpoint; `None` before the first, and when its log key was revoked so that it no longer counts.
     ///
     /// # Errors
     /// When the database does not answer. [`StoreErrorKind::Damaged`](crate::store::StoreErrorKind::Damaged) when what
     /// it has is no checkpoint of this ledger.
     pub(crate) async fn newest(&self) -> Result<Option<StoredCheckpoint>, StoreError> {
         let Some(stored) = self.store.checkpoint().await? else { return Ok(None) };
-        if self.lock().as_ref() == Some(&stored) {
+        if self.is_verified(&stored) {
+            return Ok(Some(stored));
+        }
+        // No longer than any call: the one that verifies may wait for the database.
+        let turn = tokio::time::timeout(CALL_TIME_MAX, self.turn.lock()).await;
+        let _turn = turn.map_err(|_| StoreError::no_answer())?;
+        if self.is_verified(&stored) {
             return Ok(Some(stored));
         }
         let key_entries = self.store.key_entries().await?.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let state = State::of_keys(&self.ledger, &key_entries)
             .map_err(|refusal| StoreError::damaged(format!("the stored key entries are none: {refusal}: run fsck")))?;
-        if let Some(problem) = problem(state.keys(), stored.head, &stored.note) {
-            return Err(StoreError::damaged(format!(
-                "{problem}: it was changed, so it is not served. Run fsck. If nothing else is wrong, run `DELETE FROM \
-                 checkpoints` in the database and start the committer again: it signs the head anew"
-            )));
+        match verify(state.keys(), stored.head, &stored.note) {
+            Ok(()) => {}
+            Err(Fault::Revoked(_)) => return Ok(None),
+            Err(Fault::Changed(problem)) => {
+                return Err(StoreError::damaged(format!(
+                    "{problem}: it was changed, so it is not served. Run fsck. If nothing else is wrong, run `{}` in the \
+                     database and start the committer again: it signs the head anew",
+                    deletion("checkpoints", &self.ledger)
+                )));
+            }
         }
         *self.lock() = Some(stored.clone());
         Ok(Some(stored))
+    }
+
+    fn is_verified(&self, stored: &StoredCheckpoint) -> bool {
+        self.lock().as_ref() == Some(stored)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<StoredCheckpoint>> {
@@ -52,16 +80,20 @@ impl Checkpoints {
     }
 }
 
-/// What is wrong with a note as the checkpoint of `head`.
-pub(crate) fn problem(keys: &Keys, head: Head, note: &[u8]) -> Option<String> {
+/// Verifies a note as the checkpoint of `head`.
+pub(crate) fn verify(keys: &Keys, head: Head, note: &[u8]) -> Result<(), Fault> {
     let size = head.size;
-    let signed = match SignedCheckpoint::parse(note) {
-        Ok(signed) => signed,
-        Err(error) => return Some(format!("the checkpoint of size {size}: {error}")),
-    };
+    let of_size = |problem: &dyn std::fmt::Display| format!("the checkpoint of size {size}: {problem}");
+    let signed = SignedCheckpoint::parse(note).map_err(|error| Fault::Changed(of_size(&error)))?;
     let checkpoint = signed.checkpoint();
     if (checkpoint.size, checkpoint.root) != (size, head.root) {
-        return Some(format!("the checkpoint of size {size} is signed for {} {}", checkpoint.size, checkpoint.root));
+        let problem = format!("the checkpoint of size {size} is signed for {} {}", checkpoint.size, checkpoint.root);
+        return Err(Fault::Changed(problem));
     }
-    keys.verify_checkpoint(&signed).err().map(|problem| format!("the checkpoint of size {size}: {problem}"))
+    let Err(problem) = keys.verify_checkpoint(&signed) else { return Ok(()) };
+    let log_keys = keys.granted().iter().filter(|granted| granted.role == Role::Log);
+    let mut lines = log_keys.filter(|granted| signed.note().has_signature_by(&granted.key)).peekable();
+    let is_by_log = lines.peek().is_some() && lines.all(|granted| signed.verify(&granted.key).is_ok());
+    let fault = if is_by_log { Fault::Revoked } else { Fault::Changed };
+    Err(fault(of_size(&problem)))
 }

@@ -196,7 +196,7 @@ fn check_checkpoint(chain: &Chain, stored: Head, note: &[u8]) -> Option<String> 
         let size = stored.size;
         return Some(format!("the checkpoint of size {size} has root {}, the entries {}", stored.root, chain.root()));
     }
-    checkpoints::problem(chain.state().keys(), stored, note)
+    checkpoints::verify(chain.state().keys(), stored, note).err().map(|fault| fault.to_string())
 }
 
 fn compare_streams(chain: &Chain, stored: Vec<StreamRow>) -> Vec<String> {

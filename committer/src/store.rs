@@ -220,6 +220,12 @@ async fn open_as(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Ar
     }
 }
 
+/// The statement that removes what a table holds for one ledger of the database, for people to run.
+pub(crate) fn deletion(table: &str, ledger: &LedgerId) -> String {
+    let origin = ledger.origin.replace('\'', "''");
+    format!("DELETE FROM {table} WHERE ledger = (SELECT id FROM ledgers WHERE origin = '{origin}')")
+}
+
 /// Gives a statement no more time than a call may take.
 async fn in_time<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     match tokio::time::timeout(CALL_TIME_MAX, statement).await {

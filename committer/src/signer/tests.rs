@@ -1,5 +1,6 @@
 //! The signer on a database that lies at its start.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use super::{Parts, Replay, Signer, Trouble, Verdict};
 use crate::appender::{self, Appender};
 use crate::changes::Changes;
+use crate::checkpoints::Checkpoints;
 use crate::compute::Compute;
 use crate::failing::Failing;
 use crate::parts::LogKey;
@@ -324,4 +326,37 @@ async fn a_disk_that_fails_in_the_last_round_is_told() {
         let signer = place.signer(Failing::new("position", 0, kind));
         assert_eq!(signer.run(watch::channel(0).1, stop.clone()).await.is_err(), fatal, "{kind:?}");
     }
+}
+
+/// Counts how often the key entries are read, and lets others run meanwhile.
+#[derive(Default)]
+struct Slow(AtomicUsize);
+
+#[async_trait]
+impl Link for Slow {
+    async fn request(&self, call: Call<'_>) -> Result<(), Cut> {
+        if let Call::Read("key_entries") = call {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn reply(&self, _call: Call<'_>) -> Result<(), StoreErrorKind> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn those_who_ask_at_once_for_a_checkpoint_have_it_verified_once() {
+    let place = Place::new();
+    place.append(&place.ledger.beginning(), false).await;
+    place.signer(Arc::new(Direct)).round(&Shutdown::new()).await.expect("it is sound");
+    let link = Arc::new(Slow::default());
+    let checkpoints = Checkpoints::new(place.open(Arc::<Slow>::clone(&link)), place.ledger.id());
+    let asked = tokio::join!(checkpoints.newest(), checkpoints.newest(), checkpoints.newest());
+    for answer in [asked.0, asked.1, asked.2] {
+        assert_eq!(answer.expect("it answers").expect("signed").head.size, 2);
+    }
+    assert_eq!(link.0.load(Ordering::Relaxed), 1);
 }

@@ -71,6 +71,7 @@ macro_rules! whole_suite {
                 a_row_changed_after_another_committer_moved_it_lets_nothing_in,
                 a_revoked_log_key_signs_no_more,
                 a_granted_log_key_takes_over,
+                a_log_key_takes_over_from_one_that_is_distrusted,
                 no_log_key_begins_where_another_signed,
                 nothing_is_signed_that_cannot_be_remembered,
                 a_key_that_is_no_log_key_is_refused,

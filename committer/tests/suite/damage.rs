@@ -1,7 +1,9 @@
 //! What a committer serves while its database holds something damaged.
 
-use committer::store::open_existing;
+use committer::store::{StoredCheckpoint, open_existing};
+use evidence::statement::LedgerId;
 use evidence::{SignedCheckpoint, tree::leaf_hash};
+use keystore::Head;
 
 use super::Database;
 use super::ledger::{TestLedger, stream};
@@ -75,11 +77,14 @@ async fn forge(database: &Database, ledger: &TestLedger, is_signed: bool) {
     database.execute(&format!("UPDATE checkpoints SET note = {}", database.blob(&forged))).await;
 }
 
-async fn assert_shown(running: &Running) {
-    running.until_not_ready(&["database: ", "the checkpoint of size", "DELETE FROM checkpoints"]).await;
+/// Returns what it says is to be run.
+async fn assert_shown(running: &Running) -> String {
+    let reason =
+        running.until_not_ready(&["database: ", "the checkpoint of size", "DELETE FROM checkpoints WHERE"]).await;
     for path in ["checkpoint", "tile/0/000", "tile/entries/000"] {
         assert_eq!(answer(running, path).await, (503, "no-store".to_owned()), "{path}");
     }
+    reason.split('`').find(|part| part.starts_with("DELETE")).expect("named").to_owned()
 }
 
 pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_ready(database: Database) {
@@ -87,12 +92,17 @@ pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_
     let ledger = &place.ledger;
     let statements = ledger.summaries(&stream("t", 0), 0, 10, 300, None);
     let mut running = place.start(&database).await;
+    let id = LedgerId { origin: "it's.another".to_owned(), genesis: leaf_hash(b"another") };
+    let other = database.open(&id).await.expect("opens");
+    let head_of_other = Head { size: 1, root: leaf_hash(b"root") };
+    let of_other = StoredCheckpoint { head: head_of_other, note: b"a note".to_vec() };
+    other.put_checkpoint(&of_other).await.expect("stored");
     running.append(&statements[..299]).await;
     for is_signed in [true, false] {
         running.signed().await;
         running.until_ready().await;
         forge(&database, ledger, is_signed).await;
-        assert_shown(&running).await;
+        let statement = assert_shown(&running).await;
         running.stop().await;
         // What was signed at the end has taken its place.
         forge(&database, ledger, is_signed).await;
@@ -104,8 +114,10 @@ pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_
             }
             running.stop().await;
         }
-        // What it says is to be done.
-        database.execute("DELETE FROM checkpoints").await;
+        // What it says is to be done, and that it takes nothing from another ledger.
+        database.execute(&statement).await;
+        let untouched = other.checkpoint().await.expect("reads").expect("still there");
+        assert_eq!(untouched.head, head_of_other);
         running = place.start(&database).await;
         running.signed().await;
         running.until_ready().await;
@@ -113,4 +125,5 @@ pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_
     }
     running.append(&statements[299..]).await;
     running.stop().await;
+    other.close().await.expect("closes");
 }

@@ -68,6 +68,12 @@ impl TestLedger {
         self.sign_key(self.key_statement(prev, Action::Revoke, role, revoked))
     }
 
+    /// As [`revoke`](Self::revoke); the operator says that nothing is to be trusted that the key ever signed.
+    pub(crate) fn distrust(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
+        let revocation = self.key_statement(prev, Action::Revoke, role, revoked);
+        self.sign_key(KeyStatement { distrust_from: Some(0), ..revocation })
+    }
+
     fn key_statement(&self, prev: Hash, action: Action, role: Role, key: &SigningKey) -> KeyStatement {
         let pattern: TopicPattern = "t*".parse().expect("a pattern");
         KeyStatement {

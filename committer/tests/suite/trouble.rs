@@ -291,7 +291,7 @@ pub(crate) async fn a_granted_log_key_takes_over(database: Database) {
     place.replace_log_key(&second);
     let running = place.start(&database).await;
     let vkey = second.verifier_key().to_string();
-    running.until_not_ready(&["signing: the log key", &vkey, "is not granted", "key grant"]).await;
+    running.until_not_ready(&["signing: the log key", &vkey, "is not granted", "key --config FILE grant"]).await;
     let grant = ledger.grant(ledger.grants[0].hash(), Role::Log, &second);
     running.append(std::slice::from_ref(&grant)).await;
     running.until_ready_after(async || running.try_submit(&statements[2..4]).await.is_ok()).await;
@@ -307,6 +307,36 @@ pub(crate) async fn a_granted_log_key_takes_over(database: Database) {
     running.signed().await;
     checkpoint().await.verify(second.verifier_key()).expect("signed by the second key");
     running.until_ready().await;
+    running.stop().await;
+    assert_sound(&database, ledger).await;
+}
+
+/// The stored checkpoint is by a key that the operator distrusts from before it: nobody changed it, but it does not count.
+pub(crate) async fn a_log_key_takes_over_from_one_that_is_distrusted(database: Database) {
+    let place = Place::new();
+    let (ledger, second) = (&place.ledger, place.ledger.second_log());
+    let running = place.start(&database).await;
+    let grant = ledger.grant(ledger.grants[0].hash(), Role::Log, &second);
+    running.append(std::slice::from_ref(&grant)).await;
+    running.signed().await;
+    running.append(&[ledger.distrust(grant.hash(), Role::Log, &ledger.log)]).await;
+    running.until_not_ready(&["signing: the log key", "was revoked in entry 3"]).await;
+    running.stop().await;
+
+    // Until the next one signs, there is no checkpoint.
+    let options = Options { signs: false, ..Options::default() };
+    let running = place.start_with(&database, options).await;
+    assert_eq!(running.client.checkpoint().await.expect("answered"), None);
+    running.until_ready().await;
+    running.stop().await;
+
+    place.replace_log_key(&second);
+    let running = place.start(&database).await;
+    running.signed().await;
+    running.until_ready().await;
+    let note = running.client.checkpoint().await.expect("answered").expect("signed");
+    let checkpoint = SignedCheckpoint::parse(&note).expect("a checkpoint");
+    checkpoint.verify(second.verifier_key()).expect("signed by the second key");
     running.stop().await;
     assert_sound(&database, ledger).await;
 }
@@ -330,7 +360,10 @@ pub(crate) async fn no_log_key_begins_where_another_signed(database: Database) {
     let refused = async || {
         let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("it must end");
         let error = format!("{error:#}");
-        assert!(error.contains("log.key.high-water is not there") && error.contains("committer adopt"), "{error}");
+        assert!(
+            error.contains("log.key.high-water is not there") && error.contains("committer --config FILE adopt"),
+            "{error}"
+        );
         assert!(!file.exists(), "nothing was signed");
         error
     };
