@@ -113,7 +113,7 @@ impl Publisher {
             changes.mark_unchanged();
             if must_look {
                 let found = tokio::select! {
-                    found = self.look(trouble) => found?,
+                    found = self.look(published, trouble) => found?,
                     () = stop.cancelled() => return Ok(()),
                 };
                 (is_there, is_first) = (found.is_some(), found != Some(Holds::Ours));
@@ -150,7 +150,7 @@ impl Publisher {
 
     /// Makes sure that nobody else's records are on the topic, before anything is published to it. `None` when there is
     /// no topic yet: a broker may make it at the first record.
-    async fn look(&self, trouble: &mut Option<String>) -> Result<Option<Holds>, Pause> {
+    async fn look(&self, published: u64, trouble: &mut Option<String>) -> Result<Option<Holds>, Pause> {
         let topic = self.topic.name();
         let newest = self.topic.newest().await;
         let newest = newest.map_err(|error| Pause::Unseen { topic: topic.to_owned(), error })?;
@@ -158,7 +158,7 @@ impl Publisher {
             self.show(trouble, topic::absent(topic));
             return Ok(None);
         };
-        match ours::refusal(topic, &self.ledger, &newest) {
+        match ours::refusal(topic, &self.ledger, &newest, published) {
             Some(refusal) => Err(Pause::NotOurs(refusal)),
             None => Ok(Some(if newest.is_empty() { Holds::Nothing } else { Holds::Ours })),
         }

@@ -215,6 +215,7 @@ async fn a_topic_with_commitments_of_another_ledger_is_refused() {
             "commitments_topic",
         ])
         .await;
+    assert!(!reason.contains("DELETE"), "nothing was published before: {reason}");
     assert_eq!(reason.lines().count(), 1, "nothing else suffers: {reason}");
     second.stop().await;
     assert_eq!(commitments(&read(&bootstrap)).len() as u64, size, "nothing was published");
@@ -242,6 +243,36 @@ async fn a_topic_that_holds_something_else_is_refused() {
     let running = place.start_with(&database, publishing(&bootstrap)).await;
     running.until_not_ready(&["publishing: ", "commitments/2", "no commitment", "commitments_topic"]).await;
     assert_eq!(running.client.status().await.expect("answered").published_size, None);
+    running.stop().await;
+}
+
+/// Publishing goes on where it was, and so does not begin a new topic with entry 0: who is to choose one is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_topic_gets_all_entries_only_after_the_statement_that_is_named() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    for topic in ["commitments", "another", "new"] {
+        broker.create_topic(topic, PARTITIONS).expect("made");
+    }
+    let (database, place) = (Database::sqlite(), Place::new());
+    let running = place.start_with(&database, publishing(&bootstrap)).await;
+    let size = until_published(&running).await;
+    running.stop().await;
+    let producer = Producer::new(&properties(&bootstrap)).expect("a producer");
+    let record = Record { topic: "another", value: Some(b"an order"), partition: Some(1), ..Record::default() };
+    assert!(producer.send(&record, Duration::from_secs(20)).expect("sent"));
+    assert!(producer.flush(Duration::from_secs(20)).expect("sent"));
+
+    let topic = |topic: &str| Options { commitments_topic: topic.to_owned(), ..publishing(&bootstrap) };
+    let running = place.start_with(&database, topic("another")).await;
+    let (goes_on, lacks) = (format!("with entry {size}"), format!("lacks the entries 0 to {}", size - 1));
+    let reason = running.until_not_ready(&["another/1 holds a record", &goes_on, &lacks]).await;
+    running.stop().await;
+    let statement = reason.split('`').find(|part| part.starts_with("DELETE FROM publications WHERE")).expect("named");
+    database.execute(statement).await;
+    let running = place.start_with(&database, topic("new")).await;
+    assert_eq!(until_published(&running).await, size);
+    running.until_ready().await;
     running.stop().await;
 }
 

@@ -5,9 +5,10 @@ use evidence::statement::LedgerId;
 use evidence::{Entry, Statement};
 
 use super::topic::Newest;
+use crate::store::deletion;
 
-/// Why a topic is not published to, if it is not.
-pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest]) -> Option<String> {
+/// Why a topic is not published to, if it is not. So many entries as `published` were published before.
+pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest], published: u64) -> Option<String> {
     newest.iter().find_map(|Newest { partition, value }| {
         let found = match of(value) {
             Some(found) if found == *ledger => return None,
@@ -17,9 +18,17 @@ pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest]) -> Opti
             ),
             None => "holds a record that is no commitment".to_owned(),
         };
+        let before = match published.checked_sub(1) {
+            None => String::new(),
+            Some(last) => format!(
+                ". Publishing goes on there with entry {published}, so that topic lacks the entries 0 to {last}, which were \
+                 published before. To publish all entries there, first stop the committer and run `{}` in the database",
+                deletion("publications", ledger)
+            ),
+        };
         Some(format!(
             "the topic {topic} belongs to somebody else: {topic}/{partition} {found}. Nothing is published. Give this ledger \
-             a topic of its own: set `committer.commitments_topic`"
+             a topic of its own: set `committer.commitments_topic` and start the committer again{before}"
         ))
     })
 }
