@@ -66,9 +66,9 @@ impl PostgresStore {
             .connect_lazy_with(options);
         if if_absent == IfAbsent::Begin {
             let query = sqlx::query(sql::NEW_LEDGER).bind(&ledger.origin);
-            query.bind(ledger.genesis.as_bytes().as_slice()).execute(&pool).await?;
+            in_time(query.bind(ledger.genesis.as_bytes().as_slice()).execute(&pool)).await?;
         }
-        let found = sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&pool).await?;
+        let found = in_time(sqlx::query_as(sql::LEDGER).bind(&ledger.origin).fetch_optional(&pool)).await?;
         Ok(Self { ledger: sql::ledger(found, ledger)?, pool })
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Row as _};
 
-use super::{StoreError, StoreErrorKind};
+use super::{CALL_TIME_MAX, StoreError, StoreErrorKind, in_time};
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A committer that stops with the ledger locked (a frozen machine, say) must not stop the others for longer; one that
-/// waits for the lock gives up later than that, and before [`CALL_TIME_MAX`](super::CALL_TIME_MAX).
+/// waits for the lock gives up later than that, and before [`CALL_TIME_MAX`].
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '12s';
      SET statement_timeout = '15s'";
 
@@ -29,9 +29,9 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 
 /// Sets a connection up, and refuses a server that would acknowledge a commit before it is on disk.
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+    in_time(sqlx::raw_sql(SESSION).execute(&mut *connection)).await?;
     for (setting, show) in [("synchronous_commit", "SHOW synchronous_commit"), ("fsync", "SHOW fsync")] {
-        let value: String = sqlx::query_scalar(show).fetch_one(&mut *connection).await?;
+        let value: String = in_time(sqlx::query_scalar(show).fetch_one(&mut *connection)).await?;
         if value == "off" {
             return Err(StoreError::refused(format!(
                 "{setting} is off, so PostgreSQL would lose summaries that were acknowledged: set it to on"
@@ -39,9 +39,8 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreEr
         }
     }
     // As the session's own, it outlives a reload of the server's configuration.
-    sqlx::raw_sql("SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)")
-        .execute(connection)
-        .await?;
+    let keep = "SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)";
+    in_time(sqlx::raw_sql(keep).execute(connection)).await?;
     Ok(())
 }
 
@@ -52,7 +51,23 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreEr
 /// one of them gets the idle one's process, or, because they hold that process, the idle one gets another. An idle pooler
 /// is found out by the first transaction. A busy one could get past one round by chance, hence several.
 pub(super) async fn check_own(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let mut idle = connect(options).await?;
+    let idle = connect(options).await?;
+    let asked = tokio::time::timeout(CALL_TIME_MAX, ask_beside(options, idle)).await;
+    asked.unwrap_or_else(|_| Err(StoreError::no_answer())).map_err(|error| match error.is_transient() {
+        true => StoreError::new(
+            error.kind,
+            format!(
+                "{error}. At the start the committer opens {} connections at once, to see that no pooler shares them: the \
+                 server, and a pooler before it, must allow so many",
+                HOLDERS + 1
+            ),
+        ),
+        false => error,
+    })
+}
+
+/// Asks the idle connection for its server process while others hold transactions.
+async fn ask_beside(options: &PgConnectOptions, mut idle: PgConnection) -> Result<(), StoreError> {
     let own = server_process(&mut idle).await?;
     let mut holders = Vec::new();
     for _ in 0..HOLDERS {
@@ -103,8 +118,9 @@ pub(super) fn is_of_another(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
-    use crate::store::CALL_TIME_MAX;
 
     #[tokio::test]
     async fn a_reload_makes_no_session_acknowledge_early() {
@@ -136,5 +152,32 @@ mod tests {
         let error = StoreError::from(missing);
         assert_eq!(error.kind, StoreErrorKind::Refused);
         assert!(error.message.contains("session pooling"), "{error}");
+    }
+
+    /// Lets each client in, and then says nothing.
+    async fn silent() -> PgConnectOptions {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let mut clients = Vec::new();
+            loop {
+                let (mut client, _) = listener.accept().await.expect("a client");
+                let mut hello = [0; 1_024];
+                client.read(&mut hello).await.expect("a startup message");
+                // AuthenticationOk and ReadyForQuery.
+                client.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await.expect("written");
+                clients.push(client);
+            }
+        });
+        format!("postgres://user@127.0.0.1:{port}/ledger?sslmode=disable").parse().expect("a URL")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_falls_silent_ends_the_check() {
+        let options = silent().await;
+        let checked = tokio::time::timeout(2 * CALL_TIME_MAX, check_own(&options)).await;
+        let error = checked.expect("it ends").expect_err("no answer");
+        assert_eq!(error.kind, StoreErrorKind::Unavailable);
+        assert!(error.message.contains("no answer within") && error.message.contains("4 connections"), "{error}");
     }
 }
