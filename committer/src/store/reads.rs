@@ -60,7 +60,7 @@ macro_rules! impl_store {
             }
 
             async fn clusters(&self) -> Result<Vec<String>, StoreError> {
-                in_time(sqlx::query_scalar(sql::CLUSTERS).bind(self.ledger).fetch_all(&self.$read)).await
+                self.ask(sqlx::query_scalar(sql::CLUSTERS).bind(self.ledger).fetch_all(&self.$read)).await
             }
 
             async fn ends(&self, seqs: Range<u64>) -> Result<Vec<StreamEnd>, StoreError> {

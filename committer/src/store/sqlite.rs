@@ -333,6 +333,7 @@ super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
                 known.insert(sought.statement, sql::entry(row)?);
             }
         }
+        self.files.check()?;
         let files = Arc::clone(&self.files);
         let transaction = Box::new(SqliteTransaction { transaction, ledger: self.ledger, files });
         Ok(Begun { position: sql::position(position)?, known, transaction })
@@ -380,6 +381,20 @@ mod tests {
         assert_eq!((synchronous, journal.as_str()), (2, "wal"), "FULL: an fsync for each commit");
         let pages: i64 = sqlx::query_scalar("PRAGMA wal_autocheckpoint").fetch_one(&store.writer).await.expect("asks");
         assert_eq!(pages.to_string(), WAL_PAGES_MAX);
+    }
+
+    /// Also where a connection still has that file open, and would answer from it.
+    #[tokio::test]
+    async fn nothing_is_read_from_a_file_that_was_moved_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("chain.db");
+        let ledger = LedgerId { origin: "example.com/audit".to_owned(), genesis: evidence::sha256(b"genesis") };
+        let url = format!("sqlite:{}", file.display());
+        let store = SqliteStore::open(&url, &ledger, IfAbsent::Begin).await.expect("opens");
+        assert_eq!(store.clusters().await.expect("answers"), Vec::<String>::new());
+        std::fs::rename(&file, folder.path().join("moved.db")).expect("moved");
+        let error = store.clusters().await.expect_err("it was moved");
+        assert!(error.message.contains("was removed or replaced"), "{error}");
     }
 
     #[test]
