@@ -8,7 +8,7 @@ use bundle::{Reader, Run};
 use evidence::chain::{Refusal, State};
 use evidence::statement::{Heads, Statement};
 use evidence::tree::{TreeError, leaf_hash};
-use evidence::{Checkpoint, Entry};
+use evidence::{Checkpoint, Entry, Hash};
 
 use crate::finding::{Findings, Place, Verdict};
 use crate::heads::{Plan, are_committed};
@@ -50,6 +50,15 @@ impl Chain {
 
 /// The chain cannot be followed further; the reason, of this verdict, was added to the findings.
 struct Stopped(Verdict);
+
+/// What the run has before an entry.
+#[derive(Default)]
+struct Before {
+    /// The leaf hash of the entry before it; `None` at the beginning of the run.
+    leaf: Option<Hash>,
+    /// The time of the last entry before it that could be read.
+    time: Option<i64>,
+}
 
 struct Follower<'a> {
     reader: &'a Reader,
@@ -119,8 +128,11 @@ impl Follower<'_> {
                 }
                 self.chain.state.skip_to(run.first);
             }
-            for (seq, entry) in (run.first..).zip(self.parse(&run)) {
-                let taken = if is_broken { self.unapplied(seq, entry) } else { self.entry(seq, entry) };
+            let mut before = Before::default();
+            for ((seq, bytes), entry) in (run.first..).zip(&run.entries).zip(self.parse(&run)) {
+                let time = entry.as_ref().map_or(before.time, |entry| Some(entry.time));
+                let taken = if is_broken { self.unapplied(seq, entry, &before) } else { self.entry(seq, entry) };
+                before = Before { leaf: Some(leaf_hash(bytes)), time };
                 match taken {
                     Ok(()) => {}
                     Err(Stopped(Verdict::Tampered)) => return false,
@@ -231,8 +243,9 @@ impl Follower<'_> {
     }
 
     /// An entry after one that is absent or cannot be read: nothing is proven by it.
-    fn unapplied(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Stopped> {
+    fn unapplied(&mut self, seq: u64, entry: Result<Entry, evidence::Error>, before: &Before) -> Result<(), Stopped> {
         let entry = self.decoded(seq, entry)?;
+        self.follows(seq, &entry, before)?;
         match entry.statement.statement() {
             Statement::Heads(heads) if self.scan.newest_heads == Some(seq) => self.compare_lines(seq, heads),
             statement => {
@@ -242,6 +255,20 @@ impl Follower<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What needs no key: an entry that is not applied still follows on the one before it in its run.
+    fn follows(&mut self, seq: u64, entry: &Entry, before: &Before) -> Result<(), Stopped> {
+        let refusal = if entry.seq != seq {
+            Refusal::WrongSeq { expected: seq, found: entry.seq }
+        } else if before.leaf.is_some_and(|leaf| entry.prev != Some(leaf)) {
+            Refusal::WrongEntryPrev { seq }
+        } else if let Some(previous) = before.time.filter(|time| entry.time < *time) {
+            Refusal::TimeBackwards { seq, found: entry.time, previous }
+        } else {
+            return Ok(());
+        };
+        Err(self.refused(seq, entry, &refusal))
     }
 
     fn compare_lines(&mut self, seq: u64, heads: &Heads) {

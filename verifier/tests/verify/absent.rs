@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use evidence::{Hash, sha256};
+use evidence::tree::leaf_hash;
+use evidence::{Entry, Hash, sha256};
 
 use crate::chain::desk_of;
 use crate::common::bundles::{Bundle, Desk};
@@ -14,6 +15,15 @@ use crate::common::{Ledger, stream};
 fn without(ledger: &Ledger, skipped: &[u64]) -> Bundle {
     let seqs: BTreeSet<u64> = (0..ledger.size()).filter(|seq| !skipped.contains(seq)).collect();
     Bundle { streams: ledger.bundle().streams, ..ledger.bundle_of(&seqs, ledger.size()) }
+}
+
+/// Makes the entries from this one on follow on changed ones: a dishonest log took those in.
+fn link(ledger: &mut Ledger, from: usize) {
+    for seq in from..ledger.entries.len() {
+        let mut entry = ledger.entry(seq as u64);
+        entry.prev = Some(leaf_hash(&ledger.entries[seq - 1]));
+        ledger.entries[seq] = entry.to_bytes();
+    }
 }
 
 fn codes(desk: &Desk) -> Vec<&'static str> {
@@ -91,12 +101,38 @@ fn later_entries_must_be_entries() {
     for seq in [1, 2] {
         ledger.entries[seq] = to_come.clone().into_bytes();
     }
+    link(&mut ledger, 3);
     let mut desk = desk_of(&ledger);
     let mut bundle = ledger.bundle();
     desk.put(&bundle).refused(5, "unsupported");
     assert_eq!(codes(&desk), ["unsupported", "unsupported"]);
     bundle.batch(10).events[0].timestamp += 1;
     desk.put(&bundle).refused(1, "altered-event");
+}
+
+/// Of entries that cannot be applied, the rules of the chain that need no key are checked all the same.
+#[test]
+fn later_entries_must_follow_on_each_other() {
+    type Change<'a> = &'a dyn Fn(&mut Entry);
+    let changes: [(&str, Change<'_>); 3] = [
+        ("wrong-seq", &|entry| entry.seq += 1),
+        ("wrong-entry-prev", &|entry| entry.prev = Some(Hash([7; 32]))),
+        ("time-backwards", &|entry| entry.time -= 1),
+    ];
+    for (code, change) in changes {
+        // Key entry 1 or 2 was not given.
+        for (seq, skipped) in [(4, 1), (11, 1), (4, 2)] {
+            let mut ledger = Ledger::example();
+            let mut entry = ledger.entry(seq);
+            change(&mut entry);
+            ledger.entries[seq as usize] = entry.to_bytes();
+            link(&mut ledger, seq as usize + 1);
+            let mut desk = desk_of(&ledger);
+            let problem = desk.put(&without(&ledger, &[skipped])).refused(1, code);
+            assert!(problem.contains(&format!("entry {seq}")), "{problem}");
+            desk.refused(1, "absent-entry");
+        }
+    }
 }
 
 #[test]
