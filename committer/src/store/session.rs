@@ -163,7 +163,8 @@ mod tests {
             loop {
                 let (mut client, _) = listener.accept().await.expect("a client");
                 let mut hello = [0; 1_024];
-                client.read(&mut hello).await.expect("a startup message");
+                let read = client.read(&mut hello).await.expect("a startup message");
+                assert_ne!(read, 0, "a startup message");
                 // AuthenticationOk and ReadyForQuery.
                 client.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await.expect("written");
                 clients.push(client);
