@@ -32,6 +32,9 @@ struct Shown {
     topic_id: Option<Option<String>>,
 }
 
+/// What a cluster says, or why it does not.
+type Answered = Result<Shown, String>;
+
 pub(crate) struct Outside {
     ledger: LedgerId,
     /// The cluster's id, as statements name it.
@@ -41,7 +44,7 @@ pub(crate) struct Outside {
     committer: Client,
     cluster: Arc<Cluster>,
     questions: Semaphore,
-    topics: Mutex<HashMap<Arc<str>, Arc<Rounds<Result<Shown, String>>>>>,
+    topics: Mutex<HashMap<Arc<str>, Arc<Rounds<Answered>>>>,
     requests: Semaphore,
     key: SigningKey,
 }
@@ -126,7 +129,7 @@ impl Outside {
 
     /// The ids of the cluster and of a topic, as the cluster tells them after this call. It is asked for with every request of every partition,
     /// and the answer names all partitions; so those who ask at the same time share one.
-    async fn shown(&self, topic: &Arc<str>) -> Result<Shown, String> {
+    async fn shown(&self, topic: &Arc<str>) -> Answered {
         let rounds = {
             // A panic elsewhere cannot have left a map half changed.
             let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
