@@ -23,13 +23,18 @@ fn publishing(bootstrap: &str) -> Options {
     Options { kafka: Some(properties(bootstrap)), ..Options::default() }
 }
 
-/// Keys and values of the topic's records, by partition in their order.
+/// Keys and values of the records of the topic `commitments`, by partition in their order.
 fn read(bootstrap: &str) -> Vec<Vec<(String, Vec<u8>)>> {
+    read_topic(bootstrap, "commitments")
+}
+
+/// The same of another topic.
+fn read_topic(bootstrap: &str, topic: &str) -> Vec<Vec<(String, Vec<u8>)>> {
     let mut reader = Reader::new(&properties(bootstrap), Duration::from_secs(20)).expect("a reader");
     (0..PARTITIONS)
         .map(|partition| {
             let mut records = Vec::new();
-            let partition = TopicPartition::new("commitments", partition);
+            let partition = TopicPartition::new(topic, partition);
             let read = reader.read(&partition, 0..i64::MAX, |event| {
                 let key = String::from_utf8(event.key.expect("a key").to_vec()).expect("text");
                 records.push((key, event.value.expect("a value").to_vec()));
@@ -274,6 +279,8 @@ async fn a_new_topic_gets_all_entries_only_after_the_statement_that_is_named() {
     assert_eq!(until_published(&running).await, size);
     running.until_ready().await;
     running.stop().await;
+    let published = commitments(&read_topic(&bootstrap, "new"));
+    assert_eq!(published.into_keys().collect::<Vec<_>>(), (0..size).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
