@@ -99,7 +99,7 @@ mod tests {
     /// Run with UPDATE_REFERENCE=1 to write the file anew.
     #[test]
     fn the_reference_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
         let markdown = super::markdown();
         if std::env::var_os("UPDATE_REFERENCE").is_some() {
             std::fs::write(path, &markdown).expect("docs/ is writable");
