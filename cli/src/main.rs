@@ -9,6 +9,7 @@ mod init;
 mod key;
 mod keygen;
 mod ledger;
+mod metrics_reference;
 mod operator;
 mod output;
 mod prove;
@@ -51,6 +52,8 @@ enum Command {
     Gap(operator::GapArgs),
     /// Prints the reference of the configuration file as Markdown
     ConfigReference,
+    /// Prints the reference of all metrics as Markdown
+    MetricsReference,
 }
 
 /// The exit code of a command that could not do its work; verdicts have codes of their own.
@@ -94,6 +97,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
             config_reference::run();
             Ok(0)
         }
+        Command::MetricsReference => {
+            metrics_reference::run();
+            Ok(0)
+        }
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let result = runtime.block_on(run_async(command));
@@ -117,7 +124,11 @@ async fn run_async(command: Command) -> anyhow::Result<u8> {
         Command::Key(args) => key::run(args).await?,
         Command::Epoch(args) => operator::epoch(&args).await?,
         Command::Gap(args) => operator::gap(&args).await?,
-        Command::Init(_) | Command::Verify(_) | Command::Keygen(_) | Command::ConfigReference => {
+        Command::Init(_)
+        | Command::Verify(_)
+        | Command::Keygen(_)
+        | Command::ConfigReference
+        | Command::MetricsReference => {
             unreachable!("needs no runtime and was run without one")
         }
     }

@@ -1,5 +1,5 @@
 use kafka::TopicPartition;
-use service::{Component, Health};
+use service::{Condition, Health};
 
 use crate::lag::Standing;
 use crate::metrics::StreamMetrics;
@@ -23,19 +23,16 @@ pub(crate) struct Seat {
     pub(crate) metrics: StreamMetrics,
     /// Whether the Kafka client is to leave the partition unread.
     pub(crate) held: bool,
-    health: Component,
-    obstacle: Option<String>,
+    condition: Condition,
 }
 
 impl Seat {
     pub(crate) fn new(id: u64, partition: &TopicPartition, stream: Stream, health: &Health) -> Self {
         let metrics = StreamMetrics::new(partition);
-        let health = health.component(partition.to_string());
-        let obstacle = stream.obstacle();
-        if let Some(reason) = &obstacle {
-            health.not_ready(reason);
-        }
-        Self { id, readings: 0, stream, metrics, held: false, health, obstacle }
+        let condition = Condition::new(health.component(partition.to_string()));
+        let mut seat = Self { id, readings: 0, stream, metrics, held: false, condition };
+        seat.show();
+        seat
     }
 
     /// Logs and counts what happened.
@@ -80,12 +77,12 @@ impl Seat {
     /// Shows where the stream stands; returns it, when its cursor is known.
     pub(crate) fn show(&mut self) -> Option<Standing> {
         let obstacle = self.stream.obstacle();
-        if obstacle != self.obstacle {
-            match &obstacle {
-                None => self.health.ready(),
-                Some(reason) => self.health.not_ready(reason),
+        if self.condition.problem() != obstacle.as_deref() {
+            // The stream's actions are what is logged: they say more.
+            match obstacle {
+                None => self.condition.works(|| {}),
+                Some(reason) => self.condition.fails(reason, |_| {}),
             }
-            self.obstacle = obstacle;
         }
         let unacknowledged = self.stream.unacknowledged();
         self.metrics.unacknowledged(unacknowledged);
@@ -95,7 +92,7 @@ impl Seat {
         }
         next.map(|next| {
             let position = self.stream.position();
-            Standing { next, position, is_running: self.obstacle.is_none(), unacknowledged }
+            Standing { next, position, is_running: self.condition.problem().is_none(), unacknowledged }
         })
     }
 
@@ -118,7 +115,7 @@ impl Seat {
     /// The partition was given to another process.
     pub(crate) fn leave(self) {
         self.metrics.leave();
-        self.health.remove();
+        self.condition.remove();
     }
 }
 

@@ -18,6 +18,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The routes /livez (the process answers), /readyz (503 with a line for each component that is not ready; otherwise 200
 /// with "ok" and a line for each that does without something) and /metrics (Prometheus' text format). A service with an HTTP interface of its own merges them into it.
 pub fn router(health: Health) -> Router {
+    metrics::show_readiness(&health);
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(move || std::future::ready(readiness(&health))))
@@ -70,10 +71,17 @@ mod tests {
         answer
     }
 
+    mod declared {
+        crate::catalogue! {
+            EVENTS: Counter = "test_total" ("events") ["topic"] "Events of a test.";
+            WAITED: Histogram = "test_seconds" ("seconds") [] "Waiting of a test.";
+        }
+    }
+
     #[tokio::test]
     async fn answers_for_the_process_its_components_and_its_metrics() {
-        metrics::install().expect("installed");
-        metrics::install().expect("again, by another service of the process");
+        metrics::install(declared::METRICS).expect("installed");
+        metrics::install(&[]).expect("again, by another service of the process");
         let health = Health::new();
         let shutdown = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -93,12 +101,24 @@ mod tests {
         database.not_ready("connection refused");
         assert!(fetch(address, "/livez").await.starts_with("HTTP/1.1 200 "));
 
-        ::metrics::counter!("test_total").increment(3);
-        ::metrics::histogram!("test_seconds").record(0.02);
+        let pages = health.component("pages of \"/a\"");
+        pages.ready_without("a picture");
+        declared::EVENTS.with(["orders"]).increment(3);
+        declared::WAITED.with([]).record(0.02);
         let answer = fetch(address, "/metrics").await;
-        assert!(answer.contains("\ntest_total 3\n"), "{answer}");
-        assert!(answer.contains("\nstreamseal_log_lines_dropped_total "), "{answer}");
-        assert!(answer.contains("test_seconds_bucket{le=\"0.025\"} 1"), "{answer}");
+        for part in [
+            "# HELP test_total Events of a test.\n# TYPE test_total counter\ntest_total{topic=\"orders\"} 3\n",
+            "test_seconds_bucket{le=\"0.025\"} 1\n",
+            concat!("\nstreamseal_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\","),
+            "\nstreamseal_log_lines_dropped_total ",
+            "\nstreamseal_ready{component=\"database\"} 0\n",
+            "\nstreamseal_ready{component=\"pages of \\\"/a\\\"\"} 1\n",
+            "\nprocess_cpu_seconds_total ",
+        ] {
+            assert!(answer.contains(part), "{part}: {answer}");
+        }
+        database.remove();
+        assert!(!fetch(address, "/metrics").await.contains("component=\"database\""));
 
         shutdown.cancel();
         server.await.expect("not panicked").expect("ends well");

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// Which parts of a service are ready for work, and why the others are not. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,11 @@ impl Health {
         self.list(|state| if let State::ReadyWithout(what) = state { Some(what) } else { None })
     }
 
+    /// For those who look at the components only as long as somebody else holds them.
+    pub(crate) fn downgrade(&self) -> WeakHealth {
+        WeakHealth(Arc::downgrade(&self.states))
+    }
+
     fn list(&self, text: impl Fn(&State) -> Option<&String>) -> Vec<(String, String)> {
         self.lock().iter().filter_map(|(name, state)| Some((name.clone(), text(state)?.clone()))).collect()
     }
@@ -44,6 +49,23 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
         // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
         self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A [`Health`] that may be gone.
+#[derive(Debug)]
+pub(crate) struct WeakHealth(Weak<Mutex<BTreeMap<String, State>>>);
+
+impl WeakHealth {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// The names of the components, each with whether it is ready.
+    pub(crate) fn components(&self) -> Vec<(String, bool)> {
+        let Some(states) = self.0.upgrade() else { return Vec::new() };
+        let is_ready = |state: &State| !matches!(state, State::NotReady(_));
+        Health { states }.lock().iter().map(|(name, state)| (name.clone(), is_ready(state))).collect()
     }
 }
 

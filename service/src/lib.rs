@@ -2,12 +2,14 @@
 
 pub mod admin;
 mod backoff;
+mod condition;
 pub mod config;
 mod health;
 pub mod logging;
 pub mod metrics;
 
 pub use backoff::Backoff;
+pub use condition::Condition;
 pub use health::{Component, Health};
 /// Tells the tasks of a process to end: cancel it once, and everything that holds a clone notices.
 pub use tokio_util::sync::CancellationToken as Shutdown;

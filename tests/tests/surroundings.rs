@@ -143,6 +143,7 @@ fn a_log_whose_reader_is_gone_ends_nothing() {
 fn a_reader_that_goes_away_is_no_trouble_for_a_tool() {
     for (arguments, code) in [
         (&["config-reference"][..], 0),
+        (&["metrics-reference"], 0),
         (&["--help"], 0),
         (&["verify", "--trust", "absent", "absent"], 5),
         (&["ingest", "--config", "absent"], 2),
