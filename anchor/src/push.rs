@@ -65,7 +65,7 @@ pub(crate) async fn keep_pushed(
 async fn contradiction(foreign: &Foreign, theirs: Oid) -> Option<String> {
     let compared = foreign.compare(theirs).await;
     compared.unwrap_or_else(|error| {
-        tracing::warn!("cannot compare the anchor in commit {theirs} with the log, trying again later: {error:#}");
+        tracing::warn!(commit = %theirs, "cannot compare the anchor with the log, trying again later: {error:#}");
         None
     })
 }

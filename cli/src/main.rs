@@ -9,6 +9,7 @@ mod init;
 mod key;
 mod keygen;
 mod ledger;
+mod logging;
 mod metrics_reference;
 mod operator;
 mod output;
@@ -65,14 +66,26 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
-    // The demo tells its own story; its services only speak up when something is wrong.
-    let level = if matches!(command, Command::Demo(_)) { LevelFilter::ERROR } else { LevelFilter::INFO };
-    service::logging::init(level);
-    match run(command) {
+    match init_log(&command).and_then(|()| run(command)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::problem(in_words(&error));
             ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn init_log(command: &Command) -> anyhow::Result<()> {
+    match command {
+        // The demo tells its own story; its services only speak up when something is wrong.
+        Command::Demo(args) => args.log.init(LevelFilter::ERROR),
+        Command::Up(args) => args.log.init(LevelFilter::INFO),
+        Command::Committer(args) => args.log.init(LevelFilter::INFO),
+        Command::Ingest(args) => args.log.init(LevelFilter::INFO),
+        Command::Anchor(args) => args.log.init(LevelFilter::INFO),
+        _ => {
+            service::logging::init(LevelFilter::INFO);
+            Ok(())
         }
     }
 }

@@ -253,7 +253,7 @@ impl Signer {
             }
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
-                tracing::info!("read back {} of {size} entries", self.replay.chain().size());
+                tracing::info!(entries = self.replay.chain().size(), size, "reading back entries");
             }
         }
         Ok(position)

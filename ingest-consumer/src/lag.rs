@@ -11,6 +11,7 @@ use service::{Component, Condition, Health, Shutdown};
 use crate::metrics::LagGauges;
 use crate::outside::Outside;
 use crate::progress::Progress;
+use crate::seat::span;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -117,7 +118,7 @@ pub(crate) async fn watch(
                         .or_insert_with(|| Condition::new(health.component(format!("{partition} progress"))));
                     // The seconds in the text change at every look.
                     condition.fails_as("stalled", problem.to_string(), |_| {
-                        tracing::error!("{partition}: STALLED: {problem}");
+                        span(partition).in_scope(|| tracing::error!("STALLED: {problem}"));
                     });
                     if problem.is_to_look {
                         cursors.stall(partition);
@@ -125,7 +126,7 @@ pub(crate) async fn watch(
                 }
                 None => {
                     if let Some(mut condition) = stalled.remove(partition) {
-                        condition.works(|| tracing::info!("{partition}: moves again"));
+                        condition.works(|| span(partition).in_scope(|| tracing::info!("moves again")));
                         condition.remove();
                     }
                 }

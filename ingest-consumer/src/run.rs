@@ -159,7 +159,7 @@ async fn keep_consuming(mut setup: Setup) -> anyhow::Result<()> {
                 // A power of two, for this not to happen with each partition more.
                 setup.partitions_max = partitions.next_power_of_two();
                 let max = setup.partitions_max;
-                tracing::info!("{partitions} partitions: making a Kafka client that fetches less ahead, for {max}");
+                tracing::info!(partitions, max, "making a Kafka client that fetches less ahead, for more partitions");
                 backoff.reset();
             }
             Err(error @ (kafka::Error::Property { .. } | kafka::Error::Partition { .. })) => return Err(error.into()),

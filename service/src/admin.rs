@@ -12,11 +12,15 @@ use tokio::net::TcpListener;
 
 use crate::{Health, Shutdown, metrics};
 
-/// How long requests that are under way may take once the process is told to end.
+/// The time that open requests have to finish after shutdown begins.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The routes /livez (the process answers), /readyz (503 with a line for each component that is not ready; otherwise 200
-/// with "ok" and a line for each that does without something) and /metrics (Prometheus' text format). A service with an HTTP interface of its own merges them into it.
+/// The routes of every service. One with an HTTP interface of its own merges them into it.
+///
+/// - /livez: 200 as long as the process answers.
+/// - /readyz: 503 with a line for each component that is not ready. Otherwise 200 with `ok`, and a line for each component
+///   that lacks something.
+/// - /metrics: the metrics of the process in Prometheus' text format.
 pub fn router(health: Health) -> Router {
     metrics::show_readiness(&health);
     Router::new()
@@ -38,7 +42,7 @@ fn readiness(health: &Health) -> impl IntoResponse + use<> {
     (status, text)
 }
 
-/// Serves `router` until `shutdown`; then takes no new connections and gives those under way a few seconds to end.
+/// Serves `router` until `shutdown`. Then it takes no new connections, and gives open requests a few seconds.
 ///
 /// # Errors
 /// When the listener fails.
@@ -61,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// The whole answer, head and body.
+    /// The whole answer, with its head.
     async fn fetch(address: std::net::SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connects");
         let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
@@ -79,9 +83,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_for_the_process_its_components_and_its_metrics() {
+    async fn serves_liveness_readiness_and_metrics() {
         metrics::install(declared::METRICS).expect("installed");
-        metrics::install(&[]).expect("again, by another service of the process");
+        metrics::install(&[]).expect("a second service of the process installs it too");
         let health = Health::new();
         let shutdown = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -121,12 +125,12 @@ mod tests {
         assert!(!fetch(address, "/metrics").await.contains("component=\"database\""));
 
         shutdown.cancel();
-        server.await.expect("not panicked").expect("ends well");
+        server.await.expect("not panicked").expect("no error");
         TcpStream::connect(address).await.expect_err("the listener is closed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_finishes_does_not_hold_up_the_end() {
+    async fn unfinished_request_does_not_block_shutdown() {
         let shutdown = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -134,6 +138,6 @@ mod tests {
         let mut client = TcpStream::connect(address).await.expect("connects");
         client.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("sent");
         shutdown.cancel();
-        server.await.expect("not panicked").expect("ends well");
+        server.await.expect("not panicked").expect("no error");
     }
 }

@@ -1,4 +1,4 @@
-//! What every service needs around its work: shutdown, backoff, health, metrics, the admin listener, configuration, logs.
+//! What every service needs besides its work: shutdown, backoff, health, metrics, the admin listener, configuration, logs.
 
 pub mod admin;
 mod backoff;
@@ -11,5 +11,5 @@ pub mod metrics;
 pub use backoff::Backoff;
 pub use condition::Condition;
 pub use health::{Component, Health};
-/// Tells the tasks of a process to end: cancel it once, and everything that holds a clone notices.
+/// Tells the tasks of a process to end. Cancel it once, and everything that holds a clone notices.
 pub use tokio_util::sync::CancellationToken as Shutdown;

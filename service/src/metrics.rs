@@ -66,7 +66,7 @@ fn install_recorder() -> anyhow::Result<()> {
         .context("histogram buckets")?
         .install_recorder()
         .context("install the metrics recorder")?;
-    // Samples of histograms pile up until they are put into their buckets, also when nobody asks for /metrics.
+    // Samples of histograms pile up until something puts them into buckets, even if nobody asks for /metrics.
     let upkeep = handle.clone();
     std::thread::Builder::new()
         .name("metrics-upkeep".to_owned())
@@ -92,7 +92,7 @@ pub(crate) fn show_readiness(health: &Health) {
 /// The current values in Prometheus' text format; empty when [`install`] was not called.
 pub fn render() -> String {
     let Some(handle) = HANDLE.get() else { return String::new() };
-    // Counted elsewhere: lines are dropped before there is a recorder too.
+    // The log counts by itself, because it can drop lines before there is a recorder.
     LOG_LINES_DROPPED.with([]).absolute(crate::logging::dropped());
     let mut text = handle.render();
     write_readiness(&mut text);
@@ -100,7 +100,7 @@ pub fn render() -> String {
     text
 }
 
-/// From the components at this moment, since one that is removed must not be shown any more.
+/// The recorder could not forget a component that was removed.
 fn write_readiness(text: &mut String) {
     let healths = HEALTHS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut ready = std::collections::BTreeMap::<String, bool>::new();

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kafka::EmbeddedBroker;
+use serde_json::Value;
 use tests::{BareRepository, Process, Scratch, free_port, http_get, promtool, run, streamseal, until};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -31,6 +32,16 @@ fn missing_metrics(shown: &str) -> Vec<String> {
     let names = names.collect::<Vec<_>>();
     assert!(names.len() > 30, "{reference}");
     names.into_iter().filter(|name| !shown.contains(&format!("# HELP {name} "))).collect()
+}
+
+/// Each line is an object, and a line about a partition says which.
+fn check_log(log: &str) {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    let lines = lines.collect::<Vec<_>>();
+    let line = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{log}"));
+    let reading = line("reading");
+    assert_eq!((&reading["level"], &reading["offset"]), (&"INFO".into(), &0.into()), "{reading}");
+    assert_eq!((&reading["span"]["topic"], &reading["span"]["partition"]), (&"orders".into(), &0.into()), "{reading}");
 }
 
 #[test]
@@ -63,7 +74,7 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
     fs::write(&config, text).unwrap();
 
     let mut up = Process::command(streamseal());
-    up.args(["up", "--config"]).arg(&config);
+    up.args(["up", "--log-format", "json", "--config"]).arg(&config);
     let up = Process::start("up", folder.join("up.log"), up);
     until("the line is ready", READY_WITHIN, || {
         up.assert_running();
@@ -74,6 +85,7 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
     assert_eq!(missing_metrics(&metrics), Vec::<String>::new(), "{metrics}");
     assert!(database_files(&home).contains(&"chain.db-wal".to_owned()), "{:?}", database_files(&home));
     assert!(up.stop().success());
+    check_log(&fs::read_to_string(folder.join("up.log")).unwrap());
     // The last one is an empty file to be locked.
     let left = ["chain.db", "chain.db.publisher-1"];
     assert_eq!(database_files(&home), left);
