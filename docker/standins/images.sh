@@ -49,8 +49,9 @@ kafka_4_3_1() {
     local jars=${XDG_CACHE_HOME:-$HOME/.cache}/streamseal-tests/kafka-4.3.1
     if [ ! -d "$jars" ]; then
         jars=$1/kafka
+        # With a repository of its own: Maven's cannot be shared with the tests that fetch the same at the same time.
         mvn --batch-mode --quiet --file "$standins/../../tests/kafka/pom.xml" dependency:copy-dependencies \
-            -DincludeScope=runtime -DoutputDirectory="$jars"
+            -DincludeScope=runtime -DoutputDirectory="$jars" -Dmaven.repo.local="$1/maven"
     fi
     debian_image apache/kafka:4.3.1 bookworm openjdk-17-jre-headless \
         'USER appuser' 'VOLUME /var/lib/kafka/data' 'EXPOSE 9092' 'CMD ["/etc/kafka/docker/run"]' \
