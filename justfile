@@ -62,6 +62,11 @@ mutants PACKAGE *OPTIONS:
 fmt:
     cargo fmt --all
 
+# What a newcomer waits for: a build from nothing, its processor time (user and sys) and a page of each crate's time
+first-build:
+    rm -rf target/first-build
+    bash -c 'time cargo build --release --locked --timings --target-dir target/first-build'
+
 # Lints, with warnings denied
 lint:
     cargo fmt --all --check
