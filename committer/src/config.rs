@@ -193,7 +193,6 @@ mod tests {
             ("postgresql://seal:s%2Fecret@[::1]:5433/chains?sslmode=require", "PostgreSQL [::1]:5433/chains"),
             ("postgres:///seal?host=/run/postgresql&user=seal&password=secret", "PostgreSQL /run/postgresql:5432/seal"),
             ("postgres://seal:sec/ret@db/seal", "unknown"),
-            ("mysql://seal:secret@db/seal", "unknown"),
         ] {
             assert_eq!(DatabaseUrl(url.to_owned()).place(), place, "{url}");
         }

@@ -72,7 +72,7 @@ fn start(format: Format, filter: EnvFilter) {
 fn parse(given_by: &'static str, filter: &str) -> Result<EnvFilter, FilterError> {
     let refuse = |problem: String| FilterError { given_by, filter: filter.to_owned(), problem };
     // tracing takes a word that is no level for a target, and would then log nothing else.
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let words = filter.split(',').map(str::trim);
     if let Some(word) = words.clone().find(|word| !word.contains(['=', '[', ']', '{', '}']) && !is_level(word)) {
         return Err(refuse(format!("{word:?} is not a level")));
