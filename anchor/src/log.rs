@@ -39,6 +39,11 @@ impl Log {
         Ok(Self { client: Client::new(committer)?, ledger })
     }
 
+    /// Where it is, without a password.
+    pub(crate) fn place(&self) -> String {
+        self.client.place()
+    }
+
     /// The ledger that it is the log of.
     pub(crate) const fn ledger(&self) -> &LedgerId {
         &self.ledger

@@ -61,6 +61,11 @@ impl Publisher {
         Ok(Self { key, origin: origin.to_owned(), state, repository })
     }
 
+    /// The name of the key that cosigns.
+    pub(crate) fn key_name(&self) -> &str {
+        self.key.verifier_key().name()
+    }
+
     /// The largest head ever cosigned.
     pub(crate) fn cosigned(&self) -> Option<Head> {
         self.state.cosigned()

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,12 +39,17 @@ pub async fn run(config: Config, ledger: LedgerId, listener: TcpListener, shutdo
     config.check()?;
     service::metrics::install(crate::metrics::METRICS)?;
     let health = Health::new();
+    // Nothing says ready before the log was looked at.
+    health.component("log");
+    let listen = listener.local_addr().context("`anchor.listen`")?;
     // Whatever ends this function ends its tasks.
     let shutdown = shutdown.child_token();
     let _end_tasks = shutdown.clone().drop_guard();
     let mut admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
 
-    let mut maker = Maker::start(config, ledger, &health, &shutdown).await?;
+    let mut maker = Maker::new(config, ledger, &health).await?;
+    maker.announce(listen)?;
+    maker.recover(&shutdown).await?;
     let mut pushing = maker.start_pushing(&health, &shutdown);
     tokio::select! {
         watched = maker.watch(&shutdown) => watched?,
@@ -103,7 +109,7 @@ impl From<publisher::Error> for Stop {
 }
 
 impl Maker {
-    async fn start(config: Config, ledger: LedgerId, health: &Health, shutdown: &Shutdown) -> anyhow::Result<Self> {
+    async fn new(config: Config, ledger: LedgerId, health: &Health) -> anyhow::Result<Self> {
         let remotes = config.remotes.iter().enumerate().map(|(i, remote)| {
             let remote = Remote::new(remote, &config.key).with_context(|| format!("anchor.remotes[{i}]"))?;
             Ok(Arc::new(remote))
@@ -116,8 +122,7 @@ impl Maker {
         };
         let last = publisher.last()?;
         let witnesses = Witnesses::new(&config.witnesses, last.as_ref().map(|last| last.signed()), health)?;
-        let first = publisher.cosigned().is_none();
-        let mut maker = Self {
+        Ok(Self {
             log,
             witnesses,
             publisher: Arc::new(Mutex::new(publisher)),
@@ -128,17 +133,40 @@ impl Maker {
             condition: Condition::new(health.component("log")),
             clock: Condition::new(health.component("clock")),
             config,
-        };
-        match maker.publisher(|publisher| publisher.recover()).await {
-            Ok(tip) => drop(maker.tip.send_replace(tip)),
-            Err(publisher::Error::Fatal(error)) => return Err(maker.foreign().explain(error).await),
+        })
+    }
+
+    /// Says what this anchor is.
+    fn announce(&self, listen: SocketAddr) -> anyhow::Result<()> {
+        let publisher = lock(&self.publisher);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            ledger = self.log.ledger().origin,
+            key = publisher.key_name(),
+            size = publisher.last()?.map_or(0, |last| last.head().size),
+            committer = self.log.place(),
+            repository = %self.config.repository.display(),
+            remotes = self.remotes.iter().map(|remote| remote.name()).collect::<Vec<_>>().join(","),
+            witnesses = self.witnesses.names().collect::<Vec<_>>().join(","),
+            %listen,
+            "anchor started"
+        );
+        Ok(())
+    }
+
+    /// Commits what was cosigned before this start, and makes sure that no remote knows more than this anchor.
+    async fn recover(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let is_first = lock(&self.publisher).cosigned().is_none();
+        match self.publisher(|publisher| publisher.recover()).await {
+            Ok(tip) => drop(self.tip.send_replace(tip)),
+            Err(publisher::Error::Fatal(error)) => return Err(self.foreign().explain(error).await),
             // Every look begins with it again.
             Err(publisher::Error::Retry(error)) => tracing::warn!("the last anchor is not committed yet: {error:#}"),
         }
-        if first {
-            maker.ask_remotes(shutdown).await?;
+        if is_first {
+            self.ask_remotes(shutdown).await?;
         }
-        Ok(maker)
+        Ok(())
     }
 
     /// Before the very first cosignature: no remote may hold a branch that is not known here. A key whose state was lost

@@ -11,6 +11,7 @@ use evidence::{SignedStatement, Statement, VerifierKey};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use sqlx::postgres::PgConnectOptions;
 
 /// The committer: keeps the chain, signs its heads, serves it and publishes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -66,6 +67,19 @@ impl Config {
 }
 
 impl DatabaseUrl {
+    /// Kind and place of the database, without user and password.
+    pub(crate) fn place(&self) -> String {
+        if let Some(rest) = self.0.strip_prefix("sqlite:") {
+            let file = rest.strip_prefix("//").unwrap_or(rest);
+            return format!("SQLite {}", file.split('?').next().unwrap_or_default());
+        }
+        let Ok(options) = self.0.parse::<PgConnectOptions>() else { return "unknown".to_owned() };
+        let host =
+            options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+        let name = options.get_database().unwrap_or_else(|| options.get_username());
+        format!("PostgreSQL {host}:{}/{name}", options.get_port())
+    }
+
     /// The file of an SQLite URL (`sqlite:chain.db`, `sqlite://chain.db`), seen from `folder`.
     fn resolve(&mut self, folder: &Path) {
         let Some(rest) = self.0.strip_prefix("sqlite:") else { return };
@@ -167,6 +181,20 @@ mod tests {
             let mut database = DatabaseUrl(url.to_owned());
             database.resolve(Path::new("/etc/seal 100%"));
             assert_eq!(database.0, resolved);
+        }
+    }
+
+    #[test]
+    fn place_of_database_holds_no_password() {
+        for (url, place) in [
+            ("sqlite:/var/chain.db", "SQLite /var/chain.db"),
+            ("sqlite:///var/chain.db?cache=private", "SQLite /var/chain.db"),
+            ("postgres://seal:secret@db/seal", "PostgreSQL db:5432/seal"),
+            ("postgresql://seal:s%2Fecret@[::1]:5433/chains?sslmode=require", "PostgreSQL [::1]:5433/chains"),
+            ("postgres:///seal?host=/run/postgresql&user=seal&password=secret", "PostgreSQL /run/postgresql:5432/seal"),
+            ("postgres://seal:sec/ret@db/seal", "unknown"),
+        ] {
+            assert_eq!(DatabaseUrl(url.to_owned()).place(), place, "{url}");
         }
     }
 

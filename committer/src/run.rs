@@ -45,6 +45,9 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
     service::metrics::install(crate::metrics::METRICS)?;
     let log_key = config.log_key.as_deref().map(|path| open_log_key(path, &ledger)).transpose()?;
     let health = Health::new();
+    // Nothing says ready before the database is known.
+    health.component("database");
+    let listen = listener.local_addr().context("`committer.listen`")?;
     let api = Api::new();
     // Ends the parts when one of them fails, without ending what else the process runs.
     let stop = shutdown.child_token();
@@ -53,6 +56,19 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
 
     let running = async {
         let Some(store) = open_store(&config, &ledger, &health, &stop).await? else { return Ok(None) };
+        // A database that is away again is reported by the watcher.
+        let position = store.position().await.ok();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            ledger = ledger.id().origin,
+            size = position.map(|position| position.map_or(0, |position| position.next_seq)),
+            database = config.database.place(),
+            log_key = log_key.as_ref().map(|log_key| log_key.key.verifier_key().name().to_owned()),
+            brokers = kafka.as_ref().and_then(kafka::Properties::brokers),
+            topic = kafka.as_ref().map(|_| config.commitments_topic.as_str()),
+            %listen,
+            "committer started"
+        );
         let topic = kafka.map(|properties| {
             Arc::new(KafkaTopic { properties, name: config.commitments_topic.as_str().into() }) as Arc<dyn Topic>
         });

@@ -47,18 +47,26 @@ pub async fn run(
     // Whatever ends this function ends its tasks.
     let shutdown = shutdown.child_token();
     let _end_tasks = shutdown.clone().drop_guard();
-    let admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
-
+    // Nothing says ready before Kafka is known.
     let component = health.component("kafka");
     not_joined(&health, "waiting for Kafka");
+    let listen = listener.local_addr().context("`ingest.listen`")?;
+    let admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
     tracing::info!(
-        "sealing in ledger {ledger} with key {}, batches of {} events, {} bytes or {} ms: up to {} entries a day for \
-         each partition that is never idle",
-        key.verifier_key().name(),
-        config.batch_events,
-        config.batch_bytes,
-        config.batch_age_ms,
-        config.entries_per_day()
+        version = env!("CARGO_PKG_VERSION"),
+        ledger = ledger.origin,
+        key = key.verifier_key().name(),
+        committer = committer.place(),
+        brokers = kafka.brokers(),
+        sealed = config.topics.iter().chain(&config.partitions).cloned().collect::<Vec<_>>().join(","),
+        group = config.group,
+        batch_events = config.batch_events,
+        batch_bytes = config.batch_bytes,
+        batch_age_ms = config.batch_age_ms,
+        // Of each partition that is never idle.
+        entries_per_day_max = config.entries_per_day(),
+        %listen,
+        "ingest-consumer started"
     );
     if let Some(cluster_id) = cluster_id(&cluster, config.cluster.as_deref(), &component, &shutdown).await? {
         let is_named = config.cluster.is_some();

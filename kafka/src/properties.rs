@@ -138,6 +138,11 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The brokers to start from.
+    pub fn brokers(&self) -> Option<&str> {
+        self.get("bootstrap.servers")
+    }
+
     /// These properties, for a consumer of up to so many partitions: each fetches its share ahead, so that memory is
     /// bounded however many there are.
     pub fn shared_by(&self, partitions: usize) -> Self {

@@ -34,11 +34,25 @@ fn missing_metrics(shown: &str) -> Vec<String> {
     names.into_iter().filter(|name| !shown.contains(&format!("# HELP {name} "))).collect()
 }
 
-/// Each line is an object, and a line about a partition says which.
+/// Each line is an object, a line about a partition says which, and each service says at its start what it is.
 fn check_log(log: &str) {
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
     let lines = lines.collect::<Vec<_>>();
     let line = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{log}"));
+    for (message, field, wanted) in [
+        ("committer started", "database", "SQLite "),
+        ("committer started", "topic", "commitments"),
+        ("ingest-consumer started", "sealed", "orders"),
+        ("ingest-consumer started", "brokers", "127.0.0.1:"),
+        ("anchor started", "remotes", "anchors.git"),
+        ("anchor started", "witnesses", "w.example"),
+    ] {
+        let started = line(message);
+        assert!(started[field].as_str().is_some_and(|value| value.contains(wanted)), "{field}: {started}");
+        assert_eq!(started["ledger"], "example.com/one-file");
+        assert!(["version", "listen"].iter().all(|field| started[field].is_string()), "{started}");
+    }
+    assert!(line("committer started")["size"].is_u64() && line("anchor started")["size"].is_u64());
     let reading = line("reading");
     assert_eq!((&reading["level"], &reading["offset"]), (&"INFO".into(), &0.into()), "{reading}");
     assert_eq!((&reading["span"]["topic"], &reading["span"]["partition"]), (&"orders".into(), &0.into()), "{reading}");

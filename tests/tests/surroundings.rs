@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tests::{Process, Scratch, free_port, http_get, run, streamseal, until};
+use tests::{Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -112,10 +112,17 @@ fn the_proxy_that_stands_between_is_named() {
 }
 
 /// Runs everything with its log in `stderr`: it works, says how many lines nobody got, and ends as it is told.
-fn ends_well_without_a_log(name: &str, stderr: impl FnOnce(&Ledger) -> Stdio, begun: impl FnOnce(&mut Child)) {
+fn ends_well_without_a_log(
+    name: &str,
+    format: &str,
+    stderr: impl FnOnce(&Ledger) -> Stdio,
+    begun: impl FnOnce(&mut Child),
+) {
     let ledger = Ledger::new(name);
     let stderr = stderr(&ledger);
-    let mut child = ledger.command("up").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+    let mut command = ledger.command("up");
+    command.args(["--log-format", format]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
     begun(&mut child);
     ledger.until_anchor_says("ok\n");
     until("lines that nobody got", WITHIN, || {
@@ -131,12 +138,12 @@ fn ends_well_without_a_log(name: &str, stderr: impl FnOnce(&Ledger) -> Stdio, be
 #[test]
 fn a_log_on_a_full_disk_ends_nothing() {
     let full = |_: &Ledger| Stdio::from(File::options().write(true).open("/dev/full").unwrap());
-    ends_well_without_a_log("log-full", full, |_| {});
+    ends_well_without_a_log("log-full", "json", full, |_| {});
 }
 
 #[test]
 fn a_log_whose_reader_is_gone_ends_nothing() {
-    ends_well_without_a_log("log-gone", |_| Stdio::piped(), |child| drop(child.stderr.take()));
+    ends_well_without_a_log("log-gone", "text", |_| Stdio::piped(), |child| drop(child.stderr.take()));
 }
 
 #[test]
@@ -208,4 +215,19 @@ fn bad_log_filter_is_refused() {
         let (code, said) = ingest(option, value);
         assert!(code == Some(2) && said.contains(wanted), "{option} {value}: {code:?} {said}");
     }
+}
+
+#[test]
+fn database_password_is_never_logged() {
+    let ledger = Ledger::new("password");
+    let database = Postgres::shared().database().replace("postgres@", "postgres:hunter2@");
+    ledger.change("\"sqlite:chain.db\"", &format!("{database:?}"));
+    let log = ledger.folder.join("committer.log");
+    let mut command = ledger.command("committer");
+    command.args(["--log-level", "debug"]);
+    let committer = Process::start("committer", &log, command);
+    until("it says what it is", WITHIN, || fs::read_to_string(&log).unwrap().contains("committer started"));
+    assert!(committer.stop().success());
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("database=\"PostgreSQL 127.0.0.1:") && !log.contains("hunter2"), "{log}");
 }

@@ -85,6 +85,15 @@ impl Client {
         self.base.as_str()
     }
 
+    /// The address for people to read: without user and password, in case it holds them.
+    pub fn place(&self) -> String {
+        let mut place = self.base.clone();
+        // These fail for addresses without a host only.
+        let _ = place.set_username("");
+        let _ = place.set_password(None);
+        place.into()
+    }
+
     /// Submits statements (the texts of signed notes) in order. A refused statement is an `Ok` answer with
     /// [`SubmitResponse::stopped`]. After [`Error::Unavailable`] submit the same texts again: what was appended is
     /// answered with the entry it became.

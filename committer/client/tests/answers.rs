@@ -138,4 +138,5 @@ fn an_address_is_checked_when_it_is_configured() {
         assert!(matches!(Client::new(base), Err(Error::Refused { .. })), "{base}");
     }
     assert_eq!(Client::new("http://h/p").expect("an address").base(), "http://h/p/");
+    assert_eq!(Client::new("http://me:secret@h/p").expect("an address").place(), "http://h/p/");
 }
