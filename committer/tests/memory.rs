@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use committer::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
-use committer::store::{Sought, Store, StoreErrorKind};
+use committer::store::{Lookup, Store, StoreErrorKind};
 use committer::system_clock;
 use evidence::SignedStatement;
 use suite::Database;
@@ -69,7 +69,7 @@ impl Place {
 
     /// Whether the chain has it.
     async fn is_there(&self) -> bool {
-        let begun = self.store(Direct).begin(&[Sought::from(&self.statement)]).await.expect("begins");
+        let begun = self.store(Direct).begin(&[Lookup::from(&self.statement)]).await.expect("begins");
         !begun.known.is_empty()
     }
 }

@@ -524,8 +524,8 @@ impl<'a> World<'a> {
             // Accepted, or refused because something came in between: then it is made anew.
             Reply::Submitted(Ok(response)) => {
                 self.operator = None;
-                if let Some(stopped) = response.stopped {
-                    self.note(|| format!("the operator's statement is refused: {}", stopped.message));
+                if let Some(refused) = response.refused {
+                    self.note(|| format!("the operator's statement is refused: {}", refused.message));
                 }
             }
             _ => self.operator_asks_again(),

@@ -38,8 +38,8 @@ async fn entry(database: &Database, place: &Place, seq: u64) -> Entry {
 }
 
 #[track_caller]
-fn assert_first_bad(report: &Report, seq: u64, parts: &[&str]) {
-    let (found, problem) = report.first_bad.as_ref().unwrap_or_else(|| panic!("nothing bad in {report}"));
+fn assert_first_invalid(report: &Report, seq: u64, parts: &[&str]) {
+    let (found, problem) = report.first_invalid.as_ref().unwrap_or_else(|| panic!("nothing bad in {report}"));
     assert_eq!(*found, seq, "{problem}");
     assert!(parts.iter().all(|part| problem.contains(part)), "{problem:?} should say {parts:?}");
     assert!(report.to_string().contains(&format!("entry {seq}: ")));
@@ -67,17 +67,17 @@ pub(crate) async fn a_changed_entry_is_named(database: Database) {
         let set = format!("UPDATE entries SET entry = {} WHERE seq = 137", database.blob(changed.as_bytes()));
         database.execute(&set).await;
         let report = check(&database, &place).await;
-        assert_first_bad(&report, 137, &[problem]);
+        assert_first_invalid(&report, 137, &[problem]);
     }
 }
 
 pub(crate) async fn a_removed_entry_is_named(database: Database) {
     let place = filled(&database).await;
     database.execute("DELETE FROM entries WHERE seq = 302").await;
-    assert_first_bad(&check(&database, &place).await, 302, &["absent"]);
+    assert_first_invalid(&check(&database, &place).await, 302, &["absent"]);
     database.execute("DELETE FROM entries WHERE seq = 42").await;
     let report = check(&database, &place).await;
-    assert_first_bad(&report, 42, &["absent"]);
+    assert_first_invalid(&report, 42, &["absent"]);
     assert_eq!((report.valid.size, report.size), (42, 303));
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn an_added_entry_is_named(database: Database) {
              SELECT ledger, 1000, leaf, leaf, kind, NULL, NULL, NULL, entry FROM entries WHERE seq = 302",
         )
         .await;
-    assert_first_bad(&check(&database, &place).await, 1000, &["the chain has 303 entries"]);
+    assert_first_invalid(&check(&database, &place).await, 1000, &["the chain has 303 entries"]);
     database.execute("UPDATE entries SET seq = -1 WHERE seq = 1000").await;
     let report = check(&database, &place).await;
     assert!(!report.is_sound() && report.to_string().contains("entry -1: stored"), "{report}");
@@ -108,16 +108,16 @@ pub(crate) async fn a_column_that_contradicts_its_entry_is_named(database: Datab
         ("leaf", database.blob(&[7; 31]), 190, "31 bytes"),
     ] {
         database.execute(&format!("UPDATE entries SET {column} = {value} WHERE seq = {seq}")).await;
-        assert_first_bad(&check(&database, &place).await, seq, &[problem]);
+        assert_first_invalid(&check(&database, &place).await, seq, &[problem]);
     }
 }
 
 pub(crate) async fn a_changed_tree_node_is_named(database: Database) {
     let place = filled(&database).await;
     database.execute(&format!("UPDATE tree_nodes SET hash = {}", database.blob(&[7; 32]))).await;
-    assert_first_bad(&check(&database, &place).await, 255, &["subtree 0 of level 8"]);
+    assert_first_invalid(&check(&database, &place).await, 255, &["subtree 0 of level 8"]);
     database.execute("DELETE FROM tree_nodes").await;
-    assert_first_bad(&check(&database, &place).await, 255, &["subtree 0 of level 8"]);
+    assert_first_invalid(&check(&database, &place).await, 255, &["subtree 0 of level 8"]);
 }
 
 pub(crate) async fn changed_streams_and_checkpoints_are_named(database: Database) {
@@ -143,7 +143,7 @@ pub(crate) async fn changed_streams_and_checkpoints_are_named(database: Database
         database.back_up("before").await;
         database.execute(&sql).await;
         let report = check(&database, &place).await;
-        assert_eq!(report.first_bad, None, "{sql}");
+        assert_eq!(report.first_invalid, None, "{sql}");
         let problems = report.to_string();
         assert!(parts.iter().all(|part| problems.contains(part)), "{problems:?} should say {parts:?}");
         assert!(!report.is_sound());
@@ -181,5 +181,5 @@ pub(crate) async fn a_forged_tail_is_named(database: Database) {
             database.blob(&forged.to_bytes())
         ))
         .await;
-    assert_first_bad(&check(&database, &place).await, 303, &["ingest-a", "unknown-key"]);
+    assert_first_invalid(&check(&database, &place).await, 303, &["ingest-a", "unknown-key"]);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use committer::{Clock, Config, DatabaseUrl, Ledger, Surroundings, run, system_clock};
+use committer::{Clock, Config, DatabaseUrl, Ledger, ServiceParts, run, system_clock};
 use committer_client::{Client, Cursor, CursorQuery, Error, Status, SubmitResponse};
 use evidence::{Partition, SignedStatement, SigningKey};
 use tokio::net::TcpListener;
@@ -111,8 +111,8 @@ impl Place {
         config.heads_s = NonZeroU32::new(heads_s).expect("not zero");
         let ledger = Ledger::new(self.ledger.genesis.clone(), self.ledger.grants.clone()).expect("a valid beginning");
         let shutdown = CancellationToken::new();
-        let surroundings = Surroundings { ledger, kafka, clock, listener, shutdown: shutdown.clone() };
-        let task = tokio::spawn(run(config, surroundings));
+        let parts = ServiceParts { ledger, kafka, clock, listener, shutdown: shutdown.clone() };
+        let task = tokio::spawn(run(config, parts));
         Running { client: Client::new(&format!("http://{address}")).expect("an address"), shutdown, task }
     }
 }
@@ -141,7 +141,7 @@ impl Running {
         let mut seqs = Vec::new();
         for statements in statements.chunks(committer_client::caps::STATEMENTS) {
             let answer = self.submit(statements).await;
-            assert_eq!(answer.stopped, None);
+            assert_eq!(answer.refused, None);
             seqs.extend(answer.accepted.iter().map(|accepted| accepted.seq));
         }
         seqs
@@ -150,7 +150,7 @@ impl Running {
     /// Submits one statement that is refused; the code.
     pub(crate) async fn refused(&self, statement: &SignedStatement) -> String {
         let answer = self.submit(std::slice::from_ref(statement)).await;
-        answer.stopped.expect("refused").code
+        answer.refused.expect("refused").code
     }
 
     /// Where a partition stands; asks again as long as that is not known.

@@ -84,7 +84,7 @@ pub(crate) async fn appends_and_answers_again_with_the_same_entry(database: Data
     assert_eq!(running.cursor(&t.partition).await, committer_client::Cursor::default());
     let statements = place.ledger.summaries(&t, 0, 10, 2, None);
     let first = running.submit(&statements[..1]).await;
-    assert_eq!(first.stopped, None);
+    assert_eq!(first.refused, None);
     let entry = Entry::parse(first.accepted[0].entry.as_bytes()).expect("an entry");
     assert_eq!((entry.seq, &entry.statement), (2, &statements[0]));
 
@@ -92,7 +92,7 @@ pub(crate) async fn appends_and_answers_again_with_the_same_entry(database: Data
     for request in [vec![0], vec![0, 1], vec![0, 0, 1, 1]] {
         let request: Vec<_> = request.iter().map(|&i: &usize| statements[i].clone()).collect();
         let again = running.submit(&request).await;
-        assert_eq!(again.stopped, None);
+        assert_eq!(again.refused, None);
         assert_eq!(again.accepted.len(), request.len());
         assert_eq!(again.accepted[0], first.accepted[0]);
     }
@@ -117,8 +117,8 @@ pub(crate) async fn accepts_the_prefix_before_a_refusal(database: Database) {
     // 0 and 1 fit, 3 leaves out 2.
     let answer = running.submit(&[good[0].clone(), good[1].clone(), good[3].clone(), good[2].clone()]).await;
     assert_eq!(answer.accepted.iter().map(|a| a.seq).collect::<Vec<_>>(), [2, 3]);
-    let stopped = answer.stopped.expect("refused");
-    assert_eq!((stopped.index, stopped.code.as_str()), (2, "wrong-cursor"));
+    let refused = answer.refused.expect("refused");
+    assert_eq!((refused.index, refused.code.as_str()), (2, "wrong-cursor"));
     let cursor = answer.cursor.expect("of the stream");
     assert_eq!((cursor.next, cursor.statement), (20, Some(text(&good[1]))));
 
@@ -126,8 +126,8 @@ pub(crate) async fn accepts_the_prefix_before_a_refusal(database: Database) {
     texts[3] = "not a note".to_owned();
     let answer = running.client.submit(texts).await.expect("answered");
     assert_eq!(answer.accepted.iter().map(|a| a.seq).collect::<Vec<_>>(), [2, 3, 4]);
-    let stopped = answer.stopped.expect("refused");
-    assert_eq!((stopped.index, stopped.code.as_str()), (3, "malformed"));
+    let refused = answer.refused.expect("refused");
+    assert_eq!((refused.index, refused.code.as_str()), (3, "malformed"));
     assert_eq!(answer.cursor.expect("of the last statement that is one").next, 30);
     running.stop().await;
 }
@@ -166,7 +166,7 @@ pub(crate) async fn refuses_each_wrong_statement_with_its_code(database: Databas
     // A signature of another text.
     let signed = text(&ledger.sign_summary(summary.clone(), &ledger.ingest)).replace("events 10", "events 9");
     let answer = running.client.submit(vec![signed]).await.expect("answered");
-    assert_eq!(answer.stopped.expect("refused").code, "bad-signature");
+    assert_eq!(answer.refused.expect("refused").code, "bad-signature");
     // A gap over offsets that can be read.
     let mut gap = match ledger.gap(&t, 10, 20, Some(first.hash())).statement() {
         Statement::Gap(gap) => gap.clone(),
@@ -218,7 +218,7 @@ pub(crate) async fn refuses_what_is_no_statement_with_its_code(database: Databas
         (&large[1..], "malformed"),
     ] {
         let answer = running.client.submit(vec![statement.to_owned()]).await.expect("answered");
-        assert_eq!(answer.stopped.expect("refused").code, code, "{statement:.60?}");
+        assert_eq!(answer.refused.expect("refused").code, code, "{statement:.60?}");
         assert_eq!(answer.cursor, None);
     }
     running.stop().await;

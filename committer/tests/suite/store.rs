@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use committer::store::{
-    Append, EntryRow, Moved, Sought, Store, StoreErrorKind, StoredCheckpoint, StreamEnd, StreamRow,
+    Append, EntryRow, Lookup, Moved, Store, StoreErrorKind, StoredCheckpoint, StreamEnd, StreamRow,
 };
 use evidence::chain::{Position, State};
 use evidence::statement::HeadsLine;
@@ -139,7 +139,7 @@ pub(crate) async fn an_append_on_a_cursor_that_is_not_there_is_refused_whole(dat
     }
     let begun = store.begin(&[]).await.expect("begins");
     let error = begun.transaction.commit(&append).await.expect_err("the cursor is elsewhere");
-    assert_eq!(error.kind, StoreErrorKind::Damaged);
+    assert_eq!(error.kind, StoreErrorKind::Corrupt);
     assert!(error.message.contains("ta/0 at 11"), "{error}");
     assert_eq!(store.position().await.expect("reads"), before);
     assert_eq!(store.stray_entry(3).await.expect("reads"), None);
@@ -155,7 +155,7 @@ pub(crate) async fn a_row_in_the_way_is_damage(database: Database) {
     again.entries[0].seq = first.entries[0].seq;
     let begun = store.begin(&[]).await.expect("begins");
     let error = begun.transaction.commit(&again).await.expect_err("seq 2 is taken");
-    assert_eq!(error.kind, StoreErrorKind::Damaged, "{error}");
+    assert_eq!(error.kind, StoreErrorKind::Corrupt, "{error}");
     assert_eq!(store.rows(2..3).await.expect("reads"), first.entries);
 }
 
@@ -168,7 +168,7 @@ pub(crate) async fn known_statements_are_told(database: Database) {
     let other = ledger.gap(&stream("t", 0), 0, 10, None);
     let elsewhere = ledger.summary(&stream("t", 1), 0, 10, None);
     let asked = [&summaries[3], &summaries[2], &summaries[0], &other, &elsewhere, &ledger.genesis];
-    let mut begun = store.begin(&asked.map(Sought::from)).await.expect("begins");
+    let mut begun = store.begin(&asked.map(Lookup::from)).await.expect("begins");
     assert_eq!(begun.known.len(), 3);
     assert_eq!(begun.known[&summaries[2].hash()].seq, 4);
     assert_eq!(begun.known[&summaries[0].hash()].bytes, append.entries[0].bytes);
@@ -207,9 +207,9 @@ pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(dat
         let begun = store.begin(&[]).await.expect("begins");
         let commit = begun.transaction.commit(&append);
         let _ = tokio::time::timeout(Duration::from_micros(100 * attempt), commit).await;
-        let sought: Vec<Sought> = summaries.iter().map(Sought::from).collect();
+        let lookups: Vec<Lookup> = summaries.iter().map(Lookup::from).collect();
         let begun = loop {
-            match store.begin(&sought).await {
+            match store.begin(&lookups).await {
                 Err(error) if error.is_transient() => {}
                 begun => break begun.expect("begins"),
             }
@@ -355,7 +355,7 @@ pub(crate) async fn ledgers_do_not_see_each_other(database: Database) {
     assert_eq!(other.nodes(0, 0..10).await.expect("reads"), []);
     assert_eq!(other.nodes(8, 0..10).await.expect("reads"), []);
     assert_eq!(other.published().await.expect("reads"), None);
-    let (genesis, hash) = ([Sought::from(&ledger.genesis)], ledger.genesis.hash());
+    let (genesis, hash) = ([Lookup::from(&ledger.genesis)], ledger.genesis.hash());
     // One append at a time is one for each ledger; an SQLite file has one writer at all.
     assert!(other.begin(&genesis).await.expect("begins").known.is_empty());
     assert_eq!(store.begin(&genesis).await.expect("begins").known[&hash].seq, 0);

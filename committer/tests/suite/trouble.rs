@@ -515,8 +515,8 @@ pub(crate) async fn seal_up_to(running: &Running, place: &Place, partition: u32,
             let entry = Entry::parse(accepted.entry.as_bytes()).expect("an entry");
             assert_eq!((entry.seq, &entry.statement), (accepted.seq, statement));
         }
-        if let Some(stopped) = &answer.stopped {
-            assert!(["wrong-cursor", "wrong-prev"].contains(&stopped.code.as_str()), "{stopped:?}");
+        if let Some(refused) = &answer.refused {
+            assert!(["wrong-cursor", "wrong-prev"].contains(&refused.code.as_str()), "{refused:?}");
         }
         cursor = answer.cursor.expect("of the stream");
     }
