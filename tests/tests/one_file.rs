@@ -80,9 +80,13 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
         up.assert_running();
         addresses.iter().all(|address| http_get(*address, "/readyz").is_some_and(|(status, _)| status == 200))
     });
-    let metrics = http_get(addresses[0], "/metrics").unwrap().1;
+    let mut metrics = String::new();
+    // A gauge is there once it has something to show, such as the time of the first push.
+    until("all metrics are shown", READY_WITHIN, || {
+        metrics = http_get(addresses[0], "/metrics").unwrap().1;
+        missing_metrics(&metrics).is_empty()
+    });
     assert_eq!(promtool(&metrics), "", "{metrics}");
-    assert_eq!(missing_metrics(&metrics), Vec::<String>::new(), "{metrics}");
     assert!(database_files(&home).contains(&"chain.db-wal".to_owned()), "{:?}", database_files(&home));
     assert!(up.stop().success());
     check_log(&fs::read_to_string(folder.join("up.log")).unwrap());
