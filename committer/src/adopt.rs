@@ -1,4 +1,4 @@
-//! `committer adopt`: writes a lost high-water file anew from the database.
+//! `committer adopt`: restores a lost high-water file from the database.
 
 use anyhow::{Context, ensure};
 use keystore::Head;

@@ -185,7 +185,7 @@ async fn begin_chain(
                 if let Ok(outcome) = appender.append(beginning).await {
                     // A refusal means that another committer began the chain first, with other grants.
                     if let Some(refusal) = outcome.refused {
-                        tracing::warn!("of the configured first key statements, not all were appended: {refusal}");
+                        tracing::warn!("not all configured first key statements were appended: {refusal}");
                     }
                     continue;
                 }
@@ -207,10 +207,10 @@ async fn state_heads(appender: &Appender, every: Duration, stop: &Shutdown) {
         }
         match appender.append_heads().await {
             Ok(Decision { refused: Some(refusal), .. }) => {
-                tracing::error!("no statement of where all streams stand: {refusal}");
+                tracing::error!("no heads statement was appended: {refusal}");
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!("no statement of where all streams stand: {error}"),
+            Err(error) => tracing::warn!("no heads statement was appended: {error}"),
         }
     }
 }

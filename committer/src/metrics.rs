@@ -22,10 +22,10 @@ service::catalogue! {
         "Time of one transaction.";
 }
 
-/// The kinds of statements. Their counters are there from the start.
+/// The kinds of statements. Their counters exist from the start.
 const KINDS: [&str; 6] = ["genesis", "key", "summary", "gap", "epoch", "heads"];
 
-/// The codes with which a submitted statement can be refused. Their counters are there from the start.
+/// The codes with which a submitted statement can be refused. Their counters exist from the start.
 const REFUSAL_CODES: [&str; 16] = [
     "wrong-genesis",
     "wrong-ledger",

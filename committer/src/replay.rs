@@ -81,7 +81,7 @@ impl Replay {
         &self.chain
     }
 
-    /// Whether everything that must be stored beside the entries read is there.
+    /// Whether everything that must be stored beside the entries read was found.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.expected.is_empty()
     }

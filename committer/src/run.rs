@@ -159,7 +159,7 @@ impl Running {
         if !self.chain.is_empty() {
             let stated = tokio::time::timeout(STEP_MAX, self.committer.state_end()).await;
             if !matches!(stated, Ok(true)) {
-                tracing::warn!("ending without a last statement of where all streams stand");
+                tracing::warn!("stopping without a last heads statement");
             }
         }
         let lead = end_all(self.lead).await;
@@ -172,12 +172,12 @@ impl Running {
         match tokio::time::timeout(STEP_MAX, self.committer.close()).await {
             Ok(Err(error)) if error.kind == StoreErrorKind::DiskFailed => Err(error.into()),
             Ok(Err(error)) => {
-                tracing::warn!("the database's -wal file, if it has one, still belongs to it: {error}");
+                tracing::warn!("closing the database failed, so keep its -wal file, if it has one: {error}");
                 Ok(())
             }
             Ok(Ok(())) => Ok(()),
             Err(_) => {
-                tracing::warn!("the database is still in use: its -wal file, if it has one, belongs to it");
+                tracing::warn!("the database is still in use, so keep its -wal file, if it has one");
                 Ok(())
             }
         }
@@ -193,7 +193,7 @@ async fn end_all(mut tasks: Spawned) -> anyhow::Result<()> {
         Ok(())
     };
     tokio::time::timeout(STEP_MAX, ends).await.unwrap_or_else(|_| {
-        tracing::warn!("ending although a task has not come to its end");
+        tracing::warn!("stopping although a task is still running");
         Ok(())
     })
 }

@@ -200,7 +200,7 @@ impl Signer {
         let Phase::Checked { earlier, .. } = &mut self.phase else { return Ok(()) };
         let Earlier::Reading { replay, end } = earlier else { return Ok(()) };
         match replay.advance(&*self.store, end.size).await {
-            // The next round reports a database that stays away.
+            // The next round reports a database that stays unreachable.
             Err(ReplayError::Store(error)) if error.is_transient() => return Ok(()),
             result => result?,
         }
@@ -259,11 +259,11 @@ impl Signer {
         for SignedHead { head, source } in due.iter().filter(|signed| signed.head.size == chain.size()) {
             check_root(Head { size: head.size, root: chain.root() }, *head, source)?;
             // The root vouches for the entries that were read. Only a heads statement among them vouches for where the
-            // streams stood before; without one, where the replay began is not proven.
+            // streams were before; without one, the replay's begin is not proven.
             let is_unproven = matches!(earlier, Earlier::Unproven(_)) && *source == Source::HighWaterFile;
             if is_unproven && chain.state().heads().is_none() {
                 return Err(SignerError::Unsound(format!(
-                    "no heads statement below {head} says where the streams stood"
+                    "no heads statement below {head} states the streams' cursors"
                 )));
             }
         }

@@ -39,7 +39,7 @@ pub(crate) async fn watch(parts: WatcherParts, stop: Shutdown) -> Result<(), Sto
         // A bad checkpoint does not hold up those who wait for entries.
         let problem = position.as_ref().err().or(checkpoint.as_ref().err());
         match problem {
-            None => condition.works(|| tracing::info!("the database is well again")),
+            None => condition.works(|| tracing::info!("the database works again")),
             Some(error) => condition.fails(error.to_string(), |error| tracing::error!("{error}; trying again")),
         }
         match (position, checkpoint) {
@@ -104,7 +104,7 @@ mod tests {
         link.plan("position", 0, StoreErrorKind::Unavailable);
         let shown = async {
             while health.not_ready().is_empty() {
-                assert!(!watching.is_finished(), "that the database is away is no reason to end");
+                assert!(!watching.is_finished(), "an unreachable database does not end it");
                 tokio::task::yield_now().await;
             }
         };

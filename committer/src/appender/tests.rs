@@ -1,4 +1,4 @@
-//! The appender on a database that fails: not written, written all the same, or in the way of another.
+//! The appender on a database that fails: commits get lost, are written but not acknowledged, or conflict.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -26,12 +26,12 @@ struct Database {
     store: Arc<dyn Store>,
 }
 
-/// What happens to the next transaction.
+/// The error of a transaction.
 #[derive(Debug, Clone, Copy)]
 enum PlannedError {
     /// Nothing.
     None,
-    /// It does not begin.
+    /// The transaction does not begin.
     Begin(StoreErrorKind),
     /// It is not written.
     Lost(StoreErrorKind),
@@ -39,15 +39,15 @@ enum PlannedError {
     Written,
 }
 
-/// A link with planned errors; after them all is well.
+/// A link with planned errors; later transactions work.
 #[derive(Default)]
 struct Planned {
     errors: Mutex<VecDeque<PlannedError>>,
-    /// That of the transaction under way.
+    /// The error of the transaction in progress.
     now: Mutex<Option<PlannedError>>,
     /// How many transactions were begun.
     begun: AtomicUsize,
-    /// What happens before the next reading of this name.
+    /// What happens before the next read of this name.
     before: Mutex<Option<(&'static str, Event)>>,
 }
 
@@ -148,7 +148,7 @@ impl TestCommitter {
         self.appender.append(self.candidates(statements)).await
     }
 
-    /// The seqs that statements got, all of which must be accepted.
+    /// Appends statements that must be accepted. Returns their seqs.
     async fn seqs(&self, statements: &[SignedStatement]) -> Result<Vec<u64>, String> {
         let outcome = self.append(statements).await.map_err(|error| error.to_string())?;
         assert_eq!(outcome.refused, None);
@@ -162,7 +162,7 @@ impl TestCommitter {
 }
 
 #[tokio::test]
-async fn a_transaction_in_the_way_of_another_is_tried_again() {
+async fn conflicting_transaction_is_tried_again() {
     let database = Database::new().await;
     let committer = database.committer();
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
@@ -171,7 +171,7 @@ async fn a_transaction_in_the_way_of_another_is_tried_again() {
         committer.link.plan([planned, planned, planned]);
         assert_eq!(committer.seqs(&statements[i..=i]).await, Ok(vec![2 + i as u64]));
     }
-    // Not for ever.
+    // But not for ever.
     committer.link.plan([PlannedError::Lost(conflict); 11]);
     assert!(committer.seqs(&statements[2..]).await.is_err());
     assert_eq!(committer.seqs(&statements[2..]).await, Ok(vec![4]));
@@ -179,7 +179,7 @@ async fn a_transaction_in_the_way_of_another_is_tried_again() {
 }
 
 #[tokio::test]
-async fn whatever_fails_asking_again_tells_and_appends_once() {
+async fn repeated_request_appends_once_after_any_error() {
     use StoreErrorKind::{Corrupt, Unavailable, Unknown};
     let database = Database::new().await;
     let committer = database.committer();
@@ -204,7 +204,7 @@ async fn whatever_fails_asking_again_tells_and_appends_once() {
 }
 
 #[tokio::test]
-async fn a_disk_that_failed_ends_the_worker() {
+async fn disk_error_ends_the_worker() {
     let database = Database::new().await;
     let committer = database.committer();
     committer.link.plan([PlannedError::Lost(StoreErrorKind::DiskFailed)]);
@@ -216,9 +216,9 @@ async fn a_disk_that_failed_ends_the_worker() {
     assert_eq!(database.size().await, 2);
 }
 
-/// What others were seen to append counts as what was committed here: a copy without it is not continued.
+/// Entries seen from other committers count as committed here: a copy without them is not continued.
 #[tokio::test]
-async fn a_copy_without_what_others_appended_is_not_continued() {
+async fn copy_without_others_entries_is_not_continued() {
     let database = Database::new().await;
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
     let [one, other] = [database.committer(), database.committer()];
@@ -241,9 +241,9 @@ async fn a_copy_without_what_others_appended_is_not_continued() {
     database.assert_sound().await;
 }
 
-/// What another committer appends is taken over from the tables: streams, keys, and the place in the tree.
+/// What another committer appends is read from the tables: streams, keys, and the tree's edge.
 #[tokio::test]
-async fn what_others_appended_is_continued() {
+async fn chain_follows_other_committers() {
     let database = Database::new().await;
     let ledger = &database.ledger;
     let of = |topic: &str| ledger.summaries(&stream(topic, 0), 0, 10, 4, None);
@@ -254,7 +254,7 @@ async fn what_others_appended_is_continued() {
     let second = key("ingest-b", Algorithm::Ed25519, "second");
     let granted = ledger.grant(ledger.grants[0].hash(), Role::Ingest, &second);
     assert_eq!(other.seqs(&[granted]).await, Ok(vec![6]));
-    // A stream that moved, one that is new, and a key that was granted since.
+    // A moved stream, a new one, and a key granted since.
     let by_second = ledger.sign_summary(ledger.summary_of(&stream("tc", 0), 0, 10, None), &second);
     assert_eq!(one.seqs(&[&a[2..3], &b[2..3], &[by_second]].concat()).await, Ok(vec![7, 8, 9]));
     // Statements that the other appended, together with new ones.
@@ -263,10 +263,10 @@ async fn what_others_appended_is_continued() {
     database.assert_sound().await;
 }
 
-/// An old copy takes the database's place while a committer reads what another one appended, and the database comes back.
-/// Whatever was asked then, no entry is made of a chain that was read half here and half there.
+/// An old copy replaces the database while a committer reads what another one appended, and then the database is back.
+/// No entry may continue a chain that was read half from each.
 #[tokio::test]
-async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
+async fn mixed_reads_of_two_copies_are_not_continued() {
     for reading in ["ledger_entries", "moved_streams"] {
         let database = Database::new().await;
         let ledger = &database.ledger;
@@ -288,7 +288,7 @@ async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
             memory.end_sessions();
         };
         *one.link.before.lock().expect("not poisoned") = Some((reading, Box::new(replaced)));
-        // Nothing is appended for what the chain holds already.
+        // The chain already holds this, so nothing is appended.
         assert!(one.seqs(&mine[..1]).await.is_err(), "{reading}: the lock was lost");
         assert!(one.link.before.lock().expect("not poisoned").is_none(), "{reading}: it was replaced");
         database.memory.replace(&origin, newest);
@@ -298,17 +298,17 @@ async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
 }
 
 #[tokio::test]
-async fn the_queue_is_bounded_and_what_waits_is_answered_at_the_end() {
+async fn queue_is_bounded_and_answered_at_the_end() {
     let database = Database::new().await;
     let committer = database.committer();
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
-    // Nothing is decided while the signer has not spoken.
+    // Nothing is decided before the signer has checked.
     committer.soundness.send_replace(Soundness::Unchecked);
     let append = || {
         let (appender, candidates) = (committer.appender.clone(), committer.candidates(&statements));
         tokio::spawn(async move { appender.append(candidates).await })
     };
-    // The worker takes what comes first and waits; then the queue fills.
+    // The worker takes the first request and waits; then the queue fills.
     let mut waiting = Vec::new();
     while committer.appender.queue.capacity() > 0 {
         waiting.push(append());
@@ -326,9 +326,9 @@ async fn the_queue_is_bounded_and_what_waits_is_answered_at_the_end() {
     committer.worker.await.expect("no panic").expect("ends well");
 }
 
-/// What waits is decided in one transaction up to a bound, so that the lock is given back.
+/// A transaction decides a bounded number of waiting statements, so that the lock is released.
 #[tokio::test]
-async fn a_transaction_has_so_many_statements_and_no_more() {
+async fn statements_per_transaction_are_bounded() {
     let database = Database::new().await;
     let committer = database.committer();
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1_000, None);
@@ -341,9 +341,9 @@ async fn a_transaction_has_so_many_statements_and_no_more() {
     assert_eq!(committer.link.begun.load(Ordering::SeqCst) - before, 3, "of three requests, three, and one");
 }
 
-/// Two committers on one database, whose transactions fail in every way at random; each client asks until it is told.
+/// Two committers on one database, whose transactions fail at random. Each client asks until it gets an answer.
 #[tokio::test]
-async fn every_offset_is_covered_once_whatever_fails() {
+async fn every_offset_is_covered_once_despite_errors() {
     use StoreErrorKind::{Conflict, Unavailable, Unknown};
     for seed in 0..8_u64 {
         let database = Database::new().await;
@@ -367,7 +367,7 @@ async fn every_offset_is_covered_once_whatever_fails() {
         }
         for (i, pair) in statements.chunks(2).enumerate() {
             let (a, b) = (&committers[i % 2], &committers[(i + 1) % 2]);
-            // The same statements by both ways in, as after a failover.
+            // The same statements through both committers, as after a failover.
             let ask = async |committer: &TestCommitter| loop {
                 if let Ok(seqs) = committer.seqs(pair).await {
                     break seqs;
@@ -382,7 +382,7 @@ async fn every_offset_is_covered_once_whatever_fails() {
     }
 }
 
-/// A link on which everything takes long.
+/// A link on which every call takes long.
 struct Slow {
     now_ms: Arc<AtomicI64>,
 }
@@ -401,7 +401,7 @@ impl Link for Slow {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_no_difference_of_clocks_and_hides_none() {
+async fn slow_answer_neither_fakes_nor_hides_clock_difference() {
     for (database_off_ms, is_appended) in [(0, true), (60_000, false), (-60_000, false)] {
         let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
         let clock = |off_ms| -> crate::Clock {

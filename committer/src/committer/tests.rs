@@ -47,7 +47,7 @@ async fn begin(kind: StoreErrorKind) -> (anyhow::Result<()>, u64) {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_at_the_start_is_waited_for_and_one_that_must_not_be_used_is_not() {
+async fn unreachable_database_is_waited_for_and_refused_is_not() {
     let (result, size) = begin(StoreErrorKind::Unavailable).await;
     assert_eq!((result.map_err(|error| error.to_string()), size), (Ok(()), 2));
     let (result, size) = begin(StoreErrorKind::Refused).await;

@@ -178,8 +178,6 @@ mod tests {
     use std::pin::pin;
 
     use futures::{FutureExt as _, poll};
-    use service::{Health, Shutdown};
-    use tokio::sync::watch;
     use tokio::task::unconstrained;
 
     use super::*;
@@ -199,7 +197,7 @@ mod tests {
         let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id());
         let (id, turns) = (ledger.id(), Turns::new());
         let opened = Opened { store, checkpoints, appender, ledger: id, compute: Compute::Here, turns };
-        // Read at once, and refused as it is none.
+        // Parsed at once, and refused.
         let submission = || opened.submit(Bytes::from_static(b"no JSON"));
         assert!(submission().now_or_never().is_some_and(|read| read.is_err()));
 

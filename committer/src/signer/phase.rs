@@ -2,8 +2,8 @@
 //!
 //! | phase | the replay began at | next phase |
 //! |---|---|---|
-//! | `Unchecked` | nothing read | stored hashes match the signed heads: `Unproven` if it can resume, else `Checked` with `Read` |
-//! | `Unproven` | newest heads statement | the replay reaches the high-water head: `Reading`; it does not fit: `Read`, replayed anew |
+//! | `Unchecked` | nothing read yet | stored hashes match the signed heads: `Unproven` if it can resume, else `Read` |
+//! | `Unproven` | newest heads statement | the replay reaches the high-water head: `Reading`; it does not fit: replays all, `Read` |
 //! | `Reading` | newest heads statement | the earlier entries lead to where the replay began: `Read` |
 //! | `Read` | first entry, or all earlier entries were read since | none |
 //!
@@ -28,9 +28,9 @@ pub(super) enum Phase {
 
 /// The entries before those that the replay began with.
 pub(super) enum Earlier {
-    /// There are none, or all of them were read.
+    /// They are read, or there are none.
     Read,
-    /// Nothing vouches yet for where the replay began. This is the head that the tables give there.
+    /// Nothing vouches yet for where the replay began. The tables give this head there.
     Unproven(Head),
     /// The high-water head vouches for them. They are read bit by bit while signing continues.
     Reading {

@@ -1,4 +1,4 @@
-//! The signer on a database that lies at its start.
+//! The signer on a database that is forged, corrupt or unreachable.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use crate::store::{Store, StoreErrorKind};
 use crate::test_ledger::{ORIGIN, TestLedger, stream};
 use crate::{Ledger, system_clock};
 
-/// Shows a false copy from the question for the newest heads entry on to the answer that names the streams.
+/// Shows a forged copy from the read of the newest heads entry until the streams are read.
 struct Liar {
     memory: MemoryDatabase,
     lie: Tables,
@@ -106,7 +106,7 @@ impl Place {
 }
 
 #[tokio::test]
-async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
+async fn streams_need_a_heads_statement_to_be_trusted() {
     let place = Place::new();
     let beginning = place.ledger.beginning();
     let quiet = place.ledger.summary(&stream("t", 0), 0, 10, None);
@@ -116,7 +116,7 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     place.append(&busy, false).await;
     place.signer(Arc::new(Direct)).round(&Shutdown::new()).await.expect("it is sound");
 
-    // Entry 5 in the place of the heads entry, and the quiet stream left out.
+    // Calls entry 5 the heads entry, and leaves out the quiet stream.
     let mut lie = place.memory.tables(ORIGIN);
     for (seq, kind) in [(3, "summary"), (5, "heads")] {
         let row = lie.entries.get_mut(&seq).expect("there");
@@ -125,7 +125,7 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     }
     let number = lie.streams.values().find(|row| row.head.id == stream("t", 0)).expect("there").number;
     lie.streams.remove(&number);
-    // Also when nothing but the high-water file says what was signed.
+    // Also if only the high-water file says what was signed.
     for with_checkpoint in [true, false] {
         if !with_checkpoint {
             let mut truth = place.memory.tables(ORIGIN);
@@ -144,7 +144,7 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
 }
 
 #[tokio::test]
-async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
+async fn filling_handoff_is_read_before_a_checkpoint() {
     let (place, link) = (Place::new(), Arc::new(FailingLink::default()));
     let beginning = place.ledger.beginning();
     place.append(&beginning, false).await;
@@ -181,14 +181,14 @@ async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
     result.expect("it is sound");
     assert_eq!((signer.replay.chain().size(), signer.stored_size), (begun + 15, signed), "read back and not signed");
 
-    // A disk that failed while reading along ends the service, although it would be read again.
+    // A disk error while waiting ends the service, although the entries would be read again.
     let more = place.ledger.summaries(&stream("t", 2), 0, 10, 8, None);
     place.append_and_hand(&more, false, Some(handoff)).await;
     link.plan("position", 0, StoreErrorKind::DiskFailed);
     let stop = Shutdown::new();
     let reading = tokio::time::timeout(Duration::from_secs(30), signer.until_due(&mut changed, &stop));
-    let trouble = reading.await.expect("ends").expect_err("the disk failed");
-    assert!(trouble.is_fatal(), "{trouble}");
+    let error = reading.await.expect("ends").expect_err("the disk failed");
+    assert!(error.is_fatal(), "{error}");
 }
 
 fn unsound(result: Result<(), SignerError>) -> String {
@@ -198,10 +198,10 @@ fn unsound(result: Result<(), SignerError>) -> String {
     }
 }
 
-/// A start reads no more than what follows the newest heads statement before it signs; all before that is read in the
-/// rounds that follow, a thousand entries in each.
+/// Before it signs, a start reads only what follows the newest heads statement. Each later round reads a thousand of the
+/// earlier entries.
 #[tokio::test]
-async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
+async fn start_reads_the_newest_part_first() {
     let place = Place::new();
     let (long, gap, renewed) = (stream("t", 0), stream("t", 1), stream("t", 2));
     let summaries = place.ledger.summaries(&long, 0, 10, 2_200, None);
@@ -213,7 +213,7 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     place.append(&summaries[2_100..2_150], false).await;
     let round = async |signer: &mut Signer| signer.round(&Shutdown::new()).await;
     round(&mut place.signer(Arc::new(Direct))).await.expect("it is sound");
-    // What is due to be signed is more than what was.
+    // More entries than were signed.
     let size = 2 + 2_100 + 3 + 1 + 100;
     place.append(&summaries[2_150..], false).await;
 
@@ -234,17 +234,14 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     assert!(!signer.phase.is_reading_earlier());
     drop(signer);
 
-    // A disk that fails while that is read ends the service; that the database is away is no matter.
+    // A disk error while reading earlier entries ends the service; an unreachable database does not.
     for (kind, fatal) in [(StoreErrorKind::DiskFailed, true), (StoreErrorKind::Unavailable, false)] {
         let mut signer = place.signer(FailingLink::new("rows", 1, kind));
-        assert_eq!(
-            round(&mut signer).await.map_err(|trouble| trouble.is_fatal()),
-            if fatal { Err(true) } else { Ok(()) }
-        );
+        assert_eq!(round(&mut signer).await.map_err(|error| error.is_fatal()), if fatal { Err(true) } else { Ok(()) });
     }
-    // It is not read from the first entry on instead, as it is when what is stored does not fit together.
-    let trouble = round(&mut place.signer(FailingLink::new("heads_entry", 0, StoreErrorKind::DiskFailed))).await;
-    assert!(trouble.is_err_and(|trouble| trouble.is_fatal()));
+    // The signer does not fall back to the first entry then, as it does if the tables do not fit together.
+    let error = round(&mut place.signer(FailingLink::new("heads_entry", 0, StoreErrorKind::DiskFailed))).await;
+    assert!(error.is_err_and(|error| error.is_fatal()));
     let mut damaged = place.memory.tables(ORIGIN);
     let heads = damaged.entries.values().rposition(|row| row.kind == "heads").expect("there") as u64;
     Arc::make_mut(damaged.entries.get_mut(&heads).expect("there")).bytes = b"nothing".to_vec();
@@ -253,9 +250,9 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     assert!(problem.contains(&format!("not hold a valid chain: entry {heads}: ")), "{problem}");
 }
 
-/// What cannot be read is a reason to append nothing, as what contradicts is.
+/// An unreadable entry stops appending, as a contradiction does.
 #[tokio::test]
-async fn a_damaged_key_entry_is_unsound() {
+async fn corrupt_key_entry_is_unsound() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let mut damaged = place.memory.tables(ORIGIN);
@@ -265,9 +262,9 @@ async fn a_damaged_key_entry_is_unsound() {
     assert!(problem.contains("entry 1: "), "{problem}");
 }
 
-/// What is wrong beside the newest entries is not forgotten because they were applied.
+/// A wrong row is reported again although its entry was applied.
 #[tokio::test]
-async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
+async fn wrong_row_of_the_newest_entry_stays_wrong() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let (good, mut bad) = (place.memory.tables(ORIGIN), place.memory.tables(ORIGIN));
@@ -284,9 +281,9 @@ async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
     assert_eq!(signer.stored_size, 2);
 }
 
-/// What was read back must stay there, signed or not.
+/// Entries that were read back must stay, signed or not.
 #[tokio::test]
-async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
+async fn replaced_chain_is_noticed() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let mut signer = place.signer(Arc::new(Direct));
@@ -309,7 +306,7 @@ async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_in_the_last_round_is_told() {
+async fn disk_error_in_the_last_round_is_returned() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let stop = Shutdown::new();
@@ -320,7 +317,7 @@ async fn a_disk_that_fails_in_the_last_round_is_told() {
     }
 }
 
-/// Counts how often the key entries are read, and lets others run meanwhile.
+/// Counts the reads of the key entries, and lets other tasks run meanwhile.
 #[derive(Default)]
 struct Slow(AtomicUsize);
 
@@ -340,7 +337,7 @@ impl Link for Slow {
 }
 
 #[tokio::test]
-async fn those_who_ask_at_once_for_a_checkpoint_have_it_verified_once() {
+async fn concurrent_readers_verify_a_checkpoint_once() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     place.signer(Arc::new(Direct)).round(&Shutdown::new()).await.expect("it is sound");

@@ -47,7 +47,7 @@ pub struct StreamPlace {
 pub struct Lookup {
     /// SHA-256 of its text.
     pub statement: Hash,
-    /// Its stream and the offset after the last one that it covers, if it is of a stream.
+    /// Its stream, if it has one, and the offset after the last one that it covers.
     pub place: Option<(StreamId, u64)>,
 }
 
@@ -67,12 +67,12 @@ fn range(statement: &Statement) -> Option<(u64, u64)> {
     }
 }
 
-/// A stream as it is stored.
+/// A stored stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRow {
     /// The seq of the stream's first entry, which identifies it within the ledger.
     pub number: u64,
-    /// Where it stands.
+    /// Its state.
     pub head: StreamHead,
     /// The entry of its newest summary that has events.
     pub last_summary: Option<u64>,

@@ -16,7 +16,7 @@ use crate::store::{
 pub struct Tables {
     /// SHA-256 of the genesis text.
     pub genesis: Hash,
-    /// Where the chain stands.
+    /// The chain's position.
     pub position: Option<Position>,
     /// The entries by seq.
     pub entries: BTreeMap<u64, Arc<EntryRow>>,
