@@ -22,9 +22,10 @@ pub struct Config {
     /// asynchronous standby can lose acknowledged entries; the signer then refuses the database.
     pub database: DatabaseUrl,
     /// File of the log key, mode 0600. The key signs checkpoints and heads. It is the genesis's log key or one granted
-    /// since. The file with the suffix `.high-water` beside it remembers the last signed head. Keep the two together, move
-    /// both when another log key takes over, and never restore the `.high-water` file from a backup. Only one committer of
-    /// a ledger signs. Without a log key a committer only appends and serves, and cannot tell an old copy of the database.
+    /// since. The file with the suffix `.high-water` beside it remembers the last signed head. Keep the two together. When
+    /// another log key takes over, move the `.high-water` file beside that one. Never restore it from a backup. Only one
+    /// committer of a ledger signs. Without a log key a committer only appends and serves, and cannot tell an old copy of
+    /// the database.
     pub log_key: Option<PathBuf>,
     /// Minimum time between two checkpoints, in milliseconds.
     #[serde(default = "default_checkpoint_ms")]
