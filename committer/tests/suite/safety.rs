@@ -180,7 +180,7 @@ pub(crate) async fn database_behind_its_checkpoint_stops_appending(database: Dat
 
     let keyless = || place.start_with(&database, Options { signs: false, ..Options::default() });
     let running = keyless().await;
-    running.until_not_ready(&["appending: ", "8 entries, its own checkpoint says size 14"]).await;
+    running.until_not_ready(&["appending: ", "8 entries, but its own checkpoint says size 14"]).await;
     assert!(unavailable(&running, &statements[5]).await.contains("its own checkpoint"));
     assert_eq!(running.client.status().await.expect("answered").size, 8);
     running.stop().await;
