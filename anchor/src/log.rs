@@ -95,7 +95,7 @@ impl Log {
             nodes.extend(decompose(0..*old));
         }
         self.client.tiles(head.size, &head.root, nodes).await.map_err(|error| match error {
-            TilesError::Contradiction { .. } => Fault::Untrusted(format!("the committer's tiles: {error}")),
+            TilesError::Mismatch { .. } => Fault::Untrusted(format!("the committer's tiles: {error}")),
             _ => Fault::Unavailable(error.to_string()),
         })
     }

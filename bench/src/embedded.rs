@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use committer::store::Store;
-use committer::{Compute, Ledger, LogKey, Materials, Opened, Parts, system_clock};
+use committer::{Committer, CommitterParts, Compute, Ledger, LogKey, Opened, system_clock};
 use service::{Backoff, Health, Shutdown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -41,7 +41,7 @@ impl Embedded {
     ) -> anyhow::Result<Self> {
         let kept = Ledger::new(ledger.genesis.clone(), ledger.grants.clone())?;
         let log_key = Some(LogKey::open(ledger.log.clone(), &folder.join("log.key"), &kept)?);
-        let (parts, tasks) = Parts::new(Materials {
+        let (committer, tasks) = Committer::new(CommitterParts {
             store: Arc::clone(&store),
             ledger: kept,
             log_key,
@@ -56,15 +56,15 @@ impl Embedded {
         let lead_stop = Shutdown::new();
         let (serves, served) = oneshot::channel();
         let mut spawned: JoinSet<_> = tasks.chain.into_iter().chain(tasks.readers).collect();
-        spawned.spawn(parts.lead(
+        spawned.spawn(committer.lead(
             move || {
                 let _ = serves.send(());
             },
             lead_stop.clone(),
         ));
         served.await.context("the committer ended")?;
-        let stops = [lead_stop, parts.stop_chain.clone(), parts.stop_readers.clone()];
-        Ok(Self { opened: parts.opened, store, stops, tasks: spawned })
+        let stops = [lead_stop, committer.stop_chain.clone(), committer.stop_readers.clone()];
+        Ok(Self { opened: committer.opened, store, stops, tasks: spawned })
     }
 
     /// Waits for a checkpoint of that size.

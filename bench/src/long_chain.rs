@@ -35,12 +35,12 @@ impl LongChain {
         // The newest summary and the heads statement are all that is true of the end.
         let made_up = |what: &str, index: u64| sha256(format!("{what} {index}").as_bytes());
         let at = size - 2;
-        let head = StreamState { next: 10 * at, statement: made_up("statement", at), ..first.stream_state() };
+        let stream = StreamState { next: 10 * at, statement: made_up("statement", at), ..first.stream_state() };
         let position = Position { next_seq: at, last_leaf: made_up("leaf", at - 1), time: TIME };
         let mut state = State::new(ORIGIN, ledger.id().genesis)
-            .resume(&first.key_entries, [head.clone()], position)
+            .resume(&first.key_entries, [stream.clone()], position)
             .expect("the beginning's keys");
-        let newest = ledger.summary(&id, head.next, head.next + 10, Some(head.statement));
+        let newest = ledger.summary(&id, stream.next, stream.next + 10, Some(stream.statement));
         let newest = applied(&mut state, newest);
         let heads = state.draft_heads().expect("the stream moved");
         let heads = applied(&mut state, SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
@@ -72,7 +72,7 @@ impl LongChain {
                 }
             });
         }
-        let row = StreamRow { number, head: state.stream(&id).expect("moved").clone(), last_summary: Some(at) };
+        let row = StreamRow { number, state: state.stream(&id).expect("moved").clone(), last_summary: Some(at) };
         let position = Position { next_seq: size, last_leaf: heads.leaf(), time: TIME };
         let streams = vec![Moved { from: Some(first.stream_state().next), row }];
         let end = Append { entries: rows, streams, nodes, position };
@@ -135,9 +135,9 @@ impl Beginning {
             });
             entries.push(EntryRow::new(&entry, of_stream));
         }
-        let head = self.stream_state();
+        let state = self.stream_state();
         let (next_seq, last_leaf) = (self.state.next_seq(), self.state.last_leaf().expect("there are entries"));
-        let streams = vec![Moved { from: None, row: StreamRow { number, last_summary: Some(head.seq), head } }];
+        let streams = vec![Moved { from: None, row: StreamRow { number, last_summary: Some(state.seq), state } }];
         Append { entries, streams, nodes, position: Position { next_seq, last_leaf, time: TIME } }
     }
 }

@@ -52,7 +52,7 @@ impl Submissions {
             let opened = opened.clone();
             async move {
                 let answer = opened.submit(body).await.map_err(|failure| anyhow::anyhow!(failure.message))?;
-                ensure!(answer.stopped.is_none(), "{:?}", answer.stopped);
+                ensure!(answer.refused.is_none(), "{:?}", answer.refused);
                 Ok(())
             }
         })

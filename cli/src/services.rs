@@ -188,14 +188,14 @@ impl Running {
 
     fn committer(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
         let section = section(&config.committer, "committer")?.clone();
-        let surroundings = committer::Surroundings {
+        let parts = committer::ServiceParts {
             ledger: ledger(config)?,
             kafka: config.kafka.clone(),
             clock: committer::system_clock(),
             listener,
             shutdown: self.shutdown.clone(),
         };
-        self.tasks.spawn(async move { committer::run(section, surroundings).await.context("committer") });
+        self.tasks.spawn(async move { committer::run(section, parts).await.context("committer") });
         Ok(())
     }
 

@@ -23,7 +23,7 @@ service::catalogue! {
         "Time of one transaction.";
 }
 
-/// The codes with which a submitted statement can be refused. Their counters are there from the start.
+/// The codes with which a submitted statement can be refused. Their counters exist from the start.
 const REFUSAL_CODES: [&str; 16] = [
     "wrong-genesis",
     "wrong-ledger",

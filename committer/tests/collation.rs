@@ -1,4 +1,4 @@
-//! PostgreSQL under an operating system that sorts text otherwise than before.
+//! PostgreSQL after an upgrade of the operating system that changed the order of text.
 
 #[allow(dead_code, reason = "the whole suite runs elsewhere")]
 mod suite;
@@ -11,11 +11,10 @@ use suite::ledger::stream;
 use suite::running::Place;
 use tests::Postgres;
 
-/// Byte by byte they are in another order than in a language's.
+/// Their order by bytes differs from the order by language.
 const TOPICS: [&str; 10] = ["taa", "taB", "tAa", "ta-a", "ta.a", "ta--a", "tA.a", "tB", "tb-1", "t_b"];
 
-/// Sets other collations for the names of streams, and leaves the indexes as they were built: what an upgrade does under
-/// the collation of the database.
+/// Changes the collations of the streams' names, but not the indexes. An upgrade does the same to the database's collation.
 const DRIFT: &str = "SET allow_system_table_mods = on;
      CREATE TEMP TABLE other AS SELECT oid AS wanted FROM pg_collation WHERE collname = 'en-US-x-icu';
      CREATE TEMP TABLE of_streams AS
@@ -33,7 +32,7 @@ async fn check(database: &Database, place: &Place) -> Report {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_text_is_compared_by_a_language() {
+async fn text_is_compared_byte_by_byte() {
     let server = Postgres::shared();
     let database = Database::postgres(server.database());
     Place::new().start(&database).await.stop().await;
@@ -47,7 +46,7 @@ async fn no_text_is_compared_by_a_language() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_lies_is_found_and_an_update_mends_it() {
+async fn corrupt_index_is_found_and_rebuilt() {
     let server = Postgres::shared();
     let (database, place) = (Database::postgres(server.database()), Place::new());
     let summaries = TOPICS.map(|topic| place.ledger.summaries(&stream(topic, 0), 0, 10, 2, None));
@@ -62,7 +61,7 @@ async fn an_index_that_lies_is_found_and_an_update_mends_it() {
     let report = check(&database, &place).await.to_string();
     assert!(report.contains("is not found by its name") && report.contains("REINDEX"), "{report}");
 
-    // As a database from before the update.
+    // Makes it a database from before the migration.
     server.psql(&database.url, "DELETE FROM _sqlx_migrations WHERE version = 3");
     let running = place.start(&database).await;
     running.append(&batch(1)).await;

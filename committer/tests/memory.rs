@@ -1,4 +1,4 @@
-//! The contract of `Store` in memory, and what its link can do to a client.
+//! The contract of `Store` in memory, and the errors of its link.
 
 #[path = "suite/all.rs"]
 mod all;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use committer::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
-use committer::store::{Sought, Store, StoreErrorKind};
+use committer::store::{Lookup, Store, StoreErrorKind};
 use committer::system_clock;
 use evidence::SignedStatement;
 use suite::Database;
@@ -18,7 +18,7 @@ use suite::store::Writer;
 
 all::store_suite!(Database::memory());
 
-/// Cuts every commit before or after it is carried out.
+/// Fails every commit before or after it is carried out.
 #[derive(Clone, Copy)]
 enum CutCommits {
     Before(Cut),
@@ -60,22 +60,22 @@ impl Place {
         self.memory.open(&self.ledger.id(), Arc::new(link)).expect("opens")
     }
 
-    /// Commits a genesis through a link, and says what the client is told.
+    /// Commits a genesis through a link. Returns the client's error.
     async fn commit(&mut self, link: impl Link + 'static) -> Option<StoreErrorKind> {
         let append = self.writer.append(std::slice::from_ref(&self.statement));
         let begun = self.store(link).begin(&[]).await.expect("begins");
         begun.transaction.commit(&append).await.err().map(|error| error.kind)
     }
 
-    /// Whether the chain has it.
+    /// Whether the chain holds it.
     async fn is_there(&self) -> bool {
-        let begun = self.store(Direct).begin(&[Sought::from(&self.statement)]).await.expect("begins");
+        let begun = self.store(Direct).begin(&[Lookup::from(&self.statement)]).await.expect("begins");
         !begun.known.is_empty()
     }
 }
 
 #[tokio::test]
-async fn a_commit_that_did_not_get_there_is_not_there() {
+async fn undelivered_commit_writes_nothing() {
     for kind in [StoreErrorKind::Conflict, StoreErrorKind::Unavailable, StoreErrorKind::Unknown] {
         let mut place = Place::new();
         assert_eq!(place.commit(CutCommits::Before(Cut::Now(kind))).await, Some(kind));
@@ -84,14 +84,14 @@ async fn a_commit_that_did_not_get_there_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_reply_got_lost_is_there_and_unknown() {
+async fn commit_with_a_lost_reply_is_unknown() {
     let mut place = Place::new();
     assert_eq!(place.commit(CutCommits::After).await, Some(StoreErrorKind::Unknown));
     assert!(place.is_there().await);
 }
 
 #[tokio::test]
-async fn a_commit_that_is_carried_out_later_keeps_the_lock_until_then() {
+async fn pending_commit_keeps_the_lock() {
     for carried_out in [true, false] {
         let mut place = Place::new();
         assert_eq!(place.commit(CutCommits::Before(Cut::Later)).await, Some(StoreErrorKind::Unknown));
@@ -99,7 +99,7 @@ async fn a_commit_that_is_carried_out_later_keeps_the_lock_until_then() {
         {
             let store = place.store(Direct);
             let mut next = std::pin::pin!(store.begin(&[]));
-            assert!(poll_once(next.as_mut()).is_none(), "it is not known yet what there is to go on from");
+            assert!(poll_once(next.as_mut()).is_none(), "the outcome of the commit is not known yet");
             place.memory.settle_orphans(carried_out);
             assert_eq!(poll_once(next.as_mut()).expect("free").expect("begins").position.is_some(), carried_out);
         }
@@ -108,7 +108,7 @@ async fn a_commit_that_is_carried_out_later_keeps_the_lock_until_then() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_ended_commits_nothing() {
+async fn ended_session_commits_nothing() {
     let mut place = Place::new();
     let append = place.writer.append(std::slice::from_ref(&place.statement));
     let store = place.store(Direct);

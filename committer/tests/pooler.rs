@@ -9,7 +9,7 @@ use suite::ledger::{TestLedger, stream};
 use suite::running::{Options, Place};
 use tests::{Pgbouncer, Postgres};
 
-/// Clients that the pooler serves at once, so that several connections to the server are idle afterwards.
+/// Runs several clients at once, so that the pooler has several idle connections to the server afterwards.
 fn warm_up(url: &str) {
     let clients = [(); 5].map(|()| {
         let url = url.to_owned();
@@ -19,7 +19,7 @@ fn warm_up(url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_that_shares_connections_is_refused_at_the_start() {
+async fn sharing_pooler_is_refused_at_the_start() {
     let server = Postgres::shared();
     for (settings, warm) in [
         ("pool_mode = transaction", false),
@@ -50,7 +50,7 @@ async fn a_pooler_that_shares_connections_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_that_gives_each_session_a_connection_serves() {
+async fn session_pooler_works() {
     let server = Postgres::shared();
     let pooler = Pgbouncer::start(server, "pool_mode = session");
     let (database, place) = (Database::postgres(pooler.url(&server.database())), Place::new());

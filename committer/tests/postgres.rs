@@ -13,8 +13,8 @@ use committer::store::{CALL_TIME_MAX, StoreErrorKind, open, open_existing};
 use suite::Database;
 use suite::ledger::{TestLedger, stream};
 use suite::running::{Options, Place};
+use suite::safety::seal_up_to;
 use suite::store::Writer;
-use suite::trouble::seal_up_to;
 use tests::Postgres;
 
 fn new_database() -> Database {
@@ -29,8 +29,8 @@ async fn assert_sound(database: &Database, place: &Place) {
     assert!(report.is_sound(), "{report}");
 }
 
-/// Clients that continue three streams through two committers while `trouble` happens again and again.
-async fn seal_through(database: &Database, place: &Arc<Place>, mut trouble: impl FnMut()) {
+/// Clients continue three streams through two committers while `disturb` runs again and again.
+async fn seal_through(database: &Database, place: &Arc<Place>, mut disturb: impl FnMut()) {
     let first = Arc::new(place.start(database).await);
     let second = Arc::new(place.start_with(database, Options { signs: false, ..Options::default() }).await);
     let mut clients = tokio::task::JoinSet::new();
@@ -45,7 +45,7 @@ async fn seal_through(database: &Database, place: &Arc<Place>, mut trouble: impl
     };
     let disturb = async {
         while !done.load(Ordering::Relaxed) {
-            tokio::task::block_in_place(&mut trouble);
+            tokio::task::block_in_place(&mut disturb);
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     };
@@ -55,7 +55,7 @@ async fn seal_through(database: &Database, place: &Arc<Place>, mut trouble: impl
     let entries = suite::service::read_log(&first, &place.ledger).await;
     assert_eq!(entries.len() as u64, size);
     for partition in 0..3 {
-        // That the ranges join is what `read_log` has applied.
+        // `read_log` checked that the ranges join.
         assert!(first.cursor(&stream("t", partition).partition).await.next >= 400);
     }
     for running in [first, second] {
@@ -65,7 +65,7 @@ async fn seal_through(database: &Database, place: &Arc<Place>, mut trouble: impl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_cut_at_any_statement_lose_and_repeat_nothing() {
+async fn cut_connections_lose_and_repeat_nothing() {
     let database = new_database();
     let (place, server) = (Arc::new(Place::new()), Postgres::shared());
     let mut left = 40;
@@ -83,7 +83,7 @@ async fn connections_cut_at_any_statement_lose_and_repeat_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_crashes_loses_and_repeats_nothing() {
+async fn crashed_server_loses_and_repeats_nothing() {
     let server = Postgres::start();
     let database = Database::postgres(server.database());
     let place = Arc::new(Place::new());
@@ -97,7 +97,7 @@ async fn a_server_that_crashes_loses_and_repeats_nothing() {
     })
     .await;
 
-    // A server that stopped being durable.
+    // The server is no longer durable.
     server.psql(&database.url, "ALTER SYSTEM SET fsync = off");
     server.restart();
     let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("it may lose summaries");
@@ -105,7 +105,7 @@ async fn a_server_that_crashes_loses_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_there_is_waited_for() {
+async fn unreachable_server_is_waited_for() {
     let server = Postgres::start();
     let database = Database::postgres(server.database());
     let place = Place::new();
@@ -147,9 +147,9 @@ impl Backends {
     }
 }
 
-/// As when the network swallows everything: connections stay open and nothing comes.
+/// As if the network dropped everything: connections stay open and nothing arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_go_silent_are_given_up() {
+async fn silent_connections_are_given_up() {
     let database = new_database();
     let place = Place::new();
     let running = place.start(&database).await;
@@ -157,7 +157,7 @@ async fn connections_that_go_silent_are_given_up() {
     let backends = Backends::of(&database);
     backends.signal("-STOP");
     running.until_not_ready(&["database: "]).await;
-    // Others are made in their place.
+    // New connections replace them.
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
     running.until_ready_after(async || running.try_submit(&statements).await.is_ok()).await;
     backends.signal("-CONT");
@@ -166,7 +166,7 @@ async fn connections_that_go_silent_are_given_up() {
 }
 
 #[tokio::test]
-async fn a_commit_without_an_answer_ends() {
+async fn commit_without_an_answer_times_out() {
     let database = new_database();
     let ledger = TestLedger::new("silent");
     let store = open(&database.url, &ledger.id()).await.expect("opens");
@@ -182,7 +182,7 @@ async fn a_commit_without_an_answer_ends() {
 }
 
 #[tokio::test]
-async fn a_server_that_acknowledges_early_is_refused() {
+async fn server_that_acknowledges_early_is_refused() {
     let database = new_database();
     let name = database.url.rsplit('/').next().expect("a name").to_owned();
     Postgres::shared().psql(&database.url, &format!("ALTER DATABASE {name} SET synchronous_commit = off"));
@@ -194,7 +194,7 @@ async fn a_server_that_acknowledges_early_is_refused() {
 }
 
 #[tokio::test]
-async fn a_committer_that_freezes_under_the_lock_loses_it() {
+async fn frozen_committer_loses_the_lock() {
     let database = new_database();
     let ledger = TestLedger::new("frozen");
     let frozen = open(&database.url, &ledger.id()).await.expect("opens");
@@ -215,7 +215,7 @@ async fn a_committer_that_freezes_under_the_lock_loses_it() {
 }
 
 #[tokio::test]
-async fn a_wrong_address_is_an_error_that_does_not_show_the_password() {
+async fn errors_hide_the_password() {
     let ledger = TestLedger::new("address");
     for url in ["mysql://seal:secret@db/seal", "postgres://seal:secret@[/seal", "seal:secret"] {
         let error = open(url, &ledger.id()).await.err().expect("not an address");

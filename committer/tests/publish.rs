@@ -28,7 +28,7 @@ fn read(bootstrap: &str) -> Vec<Vec<(String, Vec<u8>)>> {
     read_topic(bootstrap, "commitments")
 }
 
-/// The same of another topic.
+/// The same for another topic.
 fn read_topic(bootstrap: &str, topic: &str) -> Vec<Vec<(String, Vec<u8>)>> {
     let mut reader = Reader::new(&properties(bootstrap), Duration::from_secs(20)).expect("a reader");
     (0..PARTITIONS)
@@ -114,7 +114,7 @@ async fn every_entry_is_published_with_its_exact_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_was_killed_goes_on_with_the_same_bytes() {
+async fn killed_publisher_repeats_the_same_bytes() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
     let (database, place) = (Database::sqlite(), Place::new());
@@ -124,10 +124,10 @@ async fn a_publisher_that_was_killed_goes_on_with_the_same_bytes() {
         running.append(part).await;
         until_published(&running).await;
         running.stop().await;
-        // As if it had been killed after the acknowledgement and before it was recorded.
+        // As if it had been killed after the acknowledgement and before it recorded that.
         database.execute(&format!("UPDATE publications SET size = size - {forgotten}")).await;
     }
-    // One that publishes nothing leaves it to the next.
+    // A committer without Kafka leaves publishing to the next.
     let quiet = place.start(&database).await;
     quiet.append(&[place.ledger.summary(&stream("t", 1), 0, 10, None)]).await;
     quiet.stop().await;
@@ -140,7 +140,7 @@ async fn a_publisher_that_was_killed_goes_on_with_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_one_of_two_committers_publishes_and_the_other_takes_over() {
+async fn second_committer_takes_over_publishing() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
     let (database, place) = (Database::sqlite(), Place::new());
@@ -159,7 +159,7 @@ async fn only_one_of_two_committers_publishes_and_the_other_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_kafka_everything_else_goes_on() {
+async fn everything_else_works_without_kafka() {
     let (database, place) = (Database::sqlite(), Place::new());
     let server = tests::Kafka::start();
     server.create_topic("commitments", PARTITIONS as i32, &[]);
@@ -185,7 +185,7 @@ async fn without_kafka_everything_else_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_has_nothing_to_do_is_ready() {
+async fn idle_publisher_is_ready() {
     let broker = EmbeddedBroker::start().expect("starts");
     broker.create_topic("commitments", PARTITIONS).expect("made");
     let (place, database) = (Place::new(), Database::sqlite());
@@ -198,7 +198,7 @@ async fn a_publisher_that_has_nothing_to_do_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_with_commitments_of_another_ledger_is_refused() {
+async fn topic_of_another_ledger_is_refused() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
     let (database, place) = (Database::sqlite(), Place::new());
@@ -225,7 +225,7 @@ async fn a_topic_with_commitments_of_another_ledger_is_refused() {
     second.stop().await;
     assert_eq!(commitments(&read(&bootstrap)).len() as u64, size, "nothing was published");
 
-    // Its own ledger goes on, also after a restart.
+    // Its own ledger continues, also after a restart.
     first.stop().await;
     let first = place.start_with(&database, publishing(&bootstrap)).await;
     first.append(&place.ledger.summaries(&stream("t", 0), 0, 10, 3, None)).await;
@@ -236,7 +236,7 @@ async fn a_topic_with_commitments_of_another_ledger_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_holds_something_else_is_refused() {
+async fn topic_with_foreign_records_is_refused() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
     broker.create_topic("commitments", PARTITIONS).expect("made");
@@ -251,9 +251,9 @@ async fn a_topic_that_holds_something_else_is_refused() {
     running.stop().await;
 }
 
-/// Publishing goes on where it was, and so does not begin a new topic with entry 0: who is to choose one is told.
+/// Publishing continues where it was, so a new topic does not begin with entry 0. The message tells the operator so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_topic_gets_all_entries_only_after_the_statement_that_is_named() {
+async fn new_topic_needs_the_named_sql_for_all_entries() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
     for topic in ["commitments", "another", "new"] {
@@ -284,7 +284,7 @@ async fn a_new_topic_gets_all_entries_only_after_the_statement_that_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_is_not_there_is_named_and_waited_for() {
+async fn missing_topic_is_named_and_waited_for() {
     let server = tests::Kafka::shared();
     let topic = tests::unique("commitments");
     let (database, place) = (Database::sqlite(), Place::new());

@@ -12,7 +12,7 @@ use committer::store::open_existing;
 use suite::Database;
 use suite::ledger::stream;
 use suite::running::Place;
-use suite::trouble::unavailable;
+use suite::safety::unavailable;
 
 all::whole_suite!(Database::sqlite());
 
@@ -29,7 +29,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Checks everything in a database; how many entries it has.
+/// Checks everything in a database. Returns its number of entries.
 async fn sound_size(url: &str, place: &Place) -> u64 {
     let store = open_existing(url, &place.ledger.id()).await.expect("opens");
     let report = fsck(&*store, &place.ledger.id(), |_, _| ()).await.expect("reads");
@@ -38,7 +38,7 @@ async fn sound_size(url: &str, place: &Place) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_acknowledged_into_files_that_were_removed_or_replaced() {
+async fn removed_or_replaced_files_acknowledge_nothing() {
     let (database, place) = (Database::sqlite(), Place::new());
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
     let running = place.start(&database).await;
@@ -59,7 +59,7 @@ async fn nothing_is_acknowledged_into_files_that_were_removed_or_replaced() {
             running.until_not_ready(&["database: ", gone[0], "removed or replaced", "start the committer"]).await;
             assert_eq!(running.get("checkpoint").await.0, 503, "{gone:?}");
         }
-        // The very files are back.
+        // The original files are back.
         gone.iter().for_each(|name| fs::rename(away(name), folder.join(name)).expect("was there"));
         running.until_ready_after(async || running.try_submit(&statements[..1]).await.is_ok()).await;
         assert_eq!(running.client.status().await.expect("answered").size, 3, "nothing was appended: {gone:?}");
@@ -71,7 +71,7 @@ async fn nothing_is_acknowledged_into_files_that_were_removed_or_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clean_stop_leaves_one_file() {
+async fn clean_stop_leaves_one_file() {
     let (database, place) = (Database::sqlite(), Place::new());
     let (folder, elsewhere) = (folder(&database), tempfile::tempdir().expect("a folder"));
     let running = place.start(&database).await;

@@ -13,7 +13,7 @@ pub fn decided(signed: &[SignedStatement], answer: SubmitResponse) -> Answer {
             return Answer::Unknown { problem, retry_after_ms: None };
         }
     }
-    let refused = answer.stopped.map(|stopped| Refused { code: stopped.code, message: stopped.message });
+    let refused = answer.refused.map(|refused| Refused { code: refused.code, message: refused.message });
     Answer::Decided { accepted: answer.accepted.len(), refused }
 }
 
@@ -24,7 +24,7 @@ fn acknowledges(entry: &str, statement: Hash) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use committer_client::{Accepted, Stopped};
+    use committer_client::{Accepted, RefusedStatement};
 
     use super::*;
     use crate::ledger::Ledger;
@@ -38,11 +38,11 @@ mod tests {
             seq: entries[which].seq,
             entry: String::from_utf8(entries[which].to_bytes()).expect("text"),
         };
-        let stopped = Some(Stopped { index: 1, code: "wrong-prev".into(), message: "no".into() });
-        let answer = |which, stopped| SubmitResponse { accepted: vec![accepted(which)], stopped, cursor: None };
+        let statement = Some(RefusedStatement { index: 1, code: "wrong-prev".into(), message: "no".into() });
+        let answer = |which, refused| SubmitResponse { accepted: vec![accepted(which)], refused, cursor: None };
         let refused = Some(Refused { code: "wrong-prev".into(), message: "no".into() });
-        assert_eq!(decided(&signed, answer(0, stopped.clone())), Answer::Decided { accepted: 1, refused });
-        let other = decided(&signed, answer(1, stopped));
+        assert_eq!(decided(&signed, answer(0, statement.clone())), Answer::Decided { accepted: 1, refused });
+        let other = decided(&signed, answer(1, statement));
         assert!(matches!(&other, Answer::Unknown { problem, .. } if problem.contains("entry 1")), "{other:?}");
     }
 

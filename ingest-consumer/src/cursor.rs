@@ -194,7 +194,7 @@ mod tests {
 
     fn seal(ledger: &mut Ledger, next: u64, event: Option<u64>) {
         let statement = Statement::Summary(summary(ledger, next, event));
-        assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).stopped, None);
+        assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).refused, None);
     }
 
     fn believe(ledger: &Ledger, answer: &committer_client::Cursor) -> Result<Cursor, String> {

@@ -46,7 +46,7 @@ impl World<'_> {
             Some(Broken::CursorWithoutEntry) if self.random.one_in(40) => {
                 let mut tables = self.database.tables(ORIGIN);
                 if let Some(row) = tables.streams.values_mut().next() {
-                    row.head.next += 1;
+                    row.state.next += 1;
                     self.database.replace(ORIGIN, tables);
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use committer::store::memory::MemoryDatabase;
-use committer::{Clock, Compute, Failure, LogKey, Materials, Opened, Parts};
+use committer::{ApiError, Clock, Committer, CommitterParts, Compute, LogKey, Opened};
 use committer_client::{Cursor, Keys as KeyEntries, SubmitResponse};
 use evidence::Partition;
 use service::{Backoff, Health, Shutdown};
@@ -54,11 +54,11 @@ pub(crate) enum Unanswered {
     /// Nothing is known of the outcome.
     Unavailable(String),
     /// Refused as a whole.
-    Refused(Failure),
+    Refused(ApiError),
 }
 
-impl From<Failure> for Unanswered {
-    fn from(failure: Failure) -> Self {
+impl From<ApiError> for Unanswered {
+    fn from(failure: ApiError) -> Self {
         if failure.code == committer_client::code::UNAVAILABLE {
             Self::Unavailable(failure.message)
         } else {
@@ -126,7 +126,7 @@ impl Node {
         let log_key = self.signs.then(|| LogKey::open((*keys.log).clone(), &log_key_path(folder), &keys.ledger));
         self.health = Health::new();
         let topic = NodeTopic { node: number, gates: (*gates).clone(), commitments: (*commitments).clone() };
-        let (parts, tasks) = Parts::new(Materials {
+        let (committer, tasks) = Committer::new(CommitterParts {
             store,
             ledger: keys.ledger.clone(),
             log_key: log_key.transpose().map_err(|error| error.to_string())?,
@@ -139,8 +139,8 @@ impl Node {
             health: self.health.clone(),
         });
         let opened = Arc::new(OnceLock::new());
-        let (serving, serve) = (parts.opened.clone(), Arc::clone(&opened));
-        let lead = parts.lead(
+        let (serving, serve) = (committer.opened.clone(), Arc::clone(&opened));
+        let lead = committer.lead(
             move || {
                 let _ = serve.set(serving);
             },

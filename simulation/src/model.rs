@@ -141,13 +141,13 @@ impl Account {
             self.streams.len()
         );
         for row in tables.streams.values() {
-            let head = &row.head;
-            let stored = Place { next: head.next, statement: head.statement, seq: head.seq };
-            let place = self.streams.get(&head.id);
+            let state = &row.state;
+            let stored = Place { next: state.next, statement: state.statement, seq: state.seq };
+            let place = self.streams.get(&state.id);
             ensure!(
                 place == Some(&stored),
                 "{}: the cursor {stored:?} is not what the entries say, {place:?}",
-                head.id
+                state.id
             );
         }
         Ok(())
@@ -216,7 +216,7 @@ impl Model {
         }
         ensure!(self.account.size() == size, "of {size} entries some are not in their place");
         let position = tables.position.map(|position| (position.next_seq, position.last_leaf, position.time));
-        let expected = self.account.entries.last().map(|head| (size, *head, self.account.time));
+        let expected = self.account.entries.last().map(|leaf| (size, *leaf, self.account.time));
         ensure!(position == expected, "the position says {position:?}, the entries {expected:?}");
         self.account.check_streams(tables)
     }

@@ -243,7 +243,7 @@ impl<'a> World<'a> {
     pub(crate) fn head(&self, number: u32) -> Option<evidence::chain::StreamState> {
         let named = partition(number);
         self.database.look(ORIGIN, |tables| {
-            let heads = tables.streams.values().map(|row| &row.head);
+            let heads = tables.streams.values().map(|row| &row.state);
             heads.filter(|head| head.id.partition == named).max_by_key(|head| head.id.epoch).cloned()
         })
     }
@@ -525,8 +525,8 @@ impl<'a> World<'a> {
             // Accepted, or refused because something came in between: then it is made anew.
             Reply::Submitted(Ok(response)) => {
                 self.operator = None;
-                if let Some(stopped) = response.stopped {
-                    self.note(|| format!("the operator's statement is refused: {}", stopped.message));
+                if let Some(refused) = response.refused {
+                    self.note(|| format!("the operator's statement is refused: {}", refused.message));
                 }
             }
             _ => self.operator_asks_again(),

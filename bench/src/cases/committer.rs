@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use committer::{Config, DatabaseUrl, Ledger, Surroundings, system_clock};
+use committer::{Config, DatabaseUrl, Ledger, ServiceParts, system_clock};
 use service::Shutdown;
 use tokio::net::TcpListener;
 
@@ -98,8 +98,8 @@ impl Committers {
                 runtime.block_on(async {
                     let listener = TcpListener::from_std(listener)?;
                     let clock = system_clock();
-                    let surroundings = Surroundings { ledger, kafka: None, clock, listener, shutdown };
-                    committer::run(config, surroundings).await
+                    let parts = ServiceParts { ledger, kafka: None, clock, listener, shutdown };
+                    committer::run(config, parts).await
                 })
             }));
         }

@@ -44,6 +44,6 @@ pub use client::{Client, Error};
 pub use tiles::TilesError;
 pub use topic::{COMMITMENTS_TOPIC, COMMITMENTS_TOPIC_PREFIX, is_commitments_topic};
 pub use types::{
-    Accepted, Commitment, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys, Status,
-    Stopped, StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,
+    Accepted, Commitment, CoveringQuery, Cursor, CursorQuery, EntryView, ErrorView, Heads, HeadsQuery, Keys,
+    RefusedStatement, Status, StreamEntries, StreamEntriesQuery, SubmitRequest, SubmitResponse, caps, code,
 };

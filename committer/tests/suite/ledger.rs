@@ -1,4 +1,4 @@
-//! A ledger to test with: its keys, its first statements, and statements about streams.
+//! A ledger for tests: its keys, its first statements, and statements about streams.
 
 use evidence::statement::{
     Action, Epoch, Gap, Genesis, KeyStatement, LastEvent, LedgerId, Reason, Role, Summary, TopicPattern,
@@ -68,7 +68,7 @@ impl TestLedger {
         self.sign_key(self.key_statement(prev, Action::Revoke, role, revoked))
     }
 
-    /// As [`revoke`](Self::revoke); the operator says that nothing is to be trusted that the key ever signed.
+    /// As [`revoke`](Self::revoke), but nothing that the key ever signed is trusted.
     pub(crate) fn distrust(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
         let revocation = self.key_statement(prev, Action::Revoke, role, revoked);
         self.sign_key(KeyStatement { distrust_from: Some(0), ..revocation })
@@ -131,7 +131,7 @@ impl TestLedger {
         SignedStatement::sign(Statement::Gap(gap), &[&self.ingest])
     }
 
-    /// A stream follows the one of the epoch before, which ends at `old_next`.
+    /// Begins a stream after that of the epoch before, which ends at `old_next`.
     pub(crate) fn epoch(&self, stream: &StreamId, old_next: u64, start: u64, prev: Hash) -> SignedStatement {
         let epoch = Epoch {
             ledger: self.id(),
@@ -165,7 +165,7 @@ impl TestLedger {
     }
 }
 
-/// The text that is submitted.
+/// The text to submit.
 pub(crate) fn text(statement: &SignedStatement) -> String {
     String::from_utf8(statement.to_bytes()).expect("a statement is text")
 }

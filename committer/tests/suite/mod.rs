@@ -1,12 +1,12 @@
-//! What every database and every committer must do; `sqlite.rs` and `postgres.rs` run it, `memory.rs` the part that is
-//! the contract of `Store`.
+//! What every database and every committer must do. `sqlite.rs` and `postgres.rs` run all of it, `memory.rs` only the
+//! contract of `Store`.
 
 pub(crate) mod damage;
 pub(crate) mod fsck;
 pub(crate) mod ledger;
+pub(crate) mod safety;
 pub(crate) mod service;
 pub(crate) mod store;
-pub(crate) mod trouble;
 
 pub(crate) mod running;
 
@@ -19,9 +19,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 /// A new database.
 pub(crate) struct Database {
-    /// Where a committer finds it; one in memory is found by none.
+    /// Its URL; a database in memory has none that a committer can open.
     pub(crate) url: String,
-    /// Goes with this value.
+    /// Removed with this value.
     pub(crate) _folder: Option<tempfile::TempDir>,
     memory: Option<MemoryDatabase>,
 }
@@ -74,17 +74,17 @@ impl Database {
         }
     }
 
-    /// Remembers all that is stored, as a backup would.
+    /// Backs up all tables.
     pub(crate) async fn back_up(&self, name: &str) {
         for table in TABLES {
             self.execute(&format!("CREATE TABLE {name}_{table} AS SELECT * FROM {table}")).await;
         }
     }
 
-    /// Puts a backup in the place of all that is stored, in one step, also under a committer that runs.
+    /// Replaces all tables with a backup, in one step, even while a committer runs.
     pub(crate) async fn restore(&self, name: &str) {
         let replace = |table| match table {
-            // PostgreSQL gives out these ids itself.
+            // PostgreSQL assigns these ids itself.
             "ledgers" => format!(
                 "UPDATE ledgers SET (next_seq, head, time_ms) =
                  (SELECT next_seq, head, time_ms FROM {name}_ledgers b WHERE b.id = ledgers.id);"

@@ -136,7 +136,7 @@ impl Bench {
             .map(|note| String::from_utf8(note).expect("text"))
             .collect();
         let answer = self.ledger.submit(&texts);
-        let refused = answer.stopped.map(|stopped| Refused { code: stopped.code, message: stopped.message });
+        let refused = answer.refused.map(|refused| Refused { code: refused.code, message: refused.message });
         Answer::Decided { accepted: answer.accepted.len(), refused }
     }
 
@@ -203,7 +203,7 @@ impl Bench {
         for entry in self.ledger.entries() {
             if entry.statement.statement().advance().is_some() {
                 let text = String::from_utf8(entry.statement.to_bytes()).expect("text");
-                assert_eq!(ledger.submit(&[text]).stopped, None);
+                assert_eq!(ledger.submit(&[text]).refused, None);
             }
         }
         let mut bench = Self::with(ledger);

@@ -219,7 +219,7 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
     };
     let signed = SignedStatement::sign(Statement::Summary(summary), &[&ingest_key()]);
     let text = String::from_utf8(signed.to_bytes()).expect("text");
-    assert_eq!(line.committer.ledger().submit(&[text]).stopped, None);
+    assert_eq!(line.committer.ledger().submit(&[text]).refused, None);
 
     let ingest = line.ingest("topics = ['changed']").await;
     let reasons = ingest.waits_for("the event at offset 4 is another one").await;

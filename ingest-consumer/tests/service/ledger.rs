@@ -132,7 +132,7 @@ impl Ledger {
 
     /// `POST /v1/statements`.
     pub(crate) fn submit(&mut self, statements: &[String]) -> client::SubmitResponse {
-        let mut answer = client::SubmitResponse { accepted: Vec::new(), stopped: None, cursor: None };
+        let mut answer = client::SubmitResponse { accepted: Vec::new(), refused: None, cursor: None };
         for (index, text) in statements.iter().enumerate() {
             let signed = SignedStatement::parse(text.as_bytes()).expect("ingest makes good notes");
             let partition = signed.statement().stream().expect("of a stream").partition.clone();
@@ -141,7 +141,7 @@ impl Ledger {
             match result {
                 Ok(seq) => answer.accepted.push(client::Accepted { seq, entry: self.text(seq) }),
                 Err((code, message)) => {
-                    answer.stopped = Some(client::Stopped { index, code, message });
+                    answer.refused = Some(client::RefusedStatement { index, code, message });
                     break;
                 }
             }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use service::{Backoff, Health, Shutdown};
 
-use super::{Materials, Parts};
+use super::{Committer, CommitterParts};
 use crate::compute::Compute;
-use crate::failing::Failing;
+use crate::failing_link::FailingLink;
 use crate::store::StoreErrorKind;
 use crate::store::memory::{Direct, Link, MemoryDatabase};
 use crate::test_ledger::TestLedger;
@@ -19,8 +19,8 @@ async fn begin(kind: StoreErrorKind) -> (anyhow::Result<()>, u64) {
     let memory = MemoryDatabase::new(system_clock());
     let open = |link: Arc<dyn Link>| memory.open(&test_ledger.id(), link).expect("opens");
     let moment = Duration::from_millis(1);
-    let (parts, mut tasks) = Parts::new(Materials {
-        store: open(Failing::new("position", 0, kind)),
+    let (committer, mut tasks) = Committer::new(CommitterParts {
+        store: open(FailingLink::new("position", 0, kind)),
         ledger: Ledger::new(test_ledger.genesis.clone(), test_ledger.grants.clone()).expect("valid"),
         log_key: None,
         topic: None,
@@ -38,16 +38,16 @@ async fn begin(kind: StoreErrorKind) -> (anyhow::Result<()>, u64) {
         serving.send(()).expect("waited for");
         stop_when_served.cancel();
     };
-    let result = parts.lead(serve, stop).await;
+    let result = committer.lead(serve, stop).await;
     assert_eq!(served.try_recv().is_ok(), result.is_ok(), "served once it began, and only then");
-    parts.stop_chain.cancel();
+    committer.stop_chain.cancel();
     worker.await.expect("no panic").expect("ends well");
     let size = open(Arc::new(Direct)).position().await.expect("reads").map_or(0, |position| position.next_seq);
     (result, size)
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_at_the_start_is_waited_for_and_one_that_must_not_be_used_is_not() {
+async fn unreachable_database_is_waited_for_and_refused_is_not() {
     let (result, size) = begin(StoreErrorKind::Unavailable).await;
     assert_eq!((result.map_err(|error| error.to_string()), size), (Ok(()), 2));
     let (result, size) = begin(StoreErrorKind::Refused).await;

@@ -1,28 +1,28 @@
-//! Which statements of a group may be in the chain already, so that the database must be asked.
+//! Which statements the chain may already hold, so that the database must be asked.
 
 use std::collections::HashMap;
 
 use evidence::{Hash, Partition, SignedStatement};
 
-use super::Candidate;
-use super::worker::Work;
+use super::request::{Candidate, Work};
 use crate::chain::Chain;
-use crate::store::Sought;
+use crate::store::Lookup;
 
-/// Those of the statements that do not name as `prev` where `chain`, and those before them, leave their partition: what
-/// follows the newest cannot be in that chain. All of them when there is no chain to go by.
-pub(super) fn sought(chain: Option<&Chain>, work: &[Work]) -> Vec<Sought> {
+/// The statements that `chain` may already hold; all of them when there is no chain to tell.
+///
+/// A statement whose `prev` is the newest of its partition, in the chain or before it in `work`, is new.
+pub(super) fn possible_duplicates(chain: Option<&Chain>, work: &[Work]) -> Vec<Lookup> {
     let mut newest = HashMap::new();
-    let mut sought = Vec::new();
+    let mut lookups = Vec::new();
     for Candidate { hash, statement } in work.iter().flatten().flatten() {
         if !chain.is_some_and(|chain| continues(chain, &mut newest, *hash, statement)) {
-            sought.push(Sought::from(statement));
+            lookups.push(Lookup::from(statement));
         }
     }
-    sought
+    lookups
 }
 
-/// `newest`: of the partitions that statements before this one continue.
+/// Whether a statement continues its partition. `newest` holds the newest statements so far of the partitions in the work.
 fn continues<'a>(
     chain: &Chain,
     newest: &mut HashMap<&'a Partition, Hash>,

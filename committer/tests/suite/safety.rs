@@ -1,4 +1,4 @@
-//! A committer whose database is not what it was, and several that share one.
+//! A committer whose database was changed or rolled back, and several committers that share one.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::ledger::{TestLedger, stream, text};
 use super::running::{Options, Place, Running, clock_off_by};
 use super::service::read_log;
 
-/// Submits until the outcome is not known, and says why not.
+/// Submits until the committer is unavailable, and returns why.
 pub(crate) async fn unavailable(running: &Running, statement: &SignedStatement) -> String {
     match running.try_submit(std::slice::from_ref(statement)).await {
         Err(Error::Unavailable { message, retry_after, .. }) => {
@@ -24,7 +24,7 @@ pub(crate) async fn unavailable(running: &Running, statement: &SignedStatement) 
     }
 }
 
-pub(crate) async fn an_old_copy_of_the_database_is_not_signed_for(database: Database) {
+pub(crate) async fn old_copy_of_the_database_is_not_signed(database: Database) {
     let place = Place::new();
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
     let running = place.start(&database).await;
@@ -48,7 +48,7 @@ pub(crate) async fn an_old_copy_of_the_database_is_not_signed_for(database: Data
     assert_eq!(running.client.status().await.expect("answered").size, 8);
     running.stop().await;
 
-    // A committer elsewhere, without the log key, makes the old copy as long as what was signed: still another chain.
+    // A committer without the log key extends the old copy to the signed size. It is still another chain.
     let keyless = place.start_with(&database, Options { signs: false, ..Options::default() }).await;
     let fork: Vec<_> = place.ledger.summaries(&stream("t", 1), 0, 10, 10, None);
     keyless.append(&fork).await;
@@ -68,7 +68,7 @@ pub(crate) async fn an_old_copy_of_the_database_is_not_signed_for(database: Data
     running.stop().await;
 }
 
-pub(crate) async fn a_database_that_goes_back_while_in_use_is_not_appended_to(database: Database) {
+pub(crate) async fn rollback_while_running_stops_appending(database: Database) {
     for signs in [true, false] {
         let (place, name) = (Place::new(), if signs { "signing" } else { "keyless" });
         let running = place.start_with(&database, Options { signs, ..Options::default() }).await;
@@ -89,7 +89,7 @@ pub(crate) async fn a_database_that_goes_back_while_in_use_is_not_appended_to(da
         running.until_not_ready(&["went back"]).await;
         assert_eq!(running.client.status().await.expect("answered").size, size - 5, "nothing was appended");
 
-        // The right one is back: it goes on where it was.
+        // The right database is back, and appending continues.
         database.restore(&format!("{name}_new")).await;
         running.until_ready_after(async || running.try_submit(&statements[10..11]).await.is_ok()).await;
         running.append(&statements[10..]).await;
@@ -102,7 +102,7 @@ pub(crate) async fn a_database_that_goes_back_while_in_use_is_not_appended_to(da
     }
 }
 
-pub(crate) async fn a_changed_entry_is_not_signed_over(database: Database) {
+pub(crate) async fn changed_entry_is_not_signed(database: Database) {
     let place = Place::new();
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
     let running = place.start(&database).await;
@@ -128,9 +128,9 @@ pub(crate) async fn a_changed_entry_is_not_signed_over(database: Database) {
     running.stop().await;
 }
 
-/// All tables agree on a stream that stands further back than what was signed says: only the heads statement, which the
-/// signer goes on from, tells, and nothing that continues the stream there is signed.
-pub(crate) async fn a_stream_that_was_put_back_is_not_signed_for(database: Database) {
+/// All tables agree on a stream whose cursor is before the signed one. Only the heads statement from which the signer
+/// resumes shows it. Nothing that continues the stream there is signed.
+pub(crate) async fn rolled_back_stream_is_not_signed(database: Database) {
     let place = Place::new();
     let t = stream("t", 0);
     let statements = place.ledger.summaries(&t, 0, 10, 6, None);
@@ -153,15 +153,15 @@ pub(crate) async fn a_stream_that_was_put_back_is_not_signed_for(database: Datab
 
     let running = place.start(&database).await;
     let again = place.ledger.summary(&t, 30, 40, Some(statements[2].hash()));
-    // Whether it gets in depends on who looks first.
+    // Whether it is accepted depends on who checks first.
     let _ = running.try_submit(&[again]).await;
     running.until_not_ready(&["signing: the database does not hold a valid chain: entry 5"]).await;
     assert_eq!(running.client.checkpoint().await.expect("answered"), Some(before.note));
     running.stop().await;
 }
 
-/// Without the log key nothing else tells that a database lost its newest entries.
-pub(crate) async fn a_database_behind_its_own_checkpoint_is_not_appended_to(database: Database) {
+/// Without the log key, only the checkpoint shows that a database lost its newest entries.
+pub(crate) async fn database_behind_its_checkpoint_stops_appending(database: Database) {
     let place = Place::new();
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 20, None);
     let running = place.start(&database).await;
@@ -173,14 +173,14 @@ pub(crate) async fn a_database_behind_its_own_checkpoint_is_not_appended_to(data
     running.append(&statements[5..10]).await;
     running.signed().await;
     running.stop().await;
-    // Everything is old but the checkpoint.
+    // Everything except the checkpoint is old.
     database.execute("CREATE TABLE newest AS SELECT * FROM checkpoints").await;
     database.restore("old").await;
     database.execute("DELETE FROM checkpoints; INSERT INTO checkpoints SELECT * FROM newest").await;
 
     let keyless = || place.start_with(&database, Options { signs: false, ..Options::default() });
     let running = keyless().await;
-    running.until_not_ready(&["appending: ", "8 entries, its own checkpoint says size 14"]).await;
+    running.until_not_ready(&["appending: ", "8 entries, but its own checkpoint says size 14"]).await;
     assert!(unavailable(&running, &statements[5]).await.contains("its own checkpoint"));
     assert_eq!(running.client.status().await.expect("answered").size, 8);
     running.stop().await;
@@ -197,7 +197,7 @@ pub(crate) async fn a_database_behind_its_own_checkpoint_is_not_appended_to(data
     running.stop().await;
 }
 
-pub(crate) async fn a_changed_row_of_a_stream_lets_nothing_in(database: Database) {
+pub(crate) async fn changed_stream_row_admits_no_statement(database: Database) {
     let place = Place::new();
     let (t, u) = (stream("t", 0), stream("t", 1));
     let statements = place.ledger.summaries(&t, 0, 10, 10, None);
@@ -222,7 +222,7 @@ pub(crate) async fn a_changed_row_of_a_stream_lets_nothing_in(database: Database
         }
         database.restore("good").await;
     }
-    // Nothing came of it: all goes on.
+    // Nothing was appended, and everything continues.
     let running = place.start(&database).await;
     running.append(&statements[5..]).await;
     running.signed().await;
@@ -230,8 +230,8 @@ pub(crate) async fn a_changed_row_of_a_stream_lets_nothing_in(database: Database
     running.stop().await;
 }
 
-/// The same while committers run: one takes the rows over that another moved.
-pub(crate) async fn a_row_changed_after_another_committer_moved_it_lets_nothing_in(database: Database) {
+/// The same while committers run: one reads the rows that another moved.
+pub(crate) async fn row_changed_after_another_committer_admits_no_statement(database: Database) {
     let place = Place::new();
     let t = stream("t", 0);
     let statements = place.ledger.summaries(&t, 0, 10, 6, None);
@@ -246,7 +246,7 @@ pub(crate) async fn a_row_changed_after_another_committer_moved_it_lets_nothing_
     database.execute("UPDATE streams SET next_offset = 50").await;
     other.until_ready_after(async || other.try_submit(&statements[5..]).await.is_ok()).await;
 
-    // Of a stream that it has never seen, the row is all that tells.
+    // For a stream that it has never seen, the row is the only source.
     let new = stream("t", 1);
     one.append(&place.ledger.summaries(&new, 0, 10, 1, None)).await;
     database.execute("CREATE TABLE kept AS SELECT * FROM streams WHERE partition_number = 1").await;
@@ -262,7 +262,7 @@ pub(crate) async fn a_row_changed_after_another_committer_moved_it_lets_nothing_
     other.stop().await;
 }
 
-pub(crate) async fn a_revoked_log_key_signs_no_more(database: Database) {
+pub(crate) async fn revoked_log_key_stops_signing(database: Database) {
     let place = Place::new();
     let ledger = &place.ledger;
     let running = place.start(&database).await;
@@ -272,13 +272,13 @@ pub(crate) async fn a_revoked_log_key_signs_no_more(database: Database) {
     running.append(&[ledger.revoke(ledger.grants[0].hash(), Role::Log, &ledger.log)]).await;
     let vkey = ledger.log.verifier_key().to_string();
     running.until_not_ready(&["signing: the log key", &vkey, "was revoked in entry 3", "in force: none"]).await;
-    // Sealing goes on: a new ledger that continues this one needs all of it.
+    // Sealing continues: a new ledger that succeeds this one needs all of it.
     running.append(&ledger.summaries(&stream("t", 1), 0, 10, 2, None)).await;
     assert_eq!(running.client.status().await.expect("answered").checkpoint_size, signed.size);
     running.stop().await;
 }
 
-pub(crate) async fn a_granted_log_key_takes_over(database: Database) {
+pub(crate) async fn granted_log_key_takes_over(database: Database) {
     let place = Place::new();
     let (ledger, second) = (&place.ledger, place.ledger.second_log());
     let statements = ledger.summaries(&stream("t", 0), 0, 10, 6, None);
@@ -287,7 +287,7 @@ pub(crate) async fn a_granted_log_key_takes_over(database: Database) {
     running.signed().await;
     running.stop().await;
 
-    // Too early: it signs nothing before it is granted, and that can be done through this very committer.
+    // It signs nothing before it is granted, but the grant can be submitted through this very committer.
     place.replace_log_key(&second);
     let running = place.start(&database).await;
     let vkey = second.verifier_key().to_string();
@@ -311,8 +311,8 @@ pub(crate) async fn a_granted_log_key_takes_over(database: Database) {
     assert_sound(&database, ledger).await;
 }
 
-/// The stored checkpoint is by a key that the operator distrusts from before it: nobody changed it, but it does not count.
-pub(crate) async fn a_log_key_takes_over_from_one_that_is_distrusted(database: Database) {
+/// The stored checkpoint is by a key that the operator distrusts. Nobody changed it, but it does not count.
+pub(crate) async fn log_key_takes_over_from_a_distrusted_one(database: Database) {
     let place = Place::new();
     let (ledger, second) = (&place.ledger, place.ledger.second_log());
     let running = place.start(&database).await;
@@ -347,7 +347,7 @@ async fn assert_sound(database: &Database, ledger: &TestLedger) {
     assert!(report.is_sound(), "{report}");
 }
 
-pub(crate) async fn no_log_key_begins_where_another_signed(database: Database) {
+pub(crate) async fn log_key_without_high_water_file_signs_nothing(database: Database) {
     let place = Place::new();
     let (ledger, second) = (&place.ledger, place.ledger.second_log());
     let running = place.start(&database).await;
@@ -376,14 +376,14 @@ pub(crate) async fn no_log_key_begins_where_another_signed(database: Database) {
     assert!(refused().await.contains("not the log key that the ledger began with"));
     database.restore("good").await;
 
-    // With the memory of the key before, all is well.
+    // With the former key's high-water file, it signs.
     std::fs::rename(&elsewhere, &file).expect("moved");
     let running = place.start(&database).await;
     running.append(&place.ledger.summaries(&stream("t", 0), 0, 10, 2, None)).await;
     running.signed().await;
     running.stop().await;
 
-    // So it is where the operator answers for the database, and only if that is sound.
+    // It also signs after `adopt`, which needs a sound database.
     let beginning = committer::Ledger::new(ledger.genesis.clone(), ledger.grants.clone()).expect("a valid beginning");
     let config = place.config(&database);
     let adopt = || committer::adopt(&config, &beginning, |_, _| {});
@@ -408,10 +408,10 @@ pub(crate) async fn no_log_key_begins_where_another_signed(database: Database) {
     assert_sound(&database, ledger).await;
 }
 
-/// The high-water file comes before the checkpoint that it is about.
-pub(crate) async fn nothing_is_signed_that_cannot_be_remembered(database: Database) {
+/// The high-water file is written before the checkpoint.
+pub(crate) async fn nothing_is_signed_without_a_writable_high_water_file(database: Database) {
     let place = Place::new();
-    // What is written first and then renamed cannot be written.
+    // The file that is written and then renamed cannot be created.
     let obstacle = place.keys().join("log.key.high-water.tmp");
     std::fs::create_dir(&obstacle).expect("made");
     let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("it must end");
@@ -426,7 +426,7 @@ pub(crate) async fn nothing_is_signed_that_cannot_be_remembered(database: Databa
     running.stop().await;
 }
 
-pub(crate) async fn a_key_that_is_no_log_key_is_refused(database: Database) {
+pub(crate) async fn key_of_another_role_is_refused(database: Database) {
     let place = Place::new();
     place.replace_log_key(&place.ledger.operator);
     let error = place.spawn(&database, Options::default()).await.ended().await.expect_err("not a log key");
@@ -440,7 +440,7 @@ pub(crate) async fn a_key_that_is_no_log_key_is_refused(database: Database) {
     running.stop().await;
 }
 
-pub(crate) async fn clocks_that_differ_stop_appending(database: Database) {
+pub(crate) async fn differing_clocks_stop_appending(database: Database) {
     let place = Place::new();
     let running = place.start(&database).await;
     let statements = place.ledger.summaries(&stream("t", 0), 0, 10, 2, None);
@@ -448,7 +448,7 @@ pub(crate) async fn clocks_that_differ_stop_appending(database: Database) {
     running.stop().await;
     for off_by in [-6_000, 6_000] {
         let running = place.start_with(&database, Options { clock: clock_off_by(off_by), ..Options::default() }).await;
-        // Also without being asked to append.
+        // Even without a request.
         running.until_not_ready(&["appending: the clock here"]).await;
         assert!(unavailable(&running, &statements[1]).await.contains("clock"));
         running.stop().await;
@@ -458,7 +458,7 @@ pub(crate) async fn clocks_that_differ_stop_appending(database: Database) {
     running.stop().await;
 }
 
-/// Two committers, each with several clients that all want to continue the same streams.
+/// Two committers, each with several clients that continue the same streams.
 pub(crate) async fn two_committers_cover_every_offset_once(database: Database) {
     let place = Arc::new(Place::new());
     let first = Arc::new(place.start(&database).await);
@@ -496,7 +496,7 @@ pub(crate) async fn two_committers_cover_every_offset_once(database: Database) {
     }
 }
 
-/// Continues a stream from wherever it stands, in batches of `width`, until it has come to `end`.
+/// Continues a stream from its cursor to `end`, in batches of `width`.
 pub(crate) async fn seal_up_to(running: &Running, place: &Place, partition: u32, end: u64, width: u64) {
     let id = stream("t", partition);
     let mut cursor = running.cursor(&id.partition).await;
@@ -504,7 +504,7 @@ pub(crate) async fn seal_up_to(running: &Running, place: &Place, partition: u32,
         let prev = cursor.statement.map(|note| SignedStatement::parse(note.as_bytes()).expect("a statement").hash());
         let statements = place.ledger.summaries(&id, cursor.next, width, 3, prev);
         let answer = loop {
-            // As ingest does: whatever is not known is asked again.
+            // Submits again while the outcome is unknown, as ingest does.
             match running.client.submit(statements.iter().map(text).collect()).await {
                 Ok(answer) => break answer,
                 Err(Error::Unavailable { .. }) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
@@ -515,8 +515,8 @@ pub(crate) async fn seal_up_to(running: &Running, place: &Place, partition: u32,
             let entry = Entry::parse(accepted.entry.as_bytes()).expect("an entry");
             assert_eq!((entry.seq, &entry.statement), (accepted.seq, statement));
         }
-        if let Some(stopped) = &answer.stopped {
-            assert!(["wrong-cursor", "wrong-prev"].contains(&stopped.code.as_str()), "{stopped:?}");
+        if let Some(refused) = &answer.refused {
+            assert!(["wrong-cursor", "wrong-prev"].contains(&refused.code.as_str()), "{refused:?}");
         }
         cursor = answer.cursor.expect("of the stream");
     }

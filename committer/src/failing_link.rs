@@ -1,4 +1,4 @@
-//! A link to the database in memory that fails as tests want it.
+//! A link to the database in memory that fails as tests plan it.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,35 +7,35 @@ use async_trait::async_trait;
 use crate::store::StoreErrorKind;
 use crate::store::memory::{Call, Cut, Link};
 
-/// Notes what is read, and fails a reading once.
+/// Counts the reads, and fails one of them.
 #[derive(Default)]
-pub(crate) struct Failing {
+pub(crate) struct FailingLink {
     read: Mutex<Vec<&'static str>>,
-    /// Which reading, after how many others of its name, and how.
+    /// Which read fails, after how many others of its name, and how.
     fault: Mutex<Option<(&'static str, usize, StoreErrorKind)>>,
 }
 
-impl Failing {
-    /// One that fails so from the start.
+impl FailingLink {
+    /// A link with a planned error.
     pub(crate) fn new(reading: &'static str, after: usize, kind: StoreErrorKind) -> Arc<Self> {
-        let failing = Self::default();
-        failing.plan(reading, after, kind);
-        Arc::new(failing)
+        let link = Self::default();
+        link.plan(reading, after, kind);
+        Arc::new(link)
     }
 
-    /// Has the reading of this name fail, after so many others of it.
+    /// Plans that the read of this name fails after `after` others of it.
     pub(crate) fn plan(&self, reading: &'static str, after: usize, kind: StoreErrorKind) {
         *self.fault.lock().expect("not poisoned") = Some((reading, after, kind));
     }
 
-    /// How often this was read.
+    /// How many reads of this name there were.
     pub(crate) fn count(&self, reading: &str) -> usize {
         self.read.lock().expect("not poisoned").iter().filter(|read| **read == reading).count()
     }
 }
 
 #[async_trait]
-impl Link for Failing {
+impl Link for FailingLink {
     async fn request(&self, _call: Call<'_>) -> Result<(), Cut> {
         Ok(())
     }

@@ -1,29 +1,29 @@
-//! The parts of a committer put together: what the service spawns as tasks, and a simulation drives step by step.
+//! A committer put together from its parts. The service spawns them as tasks; a simulation drives them step by step.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
-use evidence::{Algorithm, SigningKey};
-use keystore::HighWater;
 use service::{Backoff, Component, Condition, Health, Shutdown};
 use tokio::sync::watch;
 
-use crate::appender::{self, Appender, Outcome};
+use crate::Clock;
+use crate::appender::{Appender, AppenderParts, Decision};
 use crate::changes::Changes;
 use crate::checkpoints::Checkpoints;
 use crate::compute::{Compute, Turns};
 use crate::config::Ledger;
+use crate::handoff::{ENTRIES_MAX, Handoff};
 use crate::http::Opened;
+use crate::log_key::LogKey;
 use crate::publisher::{Publisher, Topic};
-use crate::recent::{ENTRIES_MAX, Recent};
-use crate::signer::{self, Signer, Verdict, high_water_path};
+use crate::signer::{Signer, SignerParts};
+use crate::soundness::Soundness;
 use crate::store::{Store, StoreError};
-use crate::{Clock, watcher};
+use crate::watcher::{WatcherParts, watch as watch_database};
 
 /// What a committer is made of.
-pub struct Materials {
+pub struct CommitterParts {
     /// The database.
     pub store: Arc<dyn Store>,
     /// The ledger to keep.
@@ -34,58 +34,32 @@ pub struct Materials {
     pub topic: Option<Arc<dyn Topic>>,
     /// The clock of this machine.
     pub clock: Clock,
-    /// Where long work is done.
+    /// Where long computations run.
     pub compute: Compute,
     /// The shortest time between two checkpoints.
     pub checkpoint_every: Duration,
-    /// Time between two statements of where all streams stand, while any of them moves.
+    /// Time between two heads statements, while any stream moves.
     pub heads_every: Duration,
-    /// Waiting times between attempts, of each part.
+    /// Delays between the attempts of each part.
     pub backoff: Backoff,
-    /// Where the parts report themselves.
+    /// Where the parts report their health.
     pub health: Health,
 }
 
-/// A log key with the memory of what was signed for the ledger.
-pub struct LogKey {
-    pub(crate) key: Arc<SigningKey>,
-    pub(crate) high_water: HighWater,
-    /// Whether it is the key that the genesis names, before which no other can have signed.
-    pub(crate) is_first: bool,
-}
-
-impl LogKey {
-    /// Takes a log key, whose file is at `path`, and opens the high-water file beside it. Whether the ledger granted it,
-    /// the signer finds in the chain.
-    ///
-    /// # Errors
-    /// When it can be no log key of this ledger, or the high-water file is not to be used.
-    pub fn open(key: SigningKey, path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<Self> {
-        let (vkey, origin) = (key.verifier_key(), &ledger.id().origin);
-        ensure!(
-            vkey.name() == origin && vkey.algorithm() == Algorithm::Ed25519,
-            "`committer.log_key` {}: {vkey} can be no log key of this ledger: those are named {origin}",
-            path.display(),
-        );
-        let high_water = HighWater::open(&high_water_path(path), origin)?;
-        Ok(Self { is_first: vkey == ledger.log_key(), key: Arc::new(key), high_water })
-    }
-}
-
-/// A part, to be run until it ends; one that ends with an error ends the service.
+/// A part to run until it ends. If it fails, the service ends.
 pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
-/// What is to be run.
+/// The parts of a committer to run.
 pub struct Tasks {
     /// The appender's worker and the signer.
     pub chain: Vec<Task>,
-    /// What reads the chain until the last entry is there: the publisher and the watcher.
+    /// The publisher and the watcher, which read the chain until its last entry.
     pub readers: Vec<Task>,
 }
 
-/// The parts.
-pub struct Parts {
-    /// What requests are served with.
+/// A committer: its parts, and what leads them.
+pub struct Committer {
+    /// Serves requests.
     pub opened: Opened,
     /// Ends the tasks of the chain.
     pub stop_chain: Shutdown,
@@ -100,27 +74,28 @@ pub struct Parts {
     backoff: Backoff,
 }
 
-impl Parts {
-    /// Puts them together; nothing runs yet.
-    pub fn new(materials: Materials) -> (Self, Tasks) {
-        let Materials { store, ledger, log_key, topic, clock, compute, .. } = materials;
-        let Materials { checkpoint_every, heads_every, backoff, health, .. } = materials;
+impl Committer {
+    /// Puts the parts together; nothing runs yet.
+    pub fn new(parts: CommitterParts) -> (Self, Tasks) {
+        let CommitterParts { store, ledger, log_key, topic, clock, compute, .. } = parts;
+        let CommitterParts { checkpoint_every, heads_every, backoff, health, .. } = parts;
         let (stop_chain, stop_readers) = (Shutdown::new(), Shutdown::new());
         let changes = Changes::new();
-        let key = log_key.as_ref().map(|log_key| Arc::clone(&log_key.key));
+        let key = log_key.as_ref().map(|log_key| Arc::clone(log_key.key()));
         let signs = key.is_some();
-        let (verdict, verdict_seen) = watch::channel(if signs { Verdict::Checking } else { Verdict::Sound });
+        let soundness = if signs { Soundness::Unchecked } else { Soundness::Sound };
+        let (soundness, soundness_known) = watch::channel(soundness);
         let (seen, largest_seen) = watch::channel(None);
-        let recent = signs.then(|| Recent::new(ENTRIES_MAX));
-        let (appender, worker) = Appender::new(appender::Parts {
+        let handoff = signs.then(|| Handoff::new(ENTRIES_MAX));
+        let (appender, worker) = Appender::new(AppenderParts {
             store: Arc::clone(&store),
             ledger: ledger.id().clone(),
             clock,
             compute,
             log_key: key,
-            recent: recent.clone(),
+            handoff: handoff.clone(),
             changes: changes.clone(),
-            verdict: verdict_seen,
+            soundness: soundness_known,
             seen: largest_seen,
             health: health.component("appending"),
             stop: stop_chain.clone(),
@@ -130,7 +105,7 @@ impl Parts {
             let (store, id, health) = (Arc::clone(&store), ledger.id().clone(), health.component("signing"));
             let (interval, backoff) = (checkpoint_every, backoff.clone());
             let parts =
-                signer::Parts { store, ledger: id, log_key, interval, backoff, compute, recent, verdict, health };
+                SignerParts { store, ledger: id, log_key, interval, backoff, compute, handoff, soundness, health };
             let run = Signer::new(parts).run(changes.subscribe(), stop_chain.clone());
             chain.push(Box::pin(async { run.await.map_err(Into::into) }));
         }
@@ -142,24 +117,25 @@ impl Parts {
             readers.push(Box::pin(publisher.run(changes.subscribe(), stop_readers.clone())));
         }
         let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id().clone());
-        let watched = watcher::Parts {
+        let watched = WatcherParts {
             store: Arc::clone(&store),
             checkpoints: checkpoints.clone(),
             changes,
             seen,
             health: health.component("database"),
         };
-        let watch = watcher::watch(watched, stop_readers.clone());
+        let watch = watch_database(watched, stop_readers.clone());
         readers.push(Box::pin(async { watch.await.map_err(Into::into) }));
         let turns = Turns::new();
         let (opened_store, id) = (Arc::clone(&store), ledger.id().clone());
         let opened = Opened { store: opened_store, checkpoints, appender, ledger: id, compute, turns };
         let chain_begun = health.component("chain");
-        let parts = Self { opened, stop_chain, stop_readers, store, ledger, chain_begun, signs, heads_every, backoff };
-        (parts, Tasks { chain, readers })
+        let committer =
+            Self { opened, stop_chain, stop_readers, store, ledger, chain_begun, signs, heads_every, backoff };
+        (committer, Tasks { chain, readers })
     }
 
-    /// Begins the chain if it is empty, calls `serve`, and states now and then where all streams stand, until `stop`.
+    /// Begins the chain if it is empty, calls `serve`, and then appends heads statements until `stop`.
     pub fn lead(&self, serve: impl FnOnce() + Send + 'static, stop: Shutdown) -> Task {
         let (store, ledger, appender) = (Arc::clone(&self.store), self.ledger.clone(), self.opened.appender.clone());
         let (chain_begun, signs, every) = (self.chain_begun.clone(), self.signs, self.heads_every);
@@ -179,7 +155,7 @@ impl Parts {
         })
     }
 
-    /// Ends all connections to the database, after all tasks have ended and no request is served any more.
+    /// Ends all connections to the database. Call it when all tasks have ended and no request is served.
     ///
     /// # Errors
     /// As [`Store::close`].
@@ -187,13 +163,13 @@ impl Parts {
         self.store.close().await
     }
 
-    /// Has it stated where all streams stand in the end, if this committer signs; `false` when that could not be done.
+    /// Appends a last heads statement if this committer signs; `false` if that failed.
     pub async fn state_end(&self) -> bool {
         !self.signs || self.opened.appender.append_heads().await.is_ok()
     }
 }
 
-/// Appends the genesis and the first key statements to an empty chain, however long the database is away.
+/// Appends the genesis and the first key statements to an empty chain. Waits for a database that is unreachable.
 async fn begin_chain(
     store: &dyn Store,
     appender: &Appender,
@@ -207,9 +183,9 @@ async fn begin_chain(
             Ok(None) => {
                 let beginning = appender.prepare(ledger.beginning().to_vec());
                 if let Ok(outcome) = appender.append(beginning).await {
-                    // Unless another committer was quicker, with other grants, there is nothing to refuse.
+                    // A refusal means that another committer began the chain first, with other grants.
                     if let Some(refusal) = outcome.refused {
-                        tracing::warn!("of the configured first key statements, not all were appended: {refusal}");
+                        tracing::warn!("not all configured first key statements were appended: {refusal}");
                     }
                     continue;
                 }
@@ -222,7 +198,7 @@ async fn begin_chain(
     Ok(())
 }
 
-/// Has a heads statement appended now and then, until `stop`.
+/// Appends a heads statement in each interval, until `stop`.
 async fn state_heads(appender: &Appender, every: Duration, stop: &Shutdown) {
     loop {
         tokio::select! {
@@ -230,11 +206,11 @@ async fn state_heads(appender: &Appender, every: Duration, stop: &Shutdown) {
             () = tokio::time::sleep(every) => {}
         }
         match appender.append_heads().await {
-            Ok(Outcome { refused: Some(refusal), .. }) => {
-                tracing::error!("no statement of where all streams stand: {refusal}");
+            Ok(Decision { refused: Some(refusal), .. }) => {
+                tracing::error!("no heads statement was appended: {refusal}");
             }
             Ok(_) => {}
-            Err(undecided) => tracing::warn!("no statement of where all streams stand: {undecided}"),
+            Err(error) => tracing::warn!("no heads statement was appended: {error}"),
         }
     }
 }
