@@ -158,7 +158,7 @@ const BEGIN: &str = "## 16 A worked chain
 This chain has five entries. A test generates this section, so each byte and each hash below is what the code computes.
 Indented blocks are bytes: remove the four spaces of indentation, and end each line with one newline.
 
-Each private key is an Ed25519 seed of 32 equal bytes. Use these keys nowhere else.
+Below, `H(x)` is SHA-256(0x01 || x). Each private key is an Ed25519 seed of 32 equal bytes. Use these keys nowhere else.
 
 | role | seed byte | vkey (section 5.1) |
 |---|---|---|
