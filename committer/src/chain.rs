@@ -162,8 +162,8 @@ impl Chain {
 
     /// The row of a stream that has a statement.
     pub(crate) fn stream_row(&self, id: &StreamId) -> Option<StreamRow> {
-        let (head, stored) = (self.state.stream(id)?, self.streams.get(id)?);
-        Some(StreamRow { number: stored.number, head: head.clone(), last_summary: stored.last_summary })
+        let (state, stored) = (self.state.stream(id)?, self.streams.get(id)?);
+        Some(StreamRow { number: stored.number, state: state.clone(), last_summary: stored.last_summary })
     }
 
     /// The row of a partition's open stream, if it has one.
@@ -219,14 +219,14 @@ async fn check_checkpoint(store: &dyn Store, position: Position) -> Result<(), S
 /// Compares a row of the table `streams` with the stream's newest entry, `newest`. The row repeats what the entries say,
 /// and new statements are decided by it: a changed row would let invalid statements into the chain.
 fn check_row(StreamRow { state, .. }: &StreamRow, newest: Option<(u64, Hash)>) -> Result<(), StoreError> {
-    if newest == Some((head.next, head.statement)) {
+    if newest == Some((state.next, state.statement)) {
         return Ok(());
     }
     let newest = newest.map_or_else(|| "none".to_owned(), |(next, statement)| format!("{next} {statement}"));
     Err(StoreError::corrupt(format!(
         "the table streams says that {} is at {} {}, but its newest entry says {newest}: correct the row \
          (docs/operations.md, Recovery)",
-        head.id, head.next, head.statement
+        state.id, state.next, state.statement
     )))
 }
 

@@ -163,7 +163,7 @@ impl Check<'_> {
         let newest: HashMap<u64, u64> = newest.iter().map(|newest| (newest.number, newest.entry.seq)).collect();
         for StreamRow { number, state, .. } in &rows {
             if newest.get(number) != Some(&state.seq) {
-                lost.push(lies(format!("{}: its newest entry {} is not found by its offset", head.id, head.seq)));
+                lost.push(lies(format!("{}: its newest entry {} is not found by its offset", state.id, state.seq)));
             }
         }
         let (mut keys, mut heads) = (Vec::new(), None);
