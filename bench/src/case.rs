@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use ::tests::Scratch;
 use anyhow::Context as _;
+use testbed::Scratch;
 
 use crate::line::Options;
 use crate::measurement::figure;

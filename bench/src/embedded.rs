@@ -11,7 +11,7 @@ use service::{Backoff, Health, Shutdown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::ledger::TestLedger;
+use testbed::statements::TestLedger;
 
 /// How often it is asked whether all is signed.
 const ASK_EVERY: Duration = Duration::from_millis(2);

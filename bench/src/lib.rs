@@ -7,10 +7,6 @@ mod case;
 pub mod cases;
 pub mod compare;
 mod embedded;
-// Keys and statements as the committer's own tests make them.
-#[path = "../../committer/tests/suite/ledger.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod ledger;
 pub mod line;
 pub mod load;
 mod long_chain;

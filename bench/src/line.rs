@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use ::tests::{Process, Scratch, eventually, free_port, http_get, run, streamseal, unique, until};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use kafka::Properties;
 use serde_json::Value;
+use testbed::{Process, Scratch, eventually, free_port, http_get, run, streamseal, unique, until};
 
 use crate::Servers;
 use crate::processor::busy;

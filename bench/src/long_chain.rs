@@ -9,7 +9,7 @@ use evidence::tree::{CompactRange, Node};
 use evidence::{EncodedEntry, Hash, SignedStatement, Statement, sha256};
 use keystore::{Head, HighWater};
 
-use crate::ledger::{ORIGIN, TestLedger, stream};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
 /// Entries at the beginning that are there: what a committer reads back behind the newest while a case runs.
 const FIRST: usize = 9_000;

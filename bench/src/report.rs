@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_report_has_a_row_for_each_measurement_and_a_plot() {
-        let folder = ::tests::Scratch::new("report");
+        let folder = testbed::Scratch::new("report");
         write_machine(folder.path(), Machine::this()).unwrap();
         let rate = Measurement::new("1 KiB", "events/s", Better::Higher, vec![900_000.0, 950_000.0, 1_000_000.0])
             .against("bare consumer", vec![1_000_000.0; 3])

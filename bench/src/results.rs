@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_run_made_in_pieces_is_one_run() {
-        let folder = ::tests::Scratch::new("results");
+        let folder = testbed::Scratch::new("results");
         write_machine(folder.path(), Machine::this()).unwrap();
         let piece = |names: &[&str], value| CaseResults {
             case: "line".into(),

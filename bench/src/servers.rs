@@ -4,7 +4,6 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ::tests::{Kafka, Postgres, until};
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -12,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use testbed::{Kafka, Postgres, until};
 
 /// For Kafka to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -122,7 +122,7 @@ impl Servers {
         self.used_postgres.store(true, Ordering::Relaxed);
         let Some(url) = &self.addresses.postgres else { return Ok(Postgres::shared().database()) };
         // Other runs may have left theirs there.
-        let name = format!("bench_{}_{}", std::process::id(), ::tests::unique("ledger").replace('-', "_"));
+        let name = format!("bench_{}_{}", std::process::id(), testbed::unique("ledger").replace('-', "_"));
         self.execute(url, &format!("CREATE DATABASE {name}"))?;
         let (server, _) = url.rsplit_once('/').with_context(|| format!("{url} names no database to connect to"))?;
         Ok(format!("{server}/{name}"))

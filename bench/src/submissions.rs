@@ -6,7 +6,7 @@ use committer::Opened;
 use committer_client::SubmitRequest;
 use evidence::SignedStatement;
 
-use crate::ledger::{TestLedger, stream, text};
+use testbed::statements::{TestLedger, stream, text};
 
 /// The bodies of submissions, in order for each stream.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ struct Line {
 
 /// Runs a case, or what of it has these words in its names, and returns the names of what was measured.
 fn measure(case: &str, only: Option<&str>) -> Vec<String> {
-    let folder = tests::Scratch::new("run");
+    let folder = testbed::Scratch::new("run");
     let plan = Plan {
         cases: vec![cases::named(case).unwrap()],
         runs: 1,

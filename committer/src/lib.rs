@@ -25,10 +25,6 @@ mod resume;
 mod run;
 mod signer;
 pub mod store;
-#[cfg(test)]
-#[path = "../tests/suite/ledger.rs"]
-#[allow(dead_code, reason = "the suites use more of it")]
-mod test_ledger;
 mod watcher;
 
 use std::sync::Arc;

@@ -90,7 +90,7 @@ mod tests {
     use crate::failing::Failing;
     use crate::store::memory::{Link, MemoryDatabase};
     use crate::system_clock;
-    use crate::test_ledger::{ORIGIN, TestLedger};
+    use testbed::statements::{ORIGIN, TestLedger};
 
     #[tokio::test]
     async fn the_largest_position_is_kept_and_a_failed_disk_ends_it() {

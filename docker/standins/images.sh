@@ -49,7 +49,7 @@ kafka_4_3_1() {
     local jars=${XDG_CACHE_HOME:-$HOME/.cache}/streamseal-tests/kafka-4.3.1
     if [ ! -d "$jars" ]; then
         jars=$1/kafka
-        mvn --batch-mode --quiet --file "$standins/../../tests/kafka/pom.xml" dependency:copy-dependencies \
+        mvn --batch-mode --quiet --file "$standins/../../testbed/kafka/pom.xml" dependency:copy-dependencies \
             -DincludeScope=runtime -DoutputDirectory="$jars"
     fi
     debian_image apache/kafka:4.3.1 bookworm openjdk-17-jre-headless \

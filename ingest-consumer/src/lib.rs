@@ -32,7 +32,3 @@ pub mod stream;
 pub use config::{BATCH_BYTES, BATCH_EVENTS, Config};
 pub use halt::Halt;
 pub use run::run;
-
-#[cfg(test)]
-#[path = "../tests/service/ledger.rs"]
-mod ledger;

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tests::{Kafka, Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
+use testbed::{Kafka, Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const WITHIN: Duration = Duration::from_secs(60);
 

@@ -1,15 +1,12 @@
 //! How much memory partitions take that are fetched and not read. In a binary of its own, whose memory is nobody
 //! else's.
 
-#[path = "../../kafka/tests/support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
 use kafka::{Consumer, Item, Polled, Producer, Record, TopicPartition};
-use support::{PATIENCE, properties};
-use tests::Kafka;
+use testbed::Kafka;
+use testbed::events::{PATIENCE, properties};
 
 /// More than the defaults are for.
 const PARTITIONS: u32 = 256;

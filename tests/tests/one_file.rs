@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kafka::EmbeddedBroker;
-use tests::{BareRepository, Process, Scratch, free_port, http_get, run, streamseal, until};
+use testbed::{BareRepository, Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 

@@ -2,18 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
-#[path = "common/mod.rs"]
-mod common;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::history::Clone;
-use common::ledger::{Ledger, Neighbours, PROVEN, TAMPERED, verify};
 use kafka::{Cluster, EmbeddedBroker, Producer, Properties, Record};
-use tests::{BareRepository, Scratch, run, streamseal, until};
+use testbed::anchors::AnchorClone;
+use testbed::ledger::{Ledger, Neighbours, PROVEN, TAMPERED, verify};
+use testbed::{BareRepository, Scratch, run, streamseal, until};
 
 const ORIGIN: &str = "example.com/rotated";
 const TOPIC: &str = "orders";
@@ -115,7 +112,7 @@ fn a_log_key_is_replaced_and_everything_follows() {
     run(site.ledger.command(&["verify-batch"]).arg(format!("{TOPIC}/0@0")));
     let (bundle, clone) = (site.folder.join("bundle"), site.folder.join("clone"));
     site.ledger.export(&bundle);
-    let clone = Clone::of(site.remote().to_str().unwrap(), clone);
+    let clone = AnchorClone::of(site.remote().to_str().unwrap(), clone);
     let with = |name: &str, text: String| {
         let path = site.folder.join(name);
         fs::write(&path, text).unwrap();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tests::{Process, Scratch, free_port, http_get, run, streamseal, until};
+use testbed::{Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const WITHIN: Duration = Duration::from_secs(60);
 

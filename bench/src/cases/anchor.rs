@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
-use tests::{BareRepository, Process, free_port, git, http_get, run as run_command, until};
+use testbed::{BareRepository, Process, free_port, git, http_get, run as run_command, until};
 
 use crate::line::Line;
 use crate::{Better, Case, Context, Goal, Measurement};
@@ -37,7 +37,7 @@ const WARM_UP: f64 = 3.0;
 const BRANCH: &str = "refs/heads/anchors";
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
-    let topic = ::tests::unique("anchored");
+    let topic = testbed::unique("anchored");
     let line = Line::start(context.servers, &[&topic], context.line)?;
     let folder = context.scratch("anchors");
     let histories = HISTORIES.map(|anchors| context.size(anchors, anchors.min(100)));
@@ -85,7 +85,7 @@ struct Site {
 impl Site {
     /// Has an anchor begin, gives it and its remote a history of that many anchors, and has it go on from there.
     fn make(line: &Line, folder: &Path, anchors: u32) -> anyhow::Result<Self> {
-        let name = ::tests::unique("anchor");
+        let name = testbed::unique("anchor");
         let folder = folder.join(&name);
         std::fs::create_dir(&folder)?;
         let (key, own) = (folder.join("anchor.key"), folder.join("own.git"));

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use crate::embedded::Embedded;
-use crate::ledger::TestLedger;
 use crate::submissions::Submissions;
 use crate::{Better, Case, Context, Goal, Measurement};
+use testbed::statements::TestLedger;
 
 pub(super) const CASE: Case = Case {
     name: "append",

@@ -9,9 +9,9 @@ use committer::{Config, DatabaseUrl, Ledger, Surroundings, system_clock};
 use service::Shutdown;
 use tokio::net::TcpListener;
 
-use crate::ledger::TestLedger;
 use crate::submissions::Submissions;
 use crate::{Better, Case, Context, Goal, Measurement};
+use testbed::statements::TestLedger;
 
 pub(super) const CASE: Case = Case {
     name: "committer",

@@ -74,14 +74,14 @@ fn for_latency(options: &Options) -> Options {
 
 fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow::Result<Histogram<u64>> {
     // Servers that are kept have the topics of earlier processes.
-    let topic = format!("bench-{}-{}", std::process::id(), ::tests::unique("paced"));
+    let topic = format!("bench-{}-{}", std::process::id(), testbed::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
     let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
     let (warm, length) = context.size((3, 10), (1, 1));
     let paced = Paced { topic: &topic, first: 0, partitions, events_s: EVENTS_S, size: SIZE };
     let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
-    ::tests::until("everything is sealed", SEALED_WITHIN, || {
+    testbed::until("everything is sealed", SEALED_WITHIN, || {
         ingest.assert_running();
         sent.is_sealed(&acknowledgements(&ingest.log_text()))
     });

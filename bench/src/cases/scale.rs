@@ -11,10 +11,10 @@ use evidence::tree::{CompactRange, Node, inclusion_nodes, leaf_hash, node_hash, 
 use evidence::{Hash, SignedStatement};
 
 use crate::embedded::Embedded;
-use crate::ledger::{TestLedger, stream};
 use crate::long_chain::LongChain;
 use crate::submissions::Submissions;
 use crate::{Better, Case, Context, Measurement};
+use testbed::statements::{TestLedger, stream};
 
 pub(super) const CASE: Case = Case {
     name: "scale",

@@ -72,7 +72,7 @@ fn measure(context: &Context<'_>, size: u64, name: &str) -> anyhow::Result<()> {
 
 /// Verifies with the auditor's own binary, and returns how long it took and the most memory that was resident.
 fn verify(folder: &Path) -> anyhow::Result<(Duration, u64)> {
-    let program = ::tests::streamseal().with_file_name("streamseal-verify");
+    let program = testbed::streamseal().with_file_name("streamseal-verify");
     let mut command = Command::new(&program);
     command.arg(folder.join("bundle")).arg("--trust").arg(folder.join("trust")).stdout(Stdio::null());
     let begun = Instant::now();

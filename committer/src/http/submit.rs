@@ -189,7 +189,7 @@ mod tests {
     use crate::signer::Verdict;
     use crate::store::memory::{Direct, MemoryDatabase};
     use crate::system_clock;
-    use crate::test_ledger::TestLedger;
+    use testbed::statements::TestLedger;
 
     #[tokio::test]
     async fn a_submission_is_read_when_it_is_its_turn() {

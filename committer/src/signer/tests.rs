@@ -21,7 +21,7 @@ use crate::recent::Recent;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase, Tables};
 use crate::store::{Store, StoreErrorKind};
 use crate::system_clock;
-use crate::test_ledger::{ORIGIN, TestLedger, stream};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
 /// Shows a false copy from the question for the newest heads entry on to the answer that names the streams.
 struct Liar {

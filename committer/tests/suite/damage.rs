@@ -6,10 +6,10 @@ use evidence::{SignedCheckpoint, tree::leaf_hash};
 use keystore::Head;
 
 use super::Database;
-use super::ledger::{TestLedger, stream};
 use super::running::{Options, Place, Running};
 use super::service::read_log;
 use super::trouble::unavailable;
+use testbed::statements::{TestLedger, stream};
 
 /// The status of a path, and whether a cache may keep the answer.
 async fn answer(running: &Running, path: &str) -> (u16, String) {

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Database;
-use super::ledger::{TestLedger, text};
+use testbed::statements::{TestLedger, text};
 
 /// Far more than anything here takes, a database call that is given up included.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId, sha256}
 use keystore::Head;
 
 use super::Database;
-use super::ledger::{TestLedger, stream};
+use testbed::statements::{TestLedger, stream};
 
 /// A chain made without the committer's own code, to be stored.
 pub(crate) struct Writer {

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use evidence::{Entry, StreamId, decode_content};
-use tests::Acknowledged;
+use testbed::Acknowledged;
 
-use crate::common::forge::Forgery;
-use crate::common::ledger::{Verdict, number};
 use crate::run::Tally;
+use testbed::forge::Forgery;
+use testbed::ledger::{Verdict, number};
 
 /// Topic and partition.
 pub(crate) type Place = (String, u32);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests::{Scratch, panic_of};
+use testbed::{Scratch, panic_of};
 
 use crate::report::{self, Row};
 use crate::run::{Outcome, Run, Scenario};

@@ -10,8 +10,6 @@
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]
 
 mod account;
-#[path = "../common/mod.rs"]
-mod common;
 mod driver;
 mod report;
 mod run;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tests::Scratch;
+use testbed::Scratch;
 
-use crate::common::ledger::Verdict;
+use testbed::ledger::Verdict;
 
 /// A scenario.
 #[derive(Clone, Copy)]

@@ -8,13 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, ToProduce, eventually, unique, until};
+use testbed::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, ToProduce, eventually, unique, until};
 
 use crate::account::{Account, Place};
-use crate::common::commitments::all_are_published;
-use crate::common::history::Clone;
-use crate::common::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_alone, verify_with};
 use crate::run::{Recovery, Run, Tally};
+use testbed::anchors::AnchorClone;
+use testbed::commitments::all_are_published;
+use testbed::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_alone, verify_with};
 
 const ORIGIN: &str = "example.com/chaos";
 
@@ -279,7 +279,7 @@ impl<'a> Site<'a> {
         // It fails when Kafka has other events now, which is what the verifier is to find.
         let exported = self.ledger.try_export(&bundle, arguments);
         assert!(bundle.is_dir(), "not exported: {}", String::from_utf8_lossy(&exported.stderr));
-        let clone = Clone::of(&self.git.url("anchors.git"), clone);
+        let clone = AnchorClone::of(&self.git.url("anchors.git"), clone);
         Evidence { trust: self.ledger.trust(), bundle, clone: clone.path().to_owned() }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests::panic_of;
+use testbed::panic_of;
 
 use crate::report::{Outcome, Report, Tally};
 use crate::site::Site;

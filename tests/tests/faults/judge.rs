@@ -5,15 +5,15 @@ use std::path::Path;
 
 use evidence::decode_content;
 use evidence::tree::{CompactRange, leaf_hash};
-use tests::{git, run, until};
+use testbed::{git, run, until};
 
-use crate::common::commitments::Published;
-use crate::common::forge::Forgery;
-use crate::common::history::Clone;
-use crate::common::ledger::{PROVEN, verify};
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::BATCH_EVENTS;
+use testbed::anchors::AnchorClone;
+use testbed::commitments::Published;
+use testbed::forge::Forgery;
+use testbed::ledger::{PROVEN, verify};
 
 /// Batches that are sealed after the fault, to see that it goes on.
 const MORE: usize = 2;
@@ -42,7 +42,7 @@ pub(crate) fn prove(place: &Place<'_>) -> Tally {
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     check_repositories(place);
     let clone = place.site.fresh("clone");
-    let clone = Clone::of(place.remote().to_str().unwrap(), clone);
+    let clone = AnchorClone::of(place.remote().to_str().unwrap(), clone);
     let kept = clone.commits();
     for commit in &place.commits {
         assert!(kept.contains(commit), "commit {commit} was there and is no longer");

@@ -11,8 +11,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod driver;
 mod judge;
 mod place;

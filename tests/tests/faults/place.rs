@@ -11,12 +11,12 @@ use std::time::Duration;
 use evidence::{EventRef, Hash, SignedCheckpoint};
 use kafka::{Reader, TopicPartition};
 use serde_json::{Value, json};
-use tests::{Process, git, http_get, http_post, run, streamseal, until};
+use testbed::{Process, git, http_get, http_post, run, streamseal, until};
 
-use crate::common::history::{BRANCH, anchored_size};
-use crate::common::ledger::{Verdict, number, verify};
 use crate::site::Site;
 use crate::strace::Trace;
+use testbed::anchors::{BRANCH, anchored_size};
+use testbed::ledger::{Verdict, number, verify};
 
 /// For what takes no second on a quiet machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);

@@ -10,11 +10,11 @@ use std::time::Duration;
 use evidence::statement::{LastEvent, LedgerId, Summary};
 use evidence::{EventRef, LeafHasher, Partition, SignedStatement, SigningKey, Statement, batch};
 use kafka::{Cluster, EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
-use tests::{Scratch, free_port, run, streamseal};
+use testbed::{Scratch, free_port, run, streamseal};
 
-use crate::common::history::Clone;
-use crate::common::ledger::PROVEN;
 use crate::place::Place;
+use testbed::anchors::AnchorClone;
+use testbed::ledger::PROVEN;
 
 pub(crate) const TOPIC: &str = "orders";
 const ORIGIN: &str = "example.com/faults";
@@ -133,12 +133,12 @@ impl Site {
 
         let place = self.place(Start::Anchored);
         let committer = place.committer();
-        Clone::of(place.remote().to_str().unwrap(), place.join("clone"));
+        AnchorClone::of(place.remote().to_str().unwrap(), place.join("clone"));
         assert_eq!(place.verify("old.bundle").code, PROVEN);
         place.anchor_all();
         place.export_to("new.bundle");
         fs::remove_dir_all(place.join("clone")).unwrap();
-        Clone::of(place.remote().to_str().unwrap(), place.join("clone"));
+        AnchorClone::of(place.remote().to_str().unwrap(), place.join("clone"));
         place.stop(&committer);
         self.keep(Start::Evidence);
     }

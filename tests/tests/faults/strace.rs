@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use tests::{Process, Scratch, eventually, run};
+use testbed::{Process, Scratch, eventually, run};
 
 /// The calls by which bytes and names get to a disk.
 const CALLS: &str = "write,pwrite64,fsync,fdatasync,rename,renameat2,link,unlink,mkdir,openat,ftruncate,fchmod";

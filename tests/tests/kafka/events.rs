@@ -5,10 +5,10 @@ use kafka::{Item, Polled, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{Kept, PATIENCE, alone, read_all};
-use crate::wire;
+use testbed::events::{Kept, PATIENCE, alone, read_all};
+use testbed::wire;
 
 /// The records were written by hand, so this also shows that a broker changes nothing.
 #[test]
@@ -34,7 +34,7 @@ fn peculiar_records_arrive_as_they_are() {
 #[test]
 fn a_broker_s_timestamp_is_told_from_a_producer_s() {
     let kafka = Kafka::shared();
-    let topic = tests::unique("append");
+    let topic = testbed::unique("append");
     kafka.create_topic(&topic, 1, &[("message.timestamp.type", "LogAppendTime")]);
     let record = wire::Record { timestamp: 5, ..wire::Record::default() };
     wire::produce(kafka.bootstrap(), &topic, 0, &wire::batch(TimestampType::Create, &[record]));
@@ -46,7 +46,7 @@ fn a_broker_s_timestamp_is_told_from_a_producer_s() {
 #[test]
 fn the_largest_record_and_a_hundred_thousand_headers_arrive() {
     let kafka = Kafka::shared();
-    let topic = tests::unique("large");
+    let topic = testbed::unique("large");
     kafka.create_topic(&topic, 1, &[("max.message.bytes", "20000000")]);
     let header = |i: u32| (i.to_string().into_bytes(), (!i.is_multiple_of(3)).then(|| i.to_be_bytes().to_vec()));
     let many = wire::Record { headers: (0..100_000).map(header).collect(), ..wire::Record::default() };

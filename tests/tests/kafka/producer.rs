@@ -1,15 +1,15 @@
 //! What a producer promises when a broker refuses or is away.
 
 use kafka::{Error, Producer, Record};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{PATIENCE, produce, properties, read_all};
+use testbed::events::{PATIENCE, produce, properties, read_all};
 
 /// Later records must not arrive in the place of one that cannot.
 #[test]
 fn nothing_is_delivered_after_a_record_that_the_broker_refuses() {
     let kafka = Kafka::shared();
-    let topic = tests::unique("refused");
+    let topic = testbed::unique("refused");
     kafka.create_topic(&topic, 1, &[("max.message.bytes", "1000")]);
     // Each record in a request of its own, several under way.
     let properties = properties(kafka.bootstrap(), &[("batch.num.messages", "1")]);
@@ -60,7 +60,7 @@ fn records_wait_for_a_broker_that_is_away() {
 
 #[test]
 fn a_topic_that_is_missing_is_asked_for() {
-    let topic = tests::unique("missing");
+    let topic = testbed::unique("missing");
     let properties = properties(Kafka::shared().bootstrap(), &[("topic.metadata.propagation.max.ms", "100")]);
     let producer = Producer::new(&properties).expect("the properties are valid");
     let record = Record { topic: &topic, partition: None, value: Some(b"a"), ..Record::default() };

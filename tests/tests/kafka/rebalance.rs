@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use kafka::{Consumer, Item, Polled, Rebalance, Subscription, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use tests::{Kafka, until};
+use testbed::{Kafka, until};
 
-use crate::support::{PATIENCE, produce, properties};
+use testbed::events::{PATIENCE, produce, properties};
 
 const EAGER: &[(&str, &str)] = &[("partition.assignment.strategy", "range")];
 const COOPERATIVE: &[(&str, &str)] = &[("partition.assignment.strategy", "cooperative-sticky")];

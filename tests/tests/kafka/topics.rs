@@ -2,10 +2,10 @@
 
 use evidence::TimestampType;
 use kafka::{Cluster, Error, FailureKind, Reader, TopicPartition, Watermarks};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{PATIENCE, alone, produce, properties, read_to};
-use crate::wire;
+use testbed::events::{PATIENCE, alone, produce, properties, read_to};
+use testbed::wire;
 
 fn cluster(kafka: &Kafka) -> Cluster {
     Cluster::new(&properties(kafka.bootstrap(), &[]), PATIENCE).expect("the properties are valid")
@@ -26,7 +26,7 @@ fn clusters_and_topics_are_described() {
     let cluster = cluster(kafka);
     assert_eq!(cluster.id().expect("the broker answers").len(), 22);
     let [one, two] = [1, 2].map(|partitions| (kafka.topic("described", partitions), partitions.cast_unsigned()));
-    let missing = tests::unique("missing");
+    let missing = testbed::unique("missing");
     let topics = cluster.topics([one.0.as_str(), missing.as_str(), two.0.as_str()]).expect("the broker answers");
     assert_eq!(topics.len(), 2);
     for (name, partitions) in [&one, &two] {

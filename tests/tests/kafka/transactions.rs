@@ -3,9 +3,9 @@
 use kafka::{Cluster, Item, Polled, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{Kept, PATIENCE, alone, properties, read_to};
+use testbed::events::{Kept, PATIENCE, alone, properties, read_to};
 
 struct Transactions<'a> {
     producer: BaseProducer,
@@ -108,7 +108,7 @@ fn an_open_transaction_is_where_the_partition_ends_for_now() {
 fn events_tell_their_leader_epoch() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("epoch", 1);
-    crate::support::produce(kafka.bootstrap(), &topic, 0, ["a"]);
+    testbed::events::produce(kafka.bootstrap(), &topic, 0, ["a"]);
     let mut consumer = alone(kafka.bootstrap());
     consumer.start([(TopicPartition::new(topic.as_str(), 0), 0)]).expect("it is in no group");
     loop {

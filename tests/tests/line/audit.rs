@@ -9,13 +9,11 @@ use evidence::statement::Summary;
 use evidence::{Algorithm, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
 use serde_json::Value;
 
-use crate::common::commitments::all_are_published;
-use crate::common::forge::{Batch, Forgery, Record};
-use crate::common::ledger::{
-    INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verdict, number, verify, verify_alone,
-};
 use crate::input::TOPICS;
 use crate::{COMMITMENTS, Evidence, Surroundings};
+use testbed::commitments::all_are_published;
+use testbed::forge::{Batch, Forgery, Record};
+use testbed::ledger::{INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verdict, number, verify, verify_alone};
 
 /// Where lines are tampered with.
 const TOPIC: &str = TOPICS[0];

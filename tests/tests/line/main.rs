@@ -6,8 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 mod audit;
-#[path = "../common/mod.rs"]
-mod common;
 mod input;
 
 use std::fs;
@@ -15,11 +13,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{BareRepository, GitHttp, Kafka, Postgres, Scratch, until};
+use testbed::{BareRepository, GitHttp, Kafka, Postgres, Scratch, until};
 
-use common::history::Clone;
-use common::ledger::{Ledger, Neighbours};
 use input::{Input, PARTITIONS, TOPICS};
+use testbed::anchors::AnchorClone;
+use testbed::ledger::{Ledger, Neighbours};
 
 const ORIGIN: &str = "example.com/audit";
 
@@ -72,7 +70,7 @@ pub(crate) struct Evidence {
     /// The bundle.
     pub(crate) bundle: PathBuf,
     /// The clone of the anchors.
-    pub(crate) clone: Clone,
+    pub(crate) clone: AnchorClone,
 }
 
 #[test]
@@ -191,7 +189,7 @@ impl Surroundings {
         ledger.export(&bundle);
         eprintln!("{name} exported in {:?}", start.elapsed());
         let clone =
-            Clone::of(&self.git.url(&format!("{}.git", ledger.name)), self.folder.join(format!("{name}.clone")));
+            AnchorClone::of(&self.git.url(&format!("{}.git", ledger.name)), self.folder.join(format!("{name}.clone")));
         Evidence { trust: ledger.trust(), bundle, clone }
     }
 }

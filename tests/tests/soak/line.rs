@@ -3,11 +3,11 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use tests::{BareRepository, GitHttp, Kafka, Postgres, Scratch, Usage, unique, until};
+use testbed::{BareRepository, GitHttp, Kafka, Postgres, Scratch, Usage, unique, until};
 
-use crate::common::history::Clone;
-use crate::common::ledger::{Ledger, Neighbours, PROVEN, number, verify};
 use crate::load::{Load, Place};
+use testbed::anchors::AnchorClone;
+use testbed::ledger::{Ledger, Neighbours, PROVEN, number, verify};
 
 const ORIGIN: &str = "example.com/soak";
 
@@ -101,7 +101,7 @@ impl Line {
         self.ledger.fsck();
         let bundle = self.folder.join("bundle");
         self.ledger.export(&bundle);
-        let clone = Clone::of(&self.git.url("anchors.git"), self.folder.join("clone"));
+        let clone = AnchorClone::of(&self.git.url("anchors.git"), self.folder.join("clone"));
         let begun = Instant::now();
         let verdict = verify(&self.ledger.trust(), &bundle, clone.path(), None);
         let took = begun.elapsed();

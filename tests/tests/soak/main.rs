@@ -6,8 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod flat;
 mod line;
 mod load;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::until;
+use testbed::until;
 
 use crate::flat::{Bound, Bounds};
 use crate::record::Phase;

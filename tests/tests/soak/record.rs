@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::Usage;
+use testbed::Usage;
 
 use crate::line::{Line, SERVICES};
 use crate::load::Load;

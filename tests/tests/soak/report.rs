@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::Usage;
+use testbed::Usage;
 
 use crate::flat::{Bound, Course};
 use crate::line::{Proven, SERVICES};

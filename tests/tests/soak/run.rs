@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::Scratch;
+use testbed::Scratch;
 
 use crate::flat::Bounds;
 use crate::line::Line;
@@ -65,7 +65,7 @@ impl Stage {
     pub(crate) fn until_recovered(&self, events_s: u64) -> Duration {
         let begun = Instant::now();
         self.begin("recovery", events_s);
-        tests::until("the services are as far as the producers", RECOVERED_WITHIN, || {
+        testbed::until("the services are as far as the producers", RECOVERED_WITHIN, || {
             self.line.ledger.assert_running();
             // Of a moment in this phase.
             self.record.in_phase(|phase| phase.moments.last().is_some_and(|moment| moment.behind() <= 2 * events_s))

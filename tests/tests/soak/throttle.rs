@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::Process;
+use testbed::Process;
 
 /// It runs for so long, now and then, and is frozen between.
 const RUNS: Duration = Duration::from_micros(300);

@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tests::{Kafka, ToProduce};
+use testbed::{Kafka, ToProduce};
 
-use crate::common::ledger::{INCOMPLETE, TAMPERED};
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, hold, stream};
+use testbed::ledger::{INCOMPLETE, TAMPERED};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -3,9 +3,9 @@
 use evidence::{Algorithm, SignedStatement, SigningKey, Statement};
 
 use crate::account::Falsehood;
-use crate::common::forge::Forgery;
 use crate::run::{Run, Scenario, Tally};
 use crate::site::{Plan, Site};
+use testbed::forge::Forgery;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "comparison",

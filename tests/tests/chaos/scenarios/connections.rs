@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Cut, Fate, From, Kafka, LostProduce, Of, Postgres, PostgresProxy, until};
+use testbed::{Cut, Fate, Kafka, LostProduce, Of, Postgres, PostgresProxy, Side, until};
 
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
@@ -57,7 +57,7 @@ fn cut_each(
     (of, every): (Of, usize),
     pass: impl Fn(&mut Run, &mut Site<'static>),
 ) -> [usize; 2] {
-    [From::Client, From::Server].map(|from| {
+    [Side::Client, Side::Server].map(|from| {
         let end = (0..MESSAGES_MAX).step_by(every).find(|&message| {
             proxy.arm(Cut { of, from, message });
             pass(run, site);
@@ -106,7 +106,7 @@ fn lose_commitments(run: &mut Run) {
     site.produce(1);
     site.until_anchored();
     let mut repeated = site.repeated_commitments(&site.evidence(&[]));
-    for from in [From::Client, From::Server] {
+    for from in [Side::Client, Side::Server] {
         for fate in [Fate::Cut, Fate::Held] {
             run.fault(&format!("a message of the {from:?} on what is published: {fate:?}"));
             proxy.arm(LostProduce { client: site.ledger.name.clone(), from, fate });
@@ -116,15 +116,15 @@ fn lose_commitments(run: &mut Run) {
                 let size = site.ledger.size().expect("the committer runs");
                 site.ledger.committer.kill9();
                 let there = site.published();
-                assert!(from == From::Server || there < size, "what was not to arrive is there");
+                assert!(from == Side::Server || there < size, "what was not to arrive is there");
                 site.ledger.committer.start_again();
             }
             site.recover(run, Instant::now());
             let before = std::mem::replace(&mut repeated, site.repeated_commitments(&site.evidence(&[])));
             match (from, fate) {
-                (From::Server, Fate::Held) => assert!(repeated > before, "what was there is not published again"),
+                (Side::Server, Fate::Held) => assert!(repeated > before, "what was there is not published again"),
                 // How far was published before may not have been kept.
-                (From::Client, Fate::Held) => {}
+                (Side::Client, Fate::Held) => {}
                 _ => assert_eq!(repeated, before, "published again without need"),
             }
         }

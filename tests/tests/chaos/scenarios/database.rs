@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Postgres, PostgresProxy, until};
+use testbed::{Postgres, PostgresProxy, until};
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, SOON, Site, hold};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

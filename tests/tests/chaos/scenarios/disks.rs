@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::Instant;
 
-use tests::{Postgres, SmallDisk, until};
+use testbed::{Postgres, SmallDisk, until};
 
-use crate::common::ledger::{PROVEN, Service};
 use crate::run::{Run, Scenario};
 use crate::site::{Evidence, Plan, SOON, Site};
+use testbed::ledger::{PROVEN, Service};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

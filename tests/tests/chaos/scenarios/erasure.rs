@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use tests::{ToProduce, eventually};
+use testbed::{ToProduce, eventually};
 
-use crate::common::forge::Forgery;
-use crate::common::ledger::{INCOMPLETE, PROVEN, number};
 use crate::run::{Run, Scenario};
 use crate::site::{Evidence, Plan, SOON, Site, offsets_in_kafka};
+use testbed::forge::Forgery;
+use testbed::ledger::{INCOMPLETE, PROVEN, number};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use tests::{Kafka, Postgres};
+use testbed::{Kafka, Postgres};
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "kill-everything",

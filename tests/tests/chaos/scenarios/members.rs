@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use tests::{git, run as sh, until};
+use testbed::{git, run as sh, until};
 
-use crate::common::history::BRANCH;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, SOON, Site};
+use testbed::anchors::BRANCH;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::ledger::{Ledger, Service};
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, hold};
+use testbed::ledger::{Ledger, Service};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tests::{Kafka, Postgres, PostgresProxy};
+use testbed::{Kafka, Postgres, PostgresProxy};
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, hold};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "storm",

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Instant;
 
-use tests::ToProduce;
+use testbed::ToProduce;
 
-use crate::common::forge::Forgery;
-use crate::common::ledger::{INCOMPLETE, PROVEN};
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, at, stream};
+use testbed::forge::Forgery;
+use testbed::ledger::{INCOMPLETE, PROVEN};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -1,6 +1,6 @@
 //! The committer on SQLite: its database, the log key's high-water file, how far it has published.
 
-use tests::Process;
+use testbed::Process;
 
 use super::Step;
 use crate::judge::recover;

@@ -2,15 +2,15 @@
 
 use std::fs;
 
-use tests::Process;
+use testbed::Process;
 
 use super::Step;
-use crate::common::ledger::{PROVEN, verify};
 use crate::judge::compare;
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::Start;
 use crate::strace::{Fault, Trace, Traced};
+use testbed::ledger::{PROVEN, verify};
 
 /// What is exported to.
 const TARGET: &str = "bundle";
@@ -21,7 +21,7 @@ pub(super) const EXPORT: Step =
 fn run(place: &mut Place<'_>, trace: &Trace) -> Traced {
     let committer = place.committer();
     assert!(place.seal(0..place.sealed, &committer));
-    let command = trace.command(tests::streamseal());
+    let command = trace.command(testbed::streamseal());
     let mut command = place.with_config(command, &["export"]);
     command.arg(place.join(TARGET));
     let export = Process::start("export", place.site.folder().with_extension("export.log"), command);

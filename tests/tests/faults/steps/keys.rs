@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use evidence::SigningKey;
-use tests::{Process, streamseal};
+use testbed::{Process, streamseal};
 
 use super::Step;
 use crate::place::{Place, SOON};

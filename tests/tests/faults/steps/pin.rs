@@ -1,13 +1,13 @@
 //! The verifier's pin file.
 
-use tests::{Process, streamseal};
+use testbed::{Process, streamseal};
 
 use super::Step;
-use crate::common::ledger::PROVEN;
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::Start;
 use crate::strace::{Fault, Trace, Traced};
+use testbed::ledger::PROVEN;
 
 pub(super) const PIN: Step =
     Step { name: "verify-pin", start: Start::Evidence, run, check, kept: &[], may_outlive: |_| false };

@@ -1,4 +1,4 @@
-//! A committer's decisions, by the chain's own rules, without its database, its network and its speed.
+//! A ledger that decides as a committer does, without database and network.
 
 use std::collections::HashMap;
 
@@ -7,31 +7,34 @@ use evidence::chain::{Role, State, StreamHead};
 use evidence::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LedgerId, Reason};
 use evidence::{Algorithm, Entry, Hash, Partition, SignedStatement, SigningKey, Statement};
 
-/// A ledger with an operator, a log and an ingest key that may seal every topic.
-pub(crate) struct Ledger {
+/// A ledger with an operator key, a log key, and an ingest key that may seal every topic.
+pub struct MemoryLedger {
     state: State,
     operator: SigningKey,
     entries: Vec<Entry>,
     by_statement: HashMap<Hash, u64>,
 }
 
-pub(crate) fn key(name: &str, seed: u8) -> SigningKey {
+/// A key derived from `seed`, the same in every run.
+pub fn key(name: &str, seed: u8) -> SigningKey {
     SigningKey::from_seed(name, Algorithm::Ed25519, &[seed; 32]).expect("a good name")
 }
 
-/// The key that every new ledger grants.
-pub(crate) fn ingest_key() -> SigningKey {
+/// The ingest key that [`MemoryLedger::new`] grants.
+pub fn ingest_key() -> SigningKey {
     key("ingest-a", 3)
 }
 
-impl Ledger {
-    pub(crate) fn new() -> Self {
+impl MemoryLedger {
+    /// A ledger that has granted [`ingest_key`] all topics.
+    pub fn new() -> Self {
         let mut ledger = Self::without_grants();
         ledger.grant(&ingest_key(), &["*"]);
         ledger
     }
 
-    pub(crate) fn without_grants() -> Self {
+    /// A ledger that has only its genesis.
+    pub fn without_grants() -> Self {
         let origin = "example.com/audit";
         let (operator, log) = (key("operator", 1), key(origin, 2));
         let genesis = Statement::Genesis(Genesis {
@@ -48,25 +51,28 @@ impl Ledger {
         ledger
     }
 
-    pub(crate) fn id(&self) -> LedgerId {
+    /// Its origin and genesis.
+    pub fn id(&self) -> LedgerId {
         self.state.ledger().clone()
     }
 
-    /// Where the open stream of a partition stands.
-    pub(crate) fn open(&self, partition: &Partition) -> Option<&StreamHead> {
+    /// The state of the open stream of a partition.
+    pub fn open(&self, partition: &Partition) -> Option<&StreamHead> {
         self.state.streams().open(partition)
     }
 
     /// The entries so far.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    pub(crate) fn grant(&mut self, key: &SigningKey, topics: &[&str]) {
+    /// The operator grants an ingest key.
+    pub fn grant(&mut self, key: &SigningKey, topics: &[&str]) {
         self.change_key(Action::Grant, key, topics);
     }
 
-    pub(crate) fn revoke(&mut self, key: &SigningKey, topics: &[&str]) {
+    /// The operator revokes an ingest key.
+    pub fn revoke(&mut self, key: &SigningKey, topics: &[&str]) {
         self.change_key(Action::Revoke, key, topics);
     }
 
@@ -82,8 +88,8 @@ impl Ledger {
         }));
     }
 
-    /// What `streamseal epoch` does.
-    pub(crate) fn begin_epoch(&mut self, partition: &Partition, topic_id: Option<String>, start: u64) {
+    /// Begins an epoch, as `streamseal epoch` does.
+    pub fn begin_epoch(&mut self, partition: &Partition, topic_id: Option<String>, start: u64) {
         let head = self.open(partition).expect("a stream").clone();
         self.by_operator(Statement::Epoch(Epoch {
             ledger: self.id(),
@@ -96,8 +102,8 @@ impl Ledger {
         }));
     }
 
-    /// What `streamseal gap` does.
-    pub(crate) fn skip_to(&mut self, partition: &Partition, topic_id: Option<String>, next: u64) {
+    /// Signs an operator gap, as `streamseal gap` does.
+    pub fn skip_to(&mut self, partition: &Partition, topic_id: Option<String>, next: u64) {
         let head = self.open(partition).cloned();
         self.by_operator(Statement::Gap(Gap {
             ledger: self.id(),
@@ -114,7 +120,7 @@ impl Ledger {
 
     fn by_operator(&mut self, statement: Statement) {
         let signed = SignedStatement::sign(statement, &[&self.operator.clone()]);
-        self.append(signed).expect("the operator makes good statements");
+        self.append(signed).expect("the operator signs valid statements");
     }
 
     fn append(&mut self, signed: SignedStatement) -> Result<u64, (String, String)> {
@@ -131,7 +137,7 @@ impl Ledger {
     }
 
     /// `POST /v1/statements`.
-    pub(crate) fn submit(&mut self, statements: &[String]) -> client::SubmitResponse {
+    pub fn submit(&mut self, statements: &[String]) -> client::SubmitResponse {
         let mut answer = client::SubmitResponse { accepted: Vec::new(), stopped: None, cursor: None };
         for (index, text) in statements.iter().enumerate() {
             let signed = SignedStatement::parse(text.as_bytes()).expect("ingest makes good notes");
@@ -150,7 +156,7 @@ impl Ledger {
     }
 
     /// `GET /v1/cursors`.
-    pub(crate) fn cursor(&self, partition: &Partition) -> client::Cursor {
+    pub fn cursor(&self, partition: &Partition) -> client::Cursor {
         let Some(head) = self.open(partition) else { return client::Cursor::default() };
         let summary = self.entries.iter().rev().map(|entry| &entry.statement).find(
             |signed| matches!(signed.statement(), Statement::Summary(s) if s.stream == head.id && s.last.is_some()),
@@ -167,13 +173,19 @@ impl Ledger {
     }
 
     /// `GET /v1/keys`.
-    pub(crate) fn keys(&self) -> client::Keys {
+    pub fn keys(&self) -> client::Keys {
         let is_key = |entry: &&Entry| matches!(entry.statement.statement(), Statement::Genesis(_) | Statement::Key(_));
         client::Keys { entries: self.entries.iter().filter(is_key).map(|entry| self.text(entry.seq)).collect() }
     }
 
     fn text(&self, seq: u64) -> String {
         String::from_utf8(self.entries[seq as usize].to_bytes()).expect("entries are text")
+    }
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use crate::proxy::{Fate, From, Protocol, Proxy, complete, length};
+use crate::proxy::{Fate, Protocol, Proxy, Side, complete, length};
 
 /// A proxy in front of a PostgreSQL server on this machine.
 pub type PostgresProxy = Proxy<Connection>;
@@ -24,7 +24,7 @@ pub struct Cut {
     /// What is cut.
     pub of: Of,
     /// The side whose messages count.
-    pub from: From,
+    pub from: Side,
     /// How many of them pass.
     pub message: usize,
 }
@@ -101,8 +101,8 @@ impl Protocol for Connection {
     type Cut = Cut;
 
     /// Whether to encrypt, answered by one byte, and the start.
-    fn open(from: From, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
-        if from == From::Client {
+    fn open(from: Side, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+        if from == Side::Client {
             let first = untyped(reader)?;
             writer.write_all(&first)?;
             if first.len() == 8 {
@@ -127,22 +127,22 @@ impl Protocol for Connection {
         complete(reader, message, length)
     }
 
-    fn note(&mut self, from: From, message: &[u8], armed: &mut Option<Cut>) -> Fate {
-        if from == From::Client {
+    fn note(&mut self, from: Side, message: &[u8], armed: &mut Option<Cut>) -> Fate {
+        if from == Side::Client {
             self.note_client(message);
         }
         if self.under_way.is_none() {
             return Fate::Passed;
         }
         let count = match from {
-            From::Client => &mut self.from_client,
-            From::Server => &mut self.from_server,
+            Side::Client => &mut self.from_client,
+            Side::Server => &mut self.from_server,
         };
         let number = *count;
         *count += 1;
         let cut = armed.take_if(|cut| self.is_of(cut.of) && (cut.from, cut.message) == (from, number));
         // Ready for a query, and in no transaction.
-        if from == From::Server && message == b"Z\0\0\0\x05I" {
+        if from == Side::Server && message == b"Z\0\0\0\x05I" {
             self.under_way = None;
         }
         if cut.is_some() { Fate::Cut } else { Fate::Passed }

@@ -1,7 +1,5 @@
-//! Record batches written by hand, byte by byte, and sent without a Kafka client: what no producer library lets one
-//! write (names that are not UTF-8, negative timestamps, damage) and what must be independent of the library under test.
-//! Each test binary uses a part of it.
-#![allow(dead_code)]
+//! Record batches, encoded byte by byte and sent without a Kafka client. Tests use them for records that no producer library
+//! accepts (names that are not UTF-8, negative timestamps, damage), and to be independent of the library under test.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,15 +8,19 @@ use evidence::TimestampType;
 
 /// A record of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) timestamp: i64,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+pub struct Record {
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in order.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// Records that differ in what is easily lost: null and empty, order and repetition, bytes that are no text.
-pub(crate) fn peculiar_records() -> Vec<Record> {
+/// Records that differ in details that are easily lost: null or empty, order, repetition, bytes that are not text.
+pub fn peculiar_records() -> Vec<Record> {
     let plain = Record {
         timestamp: 1_700_000_000_000,
         key: Some(b"k".to_vec()),
@@ -56,14 +58,14 @@ pub(crate) fn peculiar_records() -> Vec<Record> {
     ]
 }
 
-/// A record batch of Kafka's message format 2, uncompressed.
-pub(crate) fn batch(kind: TimestampType, records: &[Record]) -> Vec<u8> {
+/// An uncompressed record batch of Kafka's message format v2.
+pub fn batch(kind: TimestampType, records: &[Record]) -> Vec<u8> {
     let bodies: Vec<Vec<u8>> = (0..).zip(records).map(|(i, record)| body(i, record, records)).collect();
     assemble(kind, records, &bodies)
 }
 
-/// A batch of one record that has these bytes for its headers and their count.
-pub(crate) fn batch_with_raw_headers(record: &Record, raw: &[u8]) -> Vec<u8> {
+/// A batch of one record whose header count and headers are these raw bytes.
+pub fn batch_with_raw_headers(record: &Record, raw: &[u8]) -> Vec<u8> {
     let mut body = body(0, record, std::slice::from_ref(record));
     // The last byte is the header count, 0.
     assert_eq!(body.pop(), Some(0));
@@ -142,7 +144,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 /// Sends a batch (Produce, version 7, acknowledged by all); returns the offset of its first record.
-pub(crate) fn produce(bootstrap: &str, topic: &str, partition: i32, batch: &[u8]) -> i64 {
+pub fn produce(bootstrap: &str, topic: &str, partition: i32, batch: &[u8]) -> i64 {
     let string = |text: &str| {
         let len = i16::try_from(text.len()).expect("short");
         [&len.to_be_bytes(), text.as_bytes()].concat()

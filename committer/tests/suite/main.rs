@@ -1,14 +1,19 @@
-//! What every database and every committer must do; `sqlite.rs` and `postgres.rs` run it, `memory.rs` the part that is
-//! the contract of `Store`.
+//! The committer on every database. `sqlite` and `postgres` run the whole suite, `memory` the contract of `Store`.
 
-pub(crate) mod damage;
-pub(crate) mod fsck;
-pub(crate) mod ledger;
-pub(crate) mod service;
-pub(crate) mod store;
-pub(crate) mod trouble;
+mod all;
+mod damage;
+mod fsck;
+mod running;
+mod service;
+mod store;
+mod trouble;
 
-pub(crate) mod running;
+mod collation;
+mod memory;
+mod pooler;
+mod postgres;
+mod publish;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -30,19 +35,16 @@ pub(crate) struct Database {
 const TABLES: [&str; 6] = ["ledgers", "entries", "streams", "tree_nodes", "checkpoints", "publications"];
 
 impl Database {
-    #[allow(dead_code, reason = "each test file has its own kind")]
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("chain.db").display());
         Self { url, _folder: Some(folder), memory: None }
     }
 
-    #[allow(dead_code, reason = "each test file has its own kind")]
     pub(crate) fn postgres(url: String) -> Self {
         Self { url, _folder: None, memory: None }
     }
 
-    #[allow(dead_code, reason = "each test file has its own kind")]
     pub(crate) fn memory() -> Self {
         let memory = MemoryDatabase::new(committer::system_clock());
         Self { url: String::new(), _folder: None, memory: Some(memory) }

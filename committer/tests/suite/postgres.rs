@@ -1,27 +1,23 @@
 //! The suite on PostgreSQL, and what only a database server can do.
 
-#[path = "suite/all.rs"]
-mod all;
-mod suite;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::Database;
+use super::running::{Options, Place};
+use super::store::Writer;
+use super::trouble::seal_up_to;
 use committer::fsck;
 use committer::store::{CALL_TIME_MAX, StoreErrorKind, open, open_existing};
-use suite::Database;
-use suite::ledger::{TestLedger, stream};
-use suite::running::{Options, Place};
-use suite::store::Writer;
-use suite::trouble::seal_up_to;
-use tests::Postgres;
+use testbed::Postgres;
+use testbed::statements::{TestLedger, stream};
 
 fn new_database() -> Database {
     Database::postgres(Postgres::shared().database())
 }
 
-all::whole_suite!(new_database());
+super::all::whole_suite!(new_database());
 
 async fn assert_sound(database: &Database, place: &Place) {
     let (store, id) = (open_existing(&database.url, &place.ledger.id()).await.expect("opens"), place.ledger.id());
@@ -52,7 +48,7 @@ async fn seal_through(database: &Database, place: &Arc<Place>, mut trouble: impl
     tokio::join!(wait, disturb);
     first.until_ready().await;
     let size = first.signed().await.size;
-    let entries = suite::service::read_log(&first, &place.ledger).await;
+    let entries = super::service::read_log(&first, &place.ledger).await;
     assert_eq!(entries.len() as u64, size);
     for partition in 0..3 {
         // That the ranges join is what `read_log` has applied.

@@ -1,20 +1,16 @@
 //! The suite on SQLite, and what only a file can do.
 
-#[path = "suite/all.rs"]
-mod all;
-mod suite;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Database;
+use super::running::Place;
+use super::trouble::unavailable;
 use committer::fsck;
 use committer::store::open_existing;
-use suite::Database;
-use suite::ledger::stream;
-use suite::running::Place;
-use suite::trouble::unavailable;
+use testbed::statements::stream;
 
-all::whole_suite!(Database::sqlite());
+super::all::whole_suite!(Database::sqlite());
 
 /// The folder of a database's file, `chain.db`.
 fn folder(database: &Database) -> PathBuf {

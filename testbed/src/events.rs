@@ -1,23 +1,28 @@
-//! What the tests of this crate share. Each test binary uses a part of it.
-#![allow(dead_code)]
+//! Events as a test keeps them, produced and read by the crate `kafka`.
 
 use std::time::{Duration, Instant};
 
 use evidence::{EventRef, TimestampType};
 use kafka::{Consumer, EmbeddedBroker, Failure, Item, Polled, Producer, Properties, Record, TopicPartition};
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything takes, even on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An event that one can keep.
+/// An owned copy of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub(crate) offset: i64,
-    pub(crate) timestamp: i64,
-    pub(crate) timestamp_type: TimestampType,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+pub struct Kept {
+    /// Its offset.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Who set the timestamp.
+    pub timestamp_type: TimestampType,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in order.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl From<&EventRef<'_>> for Kept {
@@ -34,7 +39,8 @@ impl From<&EventRef<'_>> for Kept {
     }
 }
 
-pub(crate) fn broker(topics: &[(&str, u32)]) -> EmbeddedBroker {
+/// An in-process broker with these topics and their numbers of partitions.
+pub fn broker(topics: &[(&str, u32)]) -> EmbeddedBroker {
     let broker = EmbeddedBroker::start().expect("a loopback port is free");
     for (name, partitions) in topics {
         let created = broker.create_topic(name, *partitions);
@@ -43,23 +49,20 @@ pub(crate) fn broker(topics: &[(&str, u32)]) -> EmbeddedBroker {
     broker
 }
 
-pub(crate) fn properties(bootstrap: &str, more: &[(&str, &str)]) -> Properties {
+/// Properties of a client of the broker at `bootstrap`.
+pub fn properties(bootstrap: &str, more: &[(&str, &str)]) -> Properties {
     let bootstrap = [("bootstrap.servers", bootstrap)];
     let properties = bootstrap.iter().chain(more).copied();
     Properties::new(properties).expect("nothing is overridden that must not be")
 }
 
-pub(crate) fn alone(bootstrap: &str) -> Consumer {
+/// A consumer in no group.
+pub fn alone(bootstrap: &str) -> Consumer {
     Consumer::alone(&properties(bootstrap, &[]), "alone").expect("the properties are valid")
 }
 
 /// Produces events with these values to one partition.
-pub(crate) fn produce<V: AsRef<[u8]>>(
-    bootstrap: &str,
-    topic: &str,
-    partition: u32,
-    values: impl IntoIterator<Item = V>,
-) {
+pub fn produce<V: AsRef<[u8]>>(bootstrap: &str, topic: &str, partition: u32, values: impl IntoIterator<Item = V>) {
     let producer = Producer::new(&properties(bootstrap, &[])).expect("the properties are valid");
     for value in values {
         let record = Record { topic, partition: Some(partition), value: Some(value.as_ref()), ..Record::default() };
@@ -68,8 +71,11 @@ pub(crate) fn produce<V: AsRef<[u8]>>(
     assert!(producer.flush(PATIENCE).expect("it is delivered"));
 }
 
-/// Reads until the one started partition ends at `end`, or fails.
-pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Failure> {
+/// Reads the one started partition up to `end`.
+///
+/// # Errors
+/// When the consumer reports that the partition cannot be read.
+pub fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut kept = Vec::new();
     while Instant::now() < deadline {
@@ -88,8 +94,8 @@ pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Fa
     panic!("no end at {end} within {PATIENCE:?}; read {count} events");
 }
 
-/// All events of a partition from `start` to `end`.
-pub(crate) fn read_all(bootstrap: &str, topic: &str, partition: u32, end: i64) -> Vec<Kept> {
+/// All events of a partition up to `end`.
+pub fn read_all(bootstrap: &str, topic: &str, partition: u32, end: i64) -> Vec<Kept> {
     let mut consumer = alone(bootstrap);
     let partition = TopicPartition::new(topic, partition);
     let started = consumer.start([(partition, 0)]);

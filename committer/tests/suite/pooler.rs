@@ -1,13 +1,10 @@
 //! A committer whose PostgreSQL is behind a connection pooler.
 
-#[allow(dead_code, reason = "the whole suite runs elsewhere")]
-mod suite;
-
+use super::Database;
+use super::running::{Options, Place};
 use committer::store::{StoreErrorKind, open};
-use suite::Database;
-use suite::ledger::{TestLedger, stream};
-use suite::running::{Options, Place};
-use tests::{Pgbouncer, Postgres};
+use testbed::statements::{TestLedger, stream};
+use testbed::{Pgbouncer, Postgres};
 
 /// Clients that the pooler serves at once, so that several connections to the server are idle afterwards.
 fn warm_up(url: &str) {

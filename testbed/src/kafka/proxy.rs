@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use crate::proxy::{Fate, From, Protocol, Proxy, complete, length};
+use crate::proxy::{Fate, Protocol, Proxy, Side, complete, length};
 
 /// A proxy in front of a Kafka broker on this machine.
 pub type KafkaProxy = Proxy<Connection>;
@@ -25,7 +25,7 @@ pub struct LostProduce {
     /// The `client.id` of the producer.
     pub client: String,
     /// Whether the request is lost or the answer.
-    pub from: From,
+    pub from: Side,
     /// What becomes of it: cut off or held back.
     pub fate: Fate,
 }
@@ -40,7 +40,7 @@ pub struct Connection {
 impl Protocol for Connection {
     type Cut = LostProduce;
 
-    fn open(_: From, _: &mut impl Read, _: &mut impl Write) -> io::Result<()> {
+    fn open(_: Side, _: &mut impl Read, _: &mut impl Write) -> io::Result<()> {
         Ok(())
     }
 
@@ -51,10 +51,10 @@ impl Protocol for Connection {
         complete(reader, message, length)
     }
 
-    fn note(&mut self, from: From, message: &[u8], armed: &mut Option<LostProduce>) -> Fate {
+    fn note(&mut self, from: Side, message: &[u8], armed: &mut Option<LostProduce>) -> Fate {
         let client = match from {
-            From::Client => self.note_request(message),
-            From::Server => self.note_answer(message),
+            Side::Client => self.note_request(message),
+            Side::Server => self.note_answer(message),
         };
         let Some(client) = client else { return Fate::Passed };
         armed

@@ -1,17 +1,14 @@
 //! The topic of commitments.
 
-#[allow(dead_code, reason = "the whole suite runs elsewhere")]
-mod suite;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Database;
+use super::running::{Options, Place, until};
 use committer_client::Commitment;
 use evidence::Entry;
 use kafka::{EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
-use suite::Database;
-use suite::ledger::{ORIGIN, TestLedger, stream};
-use suite::running::{Options, Place, until};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
 const PARTITIONS: u32 = 4;
 
@@ -66,7 +63,7 @@ fn commitments(partitions: &[Vec<(String, Vec<u8>)>]) -> BTreeMap<u64, (String, 
     found
 }
 
-async fn until_published(running: &suite::running::Running) -> u64 {
+async fn until_published(running: &super::running::Running) -> u64 {
     let mut size = 0;
     until("all entries are published", async || {
         let status = running.client.status().await.expect("answered");
@@ -161,7 +158,7 @@ async fn only_one_of_two_committers_publishes_and_the_other_takes_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_kafka_everything_else_goes_on() {
     let (database, place) = (Database::sqlite(), Place::new());
-    let server = tests::Kafka::start();
+    let server = testbed::Kafka::start();
     server.create_topic("commitments", PARTITIONS as i32, &[]);
     server.stop();
     let running = place.start_with(&database, publishing(server.bootstrap())).await;
@@ -285,8 +282,8 @@ async fn a_new_topic_gets_all_entries_only_after_the_statement_that_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_not_there_is_named_and_waited_for() {
-    let server = tests::Kafka::shared();
-    let topic = tests::unique("commitments");
+    let server = testbed::Kafka::shared();
+    let topic = testbed::unique("commitments");
     let (database, place) = (Database::sqlite(), Place::new());
     let options = Options { commitments_topic: topic.clone(), ..publishing(server.bootstrap()) };
     let running = place.start_with(&database, options).await;

@@ -1,22 +1,17 @@
 //! The contract of `Store` in memory, and what its link can do to a client.
 
-#[path = "suite/all.rs"]
-mod all;
-#[allow(dead_code, reason = "what takes a service runs elsewhere")]
-mod suite;
-
 use std::sync::Arc;
 
+use super::Database;
+use super::store::Writer;
 use async_trait::async_trait;
 use committer::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
 use committer::store::{Sought, Store, StoreErrorKind};
 use committer::system_clock;
 use evidence::SignedStatement;
-use suite::Database;
-use suite::ledger::TestLedger;
-use suite::store::Writer;
+use testbed::statements::TestLedger;
 
-all::store_suite!(Database::memory());
+super::all::store_suite!(Database::memory());
 
 /// Cuts every commit before or after it is carried out.
 #[derive(Clone, Copy)]

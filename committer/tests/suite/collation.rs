@@ -1,15 +1,12 @@
 //! PostgreSQL under an operating system that sorts text otherwise than before.
 
-#[allow(dead_code, reason = "the whole suite runs elsewhere")]
-mod suite;
-
+use super::Database;
+use super::running::Place;
 use committer::store::open_existing;
 use committer::{Report, fsck};
 use evidence::SignedStatement;
-use suite::Database;
-use suite::ledger::stream;
-use suite::running::Place;
-use tests::Postgres;
+use testbed::Postgres;
+use testbed::statements::stream;
 
 /// Byte by byte they are in another order than in a language's.
 const TOPICS: [&str; 10] = ["taa", "taB", "tAa", "ta-a", "ta.a", "ta--a", "tA.a", "tB", "tb-1", "t_b"];

@@ -1,30 +1,32 @@
-//! What is on the topic of commitments, against the chain.
+//! Compares the topic of commitments with the chain.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 use std::path::Path;
 use std::time::Duration;
 
+use crate::forge::Forgery;
+use crate::kafka::Kafka;
+use crate::ledger::{Ledger, number};
+use crate::wait::until;
 use evidence::Entry;
 use serde_json::Value;
-use tests::{Kafka, until};
-
-use super::forge::Forgery;
-use super::ledger::{Ledger, number};
 
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What was published.
+/// The commitments found in the topic.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Published {
-    /// The entry after the last one that is there.
-    pub(crate) next: u64,
-    /// How often one was there again.
-    pub(crate) repeated: u64,
+pub struct Published {
+    /// The seq after the last published entry.
+    pub next: u64,
+    /// Commitments that repeat an earlier one.
+    pub repeated: u64,
 }
 
 impl Published {
-    /// Reads commitments in their order. Each entry must be there the first time in the order of the chain, from `first` on,
-    /// follow the one before, and have the bytes that it has in the chain, as far as that goes.
-    pub(crate) fn read(commitments: impl IntoIterator<Item = impl AsRef<[u8]>>, chain: &[Entry], first: u64) -> Self {
+    /// Reads commitments in topic order. Entries must first appear in chain order, starting at `first`. Each must follow
+    /// the previous one, and have the bytes that `chain` has at its seq, if any.
+    pub fn read(commitments: impl IntoIterator<Item = impl AsRef<[u8]>>, chain: &[Entry], first: u64) -> Self {
         let mut published = Self { next: first, repeated: 0 };
         let mut head = first.checked_sub(1).map(|last| chain[last as usize].leaf_hash());
         for commitment in commitments {
@@ -48,13 +50,13 @@ impl Published {
     }
 }
 
-/// Requires that every entry of a bundle of everything was published, and maybe newer ones; returns how often one was there
-/// again.
-pub(crate) fn all_are_published(kafka: &Kafka, topic: &str, ledger: &Ledger, bundle: &Path) -> u64 {
+/// Requires that every entry of a full bundle was published; newer ones may be there too. Returns the number of repeated
+/// commitments.
+pub fn all_are_published(kafka: &Kafka, topic: &str, ledger: &Ledger, bundle: &Path) -> u64 {
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
     let size = chain.len() as u64;
     until("every entry is published", PUBLISHED_WITHIN, || ledger.published() >= Some(size));
     let published = Published::read(kafka.kcat().consume(topic).lines(), &chain, 0);
-    assert!(published.next >= size, "the last commitment is {} of {size}", published.next);
+    assert!(published.next >= size, "{} of {size} entries were published", published.next);
     published.repeated
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tests::{
+use testbed::{
     BareRepository, GitHttp, GitSsh, Kafka, Postgres, PostgresProxy, Process, Producer, Scratch, ToProduce, eventually,
     git, run, streamseal, unique, until, without_network,
 };

@@ -1,33 +1,40 @@
-//! A ledger to test with: its keys, its first statements, and statements about streams.
+//! Keys and signed statements of a ledger, for tests that need no running service.
 
 use evidence::statement::{
     Action, Epoch, Gap, Genesis, KeyStatement, LastEvent, LedgerId, Reason, Role, Summary, TopicPattern,
 };
 use evidence::{Algorithm, Hash, Partition, SignedStatement, SigningKey, Statement, StreamId, sha256};
 
-pub(crate) const ORIGIN: &str = "example.com/audit";
+/// The origin of every [`TestLedger`].
+pub const ORIGIN: &str = "example.com/audit";
 
-pub(crate) struct TestLedger {
-    pub(crate) operator: SigningKey,
-    pub(crate) log: SigningKey,
-    pub(crate) ingest: SigningKey,
-    pub(crate) genesis: SignedStatement,
+/// The keys of a ledger and its first statements.
+pub struct TestLedger {
+    /// Signs key statements and epochs.
+    pub operator: SigningKey,
+    /// Signs checkpoints.
+    pub log: SigningKey,
+    /// Signs summaries and gaps.
+    pub ingest: SigningKey,
+    /// The first statement.
+    pub genesis: SignedStatement,
     /// Grants `ingest` all topics that begin with `t`.
-    pub(crate) grants: Vec<SignedStatement>,
+    pub grants: Vec<SignedStatement>,
 }
 
-/// A key that is the same in every run.
-pub(crate) fn key(name: &str, algorithm: Algorithm, seed: &str) -> SigningKey {
+/// A key derived from `seed`, the same in every run.
+pub fn key(name: &str, algorithm: Algorithm, seed: &str) -> SigningKey {
     SigningKey::from_seed(name, algorithm, &sha256(seed.as_bytes()).0).expect("a name")
 }
 
-pub(crate) fn stream(topic: &str, partition: u32) -> StreamId {
+/// Epoch 0 of a partition of the cluster `-`.
+pub fn stream(topic: &str, partition: u32) -> StreamId {
     Partition { cluster: "-".to_owned(), topic: topic.to_owned(), number: partition }.stream(0)
 }
 
 impl TestLedger {
-    /// Ledgers of different `seed`s have the same origin and key names, and nothing else in common.
-    pub(crate) fn new(seed: &str) -> Self {
+    /// Ledgers with different seeds share the origin and the key names, but no key.
+    pub fn new(seed: &str) -> Self {
         let operator = key("operator", Algorithm::Ed25519, &format!("{seed} operator"));
         let log = key(ORIGIN, Algorithm::Ed25519, &format!("{seed} log"));
         let ingest = key("ingest-a", Algorithm::Ed25519, &format!("{seed} ingest"));
@@ -46,30 +53,32 @@ impl TestLedger {
     }
 
     /// A log key that the genesis does not name.
-    pub(crate) fn second_log(&self) -> SigningKey {
+    pub fn second_log(&self) -> SigningKey {
         key(ORIGIN, Algorithm::Ed25519, "second log")
     }
 
-    pub(crate) fn id(&self) -> LedgerId {
+    /// Its origin and genesis.
+    pub fn id(&self) -> LedgerId {
         LedgerId { origin: ORIGIN.to_owned(), genesis: self.genesis.hash() }
     }
 
-    /// The first statements of the chain.
-    pub(crate) fn beginning(&self) -> Vec<SignedStatement> {
+    /// The genesis and the grants.
+    pub fn beginning(&self) -> Vec<SignedStatement> {
         [vec![self.genesis.clone()], self.grants.clone()].concat()
     }
 
-    /// An ingest key gets the topics that begin with `t`.
-    pub(crate) fn grant(&self, prev: Hash, role: Role, granted: &SigningKey) -> SignedStatement {
+    /// The operator grants a key. An ingest key gets the topics that begin with `t`.
+    pub fn grant(&self, prev: Hash, role: Role, granted: &SigningKey) -> SignedStatement {
         self.sign_key(self.key_statement(prev, Action::Grant, role, granted))
     }
 
-    pub(crate) fn revoke(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
+    /// The operator revokes a key.
+    pub fn revoke(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
         self.sign_key(self.key_statement(prev, Action::Revoke, role, revoked))
     }
 
-    /// As [`revoke`](Self::revoke); the operator says that nothing is to be trusted that the key ever signed.
-    pub(crate) fn distrust(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
+    /// As [`revoke`](Self::revoke), and the operator distrusts all that the key ever signed.
+    pub fn distrust(&self, prev: Hash, role: Role, revoked: &SigningKey) -> SignedStatement {
         let revocation = self.key_statement(prev, Action::Revoke, role, revoked);
         self.sign_key(KeyStatement { distrust_from: Some(0), ..revocation })
     }
@@ -91,12 +100,13 @@ impl TestLedger {
         SignedStatement::sign(Statement::Key(statement), &[&self.operator])
     }
 
-    /// A summary of offsets `first` to `next`, an event at each.
-    pub(crate) fn summary(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
+    /// A signed summary of the offsets from `first` up to, not including, `next`, with an event at each.
+    pub fn summary(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
         self.sign_summary(self.summary_of(stream, first, next, prev), &self.ingest)
     }
 
-    pub(crate) fn summary_of(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> Summary {
+    /// As [`summary`](Self::summary), not signed.
+    pub fn summary_of(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> Summary {
         Summary {
             ledger: self.id(),
             stream: stream.clone(),
@@ -112,11 +122,13 @@ impl TestLedger {
         }
     }
 
-    pub(crate) fn sign_summary(&self, summary: Summary, key: &SigningKey) -> SignedStatement {
+    /// Signs a summary with a key.
+    pub fn sign_summary(&self, summary: Summary, key: &SigningKey) -> SignedStatement {
         SignedStatement::sign(Statement::Summary(summary), &[key])
     }
 
-    pub(crate) fn gap(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
+    /// A signed gap of the reason `retention`.
+    pub fn gap(&self, stream: &StreamId, first: u64, next: u64, prev: Option<Hash>) -> SignedStatement {
         let gap = Gap {
             ledger: self.id(),
             stream: stream.clone(),
@@ -131,8 +143,8 @@ impl TestLedger {
         SignedStatement::sign(Statement::Gap(gap), &[&self.ingest])
     }
 
-    /// A stream follows the one of the epoch before, which ends at `old_next`.
-    pub(crate) fn epoch(&self, stream: &StreamId, old_next: u64, start: u64, prev: Hash) -> SignedStatement {
+    /// The epoch that begins `stream`. The previous epoch ends at `old_next`.
+    pub fn epoch(&self, stream: &StreamId, old_next: u64, start: u64, prev: Hash) -> SignedStatement {
         let epoch = Epoch {
             ledger: self.id(),
             stream: stream.clone(),
@@ -145,8 +157,8 @@ impl TestLedger {
         SignedStatement::sign(Statement::Epoch(epoch), &[&self.operator])
     }
 
-    /// `n` summaries in order, of `width` offsets each, that continue a stream from `first`.
-    pub(crate) fn summaries(
+    /// `n` summaries of `width` offsets each, which continue a stream from `first`.
+    pub fn summaries(
         &self,
         stream: &StreamId,
         first: u64,
@@ -165,7 +177,7 @@ impl TestLedger {
     }
 }
 
-/// The text that is submitted.
-pub(crate) fn text(statement: &SignedStatement) -> String {
+/// A statement as it is submitted.
+pub fn text(statement: &SignedStatement) -> String {
     String::from_utf8(statement.to_bytes()).expect("a statement is text")
 }

@@ -1,4 +1,6 @@
-//! What a forger does to a bundle: takes it apart, changes it, and puts a well-formed bundle together again.
+//! Takes a bundle apart, lets a forger change it, and writes a well-formed bundle again.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +11,7 @@ use evidence::tree::{CompactRange, leaf_hash};
 use evidence::{Entry, Hash, LeafPreimage, Statement, StreamId, TimestampType};
 
 /// A bundle in memory.
-pub(crate) struct Forgery {
+pub struct Forgery {
     origin: String,
     genesis: Hash,
     checkpoint: Vec<u8>,
@@ -19,31 +21,41 @@ pub(crate) struct Forgery {
 }
 
 /// A stream of a bundle.
-pub(crate) struct Stream {
-    pub(crate) id: StreamId,
-    pub(crate) offsets: Range<u64>,
-    pub(crate) batches: Vec<Batch>,
+pub struct Stream {
+    /// Its name.
+    pub id: StreamId,
+    /// The exported offsets.
+    pub offsets: Range<u64>,
+    /// Its batches, in order.
+    pub batches: Vec<Batch>,
 }
 
 /// A batch of a stream.
-pub(crate) struct Batch {
-    pub(crate) seq: u64,
-    pub(crate) leaf_index: Vec<LeafPreimage>,
-    pub(crate) events: Vec<Record>,
+pub struct Batch {
+    /// The entry that sealed it.
+    pub seq: u64,
+    /// Its leaf preimages.
+    pub leaf_index: Vec<LeafPreimage>,
+    /// Its events.
+    pub events: Vec<Record>,
 }
 
 /// An event of a batch.
 #[derive(Clone)]
-pub(crate) struct Record {
-    pub(crate) offset: i64,
-    pub(crate) timestamp: i64,
-    pub(crate) timestamp_type: TimestampType,
-    pub(crate) content: Vec<u8>,
+pub struct Record {
+    /// Its offset.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Who set the timestamp.
+    pub timestamp_type: TimestampType,
+    /// Key, value and headers, encoded.
+    pub content: Vec<u8>,
 }
 
 impl Forgery {
-    /// Takes a bundle apart.
-    pub(crate) fn of(path: &Path) -> Self {
+    /// Reads a bundle into memory.
+    pub fn of(path: &Path) -> Self {
         let reader = Reader::open(path).unwrap();
         let mut heads = Vec::new();
         if let Some(mut lines) = reader.heads().unwrap() {
@@ -72,8 +84,8 @@ impl Forgery {
         forgery
     }
 
-    /// Puts it together at `target`.
-    pub(crate) fn write(&self, target: &Path) {
+    /// Writes the bundle to `target`.
+    pub fn write(&self, target: &Path) {
         let streams = self.streams.iter().map(|stream| (stream.id.clone(), stream.offsets.clone())).collect();
         let mut writer = Writer::create(target, &self.origin, self.genesis, &self.checkpoint, streams).unwrap();
         if !self.heads.is_empty() {
@@ -91,18 +103,18 @@ impl Forgery {
         writer.finish().unwrap();
     }
 
-    /// The genesis that it claims to be of.
-    pub(crate) fn genesis(&self) -> Hash {
+    /// The genesis that the bundle claims.
+    pub fn genesis(&self) -> Hash {
         self.genesis
     }
 
-    /// Claims another.
-    pub(crate) fn set_genesis(&mut self, genesis: Hash) {
+    /// Makes the bundle claim another genesis.
+    pub fn set_genesis(&mut self, genesis: Hash) {
         self.genesis = genesis;
     }
 
-    /// One of the streams, by topic and partition.
-    pub(crate) fn stream(&mut self, topic: &str, partition: u32) -> &mut Stream {
+    /// The stream of a topic and partition.
+    pub fn stream(&mut self, topic: &str, partition: u32) -> &mut Stream {
         let found = self.streams.iter_mut().find(|stream| {
             let place = &stream.id.partition;
             place.topic == topic && place.number == partition
@@ -110,21 +122,21 @@ impl Forgery {
         found.expect("the bundle has the stream")
     }
 
-    /// All events in it.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (&StreamId, &Record)> {
+    /// All events of the bundle.
+    pub fn events(&self) -> impl Iterator<Item = (&StreamId, &Record)> {
         self.streams.iter().flat_map(|stream| {
             let records = stream.batches.iter().flat_map(|batch| &batch.events);
             records.map(|record| (&stream.id, record))
         })
     }
 
-    /// All entries in it.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
+    /// All entries of the bundle.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.runs.iter().flat_map(|run| &run.entries).map(|bytes| Entry::parse(bytes).unwrap())
     }
 
-    /// Gives batches without a leaf index the one that a bundle from before has of them.
-    pub(crate) fn keep_leaf_indexes_of(&mut self, before: &Self) {
+    /// Gives each batch without a leaf index the one that an earlier bundle has.
+    pub fn keep_leaf_indexes_of(&mut self, before: &Self) {
         let batches = before.streams.iter().flat_map(|stream| &stream.batches);
         let kept: BTreeMap<u64, &Vec<LeafPreimage>> = batches.map(|batch| (batch.seq, &batch.leaf_index)).collect();
         for batch in self.streams.iter_mut().flat_map(|stream| &mut stream.batches) {
@@ -134,21 +146,21 @@ impl Forgery {
         }
     }
 
-    /// The entry with this number.
-    pub(crate) fn entry(&self, seq: u64) -> Entry {
+    /// The entry with this seq.
+    pub fn entry(&self, seq: u64) -> Entry {
         let run = self.runs.iter().find(|run| (run.first..run.end()).contains(&seq)).expect("the bundle has the entry");
         Entry::parse(&run.entries[(seq - run.first) as usize]).unwrap()
     }
 
-    /// Puts another text in an entry's place; proofs stay as they are.
-    pub(crate) fn replace_entry(&mut self, seq: u64, bytes: Vec<u8>) {
+    /// Replaces the text of an entry and keeps the proofs.
+    pub fn replace_entry(&mut self, seq: u64, bytes: Vec<u8>) {
         let run = self.runs.iter_mut().find(|run| (run.first..run.end()).contains(&seq));
         let run = run.expect("the bundle has the entry");
         run.entries[(seq - run.first) as usize] = bytes;
     }
 
-    /// Leaves an entry out, so that what remains is still proven to be in the tree.
-    pub(crate) fn drop_entry(&mut self, seq: u64) {
+    /// Removes an entry. The others keep valid proofs.
+    pub fn drop_entry(&mut self, seq: u64) {
         let size = self.size();
         let at = self.runs.iter().position(|run| (run.first..run.end()).contains(&seq));
         let at = at.expect("the bundle has the entry");
@@ -198,7 +210,7 @@ fn read_batches(reader: &Reader, stream: usize, seqs: &[u64]) -> Vec<Batch> {
     batches
 }
 
-/// The entries of a run before and after `seq`, each with its own proof.
+/// The entries of a run before and after `seq`, each part with its own proof.
 fn split(run: &Run, seq: u64, size: u64) -> (Run, Run) {
     let at = (seq - run.first) as usize;
     let hashes = |range: &CompactRange| range.nodes().iter().map(|&(_, hash)| hash).collect::<Vec<Hash>>();

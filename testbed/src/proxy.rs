@@ -10,7 +10,7 @@ use std::thread;
 
 /// Which of two sides a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Side {
     /// The client: a message that is cut off never reaches the server.
     Client,
     /// The server: it did what it was asked, and the client does not learn of it.
@@ -37,7 +37,7 @@ pub trait Protocol: Debug + Default + Send + 'static {
     ///
     /// # Errors
     /// When the connection ends.
-    fn open(from: From, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()>;
+    fn open(from: Side, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()>;
 
     /// Reads a message.
     ///
@@ -46,7 +46,7 @@ pub trait Protocol: Debug + Default + Send + 'static {
     fn read(reader: &mut impl Read) -> io::Result<Vec<u8>>;
 
     /// Takes in a message, and what is armed if that is for it.
-    fn note(&mut self, from: From, message: &[u8], armed: &mut Option<Self::Cut>) -> Fate;
+    fn note(&mut self, from: Side, message: &[u8], armed: &mut Option<Self::Cut>) -> Fate;
 }
 
 /// A proxy in front of a server on this machine.
@@ -143,10 +143,10 @@ fn connect<P: Protocol>(shared: &Arc<Shared<P>>, client: TcpStream) -> io::Resul
     server.set_nodelay(true)?;
     lock(&shared.connections).push([client.try_clone()?, server.try_clone()?]);
     let protocol = Arc::new(Mutex::new(P::default()));
-    for from in [From::Client, From::Server] {
+    for from in [Side::Client, Side::Server] {
         let ends = match from {
-            From::Client => [client.try_clone()?, server.try_clone()?],
-            From::Server => [server.try_clone()?, client.try_clone()?],
+            Side::Client => [client.try_clone()?, server.try_clone()?],
+            Side::Server => [server.try_clone()?, client.try_clone()?],
         };
         let (shared, protocol) = (Arc::clone(shared), Arc::clone(&protocol));
         thread::spawn(move || {
@@ -159,7 +159,7 @@ fn connect<P: Protocol>(shared: &Arc<Shared<P>>, client: TcpStream) -> io::Resul
 }
 
 /// Passes the messages of one side on until the connection ends, is cut, or one is held back.
-fn pass<P: Protocol>(shared: &Shared<P>, protocol: &Mutex<P>, from: From, ends: &[TcpStream; 2]) -> io::Result<Fate> {
+fn pass<P: Protocol>(shared: &Shared<P>, protocol: &Mutex<P>, from: Side, ends: &[TcpStream; 2]) -> io::Result<Fate> {
     let (mut reader, mut writer) = (&ends[0], &ends[1]);
     P::open(from, &mut reader, &mut writer)?;
     loop {

@@ -1,4 +1,6 @@
-//! A ledger under test: its services as processes of their own, and the commands of operator and auditor.
+//! A ledger under test: its services as processes, and the commands of operator and auditor.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,50 +12,61 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::anchors;
+use crate::http::http_get;
+use crate::network::without_network;
+use crate::ports::free_port;
+use crate::process::{Process, run};
+use crate::streamseal::streamseal;
+use crate::wait::until;
 use serde_json::Value;
-use tests::{Process, free_port, http_get, run, streamseal, until, without_network};
-
-use super::history;
 
 const CONFIG: &str = "streamseal.toml";
 
 /// The line of the configuration that makes a committer sign.
 const LOG_KEY: &str = "log_key = \"keys/log.key\"\n";
 
-/// For a service to be ready, on a busy machine.
+/// Time for a service to become ready, on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often a service is asked.
+/// Interval between requests to a service.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// For what is sealed to be anchored.
+/// Time until sealed offsets are anchored.
 const ANCHORED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Where a ledger's services find their neighbours.
-pub(crate) struct Neighbours<'a> {
-    pub(crate) bootstrap: &'a str,
-    pub(crate) database: &'a str,
-    pub(crate) remote: &'a str,
-    pub(crate) topics: &'a [&'a str],
-    /// Where the committer publishes; no other ledger on the same broker may.
-    pub(crate) commitments: &'a str,
-    /// How large batches get.
-    pub(crate) batch_events: u64,
+/// The servers and topics that a ledger's services use.
+pub struct Neighbours<'a> {
+    /// The address of the Kafka brokers.
+    pub bootstrap: &'a str,
+    /// The URL of the database.
+    pub database: &'a str,
+    /// The URL of the Git remote.
+    pub remote: &'a str,
+    /// Topics to seal.
+    pub topics: &'a [&'a str],
+    /// The topic of commitments, which no other ledger on the same broker may use.
+    pub commitments: &'a str,
+    /// Maximum events per batch.
+    pub batch_events: u64,
 }
 
 /// A ledger and its services.
-pub(crate) struct Ledger {
-    pub(crate) name: String,
+pub struct Ledger {
+    /// The name of its consumer group, and the `client.id` of its Kafka clients.
+    pub name: String,
     folder: PathBuf,
-    pub(crate) committer: Service,
-    pub(crate) ingest: Service,
-    pub(crate) anchor: Service,
+    /// `streamseal committer`, which signs.
+    pub committer: Service,
+    /// `streamseal ingest`.
+    pub ingest: Service,
+    /// `streamseal anchor`.
+    pub anchor: Service,
 }
 
 impl Ledger {
-    /// Makes a ledger in `folder` with `streamseal init` and starts its services. Its name is also that of its consumer
-    /// group and the `client.id` of its Kafka clients.
-    pub(crate) fn start(name: &str, folder: PathBuf, origin: &str, neighbours: &Neighbours<'_>) -> Self {
+    /// Makes a ledger in `folder` with `streamseal init` and starts its services.
+    pub fn start(name: &str, folder: PathBuf, origin: &str, neighbours: &Neighbours<'_>) -> Self {
         let Neighbours { bootstrap, database, remote, topics, .. } = *neighbours;
         let mut init = Command::new(streamseal());
         init.arg("init").arg(&folder).args(["--origin", origin]);
@@ -76,18 +89,18 @@ impl Ledger {
     }
 
     /// Its services.
-    pub(crate) fn services(&self) -> [&Service; 3] {
+    pub fn services(&self) -> [&Service; 3] {
         [&self.committer, &self.ingest, &self.anchor]
     }
 
-    /// Fails the test when one of them ended by itself.
+    /// Fails the test if a service ended by itself.
     #[track_caller]
-    pub(crate) fn assert_running(&self) {
+    pub fn assert_running(&self) {
         self.services().into_iter().for_each(|service| service.assert_running());
     }
 
-    /// One more committer on the same database, which does not sign.
-    pub(crate) fn another_committer(&self) -> Service {
+    /// Starts another committer on the same database, which does not sign.
+    pub fn another_committer(&self) -> Service {
         let address = free_address();
         self.another("committer", "committer-b", address, |text| {
             let own = format!("listen = \"{}\"", self.committer.address);
@@ -96,8 +109,8 @@ impl Ledger {
         })
     }
 
-    /// One more ingest-consumer of the same group, with a key of its own, that submits to `committer`.
-    pub(crate) fn another_ingest(&self, name: &str, committer: &Service) -> Service {
+    /// Starts another ingest-consumer of the same group, with its own key, which submits to `committer`.
+    pub fn another_ingest(&self, name: &str, committer: &Service) -> Service {
         let key = self.folder.join("keys").join(format!("{name}.key"));
         let made = run(Command::new(streamseal()).arg("keygen").arg(&key).args(["--name", name, "--role", "ingest"]));
         let vkey = made.split_whitespace().find(|word| word.starts_with(&format!("{name}+")));
@@ -121,65 +134,66 @@ impl Ledger {
         service
     }
 
-    /// Runs a command of `streamseal` with the configuration and the operator's key.
-    pub(crate) fn operate(&self, command: &[&str], arguments: &[&str]) {
+    /// Runs a `streamseal` command with the configuration and the operator key, which must succeed.
+    pub fn operate(&self, command: &[&str], arguments: &[&str]) {
         let Output { status, stderr, .. } = self.try_operate(command, arguments);
         assert!(status.success(), "{command:?} {arguments:?}: {status}: {}", String::from_utf8_lossy(&stderr));
     }
 
-    /// The same, which may be refused.
-    pub(crate) fn try_operate(&self, command: &[&str], arguments: &[&str]) -> Output {
+    /// As [`operate`](Self::operate), but the command may fail.
+    pub fn try_operate(&self, command: &[&str], arguments: &[&str]) -> Output {
         let mut operate = self.command(command);
         operate.args(arguments).arg("--operator-key").arg(self.folder.join("keys/operator.key"));
         operate.output().unwrap()
     }
 
-    /// A command of `streamseal` with the configuration.
-    pub(crate) fn command(&self, command: &[&str]) -> Command {
+    /// A `streamseal` command line with the configuration.
+    pub fn command(&self, command: &[&str]) -> Command {
         let mut streamseal = Command::new(streamseal());
         streamseal.args(command).arg("--config").arg(self.config());
         streamseal
     }
 
-    /// A file of the ledger's folder.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// The path of a file in the ledger's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The offset up to which a partition is sealed; `None` while the committer is away.
-    pub(crate) fn sealed(&self, cluster: &str, topic: &str, partition: u32) -> Option<u64> {
+    /// The cursor of a partition; `None` while the committer is away.
+    pub fn sealed(&self, cluster: &str, topic: &str, partition: u32) -> Option<u64> {
         let query = format!("/v1/cursors?cluster={cluster}&topic={topic}&partition={partition}");
         number(&self.ask(&query)?["next"])
     }
 
     /// The size of the chain; `None` while the committer is away.
-    pub(crate) fn size(&self) -> Option<u64> {
+    pub fn size(&self) -> Option<u64> {
         number(&self.ask("/v1/status")?["size"])
     }
 
-    /// How many entries are on the topic of commitments; `None` while the committer is away.
-    pub(crate) fn published(&self) -> Option<u64> {
+    /// The number of published entries; `None` while the committer is away.
+    pub fn published(&self) -> Option<u64> {
         number(&self.ask("/v1/status")?["published_size"])
     }
 
-    /// Waits until the newest anchor in `repository` covers a statement that says of these partitions (topic and number)
-    /// of a cluster where they stand now.
-    pub(crate) fn until_anchored(&self, repository: &Path, origin: &str, cluster: &str, partitions: &[(String, u32)]) {
-        until("what is sealed is stated and anchored", ANCHORED_WITHIN, || {
+    /// Waits until the newest anchor in `repository` covers a heads statement with the present cursors of these partitions
+    /// (topic and number) of a cluster.
+    pub fn until_anchored(&self, repository: &Path, origin: &str, cluster: &str, partitions: &[(String, u32)]) {
+        until("the heads are anchored", ANCHORED_WITHIN, || {
             self.assert_running();
-            let anchored = history::anchored_size(repository, origin);
+            let anchored = anchors::anchored_size(repository, origin);
             anchored.is_some_and(|size| self.stated(size, cluster, partitions) == Some(true))
         });
     }
 
-    /// Whether the newest statement of heads among the first `size` entries says so; `None` while the committer is away.
+    /// Whether the newest heads statement among the first `size` entries has these cursors; `None` while the committer is
+    /// away.
     fn stated(&self, size: u64, cluster: &str, partitions: &[(String, u32)]) -> Option<bool> {
         let heads = self.ask(&format!("/v1/heads?size={size}"))?;
         let mut stated = BTreeMap::new();
         for line in heads["lines"].as_array()? {
             let fields: Vec<&str> = line.as_str()?.split(' ').collect();
             let [_, topic, partition, _, next, _] = fields[..] else { panic!("a line of heads: {line}") };
-            // Of a partition's epochs the newest comes last.
+            // A partition's newest epoch comes last.
             stated.insert((topic.to_owned(), partition.parse::<u32>().ok()?), next.parse::<u64>().ok()?);
         }
         for place in partitions {
@@ -190,41 +204,44 @@ impl Ledger {
         Some(true)
     }
 
-    /// `streamseal export` of everything that is anchored.
-    pub(crate) fn export(&self, target: &Path) {
+    /// Runs `streamseal export` for everything that is anchored.
+    pub fn export(&self, target: &Path) {
         let Output { status, stderr, .. } = self.try_export(target, &[]);
         assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
     }
 
-    /// `streamseal export` with more arguments; it also ends with an error when Kafka no longer has what was sealed.
-    pub(crate) fn try_export(&self, target: &Path, arguments: &[&str]) -> Output {
+    /// Runs `streamseal export` with more arguments. It also fails if Kafka no longer has the sealed events.
+    pub fn try_export(&self, target: &Path, arguments: &[&str]) -> Output {
         let mut export = Command::new(streamseal());
         export.arg("export").arg(target).arg("--config").arg(self.config()).args(arguments).output().unwrap()
     }
 
-    /// `streamseal committer fsck`: whether the whole database hashes and applies again.
-    pub(crate) fn fsck(&self) {
+    /// Requires that `streamseal committer fsck` finds nothing.
+    pub fn fsck(&self) {
         if let Err(problems) = self.try_fsck() {
             panic!("{problems}");
         }
     }
 
-    /// The same with what it prints.
-    pub(crate) fn try_fsck(&self) -> Result<(), String> {
+    /// Runs `streamseal committer fsck`.
+    ///
+    /// # Errors
+    /// The output of `fsck`, if it finds something.
+    pub fn try_fsck(&self) -> Result<(), String> {
         let mut fsck = Command::new(streamseal());
         let Output { status, stdout, stderr } =
             fsck.arg("committer").arg("--config").arg(self.config()).arg("fsck").output().unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-        if status.success() { Ok(()) } else { Err(said) }
+        let output = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        if status.success() { Ok(()) } else { Err(output) }
     }
 
-    /// What the auditor was given.
-    pub(crate) fn trust(&self) -> PathBuf {
+    /// The trust file.
+    pub fn trust(&self) -> PathBuf {
         self.folder.join("trust")
     }
 
     /// The anchor's own repository.
-    pub(crate) fn own_repository(&self) -> PathBuf {
+    pub fn own_repository(&self) -> PathBuf {
         self.folder.join("anchor.git")
     }
 
@@ -238,8 +255,8 @@ impl Ledger {
     }
 }
 
-/// A service in a process of its own.
-pub(crate) struct Service {
+/// A service, in its own process.
+pub struct Service {
     process: Process,
     address: SocketAddr,
 }
@@ -253,15 +270,15 @@ impl Service {
     }
 
     /// Waits until it is ready.
-    pub(crate) fn until_ready(&self) {
+    pub fn until_ready(&self) {
         until(&format!("{:?} is ready", self.process), READY_WITHIN, || {
             self.assert_running();
             self.is_ready()
         });
     }
 
-    /// Waits until it is not ready and says so with these words; returns all it says.
-    pub(crate) fn until_not_ready(&self, words: &str) -> String {
+    /// Waits until `/readyz` reports the service not ready with these words. Returns the whole answer.
+    pub fn until_not_ready(&self, words: &str) -> String {
         let mut last = None;
         let start = Instant::now();
         loop {
@@ -277,13 +294,13 @@ impl Service {
         }
     }
 
-    /// Whether it says that it is ready.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether `/readyz` reports the service ready.
+    pub fn is_ready(&self) -> bool {
         self.readiness().is_some_and(|(status, _)| status == 200)
     }
 
-    /// Metrics of these names, each the sum over its labels; `None` while it does not answer.
-    pub(crate) fn metrics<const N: usize>(&self, names: [&str; N]) -> Option<[f64; N]> {
+    /// Metrics with these names, each summed over its labels; `None` while the service does not answer.
+    pub fn metrics<const N: usize>(&self, names: [&str; N]) -> Option<[f64; N]> {
         let (_, text) = http_get(self.address, "/metrics")?;
         Some(names.map(|name| {
             let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(['{', ' ']));
@@ -304,45 +321,50 @@ impl Deref for Service {
     }
 }
 
-/// Exit codes of the verifier.
-pub(crate) const PROVEN: i32 = 0;
-pub(crate) const TAMPERED: i32 = 1;
-pub(crate) const INCOMPLETE: i32 = 3;
-pub(crate) const NOT_ANCHORED: i32 = 4;
+/// The verifier's exit code for *proven*.
+pub const PROVEN: i32 = 0;
+/// The verifier's exit code for *tampered*.
+pub const TAMPERED: i32 = 1;
+/// The verifier's exit code for *incomplete*.
+pub const INCOMPLETE: i32 = 3;
+/// The verifier's exit code for *not anchored*.
+pub const NOT_ANCHORED: i32 = 4;
 
-/// What `streamseal verify --json` said.
+/// The result of `streamseal verify --json`.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Verdict {
-    pub(crate) code: i32,
-    pub(crate) report: Value,
+pub struct Verdict {
+    /// The exit code.
+    pub code: i32,
+    /// The report.
+    pub report: Value,
 }
 
 impl Verdict {
-    /// Whether there is a finding of this code with these values at these places of its JSON.
-    pub(crate) fn has(&self, code: &str, place: &[(&str, Value)]) -> bool {
+    /// Whether there is a finding of this code with these values at these JSON pointers.
+    pub fn has(&self, code: &str, place: &[(&str, Value)]) -> bool {
         let findings = self.report["findings"].as_array().unwrap();
         findings.iter().any(|finding| {
             finding["code"] == code && place.iter().all(|(field, value)| finding.pointer(field) == Some(value))
         })
     }
 
-    /// Requires this exit code, and a finding of this code at this place.
+    /// Requires this exit code, and a finding as in [`has`](Self::has).
     #[track_caller]
-    pub(crate) fn require(&self, exit: i32, code: &str, place: &[(&str, Value)]) {
+    pub fn require(&self, exit: i32, code: &str, place: &[(&str, Value)]) {
         let Self { code: exited, report } = self;
         let fits = *exited == exit && self.has(code, place);
         assert!(fits, "exit {exited}, wanted {exit} and {code} at {place:?}; {report:#}");
     }
 }
 
-/// Runs the verifier where there is no network.
-pub(crate) fn verify(trust: &Path, bundle: &Path, clone: &Path, pin: Option<&Path>) -> Verdict {
+/// Runs `streamseal verify` without a network.
+pub fn verify(trust: &Path, bundle: &Path, clone: &Path, pin: Option<&Path>) -> Verdict {
     let pin = pin.map(|pin| ["--pin".as_ref(), pin.as_os_str()]);
     verify_with(trust, bundle, clone, pin.iter().flatten())
 }
 
-/// The same with any arguments.
-pub(crate) fn verify_with(
+/// As [`verify`], with more arguments.
+pub fn verify_with(
     trust: &Path,
     bundle: &Path,
     clone: &Path,
@@ -353,8 +375,8 @@ pub(crate) fn verify_with(
     verdict(command)
 }
 
-/// The same by the auditor's small binary.
-pub(crate) fn verify_alone(trust: &Path, bundle: &Path, clone: &Path) -> Verdict {
+/// As [`verify`], with the auditor's binary `streamseal-verify`.
+pub fn verify_alone(trust: &Path, bundle: &Path, clone: &Path) -> Verdict {
     let mut command = without_network(streamseal().with_file_name("streamseal-verify"));
     command.args(["--json", "--trust"]).arg(trust).arg("--clone").arg(clone).arg(bundle);
     verdict(command)
@@ -375,8 +397,8 @@ fn verdict(mut command: Command) -> Verdict {
     Verdict { code, report }
 }
 
-/// A 64-bit number as JSON views show it: in a string.
-pub(crate) fn number(value: &Value) -> Option<u64> {
+/// A 64-bit number, which JSON holds as a string.
+pub fn number(value: &Value) -> Option<u64> {
     value.as_str()?.parse().ok()
 }
 
@@ -384,8 +406,8 @@ fn free_address() -> SocketAddr {
     ([127, 0, 0, 1], free_port()).into()
 }
 
-/// Gives the services free ports and the pace of a test: batches that are small and early, anchors every second.
-/// Returns the addresses of committer, ingest-consumer and anchor.
+/// Gives the services free ports and short intervals: small batches, and an anchor every second. Returns the addresses of
+/// committer, ingest-consumer and anchor.
 fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketAddr; 3] {
     let Neighbours { commitments, batch_events, .. } = neighbours;
     let addresses = [(); 3].map(|()| free_address());
@@ -396,10 +418,10 @@ fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketA
     }
     let kafka = [
         ("client.id", name),
-        // A killed member of the group is missed soon.
+        // The group soon drops a killed member.
         ("session.timeout.ms", "3000"),
         ("heartbeat.interval.ms", "500"),
-        // A broker that is back is found soon, and so are new partitions.
+        // Clients soon find a restarted broker and new partitions.
         ("reconnect.backoff.max.ms", "500"),
         ("topic.metadata.refresh.interval.ms", "1000"),
     ];
