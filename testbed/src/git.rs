@@ -67,9 +67,15 @@ impl BareRepository {
     }
 }
 
-/// Git without the settings of whoever runs the tests: no prompt, no signing, a fixed author.
+/// Git without the user's settings: no prompt, no signing, a fixed author.
 pub fn git() -> Command {
     let mut command = Command::new("git");
+    isolate_git(&mut command);
+    command
+}
+
+/// Keeps the user's settings from Git in a command and in its children.
+pub fn isolate_git(command: &mut Command) {
     command
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -81,5 +87,4 @@ pub fn git() -> Command {
     for role in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{role}_NAME"), "Test").env(format!("GIT_{role}_EMAIL"), "test@example.com");
     }
-    command
 }

@@ -8,6 +8,7 @@ pub(crate) mod proxy;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -176,6 +177,24 @@ impl Kafka {
     /// Where it keeps its partitions, each in a folder `topic-partition`: for tests that damage what it stores.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// Writes Kafka's command-line tools that the documentation uses into `folder`, under their own names.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn write_tools(folder: &Path) {
+        for (name, class) in [
+            ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+            ("kafka-dump-log.sh", "org.apache.kafka.tools.DumpLogSegments"),
+        ] {
+            let java = Jars::get().java(Command::new("java"));
+            let words: Vec<_> = java.get_args().map(|word| format!("'{}'", word.display())).collect();
+            let tool = folder.join(name);
+            fs::write(&tool, format!("#!/bin/sh\nexec java {} {class} \"$@\"\n", words.join(" ")))
+                .expect("the folder can be written to");
+            fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+        }
     }
 
     /// Kills it with SIGKILL.

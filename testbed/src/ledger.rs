@@ -77,15 +77,16 @@ impl Ledger {
         run(&mut init);
         let [committer, ingest, anchor] = configure(&folder, name, neighbours);
         let config = folder.join(CONFIG);
-        let ledger = Self {
-            name: name.to_owned(),
-            committer: Service::start("committer", &config, committer),
-            ingest: Service::start("ingest", &config, ingest),
-            anchor: Service::start("anchor", &config, anchor),
-            folder,
-        };
+        let [committer, ingest, anchor] = [("committer", committer), ("ingest", ingest), ("anchor", anchor)]
+            .map(|(kind, address)| Service::start(kind, &config, address));
+        let ledger = Self { name: name.to_owned(), folder, committer, ingest, anchor };
         ledger.services().into_iter().for_each(Service::until_ready);
         ledger
+    }
+
+    /// A ledger whose folder was configured by [`configure`], and whose services run already.
+    pub fn of(name: &str, folder: PathBuf, [committer, ingest, anchor]: [Service; 3]) -> Self {
+        Self { name: name.to_owned(), folder, committer, ingest, anchor }
     }
 
     /// Its services.
@@ -265,7 +266,11 @@ impl Service {
     fn start(kind: &str, config: &Path, address: SocketAddr) -> Self {
         let mut command = Process::command(streamseal());
         command.arg(kind).arg("--config").arg(config);
-        let process = Process::start(kind, config.with_extension(format!("{kind}.log")), command);
+        Self::of(Process::start(kind, config.with_extension(format!("{kind}.log")), command), address)
+    }
+
+    /// A service that listens on `address`.
+    pub fn of(process: Process, address: SocketAddr) -> Self {
         Self { process, address }
     }
 
@@ -408,7 +413,7 @@ fn free_address() -> SocketAddr {
 
 /// Gives the services free ports and short intervals: small batches, and an anchor every second. Returns the addresses of
 /// committer, ingest-consumer and anchor.
-fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketAddr; 3] {
+pub fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketAddr; 3] {
     let Neighbours { commitments, batch_events, .. } = neighbours;
     let addresses = [(); 3].map(|()| free_address());
     let path = folder.join(CONFIG);

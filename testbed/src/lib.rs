@@ -43,7 +43,7 @@ pub mod wire;
 pub use self::kafka::proxy::{KafkaProxy, LostProduce};
 pub use self::kafka::{JavaRecord, Kafka, OldFormat, OldRecord};
 pub use disk::SmallDisk;
-pub use git::{BareRepository, GitHttp, GitSsh, git};
+pub use git::{BareRepository, GitHttp, GitSsh, git, isolate_git};
 pub use http::{http_get, http_post};
 pub use kcat::Kcat;
 pub use network::without_network;

@@ -71,6 +71,11 @@ impl GitSsh {
         format!("ssh://{}@127.0.0.1:{}{}", server_login(), self.port, self.folder.join(repository).display())
     }
 
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The private key that the server lets in.
     pub fn key(&self) -> PathBuf {
         self.folder.join("user_key")
