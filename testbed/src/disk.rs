@@ -1,4 +1,4 @@
-//! A small disk of its own, to be filled up.
+//! A small disk for a test to fill.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,27 +8,24 @@ use std::process::Command;
 use crate::process::run;
 use crate::scratch::Scratch;
 
-/// What fills it.
+/// The file that fills it.
 const BALLAST: &str = "ballast";
 
-/// A file system in memory of a fixed size, unmounted when dropped (or when this process ends otherwise).
+/// A file system in memory with a fixed size. It is unmounted when dropped, or when this process ends.
 #[derive(Debug)]
 pub struct SmallDisk {
     path: PathBuf,
-    /// Where it is mounted; after it: dropped in this order.
+    /// The mount point's parent. Declared last, because fields drop in this order.
     _folder: Scratch,
 }
 
 impl SmallDisk {
-    /// Mounts an empty one.
+    /// Mounts an empty disk.
     ///
     /// # Panics
-    /// When it cannot be mounted: only root may.
+    /// When the mount fails; it needs root.
     pub fn mount(mebibytes: u32) -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "a disk that can be filled up is a file system to mount, and only root may: run as root"
-        );
+        assert!(rustix::process::geteuid().is_root(), "run as root: mounting a small disk needs it");
         let folder = Scratch::new("disk");
         let path = folder.join("mounted");
         fs::create_dir(&path).expect("a new folder can be written to");
@@ -38,20 +35,20 @@ impl SmallDisk {
         Self { path, _folder: folder }
     }
 
-    /// Where it is.
+    /// Its mount point.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Fills it to the last byte.
+    /// Fills the disk to the last byte.
     ///
     /// # Panics
-    /// When it was filled before.
+    /// When it is filled already.
     pub fn fill(&self) {
         self.fill_but(0);
     }
 
-    /// Fills it but for so many bytes.
+    /// Fills the disk, except for the last `bytes` bytes.
     ///
     /// # Panics
     /// As [`fill`](Self::fill).
@@ -66,10 +63,10 @@ impl SmallDisk {
         file.set_len(length.saturating_sub(bytes)).expect("a file can be cut off");
     }
 
-    /// Makes room again.
+    /// Frees the space again.
     ///
     /// # Panics
-    /// When it was not filled.
+    /// When it is not filled.
     pub fn make_room(&self) {
         fs::remove_file(self.path.join(BALLAST)).expect("it was filled");
     }

@@ -13,29 +13,29 @@ pub use ssh::GitSsh;
 
 use crate::process::run;
 
-/// A bare repository: a remote of one's own, by its path.
+/// A bare repository, which Git reaches by its path.
 #[derive(Debug, Clone)]
 pub struct BareRepository {
     path: PathBuf,
 }
 
 impl BareRepository {
-    /// A new empty one at `path`.
+    /// Makes an empty repository at `path`.
     ///
     /// # Panics
-    /// When Git is missing or does not make it.
+    /// When Git is missing or fails.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         run(git().args(["init", "--quiet", "--bare"]).arg(&path));
         Self { path }
     }
 
-    /// Where it is; Git takes this as an address.
+    /// Its path, which Git takes as a URL.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has it run `script` (for sh) before it takes a push; a script that fails refuses the push.
+    /// Installs `script` (for sh) as the hook `pre-receive`. A push is refused if the script fails.
     ///
     /// # Panics
     /// When the hook cannot be written.
@@ -45,15 +45,15 @@ impl BareRepository {
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("a hook can be made executable");
     }
 
-    /// Takes the hook away.
+    /// Removes the hook.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no hook.
     pub fn remove_hook(&self) {
         fs::remove_file(self.hook()).expect("there is a hook");
     }
 
-    /// Runs a Git command in it and returns what it prints.
+    /// Runs a Git command in the repository and returns its output.
     ///
     /// # Panics
     /// When it fails.
@@ -80,7 +80,7 @@ pub fn isolate_git(command: &mut Command) {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
-        // The SSH server's repositories belong to the account that it runs under.
+        // The SSH server's repositories belong to the server account.
         .env("GIT_CONFIG_COUNT", "1")
         .env("GIT_CONFIG_KEY_0", "safe.directory")
         .env("GIT_CONFIG_VALUE_0", "*");

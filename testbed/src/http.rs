@@ -1,4 +1,4 @@
-//! The smallest of HTTP clients, for asking services on loopback.
+//! A minimal HTTP client for services on loopback.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// `GET path` of a server at `address`: the status and the body, or `None` when it does not answer.
+/// Sends `GET path` to the server at `address`. Returns status and body, or `None` if it does not answer.
 pub fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     exchange(address, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"))
 }
 
-/// `POST path` with a body in JSON, as [`http_get`].
+/// Sends `POST path` with a JSON body, as [`http_get`].
 pub fn http_post(address: SocketAddr, path: &str, json: &str) -> Option<(u16, String)> {
     let length = json.len();
     let head = format!("Host: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");

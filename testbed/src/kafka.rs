@@ -25,32 +25,32 @@ pub use java::JavaRecord;
 pub use old_formats::{OldFormat, OldRecord};
 use proxy::KafkaProxy;
 
-/// How long a start may take, log recovery included, on a machine that is busy with other tests.
+/// Time for a start, including log recovery, on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
-/// A running single-node Apache Kafka (KRaft) with files and ports of its own. Topics are not created by being used.
+/// A running single-node Apache Kafka (KRaft) with its own files and ports. It does not create topics automatically.
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap: String,
     cluster_id: String,
     process: Process,
     admin: Admin,
-    /// After the process: dropped in this order.
+    /// Declared after the process, because fields drop in this order.
     folder: Scratch,
 }
 
 impl Kafka {
-    /// Which Kafka it is.
+    /// The version of Kafka.
     pub const VERSION: &str = jars::VERSION;
 
-    /// The broker that all tests of this binary share; use [`topic`](Self::topic) for topics of your own in it, and do
-    /// not stop it.
+    /// The broker that all tests of this program share. Use [`topic`](Self::topic) for your own topics, and do not stop the
+    /// broker.
     pub fn shared() -> &'static Self {
         static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
         &SHARED
     }
 
-    /// A broker of one's own, to be killed and restarted at will.
+    /// A new broker, which its test may kill and restart.
     ///
     /// # Panics
     /// When Java or Maven is missing, the jars cannot be fetched, or the broker does not start.
@@ -59,7 +59,7 @@ impl Kafka {
         Self::start_with(Jars::get(), &[], port, port)
     }
 
-    /// The same behind a proxy, to which it sends all its clients.
+    /// A new broker behind a proxy, which it advertises to all clients.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -69,7 +69,7 @@ impl Kafka {
         (Self::start_with(Jars::get(), &[], port, proxy.port()), proxy)
     }
 
-    /// Listens at a port and sends clients to the one that it advertises.
+    /// Starts a broker that listens at one port and advertises another.
     fn start_with(jars: &Jars, java_options: &[String], port: u16, advertised: u16) -> Self {
         let folder = Scratch::new("kafka");
         let [listener, bootstrap] = [port, advertised].map(|port| format!("127.0.0.1:{port}"));
@@ -102,7 +102,7 @@ impl Kafka {
         Kcat::new(&self.bootstrap)
     }
 
-    /// Creates a topic whose name begins with `name` and that no other test has; returns its name.
+    /// Creates a topic with a unique name that begins with `name`, and returns the name.
     ///
     /// # Panics
     /// When the broker refuses.
@@ -113,7 +113,7 @@ impl Kafka {
         name
     }
 
-    /// Creates a topic of exactly this name, with topic settings such as `("retention.ms", "1000")`.
+    /// Creates a topic with exactly this name, and topic settings such as `("retention.ms", "1000")`.
     ///
     /// # Panics
     /// When the broker refuses.
@@ -122,7 +122,7 @@ impl Kafka {
         self.admin.create_topic(name, partitions, settings);
     }
 
-    /// Gives a topic more partitions, so that it has `partitions` of them.
+    /// Raises the number of partitions of a topic to `partitions`.
     ///
     /// # Panics
     /// When the broker refuses.
@@ -131,7 +131,7 @@ impl Kafka {
         self.admin.add_partitions(topic, partitions);
     }
 
-    /// Deletes a topic and returns when the broker has forgotten it, so that it can be created anew.
+    /// Deletes a topic. Returns when the broker has forgotten it, so that a test can create it again.
     ///
     /// # Panics
     /// When the broker refuses.
@@ -152,14 +152,14 @@ impl Kafka {
     /// The low and the high watermark of a partition.
     ///
     /// # Panics
-    /// When the broker does not tell.
+    /// When the broker does not answer.
     #[track_caller]
     pub fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
         self.admin.watermarks(topic, partition)
     }
 
-    /// Lets all clients of this `client.id` together fetch no more than so many bytes a second (Kafka's quota
-    /// `consumer_byte_rate`), or what they like.
+    /// Limits the bytes per second that all clients with this `client.id` fetch together (Kafka's quota
+    /// `consumer_byte_rate`). `None` removes the limit.
     ///
     /// # Panics
     /// When the broker refuses.
@@ -174,7 +174,7 @@ impl Kafka {
         run(&mut configure);
     }
 
-    /// Where it keeps its partitions, each in a folder `topic-partition`: for tests that damage what it stores.
+    /// The folder of its data, with a folder `topic-partition` for each partition. Some tests damage files there.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -202,13 +202,13 @@ impl Kafka {
         self.process.kill9();
     }
 
-    /// Ends it in an orderly way.
+    /// Shuts it down cleanly.
     pub fn stop(&self) {
         self.process.stop();
     }
 
-    /// Starts it again on the same files and port after [`kill9`](Self::kill9) or [`stop`](Self::stop); returns when
-    /// it answers and every partition has its leader.
+    /// Starts it again on the same files and port, after [`kill9`](Self::kill9) or [`stop`](Self::stop). Returns when it
+    /// answers and every partition has a leader.
     ///
     /// # Panics
     /// When it still runs or does not start.
@@ -223,7 +223,7 @@ impl Kafka {
         self.start_again();
     }
 
-    /// Stops it, and starts an empty cluster with another id at the same address.
+    /// Stops it and starts an empty cluster with another id at the same address.
     ///
     /// # Panics
     /// When that does not start.
@@ -239,7 +239,7 @@ impl Kafka {
         self.process.sigstop();
     }
 
-    /// Lets it go on.
+    /// Resumes it (SIGCONT).
     pub fn sigcont(&self) {
         self.process.sigcont();
     }
@@ -252,7 +252,7 @@ impl Kafka {
     }
 }
 
-/// Makes the folders of a new cluster; returns its id.
+/// Makes the folders of a new cluster and returns its id.
 fn format_folders(jars: &Jars, settings: &Path) -> String {
     let cluster_id = cluster_id();
     let mut format = jars.java(Command::new("java"));
@@ -261,14 +261,14 @@ fn format_folders(jars: &Jars, settings: &Path) -> String {
     cluster_id
 }
 
-/// A new cluster id in Kafka's form (URL-safe base64 of 16 bytes): brokers of different tests must not look like one
-/// cluster.
+/// A new cluster id in Kafka's form, URL-safe base64 of 16 bytes. Each broker gets another, so that brokers of different
+/// tests do not look like one cluster.
 fn cluster_id() -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut random = [0; 21];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).expect("Linux has /dev/urandom");
     let digits = random.map(|byte| DIGITS[usize::from(byte) % DIGITS.len()] as char);
-    // Of the last digit only two bits count.
+    // Only two bits of the last digit count.
     format!("{}A", String::from_iter(digits))
 }
 
@@ -285,7 +285,7 @@ advertised.listeners=PLAINTEXT://{bootstrap}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
-# One node must do.
+# There is only one node.
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
@@ -294,14 +294,14 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
-# Nothing is deleted that a test did not ask to be, and then at once.
+# Deletes nothing unless a test asks for it, and then at once.
 log.retention.hours=-1
 log.retention.bytes=-1
 file.delete.delay.ms=1000
-# Back after a SIGKILL within a second or two; the default session keeps the dead broker fenced for nine.
+# A killed broker is back within two seconds; the default session would fence it for nine.
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
-# Groups form at once, and a member that was killed is missed soon.
+# Groups form at once and soon drop a killed member.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000
@@ -309,7 +309,7 @@ group.consumer.min.session.timeout.ms=1000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.threads=1
-# Compaction, where a topic wants it, begins at once.
+# Compaction of a topic begins at once.
 log.cleaner.backoff.ms=200
 log.cleaner.dedupe.buffer.size=4194304
 # The largest records that tests produce.
@@ -319,7 +319,7 @@ replica.fetch.max.bytes=20971520
     )
 }
 
-/// Runs a broker once with `java_options` and stops it: how the class-data archive is made.
+/// Runs a broker once with `java_options`, which make the class-data archive, and stops it.
 fn run_once(jars: &Jars, java_options: &[String]) {
     let port = free_port();
     let broker = Kafka::start_with(jars, java_options, port, port);

@@ -1,14 +1,14 @@
-//! kcat, the Kafka client that users have at hand.
+//! kcat, the Kafka client that users know.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::process::run;
 
-/// Seconds after which a hanging kcat is ended.
+/// Maximum seconds for a run of kcat.
 const LIMIT_S: &str = "120";
 
-/// kcat on one broker. Every call runs it to its end.
+/// kcat on one broker. Every call waits until it ends.
 #[derive(Debug, Clone)]
 pub struct Kcat {
     bootstrap: String,
@@ -19,11 +19,11 @@ impl Kcat {
         Self { bootstrap: bootstrap.to_owned() }
     }
 
-    /// Produces every line of `file` that is not empty as one event (the value; no key) and returns when the broker has
-    /// acknowledged all.
+    /// Produces each non-empty line of `file` as the value of an event without key. Returns when the broker has acknowledged
+    /// all.
     ///
     /// # Panics
-    /// When one was not.
+    /// When an event is not acknowledged.
     #[track_caller]
     pub fn produce(&self, topic: &str, partition: i32, file: &Path) {
         run(self
@@ -32,7 +32,7 @@ impl Kcat {
             .arg(file));
     }
 
-    /// The values of all events of a topic, one a line, in the order of the partitions' offsets.
+    /// The values of all events of a topic, one per line, ordered by offset within each partition.
     ///
     /// # Panics
     /// When kcat fails.

@@ -1,8 +1,8 @@
-//! Panics, which are how a test fails.
+//! Panics of tests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Does the work; what it panicked with, if it did. What the work had in hand may be half done then.
+/// Runs `work` and returns its panic message, if it panics. Its side effects may be incomplete then.
 pub fn panic_of(work: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(work)).err()?;
     let text = panic.downcast_ref::<String>().cloned();

@@ -1,4 +1,4 @@
-//! Loopback ports for servers that are told their port (and keep it over a restart).
+//! Loopback ports for servers that keep their port over a restart.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
@@ -8,18 +8,18 @@ use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Below the ports that the kernel hands to outgoing connections: one of those could otherwise take a server's port
-/// while the server is down between two of its runs.
+/// Below the kernel's ephemeral ports. Otherwise an outgoing connection could take a server's port while the server is
+/// down.
 const RANGE: Range<u16> = 12_000..32_000;
 
-/// A TCP port on 127.0.0.1 that nobody listens on and that no other call got, in this process or another that runs.
+/// A free TCP port on 127.0.0.1. No two calls return the same port, in all running test programs.
 ///
 /// # Panics
-/// When none of the range is free.
+/// When the whole range is in use.
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let width = RANGE.end - RANGE.start;
-    // Test binaries that run at the same time start far from each other.
+    // Test programs that run at the same time begin far apart.
     let home = (process::id().wrapping_mul(257) % u32::from(width)) as u16;
     for _ in 0..width {
         let step = TAKEN.fetch_add(1, Ordering::Relaxed) % width;
@@ -31,8 +31,8 @@ pub fn free_port() -> u16 {
     panic!("no free port on 127.0.0.1 in {RANGE:?}");
 }
 
-/// Takes a name for the port that only one process can have, and has until it ends: others that look for a port must not
-/// take this one while its server is down.
+/// Reserves the port until this process ends, so that no other test program takes it while its server is down. Only one
+/// process can bind the name.
 fn reserve(port: u16) -> bool {
     static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let name = SocketAddr::from_abstract_name(format!("streamseal-tests-port-{port}")).expect("a short name");

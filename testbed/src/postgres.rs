@@ -20,28 +20,28 @@ use crate::scratch::{Scratch, unique};
 use crate::user::{as_server, give_to_server};
 use crate::wait::until;
 
-/// How long a start may take, crash recovery included.
+/// Time for a start, including crash recovery.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// A running PostgreSQL with files and a port of its own, as durable as its defaults make it (fsync on).
+/// A running PostgreSQL with its own files and port, as durable as its defaults make it (fsync on).
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
     data: PathBuf,
     process: Process,
-    /// After the process: dropped in this order.
+    /// Declared after the process, because fields drop in this order.
     _folder: Scratch,
 }
 
 impl Postgres {
-    /// The server that all tests of this binary share; take a [`database`](Self::database) of your own in it, and do
-    /// not stop it.
+    /// The server that all tests of this program share. Use your own [`database`](Self::database), and do not stop the
+    /// server.
     pub fn shared() -> &'static Self {
         static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
         &SHARED
     }
 
-    /// A server of one's own, to be killed and restarted at will.
+    /// A new server, which its test may kill and restart.
     ///
     /// # Panics
     /// When PostgreSQL is not installed or does not start.
@@ -51,7 +51,7 @@ impl Postgres {
         Self::start_at(folder, data)
     }
 
-    /// The same with its data on a disk that can be filled up.
+    /// A new server with its data on a small disk, which its test may fill.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -66,7 +66,7 @@ impl Postgres {
         Self::run(folder, data, port)
     }
 
-    /// A standby of this server, which streams from it what it does not have yet.
+    /// A standby, which streams from this server.
     ///
     /// # Panics
     /// When PostgreSQL does not copy the data, or does not start.
@@ -88,10 +88,10 @@ impl Postgres {
         server
     }
 
-    /// Has a standby take no more from its primary, as if the network between them were gone.
+    /// Stops the stream to a standby, as if its network were down.
     ///
     /// # Panics
-    /// When it is no standby.
+    /// When it is not a standby.
     pub fn cut_off(&self) {
         self.psql("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
         self.psql("postgres", "SELECT pg_reload_conf()");
@@ -100,21 +100,21 @@ impl Postgres {
         });
     }
 
-    /// Makes a standby a server that takes writes.
+    /// Promotes a standby, which then takes writes.
     ///
     /// # Panics
-    /// When it is no standby.
+    /// When it is not a standby.
     pub fn promote(&self) {
         assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t", "the standby was promoted");
     }
 
-    /// The address of a database of the same name here.
+    /// The URL of the database with the same name on this server.
     pub fn address_of(&self, database: &str) -> String {
         let name = database.rsplit('/').next().unwrap_or_default();
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// Copies the running server's data to `target`, as backups are made.
+    /// Makes a base backup of the running server in `target`.
     ///
     /// # Panics
     /// When that fails.
@@ -130,7 +130,7 @@ impl Postgres {
         run(command.args(["-c", "fast", "--no-sync"]).args(options).arg("-D").arg(target));
     }
 
-    /// Puts a backup in the place of the data of a server that does not run.
+    /// Replaces the data of the stopped server by a backup.
     ///
     /// # Panics
     /// When that fails.
@@ -141,7 +141,7 @@ impl Postgres {
         run(Command::new("cp").arg("-a").arg(backup).arg(&self.data));
     }
 
-    /// A new empty database; returns the address to connect to.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Panics
     /// When the server does not create it.
@@ -151,7 +151,7 @@ impl Postgres {
         self.address_of(&name)
     }
 
-    /// Runs SQL in `database` (a name or an address) and returns the rows: fields separated by `|`, one row a line.
+    /// Runs SQL in `database` (a name or a URL) and returns the rows, one per line, with fields separated by `|`.
     ///
     /// # Panics
     /// When a statement fails.
@@ -165,20 +165,20 @@ impl Postgres {
         run(&mut command).trim_end().to_owned()
     }
 
-    /// Kills all its processes with SIGKILL, as a power cut would, and returns when they are gone.
+    /// Kills all its processes with SIGKILL and returns when they have ended.
     pub fn kill9(&self) {
         let children = self.process.children();
         self.process.kill9();
         for child in &children {
             send(*child, Signal::KILL);
         }
-        // A new server refuses to start while any of them holds the shared memory.
+        // A new server does not start while an old process holds the shared memory.
         until("the end of PostgreSQL's processes", READY_WITHIN, || children.iter().all(|pid| is_gone(*pid)));
     }
 
-    /// Ends it in an orderly way, clients or not.
+    /// Shuts it down cleanly, even with clients connected.
     pub fn stop(&self) {
-        // Fast shutdown; SIGTERM would wait for the clients to leave.
+        // Fast shutdown; SIGTERM would wait for the clients.
         send(self.process.pid(), Signal::INT);
         self.process.wait(READY_WITHIN);
     }
@@ -198,25 +198,25 @@ impl Postgres {
         self.start_again();
     }
 
-    /// Where its data are, for tests that damage or copy them.
+    /// The folder of its data. Some tests damage or copy it.
     pub fn data(&self) -> PathBuf {
         self.data.clone()
     }
 
     /// Freezes all its processes (SIGSTOP).
     pub fn sigstop(&self) {
-        // The one that makes the others first.
+        // The parent first, because it would replace the others.
         self.process.sigstop();
         self.process.children().into_iter().for_each(|child| send(child, Signal::STOP));
     }
 
-    /// Lets them go on.
+    /// Resumes them (SIGCONT).
     pub fn sigcont(&self) {
         self.process.children().into_iter().for_each(|child| send(child, Signal::CONT));
         self.process.sigcont();
     }
 
-    /// Whether it ended by itself; it can then be started again.
+    /// Whether it ended by itself. If so, a test can start it again.
     pub fn has_ended(&self) -> bool {
         self.process.exited().is_some_and(|_| {
             self.process.kill9();
@@ -224,7 +224,7 @@ impl Postgres {
         })
     }
 
-    /// Whether it takes connections.
+    /// Whether it accepts connections.
     pub fn answers(&self) -> bool {
         answers_at(self.port)
     }
@@ -237,7 +237,7 @@ impl Postgres {
     }
 }
 
-/// Whether PostgreSQL's protocol is spoken at a port.
+/// Whether a PostgreSQL server answers at a port.
 fn answers_at(port: u16) -> bool {
     Command::new(program("pg_isready"))
         .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p"])
@@ -262,7 +262,7 @@ fn initialise(folder: &Scratch, data: &Path, port: u16) {
     set(data, &settings);
 }
 
-/// Adds settings, which count before those that are there.
+/// Adds settings, which override earlier ones.
 fn set(data: &Path, settings: &str) {
     OpenOptions::new()
         .append(true)
@@ -271,7 +271,7 @@ fn set(data: &Path, settings: &str) {
         .expect("initdb wrote a postgresql.conf that its maker can extend");
 }
 
-/// Whether a process has ended; one that nobody has waited for yet has.
+/// Whether a process has ended. A zombie counts as ended.
 fn is_gone(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
@@ -279,7 +279,7 @@ fn is_gone(pid: u32) -> bool {
     }
 }
 
-/// The newest installed version's `name`.
+/// The program `name` of the newest installed version.
 fn program(name: &str) -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Child processes: started, killed, frozen and restarted by a test, and never left behind.
+//! Child processes, which a test starts, kills, freezes and restarts. None outlives the test program.
 
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -15,24 +15,24 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::usage::{Usage, cpu_of};
 use crate::wait::eventually;
 
-/// How long a process may take to end after SIGTERM.
+/// Time for a process to end after SIGTERM.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
-/// Lines of a log that a failed test shows.
+/// Maximum lines of a log that a failed test shows.
 const TAIL_LINES: usize = 40;
 
-/// A long-running child: a server or a service. Its output goes to one log file over all its runs. Dropping it ends it
-/// (SIGKILL); when the dropping thread panics, the end of the log is printed.
+/// A long-running child: a server or a service. All its runs write to one log file. Dropping it kills it (SIGKILL), and
+/// prints the end of the log if the dropping thread panics.
 pub struct Process {
     name: String,
     log: PathBuf,
-    /// Absent only while the spawner has it.
+    /// `None` only while the spawner uses it.
     command: Mutex<Option<Command>>,
     child: Mutex<Option<Child>>,
 }
 
 impl Process {
-    /// Starts `command`, which must be one that [`Process::command`] began (or another that dies with its parent), with
-    /// its output appended to `log`.
+    /// Starts `command` and appends its output to `log`. The command must come from [`Process::command`], or die with its
+    /// parent in another way.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -50,14 +50,14 @@ impl Process {
         process
     }
 
-    /// A command line for `program` whose process gets SIGKILL when this one dies, however it dies.
+    /// A command line for `program`. The kernel kills its process when this one dies for any reason.
     pub fn command(program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(program.as_ref());
         command
     }
 
-    /// Starts the same command line once more.
+    /// Starts the same command line again.
     ///
     /// # Panics
     /// When it still runs or cannot be started.
@@ -81,7 +81,7 @@ impl Process {
         })
     }
 
-    /// Ends it with SIGKILL, as a crash would, and returns when it is gone.
+    /// Kills it with SIGKILL and returns when it has ended.
     pub fn kill9(&self) {
         if let Some(mut child) = lock(&self.child).take() {
             child.kill().expect("a child can be killed");
@@ -89,19 +89,19 @@ impl Process {
         }
     }
 
-    /// Asks it to end with SIGTERM and returns how it did.
+    /// Sends SIGTERM, waits for the end, and returns the exit status.
     ///
     /// # Panics
-    /// When it is not running, or still there after half a minute.
+    /// When it is not running, or still runs after half a minute.
     pub fn stop(&self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait(STOP_WITHIN)
     }
 
-    /// Waits until it ends by itself and returns how it did.
+    /// Waits until it ends by itself and returns the exit status.
     ///
     /// # Panics
-    /// When it is not running, or still there after `deadline`.
+    /// When it is not running, or still runs after `deadline`.
     pub fn wait(&self, deadline: Duration) -> ExitStatus {
         let mut child = lock(&self.child);
         let running = child.as_mut().unwrap_or_else(|| panic!("{} is not running", self.name));
@@ -120,26 +120,26 @@ impl Process {
         self.start_again();
     }
 
-    /// Freezes it (SIGSTOP), as a long pause of its machine would.
+    /// Freezes it (SIGSTOP).
     pub fn sigstop(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on after [`Process::sigstop`].
+    /// Resumes it after [`Process::sigstop`].
     pub fn sigcont(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// How it ended, when it ended by itself; `None` while it runs.
+    /// The exit status, if it ended by itself; `None` while it runs.
     pub fn exited(&self) -> Option<ExitStatus> {
         let mut child = lock(&self.child);
         child.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"))
     }
 
-    /// Fails the test when it ended by itself, with the end of its log.
+    /// Fails the test with the end of the log, if the process ended by itself.
     ///
     /// # Panics
-    /// Then.
+    /// In this case.
     #[track_caller]
     pub fn assert_running(&self) {
         if let Some(status) = self.exited() {
@@ -147,7 +147,7 @@ impl Process {
         }
     }
 
-    /// All it has printed so far, over all its runs.
+    /// The output of all its runs so far.
     pub fn log_text(&self) -> String {
         let mut bytes = Vec::new();
         if let Ok(mut file) = File::open(&self.log) {
@@ -156,7 +156,7 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The most memory that its current run has had resident, in bytes.
+    /// Peak resident memory of the current run, in bytes.
     ///
     /// # Panics
     /// When it is not running.
@@ -167,7 +167,7 @@ impl Process {
         peak.and_then(|kib| kib.parse::<u64>().ok()).expect("Linux tells a process's peak memory in kB") * 1024
     }
 
-    /// The processor time that its current run has used, by all its threads.
+    /// Processor time of all threads in the current run.
     ///
     /// # Panics
     /// When it is not running.
@@ -175,13 +175,13 @@ impl Process {
         cpu_of(self.pid()).expect("a running process has a stat")
     }
 
-    /// What it holds now; `None` while it does not run.
+    /// Its present resource usage; `None` while it does not run.
     pub fn usage(&self) -> Option<Usage> {
         let pid = lock(&self.child).as_ref().map(Child::id)?;
         Usage::of(pid)
     }
 
-    /// Process ids of its children.
+    /// The process ids of its children.
     pub(crate) fn children(&self) -> Vec<u32> {
         let pid = self.pid();
         let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
@@ -208,10 +208,10 @@ impl Drop for Process {
     }
 }
 
-/// Runs a short command to its end and returns its standard output.
+/// Runs a short command and returns its standard output.
 ///
 /// # Panics
-/// When it cannot be started or fails, with what it printed to standard error.
+/// When the command cannot start or fails, with its standard error.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
@@ -226,13 +226,13 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Sends `signal` to `pid`; a process that is gone already is none of our concern.
+/// Sends `signal` to `pid`. Ignores a process that has already ended.
 pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let _ = kill_process(pid.expect("a process id is positive"), signal);
 }
 
-/// What to tell whoever runs the tests when a command cannot be started.
+/// The message for a command that cannot start: the package to install.
 fn missing(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let package = match program.rsplit('/').next().unwrap_or_default() {
@@ -254,14 +254,14 @@ fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// A poisoned lock only means that a test failed elsewhere: what it guards is still what it was.
+/// Locks even a poisoned mutex: a test that failed elsewhere left the value intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Job = (Command, Sender<(Command, io::Result<Child>)>);
 
-/// Starts `command` on a thread that lives as long as the process: the kernel sends the death signal when the THREAD
+/// Starts `command` on a thread that lives as long as the process. The kernel sends the death signal when the *thread*
 /// that started a child ends, and a test's thread ends with its test.
 fn spawn(command: Command) -> (Command, io::Result<Child>) {
     static SPAWNER: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {

@@ -1,4 +1,4 @@
-//! A producer that keeps account of what the broker acknowledged, and where.
+//! A producer that records which events the broker acknowledged, with their offsets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
-/// For everything that was sent to be acknowledged, a broker that is away for a while included.
+/// Time until all events are acknowledged, even if the broker is away for a while.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
-/// For one wait for acknowledgements.
+/// Time of one wait for acknowledgements.
 const POLL: Duration = Duration::from_millis(50);
 
 /// An event that the broker has acknowledged.
@@ -29,7 +29,7 @@ pub struct Acknowledged {
     pub value: Option<Vec<u8>>,
 }
 
-/// What is to be produced.
+/// An event to produce.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ToProduce<'a> {
     /// The topic.
@@ -40,11 +40,11 @@ pub struct ToProduce<'a> {
     pub key: Option<&'a str>,
     /// The value.
     pub value: Option<&'a str>,
-    /// Milliseconds since 1970; now when left out.
+    /// Milliseconds since 1970; by default now.
     pub timestamp: Option<i64>,
 }
 
-/// An idempotent producer: each event that it is given is in the log once.
+/// An idempotent producer: each event is in the log once.
 pub struct Producer {
     client: BaseProducer<Account>,
 }
@@ -61,7 +61,7 @@ impl ProducerContext for Account {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let message = match result {
             Ok(message) => message,
-            // Of an aborted transaction.
+            // The event belonged to an aborted transaction.
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue), _)) => return,
             Err((error, message)) => {
                 panic!("{}/{}: not acknowledged: {error}", message.topic(), message.partition());
@@ -87,7 +87,7 @@ impl Producer {
         config
             .set("bootstrap.servers", bootstrap)
             .set("enable.idempotence", "true")
-            // Back soon after the broker is.
+            // Reconnects soon after the broker is back.
             .set("reconnect.backoff.ms", "20")
             .set("reconnect.backoff.max.ms", "200");
         for (key, value) in properties {
@@ -97,7 +97,7 @@ impl Producer {
         Self { client: config.create_with_context(account).expect("the properties are valid") }
     }
 
-    /// Hands an event over; it is acknowledged later.
+    /// Queues an event; the broker acknowledges it later.
     ///
     /// # Panics
     /// When the queue stays full.
@@ -115,16 +115,16 @@ impl Producer {
         }
     }
 
-    /// Waits until all that was sent is acknowledged, and returns what was since the last call.
+    /// Waits until all sent events are acknowledged. Returns those acknowledged since the last call.
     ///
     /// # Panics
-    /// When that takes longer than minutes.
+    /// When that takes more than two minutes.
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
         self.client.flush(ACKNOWLEDGED_WITHIN).expect("the broker acknowledges");
         std::mem::take(&mut self.client.context().acknowledged.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes it one of transactions, which must have been named by `transactional.id`.
+    /// Prepares for transactions. The properties must name a `transactional.id`.
     ///
     /// # Panics
     /// When the broker refuses.
@@ -140,7 +140,7 @@ impl Producer {
         self.client.begin_transaction().expect("none is open");
     }
 
-    /// Commits what was sent since [`begin`](Self::begin).
+    /// Commits the events since [`begin`](Self::begin).
     ///
     /// # Panics
     /// When the broker refuses.
@@ -148,7 +148,7 @@ impl Producer {
         self.client.commit_transaction(ACKNOWLEDGED_WITHIN).expect("one is open");
     }
 
-    /// Aborts what was sent since [`begin`](Self::begin).
+    /// Aborts the events since [`begin`](Self::begin).
     ///
     /// # Panics
     /// When the broker refuses.

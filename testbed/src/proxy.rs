@@ -1,5 +1,4 @@
-//! Something between a server and its clients that cuts connections, holds messages back, and sends clients to another
-//! server.
+//! A TCP proxy that cuts connections, holds messages back, or sends clients to another server.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
@@ -8,32 +7,32 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Which of two sides a message comes from.
+/// The side that a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The client: a message that is cut off never reaches the server.
+    /// The client. If its message is cut, the server never sees it.
     Client,
-    /// The server: it did what it was asked, and the client does not learn of it.
+    /// The server. If its message is cut, the server has done the work and the client does not know.
     Server,
 }
 
-/// What becomes of a message, and of its connection.
+/// What the proxy does with a message and its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is passed on.
+    /// Passes the message on.
     Passed,
-    /// The connection is cut instead.
+    /// Cuts the connection instead.
     Cut,
-    /// It is held back, and all that follows on this side; the connection stays.
+    /// Holds back the message and all that follow from this side. The connection stays open.
     Held,
 }
 
-/// What is known of one connection, by the messages on it.
+/// The state of one connection, learnt from its messages.
 pub trait Protocol: Debug + Default + Send + 'static {
-    /// Which message is not passed on.
+    /// Selects the message that is not passed on.
     type Cut: Debug + Send + 'static;
 
-    /// Passes on what comes before the messages.
+    /// Passes on the bytes before the first message.
     ///
     /// # Errors
     /// When the connection ends.
@@ -45,7 +44,7 @@ pub trait Protocol: Debug + Default + Send + 'static {
     /// When the connection ends.
     fn read(reader: &mut impl Read) -> io::Result<Vec<u8>>;
 
-    /// Takes in a message, and what is armed if that is for it.
+    /// Updates the state with a message. Takes the armed cut if it selects this message.
     fn note(&mut self, from: Side, message: &[u8], armed: &mut Option<Self::Cut>) -> Fate;
 }
 
@@ -61,15 +60,15 @@ struct Shared<P: Protocol> {
     target: AtomicU16,
     ended: AtomicBool,
     armed: Mutex<Option<P::Cut>>,
-    /// Both ends of every connection that was ever made.
+    /// Both ends of every connection so far.
     connections: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 impl<P: Protocol> Proxy<P> {
-    /// A proxy on a port of its own in front of the server at a port.
+    /// A proxy on its own port, in front of the server at `port`.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub(crate) fn to(target: u16) -> Self {
         let port = crate::free_port();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
@@ -86,7 +85,7 @@ impl<P: Protocol> Proxy<P> {
                     return;
                 }
                 if let Ok(client) = client {
-                    // A server that is away is a connection that is closed at once.
+                    // Without a server, the proxy closes the connection at once.
                     let _ = connect(&accepting, client);
                 }
             }
@@ -98,7 +97,7 @@ impl<P: Protocol> Proxy<P> {
         self.port
     }
 
-    /// Sends clients to another server from now on, and cuts all connections to the one before.
+    /// Cuts all connections and sends clients to another server from now on.
     pub(crate) fn fail_over(&self, target: u16) {
         self.shared.target.store(target, Ordering::SeqCst);
         self.cut_all();
@@ -111,17 +110,17 @@ impl<P: Protocol> Proxy<P> {
         }
     }
 
-    /// Lets the next message for which `cut` is have its fate.
+    /// Arms `cut` for the next message that it selects.
     pub fn arm(&self, cut: P::Cut) {
         *lock(&self.shared.armed) = Some(cut);
     }
 
-    /// Whether what was armed still waits.
+    /// Whether the armed cut is still waiting.
     pub fn is_armed(&self) -> bool {
         lock(&self.shared.armed).is_some()
     }
 
-    /// Takes back what was armed; whether it was still waiting.
+    /// Disarms the cut. Returns whether it was still waiting.
     pub fn disarm(&self) -> bool {
         lock(&self.shared.armed).take().is_some()
     }
@@ -158,7 +157,7 @@ fn connect<P: Protocol>(shared: &Arc<Shared<P>>, client: TcpStream) -> io::Resul
     Ok(())
 }
 
-/// Passes the messages of one side on until the connection ends, is cut, or one is held back.
+/// Passes on the messages of one side until the connection ends, is cut, or a message is held back.
 fn pass<P: Protocol>(shared: &Shared<P>, protocol: &Mutex<P>, from: Side, ends: &[TcpStream; 2]) -> io::Result<Fate> {
     let (mut reader, mut writer) = (&ends[0], &ends[1]);
     P::open(from, &mut reader, &mut writer)?;
@@ -172,7 +171,7 @@ fn pass<P: Protocol>(shared: &Shared<P>, protocol: &Mutex<P>, from: Side, ends: 
     }
 }
 
-/// Reads what is missing of a message that is so long.
+/// Reads the rest of a message of a known length.
 pub(crate) fn complete(reader: &mut impl Read, mut message: Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
     let begun = message.len();
     message.resize(length, 0);
@@ -180,10 +179,10 @@ pub(crate) fn complete(reader: &mut impl Read, mut message: Vec<u8>, length: usi
     Ok(message)
 }
 
-/// A length as protocols write it.
+/// Decodes a big-endian length.
 ///
 /// # Panics
-/// When it is not of four bytes.
+/// When there are not four bytes.
 pub(crate) fn length(bytes: &[u8]) -> usize {
     u32::from_be_bytes(bytes.try_into().expect("four bytes")) as usize
 }

@@ -1,4 +1,4 @@
-//! Folders for a test's files, gone after the run unless it failed.
+//! Folders for a test's files. They are removed after the run, unless it failed.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,14 +10,14 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-/// `name` made different from every other name of this run, for topics, databases and folders.
+/// `name` with a suffix that is unique in this run, for topics, databases and folders.
 pub fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A folder of its own for a test or a server, removed when dropped. When the dropping thread panics it stays, and the
-/// panic's output is followed by its path.
+/// A folder for a test or a server, removed when dropped. If the dropping thread panics, the folder stays and its path is
+/// printed.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -25,8 +25,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A new empty folder whose name begins with `name`, that other users may pass through (PostgreSQL does not run as
-    /// root).
+    /// A new empty folder whose name begins with `name`. Other users may enter it, because PostgreSQL does not run as root.
     ///
     /// # Panics
     /// When it cannot be created.
@@ -36,23 +35,23 @@ impl Scratch {
         Self { path, kept: false }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// `name` in it.
+    /// The path of `name` in the folder.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 }
 
 impl Scratch {
-    /// Leaves it there after the run.
+    /// Keeps the folder after the run.
     pub fn keep(&mut self) {
         if !std::mem::replace(&mut self.kept, true) {
             keep();
-            eprintln!("kept for a look: {}", self.path.display());
+            eprintln!("kept: {}", self.path.display());
         }
     }
 }
@@ -63,22 +62,22 @@ impl Drop for Scratch {
             self.keep();
         }
         if !self.kept {
-            // What is left (a server may be writing still) goes with the run's folder.
+            // If a server is still writing, the rest goes with the run's folder.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// Keeps this run's folder after the end of the process.
+/// Keeps this run's folder when the process ends.
 fn keep() {
     let _ = fs::write(RUN.path.join("keep"), "");
 }
 
-/// The folder of this process, and the watcher that removes it when the process is gone: a static is never dropped,
-/// and a killed process drops nothing.
+/// The folder of this process, and the watcher that removes it after the process. A static is never dropped, and a killed
+/// process drops nothing.
 struct Run {
     path: PathBuf,
-    /// Its standard input is a pipe from this process; the end of this process closes it.
+    /// Its standard input is a pipe, which closes when this process ends.
     _watcher: Child,
 }
 
@@ -97,7 +96,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$0" && exit; sleep 0.2; done"#;
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Outlives Ctrl-C at the terminal.
+        // Survives Ctrl-C at the terminal.
         .process_group(0)
         .spawn()
         .expect("sh starts");

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// Where the built `streamseal` is, with the workspace's other binaries beside it. The first call builds it (at once when it
-/// is fresh): cargo builds another package's binary for no test, and an old one would make a test lie.
+/// The path of the built `streamseal`, beside the workspace's other binaries. The first call builds it, because cargo does
+/// not build other packages' binaries for a test, and a test must not run an old one.
 ///
 /// # Panics
 /// When it does not build.
@@ -15,13 +15,13 @@ pub fn streamseal() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // Of who runs this, not of who built it: started without cargo, only rustup's own cargo has all it builds use one toolchain,
-    // where a dependency comes with a rust-toolchain file.
+    // Read at run time, not at build time. Without cargo around this program, rustup's cargo keeps one toolchain even if a
+    // dependency has a rust-toolchain file.
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(&cargo);
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // The whole workspace: with the features that ./test built everything with, so nothing is built twice.
+        // The whole workspace, with the same features as in `./test`, so that nothing is built twice.
         .args(["build", "--locked", "--quiet", "--workspace", "--bins"])
         .arg("--message-format=json-render-diagnostics");
     if !cfg!(debug_assertions) {

@@ -1,14 +1,14 @@
-//! What a running process has of its machine.
+//! Resource usage of a running process.
 
 use std::fs;
 use std::time::Duration;
 
-/// What a process holds at one moment.
+/// Resources that a process uses at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Memory that is resident, in bytes.
+    /// Resident memory, in bytes.
     pub resident_bytes: u64,
-    /// Of it what is no copy of a file: heap and stacks.
+    /// The part of it that is not a copy of a file: heap and stacks, in bytes.
     pub anonymous_bytes: u64,
     /// Open file descriptors.
     pub descriptors: u64,
@@ -19,7 +19,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What `pid` holds now; `None` when there is no such process.
+    /// The present usage of `pid`; `None` if there is no such process.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| {
@@ -27,7 +27,7 @@ impl Usage {
             value.and_then(|value| value.parse::<u64>().ok())
         };
         Some(Self {
-            // A process that has ended and was not waited for has no memory.
+            // A zombie has no memory.
             resident_bytes: field("VmRSS:")? * 1024,
             anonymous_bytes: field("RssAnon:")? * 1024,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
@@ -37,10 +37,10 @@ impl Usage {
     }
 }
 
-/// The processor time that a process has used, by all its threads; `None` when there is none.
+/// Processor time of all threads of a process; `None` if there is no such process.
 pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
+    // The name in parentheses may contain anything. User and system time are the 14th and 15th field.
     let (_, fields) = stat.rsplit_once(')')?;
     let times = fields.split_whitespace().skip(11).take(2);
     let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();

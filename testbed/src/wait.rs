@@ -1,15 +1,15 @@
-//! Waiting for a condition, never for a time.
+//! Waits for conditions, never for a fixed time.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at: short enough that no test waits noticeably longer than it must.
+/// Interval between checks, short enough that no test waits noticeably too long.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Calls `condition` until it gives a value, and returns that.
+/// Calls `condition` until it returns a value, and returns that value.
 ///
 /// # Panics
-/// With `what` was waited for, when `deadline` has passed since the call.
+/// With `what`, when `deadline` has passed since the call.
 #[track_caller]
 pub fn eventually<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The harness itself: that its servers are real, keep what they acknowledged over a crash, and refuse when told to.
+//! Tests of the testbed: its servers are real, keep acknowledged data over a crash, and refuse on demand.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
@@ -15,13 +15,13 @@ use testbed::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// 1,000 distinct lines, each ended.
+/// 1,000 distinct lines, each with its newline.
 fn lines(prefix: &str) -> String {
     (0..1000).map(|i| format!("{prefix} {i}\n")).collect()
 }
 
 #[test]
-fn kafka_keeps_what_it_acknowledged_over_a_crash() {
+fn kafka_keeps_acknowledged_events_over_a_crash() {
     let folder = Scratch::new("kafka-crash");
     let kafka = Kafka::start();
     let topic = kafka.topic("crash", 2);
@@ -66,7 +66,7 @@ fn kafka_topics_are_administered() {
 }
 
 #[test]
-fn a_frozen_kafka_answers_when_it_goes_on() {
+fn a_frozen_kafka_answers_once_resumed() {
     let folder = Scratch::new("kafka-frozen");
     let kafka = Kafka::start();
     let topic = kafka.topic("frozen", 1);
@@ -86,7 +86,7 @@ fn a_frozen_kafka_answers_when_it_goes_on() {
 }
 
 #[test]
-fn postgres_keeps_what_it_committed_over_a_crash() {
+fn postgres_keeps_committed_rows_over_a_crash() {
     let server = Postgres::start();
     let database = server.database();
     server.psql(&database, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n");
@@ -98,7 +98,7 @@ fn postgres_keeps_what_it_committed_over_a_crash() {
 }
 
 #[test]
-fn a_backup_and_a_standby_lack_what_came_after_them() {
+fn a_backup_and_a_standby_lack_later_rows() {
     let folder = Scratch::new("copies");
     let server = Postgres::start();
     let database = server.database();
@@ -126,7 +126,7 @@ fn a_backup_and_a_standby_lack_what_came_after_them() {
 }
 
 #[test]
-fn a_frozen_postgres_answers_when_it_goes_on() {
+fn a_frozen_postgres_answers_once_resumed() {
     let server = Postgres::start();
     server.sigstop();
     assert!(!server.answers());
@@ -135,7 +135,7 @@ fn a_frozen_postgres_answers_when_it_goes_on() {
 }
 
 #[test]
-fn a_producer_takes_down_what_the_broker_acknowledged() {
+fn a_producer_records_acknowledged_events() {
     let kafka = Kafka::start();
     let topic = kafka.topic("account", 2);
     let producer = Producer::new(kafka.bootstrap(), &[]);
@@ -164,7 +164,7 @@ fn a_producer_takes_down_what_the_broker_acknowledged() {
 }
 
 #[test]
-fn databases_of_one_server_are_apart() {
+fn databases_of_one_server_are_separate() {
     let server = Postgres::shared();
     let (one, other) = (server.database(), server.database());
     server.psql(&one, "CREATE TABLE t (n int)");
@@ -188,13 +188,13 @@ fn commit(tree: &Path, text: &str) {
     run(git().arg("-C").arg(tree).args(["commit", "--quiet", "-m", text]));
 }
 
-/// Pushes the tree's branch; whether the remote took it, and what it said.
+/// Pushes the tree's branch. Returns whether the remote took it, and Git's output.
 fn push(mut git: Command, tree: &Path, url: &str) -> (bool, String) {
     let output = git.arg("-C").arg(tree).args(["push", "--quiet", url, "main"]).output().unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Pushes, is refused by a hook, pushes again, and finds the pushed text in a clone.
+/// Pushes, is refused by a hook, pushes again, and reads the pushed text from a clone.
 fn pushes_and_is_refused(git: impl Fn() -> Command, repository: &BareRepository, url: &str) {
     let folder = Scratch::new("git");
     let tree = work_tree(&folder);
@@ -251,7 +251,7 @@ fn git_pushes_over_ssh() {
 }
 
 #[test]
-fn an_http_remote_fails_as_told() {
+fn an_http_remote_fails_on_demand() {
     let folder = Scratch::new("faults");
     let repository = BareRepository::new(folder.join("log.git"));
     let mut server = GitHttp::start(folder.path());
@@ -312,14 +312,14 @@ fn processes_are_frozen_killed_and_restarted() {
 }
 
 #[test]
-fn nothing_outlives_a_killed_test_binary() {
-    if let Ok(folder) = std::env::var("TEST_OF_A_KILLED_BINARY") {
+fn nothing_outlives_a_killed_test_program() {
+    if let Ok(folder) = std::env::var("TEST_OF_A_KILLED_PROGRAM") {
         return be_killed(Path::new(&folder));
     }
     let folder = Scratch::new("killed");
     let mut command = Process::command(std::env::current_exe().unwrap());
-    command.args(["--exact", "nothing_outlives_a_killed_test_binary"]).env("TEST_OF_A_KILLED_BINARY", folder.path());
-    let binary = Process::start("test binary", folder.join("log"), command);
+    command.args(["--exact", "nothing_outlives_a_killed_test_program"]).env("TEST_OF_A_KILLED_PROGRAM", folder.path());
+    let binary = Process::start("test program", folder.join("log"), command);
     let (pid, files) = eventually("its child runs", SOON, || {
         let text = fs::read_to_string(folder.join("child")).ok()?;
         let (pid, files) = text.strip_suffix('\n')?.split_once(' ')?;
@@ -331,7 +331,7 @@ fn nothing_outlives_a_killed_test_binary() {
     until("its files are gone", SOON, || !Path::new(&files).exists());
 }
 
-/// The test binary that is going to be killed: has a child and a file, tells which, and waits.
+/// The test program to kill. It starts a child, writes a file, writes down both, and waits.
 fn be_killed(tell: &Path) {
     let folder = Scratch::new("files");
     fs::write(folder.join("file"), "text").unwrap();
@@ -344,7 +344,7 @@ fn be_killed(tell: &Path) {
 }
 
 #[test]
-fn without_network_there_is_none() {
+fn without_network_cuts_off_loopback() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let reach = |mut command: Command| {

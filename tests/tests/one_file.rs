@@ -25,7 +25,7 @@ fn fsck(config: &Path) -> String {
 }
 
 #[test]
-fn a_line_that_was_stopped_leaves_one_database_file() {
+fn a_stopped_line_leaves_one_database_file() {
     let (folder, broker) = (Scratch::new("one-file"), EmbeddedBroker::start().unwrap());
     broker.create_topic("orders", 1).unwrap();
     broker.create_topic("commitments", 1).unwrap();
@@ -55,13 +55,13 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
     });
     assert!(database_files(&home).contains(&"chain.db-wal".to_owned()), "{:?}", database_files(&home));
     assert!(up.stop().success());
-    // The last one is an empty file to be locked.
+    // The last one is an empty lock file.
     let left = ["chain.db", "chain.db.publisher-1"];
     assert_eq!(database_files(&home), left);
     let found = fsck(&config);
     assert_eq!(database_files(&home), left, "fsck leaves no more");
 
-    // A copy of the one file is whole.
+    // A copy of the one file is complete.
     let copy = folder.join("copy.db");
     fs::rename(home.join("chain.db"), &copy).unwrap();
     fs::copy(&copy, home.join("chain.db")).unwrap();

@@ -1,4 +1,4 @@
-//! A Git remote over smart HTTP: Git's own server program behind a few lines of HTTP.
+//! A Git remote over smart HTTP, by Git's own server program.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::git;
 
-/// The largest push that is taken.
+/// Maximum size of a push.
 const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// Serves all repositories of a folder, for fetching and pushing.
@@ -32,11 +32,11 @@ pub struct GitHttp {
 #[derive(Debug)]
 struct Served {
     folder: PathBuf,
-    /// `user:password` in base64; without it everybody may push.
+    /// `user:password` in base64; without it, everybody may push.
     login: Option<String>,
-    /// Answered to every request instead of serving it, unless 0.
+    /// The status of every answer, instead of serving the request; 0 serves.
     fault: AtomicU16,
-    /// Whether pushes are taken and not answered so.
+    /// Whether the server takes a push and then answers with an error.
     loses_answers: AtomicBool,
 }
 
@@ -50,15 +50,16 @@ impl GitHttp {
     /// Serves the repositories in `folder` to everybody.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub fn start(folder: impl Into<PathBuf>) -> Self {
         Self::serve(folder.into(), None)
     }
 
-    /// Serves them to one user only. `login` is `user:password` as HTTP's basic authentication sends it, in base64.
+    /// Serves the repositories in `folder` to one user. `login` is `user:password` in base64, as HTTP's basic authentication
+    /// sends it.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub fn start_with_login(folder: impl Into<PathBuf>, login: &str) -> Self {
         Self::serve(folder.into(), Some(login.to_owned()))
     }
@@ -73,23 +74,23 @@ impl GitHttp {
         server
     }
 
-    /// The address of a repository, named as in the folder.
+    /// The URL of a repository, by its name in the folder.
     pub fn url(&self, repository: &str) -> String {
         format!("http://{}/{repository}", self.address)
     }
 
-    /// Answers every request with this status from now on (401 as for expired credentials, 507 as for a full disk);
+    /// Answers every request with this status from now on, such as 401 for expired credentials or 507 for a full disk.
     /// `None` serves again.
     pub fn set_fault(&self, status: Option<u16>) {
         self.served.fault.store(status.unwrap_or(0), Ordering::SeqCst);
     }
 
-    /// Whether pushes are taken from now on and answered with 502 all the same.
+    /// Sets whether the server takes pushes and then answers with 502.
     pub fn lose_answers(&self, loses: bool) {
         self.served.loses_answers.store(loses, Ordering::SeqCst);
     }
 
-    /// Closes the port: connections are refused.
+    /// Closes the port, so that connections are refused.
     pub fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             let _ = running.stop.send(());
@@ -100,7 +101,7 @@ impl GitHttp {
     /// Serves again on the same port after [`stop`](Self::stop).
     ///
     /// # Panics
-    /// When the port was taken meanwhile.
+    /// When another process took the port.
     pub fn start_again(&mut self) {
         self.stop();
         let (ready, is_ready) = mpsc::channel();
@@ -116,7 +117,7 @@ impl GitHttp {
                 let _ = ready.send(());
                 let router = Router::new().fallback(answer).with_state(served);
                 tokio::select! {
-                    // Not gracefully: kept connections of clients would hold it up.
+                    // Not gracefully, because open connections of clients would delay the end.
                     _ = stopped => {}
                     result = axum::serve(listener, router) => result.expect("serving does not end"),
                 }
@@ -154,7 +155,7 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
     }
 }
 
-/// Runs `git http-backend` for one request as CGI (RFC 3875) wants it.
+/// Runs `git http-backend` for one request, by CGI (RFC 3875).
 async fn run_backend(folder: &Path, request: Request) -> Result<Response, axum::Error> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, BODY_BYTES_MAX).await?;
@@ -182,13 +183,13 @@ async fn run_backend(folder: &Path, request: Request) -> Result<Response, axum::
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(axum::Error::new)?;
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
-    // It may answer, and stop reading, before it has read everything.
+    // It may answer and stop reading before it has read everything.
     let feed = async move { drop(stdin.write_all(&body).await) };
     let (output, ()) = tokio::join!(child.wait_with_output(), feed);
     Ok(parse(&output.map_err(axum::Error::new)?.stdout))
 }
 
-/// The answer of a CGI program: header lines, an empty line, the body.
+/// Parses the answer of a CGI program: header lines, an empty line, the body.
 fn parse(output: &[u8]) -> Response {
     let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, body) = match end {

@@ -1,4 +1,4 @@
-//! A Git remote over SSH: Debian's sshd with keys, port and account of the test.
+//! A Git remote over SSH: Debian's sshd with its own keys, port and account.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,17 +17,17 @@ use crate::wait::until;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const INSTALLED: &str = "/usr/sbin/sshd";
 
-/// An SSH server on loopback that lets one key in, and the folder of repositories reached through it.
+/// An SSH server on loopback that accepts one key, and the folder of its repositories.
 #[derive(Debug)]
 pub struct GitSsh {
     port: u16,
     process: Process,
-    /// After the process: dropped in this order.
+    /// Declared after the process, because fields drop in this order.
     folder: Scratch,
 }
 
 impl GitSsh {
-    /// Starts one with a new host key and a new key for its one user.
+    /// Starts a server with a new host key and a new key for its only user.
     ///
     /// # Panics
     /// When sshd is missing or does not start.
@@ -43,7 +43,7 @@ impl GitSsh {
         fs::write(&settings, config(folder.path(), port)).expect("a new folder can be written to");
         let (program, libraries) = install(folder.path());
         give_to_server(folder.path());
-        // The user's key stays with whoever runs the test: ssh takes no key that another could read.
+        // The user's key belongs to the account that runs the test: ssh refuses a key that others can read.
         own(&folder.join("user_key"));
         let mut command = as_server("KILL", &program);
         command.env("LD_LIBRARY_PATH", libraries).args(["-D", "-e", "-f"]).arg(&settings);
@@ -66,7 +66,7 @@ impl GitSsh {
         repository
     }
 
-    /// The address of a repository, named as when it was made.
+    /// The URL of a repository, by the name given to [`repository`](Self::repository).
     pub fn url(&self, repository: &str) -> String {
         format!("ssh://{}@127.0.0.1:{}{}", server_login(), self.port, self.folder.join(repository).display())
     }
@@ -76,7 +76,7 @@ impl GitSsh {
         self.port
     }
 
-    /// The private key that the server lets in.
+    /// The private key that the server accepts.
     pub fn key(&self) -> PathBuf {
         self.folder.join("user_key")
     }
@@ -91,7 +91,7 @@ impl GitSsh {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// Git with this server's keys.
+    /// Git with this server's host key and the user's key.
     ///
     /// # Panics
     /// As [`write_known_hosts`](Self::write_known_hosts).
@@ -110,7 +110,7 @@ impl GitSsh {
         command
     }
 
-    /// Ends it.
+    /// Stops it.
     pub fn stop(&self) {
         self.process.stop();
     }
@@ -128,7 +128,7 @@ fn config(folder: &Path, port: u16) -> String {
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/user_key.pub
 AuthenticationMethods publickey
-# The files are below a folder that everybody may write to (/tmp).
+# The files are below a world-writable folder (/tmp).
 StrictModes no
 UsePAM no
 PidFile none
@@ -138,8 +138,8 @@ X11Forwarding no
     )
 }
 
-/// An sshd that the server account may run, and the folder of the library that comes with it. ./test only unpacks
-/// Debian's packages: installing them would set up an SSH server on the machine.
+/// An sshd that the server account may run, and the folder of its library. `./test` only unpacks Debian's packages,
+/// because installing them would set up an SSH server on the machine.
 fn install(folder: &Path) -> (PathBuf, PathBuf) {
     if Path::new(INSTALLED).exists() {
         return (INSTALLED.into(), folder.into());
@@ -150,7 +150,7 @@ fn install(folder: &Path) -> (PathBuf, PathBuf) {
         "no {INSTALLED}; Debian has it in the package openssh-server (./test unpacks it into {})",
         unpacked.display()
     );
-    // The account cannot look into the cache of whoever runs the test.
+    // The server account cannot read the cache of the user who runs the test.
     run(Command::new("cp").arg("-R").arg(&unpacked).arg(folder));
     let copy = folder.join("openssh-server");
     (copy.join("sshd"), copy)

@@ -1,4 +1,4 @@
-//! What a test asks of a broker as its administrator.
+//! Administration of a broker.
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -11,9 +11,9 @@ use rdkafka::{ClientConfig, metadata::Metadata};
 
 use crate::wait::{eventually, until};
 
-/// For one request to a broker that is there.
+/// Time for one request to a running broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// For one request to a broker that may not be there yet.
+/// Time for one request to a broker that may not run yet.
 const PEEK: Duration = Duration::from_millis(500);
 
 pub(super) struct Admin {
@@ -27,7 +27,7 @@ impl Admin {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", bootstrap)
-            // Back soon after the broker is.
+            // Reconnects soon after the broker is back.
             .set("reconnect.backoff.ms", "20")
             .set("reconnect.backoff.max.ms", "200");
         Self {
@@ -84,13 +84,13 @@ impl Admin {
     }
 
     pub(super) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
-        // A topic that was created anew is looked for at its old leader for a moment.
+        // For a moment, the client asks the old leader of a recreated topic.
         eventually(&format!("watermarks of {topic}/{partition}"), ANSWER_WITHIN, || {
             self.reader.fetch_watermarks(topic, partition, PEEK).ok()
         })
     }
 
-    /// Whether the broker answers and leads all there is.
+    /// Whether the broker answers and leads all partitions.
     pub(super) fn is_ready(&self) -> bool {
         let metadata = self.reader.fetch_metadata(None, PEEK);
         metadata.is_ok_and(|metadata| !metadata.brokers().is_empty() && all_led(&metadata))
@@ -116,7 +116,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN)).request_timeout(Some(ANSWER_WITHIN))
 }
 
-/// Waits for an answer, from within a test's own runtime too: on a thread that has none.
+/// Waits for an answer, on a thread without a runtime, so that it works inside a test's own runtime.
 fn wait<T: Send>(answer: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! Kafka's jars: fetched once by Maven, kept in the user's cache folder.
+//! Kafka's jars. Maven fetches them once into the user's cache folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::cache::cache;
 use crate::process::run;
 
 const POM: &str = include_str!("../../kafka/pom.xml");
-/// In the name of the cache folder, so that another version does not meet these jars.
+/// Part of the cache folder's name, so that versions do not mix.
 pub(super) const VERSION: &str = "4.3.1";
 
-/// A folder of jars, and what to call Java with.
+/// A folder of jars, and the class path for Java.
 #[derive(Debug)]
 pub(super) struct Jars {
     class_path: String,
-    /// Loaded and checked classes, mapped into memory: a broker starts in half the time. Java ignores an archive that
-    /// does not fit (made by another Java, say).
+    /// A class-data archive, which halves the start time of a broker. Java ignores an archive that does not fit, for
+    /// example one of another Java version.
     archive: PathBuf,
 }
 
@@ -28,7 +28,7 @@ impl Jars {
     /// The cached jars; the first call on a machine fetches them.
     ///
     /// # Panics
-    /// When Maven is missing or does not get them.
+    /// When Maven is missing or cannot fetch them.
     pub(super) fn get() -> &'static Self {
         static JARS: LazyLock<Jars> = LazyLock::new(|| {
             assert!(POM.contains(VERSION), "kafka/pom.xml asks for another Kafka than {VERSION}");
@@ -46,7 +46,7 @@ impl Jars {
         &JARS
     }
 
-    /// The jars one by one: an archive is not valid for a class path with a wildcard.
+    /// Lists the jars one by one, because a class-data archive does not work with a wildcard in the class path.
     fn in_folder(folder: &Path) -> Self {
         let entries = fs::read_dir(folder).expect("the folder of jars can be listed");
         let mut jars: Vec<String> = entries
@@ -57,11 +57,11 @@ impl Jars {
         Self { class_path: jars.join(":"), archive: folder.join("classes.jsa") }
     }
 
-    /// `command`, whose last word is `java`, with all that comes before the main class.
+    /// Adds all options before the main class to `command`, whose last word is `java`.
     pub(super) fn java(&self, mut command: Command) -> Command {
         command
             .args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC"])
-            // Compiles quickly rather than well: a test's broker does not live long.
+            // Compiles quickly rather than well, because a test's broker lives briefly.
             .args(["-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"])
             .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]);
         if self.archive.exists() {
@@ -72,7 +72,7 @@ impl Jars {
     }
 }
 
-/// Other test binaries, of this or another work tree, may want the same folder now.
+/// Locks the folder against other test programs, also of other work trees.
 fn lock(folder: &Path) -> File {
     let parent = folder.parent().expect("the cache folder has a parent");
     fs::create_dir_all(parent).unwrap_or_else(|error| panic!("{}: {error}", parent.display()));
@@ -82,7 +82,7 @@ fn lock(folder: &Path) -> File {
     file
 }
 
-/// All or nothing: the folder gets its name when it is complete.
+/// Fetches the jars. The folder gets its name only when it is complete.
 fn fetch(folder: &Path) {
     let partial = beside(folder, "partial");
     let _ = fs::remove_dir_all(&partial);
@@ -98,7 +98,7 @@ fn fetch(folder: &Path) {
     fs::rename(&partial, folder).expect("a folder can be renamed in place");
 }
 
-/// `folder` with `.suffix` after its name (which has a dot of its own).
+/// `folder` with `.suffix` appended to its name. The name contains a dot already, so `with_extension` does not work.
 fn beside(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
     name.push(".");

@@ -1,4 +1,4 @@
-//! What Apache Kafka's own Java client reads: a second opinion on what librdkafka reads.
+//! Reads topics with Apache Kafka's own Java client, to compare with librdkafka.
 
 use std::process::Command;
 
@@ -6,19 +6,19 @@ use super::Kafka;
 use super::jars::Jars;
 use crate::process::run;
 
-/// Between the fields of a line, headers, and lines. [`BytesDeserializer`](Kafka::java_reads) escapes all control characters.
+/// Separators of fields, headers and lines. [`BytesDeserializer`](Kafka::java_reads) escapes all control characters.
 const FIELD: &str = "\u{1}";
 const HEADER: &str = "\u{2}";
 const LINE: &str = "\u{3}";
-/// Text for null, which no test has for its bytes.
+/// The text for null; no test uses the same bytes.
 const NULL: &str = "<nothing, not even no bytes>";
 
-/// A record as the Java client sees it.
+/// A record as the Java client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JavaRecord {
     /// Its offset.
     pub offset: i64,
-    /// Kind and milliseconds, as in `CreateTime:17`; `NO_TIMESTAMP` without.
+    /// Kind and milliseconds, such as `CreateTime:17`, or `NO_TIMESTAMP`.
     pub timestamp: String,
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -29,8 +29,8 @@ pub struct JavaRecord {
 }
 
 impl Kafka {
-    /// The first `count` committed records of partition 0 of a topic, as the console consumer reads them. Header names are
-    /// to have no control characters and no colon.
+    /// The first `count` committed records of partition 0 of a topic, as the console consumer reads them. Header names must
+    /// not contain control characters or colons.
     ///
     /// # Panics
     /// When the consumer fails, or reads fewer within a minute.
@@ -84,7 +84,7 @@ fn record(line: &str) -> JavaRecord {
     JavaRecord { offset, timestamp: timestamp.to_owned(), key: unescaped(key), value: unescaped(value), headers }
 }
 
-/// The bytes that Java's `Bytes.toString` printed.
+/// Decodes the output of Java's `Bytes.toString`.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     if text == NULL {
         return None;

@@ -1,5 +1,5 @@
-//! Log segments in Kafka's message formats before v2, as topics have them that were written before Kafka 0.11. No current
-//! broker writes these any more, but it serves what its disks hold.
+//! Log segments in Kafka's message formats before v2, from before Kafka 0.11. No current broker writes them, but brokers
+//! still serve the segments on their disks.
 
 use std::fs;
 
@@ -8,13 +8,13 @@ use super::Kafka;
 /// A message format before v2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OldFormat {
-    /// Of Kafka before 0.10: without timestamps.
+    /// Written by Kafka before 0.10, without timestamps.
     V0,
-    /// Of Kafka 0.10.
+    /// Written by Kafka 0.10.
     V1,
 }
 
-/// A record as these formats have it.
+/// A record in one of these formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldRecord {
     /// Its key.
@@ -23,20 +23,20 @@ pub struct OldRecord {
     pub value: Option<Vec<u8>>,
 }
 
-/// The attribute of a message that holds a whole set of messages compressed by gzip.
+/// The attribute of a message that wraps a gzip-compressed set of messages.
 const GZIP: u8 = 1;
 
 impl OldFormat {
-    /// A segment of these records, from offset 0 on.
+    /// A segment with these records, which begins at offset 0.
     pub fn segment(self, records: &[OldRecord]) -> Vec<u8> {
         let messages = (0..).zip(records);
         messages.flat_map(|(offset, record)| message(self, offset, 0, record)).collect()
     }
 
-    /// The same, with all records inside one message, compressed.
+    /// As [`segment`](Self::segment), with all records compressed in one message.
     pub fn compressed_segment(self, records: &[OldRecord]) -> Vec<u8> {
         let last = i64::try_from(records.len()).expect("few records") - 1;
-        // Offsets inside are relative in v1 and absolute in v0; from 0 on they are the same.
+        // Inner offsets are relative in v1 and absolute in v0. From offset 0 both are equal.
         let whole = OldRecord { key: None, value: Some(gzip(&self.segment(records))) };
         message(self, last, GZIP, &whole)
     }
@@ -59,7 +59,7 @@ fn message(format: OldFormat, offset: i64, attributes: u8, record: &OldRecord) -
     [&offset.to_be_bytes()[..], &size.to_be_bytes(), &crc32(&body).to_be_bytes(), &body].concat()
 }
 
-/// One gzip member of stored blocks: compressed in form, not in size.
+/// One gzip member with stored blocks only.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let mut blocks = bytes.chunks(usize::from(u16::MAX)).peekable();
@@ -82,11 +82,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 impl Kafka {
-    /// Puts segments in the place of the logs of partitions (`topic-partition`) while the broker is stopped, and lets the
-    /// next start recover them.
+    /// Replaces the logs of partitions (`topic-partition`) by segments. The broker must be stopped; its next start recovers
+    /// them.
     ///
     /// # Panics
-    /// When a file cannot be written, as when there is no such partition.
+    /// When a file cannot be written, for example because there is no such partition.
     pub fn replace_logs<'a>(&self, logs: impl IntoIterator<Item = (&'a str, Vec<u8>)>) {
         let data = self.data();
         for (partition, segment) in logs {

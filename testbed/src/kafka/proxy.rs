@@ -1,4 +1,4 @@
-//! Kafka's protocol, for a proxy that loses what producers ask, or the answer.
+//! Kafka's protocol, for a proxy that loses requests of producers or their answers.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -8,32 +8,32 @@ use crate::proxy::{Fate, Protocol, Proxy, Side, complete, length};
 /// A proxy in front of a Kafka broker on this machine.
 pub type KafkaProxy = Proxy<Connection>;
 
-/// The number of the request by which records are written.
+/// The API key of Produce requests.
 const PRODUCE: [u8; 2] = [0, 0];
 
-/// Where in a request its number is, and the length of the client's name, with the size before it.
+/// Positions of the API key and of the length of the client's name in a request, counted from its size field.
 const API_KEY: usize = 4;
 const CLIENT_ID: usize = 12;
 
-/// Where in a request and in an answer the number is by which they belong together.
+/// Positions of the correlation id in a request and in an answer.
 const CORRELATION_IN_REQUEST: usize = 8;
 const CORRELATION_IN_ANSWER: usize = 4;
 
-/// Which request to write records, or which answer, is lost.
+/// Selects the Produce request, or the answer, to lose.
 #[derive(Debug, Clone)]
 pub struct LostProduce {
     /// The `client.id` of the producer.
     pub client: String,
-    /// Whether the request is lost or the answer.
+    /// The side whose message is lost: the request or the answer.
     pub from: Side,
-    /// What becomes of it: cut off or held back.
+    /// How it is lost: cut or held back.
     pub fate: Fate,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug, Default)]
 pub struct Connection {
-    /// The clients whose requests to write records are not answered, by correlation id.
+    /// The clients with unanswered Produce requests, by correlation id.
     asked: HashMap<[u8; 4], Vec<u8>>,
 }
 
@@ -64,7 +64,7 @@ impl Protocol for Connection {
 }
 
 impl Connection {
-    /// The name of the client that asks to write records, if it does.
+    /// The client's name, if the message is a Produce request.
     fn note_request(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         if message[API_KEY..][..2] != PRODUCE {
             return None;
@@ -76,7 +76,7 @@ impl Connection {
         Some(client)
     }
 
-    /// The name of the client that asked for it, if it was to write records.
+    /// The client's name, if the message answers a Produce request.
     fn note_answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         self.asked.remove(&correlation(message, CORRELATION_IN_ANSWER))
     }

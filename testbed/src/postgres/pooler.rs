@@ -17,12 +17,12 @@ const PROGRAM: &str = "/usr/sbin/pgbouncer";
 pub struct Pgbouncer {
     port: u16,
     _process: Process,
-    /// After the process: dropped in this order.
+    /// Declared after the process, because fields drop in this order.
     _folder: Scratch,
 }
 
 impl Pgbouncer {
-    /// Starts one for all databases of `server`, with lines of configuration such as `pool_mode = session`.
+    /// Starts a pooler for all databases of `server`, with configuration lines such as `pool_mode = session`.
     ///
     /// # Panics
     /// When pgbouncer is not installed or does not start.
@@ -50,7 +50,7 @@ impl Pgbouncer {
         Self { port, _process: process, _folder: folder }
     }
 
-    /// The URL of a database of the server, by way of the pooler.
+    /// The URL of a database of the server, through the pooler.
     pub fn url(&self, database: &str) -> String {
         let name = database.rsplit('/').next().expect("a database's URL ends with its name");
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)

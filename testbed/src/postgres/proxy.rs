@@ -1,4 +1,4 @@
-//! PostgreSQL's protocol, for a proxy that cuts connections in the midst of a transaction or statement.
+//! PostgreSQL's protocol, for a proxy that cuts connections inside a transaction or statement.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -8,28 +8,28 @@ use crate::proxy::{Fate, Protocol, Proxy, Side, complete, length};
 /// A proxy in front of a PostgreSQL server on this machine.
 pub type PostgresProxy = Proxy<Connection>;
 
-/// What a connection is cut in.
+/// What a connection is cut inside of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// A transaction: the client's message 0 is its `BEGIN`.
+    /// A transaction. The client's message 0 is its `BEGIN`.
     Transaction,
-    /// A statement outside of a transaction whose text begins so: the client's message 0 binds its parameters.
+    /// A statement outside of a transaction, by the beginning of its text. The client's message 0 binds its parameters.
     Statement(&'static str),
 }
 
-/// Where a connection is cut: instead of passing message number `message` (from 0) of one side on. The server's message 0 is
-/// the first answer to the client's message 0.
+/// The place of a cut: message number `message` (from 0) of one side is not passed on. The server's message 0 is the first
+/// answer to the client's message 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// What is cut.
+    /// The transaction or statement to cut.
     pub of: Of,
     /// The side whose messages count.
     pub from: Side,
-    /// How many of them pass.
+    /// The number of messages that pass before the cut.
     pub message: usize,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug, Default)]
 pub struct Connection {
     /// The texts of prepared statements, by their names.
@@ -47,20 +47,20 @@ enum UnderWay {
 }
 
 impl PostgresProxy {
-    /// A proxy on a port of its own in front of the server at `url`.
+    /// A proxy on its own port, in front of the server at `url`.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub fn in_front_of(url: &str) -> Self {
         Self::to(port_of(url))
     }
 
-    /// The address of the same database through the proxy.
+    /// The URL of the same database through the proxy.
     pub fn through(&self, url: &str) -> String {
         url.replace(&format!(":{}/", port_of(url)), &format!(":{}/", self.port()))
     }
 
-    /// Sends clients to the server at `url` from now on, and cuts all connections to the one before.
+    /// Cuts all connections and sends clients to the server at `url` from now on.
     pub fn fail_over_to(&self, url: &str) {
         self.fail_over(port_of(url));
     }
@@ -71,7 +71,7 @@ impl Connection {
         (self.under_way, self.from_client, self.from_server) = (Some(under_way), 0, 0);
     }
 
-    /// Takes in what the client says.
+    /// Updates the state with a message of the client.
     fn note_client(&mut self, message: &[u8]) {
         match (message[0], &message[5..]) {
             (b'Q', text) if text.starts_with(b"BEGIN") => self.begin(UnderWay::Transaction),
@@ -100,7 +100,7 @@ impl Connection {
 impl Protocol for Connection {
     type Cut = Cut;
 
-    /// Whether to encrypt, answered by one byte, and the start.
+    /// The request for encryption, answered by one byte, and the startup message.
     fn open(from: Side, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
         if from == Side::Client {
             let first = untyped(reader)?;
@@ -113,7 +113,7 @@ impl Protocol for Connection {
             reader.read_exact(&mut refusal)?;
             writer.write_all(&refusal)?;
             if refusal != *b"N" {
-                // The client did not ask: it was the first byte of a message.
+                // The client did not ask for encryption: this is the first byte of a message.
                 writer.write_all(&untyped(reader)?)?;
             }
         }
@@ -141,7 +141,7 @@ impl Protocol for Connection {
         let number = *count;
         *count += 1;
         let cut = armed.take_if(|cut| self.is_of(cut.of) && (cut.from, cut.message) == (from, number));
-        // Ready for a query, and in no transaction.
+        // ReadyForQuery, outside of a transaction.
         if from == Side::Server && message == b"Z\0\0\0\x05I" {
             self.under_way = None;
         }
@@ -149,7 +149,7 @@ impl Protocol for Connection {
     }
 }
 
-/// A message that is its length, which counts itself, and what follows.
+/// Reads a message: its length, which counts itself, and the rest.
 fn untyped(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut message = vec![0; 4];
     reader.read_exact(&mut message)?;
@@ -157,7 +157,7 @@ fn untyped(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     complete(reader, message, length)
 }
 
-/// A string of the protocol, which ends with a zero, and what follows.
+/// Splits a zero-terminated string from the bytes after it.
 fn string(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).expect("a string ends");
     (&bytes[..end], &bytes[end + 1..])

@@ -1,4 +1,4 @@
-//! The crate `kafka` on a real Apache Kafka: what librdkafka's in-process broker does not have.
+//! The crate `kafka` on a real Apache Kafka, for features that librdkafka's in-process broker lacks.
 
 mod events;
 mod producer;

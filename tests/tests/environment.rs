@@ -1,4 +1,4 @@
-//! What the surroundings of a process may do to it: proxies in its environment, a log that nobody takes.
+//! Effects of the environment on a process: proxy variables, and a log that cannot be written.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
@@ -12,7 +12,7 @@ use testbed::{Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// A ledger that needs nothing installed, on free ports.
+/// A ledger on the embedded parts and on free ports.
 struct Ledger {
     folder: Scratch,
     anchor: SocketAddr,
@@ -52,7 +52,7 @@ impl Ledger {
         command
     }
 
-    /// Waits until /readyz says so, and returns all it says.
+    /// Waits until `/readyz` contains `wanted`, and returns the whole answer.
     fn until_anchor_says(&self, wanted: &str) -> String {
         let mut said = String::new();
         until(&format!("/readyz with {wanted:?}"), WITHIN, || {
@@ -66,7 +66,7 @@ impl Ledger {
 const PROXY: &str = "http://me:secret@127.0.0.1:1";
 const WAY: &str = "by way of the proxy http://127.0.0.1:1";
 
-/// Every variable that names a proxy, and none that makes exceptions.
+/// Sets every variable that names a proxy, and removes all that make exceptions.
 fn behind_a_proxy(mut command: Command) -> Command {
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env(name, PROXY);
@@ -78,7 +78,7 @@ fn behind_a_proxy(mut command: Command) -> Command {
 }
 
 #[test]
-fn no_proxy_comes_between_parts_on_one_machine() {
+fn parts_on_one_machine_use_no_proxy() {
     let ledger = Ledger::new("proxied");
     let key = ledger.folder.join("w.key");
     let printed = run(Command::new(streamseal()).args(["keygen", "--name", "w.example", "--role", "anchor"]).arg(&key));
@@ -87,14 +87,14 @@ fn no_proxy_comes_between_parts_on_one_machine() {
         format!("[[anchor.witnesses]]\nurl = \"http://w.example/w\"\nvkey = \"{vkey}\"\n\n[[anchor.remotes]]");
     ledger.change("[[anchor.remotes]]", &witness);
     let up = Process::start("up", ledger.folder.join("up.log"), behind_a_proxy(ledger.command("up")));
-    // The head is there and anchored; the witness is elsewhere, and asked by way of the proxy.
+    // The head is anchored. The witness is on another host, so its request goes through the proxy.
     let said = ledger.until_anchor_says("ok\nwitness w.example: no cosignature of size");
     assert!(said.contains(WAY) && !said.contains("secret"), "{said}");
     assert!(up.stop().success());
 }
 
 #[test]
-fn the_proxy_that_stands_between_is_named() {
+fn a_message_names_the_proxy_in_use() {
     for (field, from, to) in [
         ("committer", "committer = \"http://127.0.0.1:", "committer = \"http://committer.example:"),
         ("remote", "url = \"anchors.git\"", "url = \"http://git.example/anchors.git\""),
@@ -111,7 +111,7 @@ fn the_proxy_that_stands_between_is_named() {
     }
 }
 
-/// Runs everything with its log in `stderr`: it works, says how many lines nobody got, and ends as it is told.
+/// Runs all services with `stderr` as their log. They work, count the lost lines, and stop on demand.
 fn ends_well_without_a_log(name: &str, stderr: impl FnOnce(&Ledger) -> Stdio, begun: impl FnOnce(&mut Child)) {
     let ledger = Ledger::new(name);
     let stderr = stderr(&ledger);
@@ -135,12 +135,12 @@ fn a_log_on_a_full_disk_ends_nothing() {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_ends_nothing() {
+fn a_log_without_a_reader_ends_nothing() {
     ends_well_without_a_log("log-gone", |_| Stdio::piped(), |child| drop(child.stderr.take()));
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_trouble_for_a_tool() {
+fn a_tool_survives_the_end_of_its_reader() {
     for (arguments, code) in [
         (&["config-reference"][..], 0),
         (&["--help"], 0),
@@ -160,7 +160,7 @@ fn a_reader_that_goes_away_is_no_trouble_for_a_tool() {
     }
 }
 
-/// The origin that a new ledger says first, and the name of its anchor's key.
+/// The origin that `init` prints first, and the name of the anchor's key.
 fn names(folder: &Scratch, dir: &str, more: &[&str]) -> (String, String) {
     let dir = folder.join(dir);
     let said = run(Command::new(streamseal()).arg("init").arg(&dir).args(more));
@@ -175,7 +175,7 @@ fn names(folder: &Scratch, dir: &str, more: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn ledgers_made_alike_have_names_of_their_own() {
+fn ledgers_made_alike_have_different_names() {
     let folder = Scratch::new("origins");
     let (first, anchor) = names(&folder, "a/ledger", &[]);
     let (second, _) = names(&folder, "b/ledger", &[]);
