@@ -24,8 +24,8 @@ pub struct Published {
 }
 
 impl Published {
-    /// Reads commitments in topic order. Entries must first appear in chain order, starting at `first`. Each must follow
-    /// the previous one, and have the bytes that `chain` has at its seq, if any.
+    /// Reads commitments in topic order. Entries must first appear in chain order, starting at `first`. Each must
+    /// follow the previous one, and have the bytes that `chain` has at its seq, if any.
     pub fn read(commitments: impl IntoIterator<Item = impl AsRef<[u8]>>, chain: &[Entry], first: u64) -> Self {
         let mut published = Self { next: first, repeated: 0 };
         let mut head = first.checked_sub(1).map(|last| chain[last as usize].leaf_hash());
@@ -50,8 +50,8 @@ impl Published {
     }
 }
 
-/// Requires that every entry of a full bundle was published; newer ones may be there too. Returns the number of repeated
-/// commitments.
+/// Requires that every entry of a full bundle was published; newer ones may be there too. Returns the number of
+/// repeated commitments.
 pub fn all_are_published(kafka: &Kafka, topic: &str, ledger: &Ledger, bundle: &Path) -> u64 {
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
     let size = chain.len() as u64;

@@ -43,8 +43,8 @@ impl Kafka {
     /// The version of Kafka.
     pub const VERSION: &str = jars::VERSION;
 
-    /// The broker that all tests of this program share. Use [`topic`](Self::topic) for your own topics, and do not stop the
-    /// broker.
+    /// The broker that all tests of this program share. Use [`topic`](Self::topic) for your own topics, and do not stop
+    /// the broker.
     pub fn shared() -> &'static Self {
         static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
         &SHARED
@@ -207,8 +207,8 @@ impl Kafka {
         self.process.stop();
     }
 
-    /// Starts it again on the same files and port, after [`kill9`](Self::kill9) or [`stop`](Self::stop). Returns when it
-    /// answers and every partition has a leader.
+    /// Starts it again on the same files and port, after [`kill9`](Self::kill9) or [`stop`](Self::stop). Returns when
+    /// it answers and every partition has a leader.
     ///
     /// # Panics
     /// When it still runs or does not start.
@@ -261,8 +261,8 @@ fn format_folders(jars: &Jars, settings: &Path) -> String {
     cluster_id
 }
 
-/// A new cluster id in Kafka's form, URL-safe base64 of 16 bytes. Each broker gets another, so that brokers of different
-/// tests do not look like one cluster.
+/// A new cluster id in Kafka's form, URL-safe base64 of 16 bytes. Each broker gets another, so that brokers of
+/// different tests do not look like one cluster.
 fn cluster_id() -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut random = [0; 21];

@@ -19,8 +19,8 @@ impl Kcat {
         Self { bootstrap: bootstrap.to_owned() }
     }
 
-    /// Produces each non-empty line of `file` as the value of an event without key. Returns when the broker has acknowledged
-    /// all.
+    /// Produces each non-empty line of `file` as the value of an event without key. Returns when the broker has
+    /// acknowledged all.
     ///
     /// # Panics
     /// When an event is not acknowledged.

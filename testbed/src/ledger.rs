@@ -176,8 +176,8 @@ impl Ledger {
         number(&self.ask("/v1/status")?["published_size"])
     }
 
-    /// Waits until the newest anchor in `repository` covers a heads statement with the present cursors of these partitions
-    /// (topic and number) of a cluster.
+    /// Waits until the newest anchor in `repository` covers a heads statement with the present cursors of these
+    /// partitions (topic and number) of a cluster.
     pub fn until_anchored(&self, repository: &Path, origin: &str, cluster: &str, partitions: &[(String, u32)]) {
         until("the heads are anchored", ANCHORED_WITHIN, || {
             self.assert_running();
@@ -186,8 +186,8 @@ impl Ledger {
         });
     }
 
-    /// Whether the newest heads statement among the first `size` entries has these cursors; `None` while the committer is
-    /// away.
+    /// Whether the newest heads statement among the first `size` entries has these cursors; `None` while the committer
+    /// is away.
     fn stated(&self, size: u64, cluster: &str, partitions: &[(String, u32)]) -> Option<bool> {
         let heads = self.ask(&format!("/v1/heads?size={size}"))?;
         let mut stated = BTreeMap::new();
@@ -337,14 +337,14 @@ pub const NOT_ANCHORED: i32 = 4;
 
 /// The result of `streamseal verify --json`.
 #[derive(Debug, PartialEq)]
-pub struct Verdict {
+pub struct Verification {
     /// The exit code.
     pub code: i32,
     /// The report.
     pub report: Value,
 }
 
-impl Verdict {
+impl Verification {
     /// Whether there is a finding of this code with these values at these JSON pointers.
     pub fn has(&self, code: &str, place: &[(&str, Value)]) -> bool {
         let findings = self.report["findings"].as_array().unwrap();
@@ -363,7 +363,7 @@ impl Verdict {
 }
 
 /// Runs `streamseal verify` without a network.
-pub fn verify(trust: &Path, bundle: &Path, clone: &Path, pin: Option<&Path>) -> Verdict {
+pub fn verify(trust: &Path, bundle: &Path, clone: &Path, pin: Option<&Path>) -> Verification {
     let pin = pin.map(|pin| ["--pin".as_ref(), pin.as_os_str()]);
     verify_with(trust, bundle, clone, pin.iter().flatten())
 }
@@ -374,20 +374,20 @@ pub fn verify_with(
     bundle: &Path,
     clone: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
-) -> Verdict {
+) -> Verification {
     let mut command = without_network(streamseal());
     command.args(["verify", "--json", "--trust"]).arg(trust).arg("--clone").arg(clone).arg(bundle).args(arguments);
     verdict(command)
 }
 
 /// As [`verify`], with the auditor's binary `streamseal-verify`.
-pub fn verify_alone(trust: &Path, bundle: &Path, clone: &Path) -> Verdict {
+pub fn verify_alone(trust: &Path, bundle: &Path, clone: &Path) -> Verification {
     let mut command = without_network(streamseal().with_file_name("streamseal-verify"));
     command.args(["--json", "--trust"]).arg(trust).arg("--clone").arg(clone).arg(bundle);
     verdict(command)
 }
 
-fn verdict(mut command: Command) -> Verdict {
+fn verdict(mut command: Command) -> Verification {
     let start = Instant::now();
     let Output { status, stdout, stderr } = command.output().unwrap();
     eprintln!("verified in {:?}", start.elapsed());
@@ -399,7 +399,7 @@ fn verdict(mut command: Command) -> Verdict {
             String::from_utf8_lossy(&stderr)
         )
     });
-    Verdict { code, report }
+    Verification { code, report }
 }
 
 /// A 64-bit number, which JSON holds as a string.
@@ -411,8 +411,8 @@ fn free_address() -> SocketAddr {
     ([127, 0, 0, 1], free_port()).into()
 }
 
-/// Gives the services free ports and short intervals: small batches, and an anchor every second. Returns the addresses of
-/// committer, ingest-consumer and anchor.
+/// Gives the services free ports and short intervals: small batches, and an anchor every second. Returns the addresses
+/// of committer, ingest-consumer and anchor.
 pub fn configure(folder: &Path, name: &str, neighbours: &Neighbours<'_>) -> [SocketAddr; 3] {
     let Neighbours { commitments, batch_events, .. } = neighbours;
     let addresses = [(); 3].map(|()| free_address());

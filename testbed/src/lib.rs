@@ -7,9 +7,9 @@
 //! - Evidence without services: [`statements`] and [`memory_ledger`].
 //! - Records below the level of a client library: [`wire`], and [`events`] to read them back.
 //!
-//! Nothing outlives the test program, even if a test panics or the program is killed: its children receive a signal, and
-//! a watcher removes the files. A failed run keeps its files and prints where they are. Tests skip nothing: if the machine
-//! lacks a program, the test fails and names the package to install.
+//! Nothing outlives the test program, even if a test panics or the program is killed: its children receive a signal,
+//! and a watcher removes the files. A failed run keeps its files and prints where they are. Tests skip nothing: if the
+//! machine lacks a program, the test fails and names the package to install.
 //!
 //! Everything is synchronous; async tests call it directly.
 

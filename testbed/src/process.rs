@@ -31,8 +31,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` and appends its output to `log`. The command must come from [`Process::command`], or die with its
-    /// parent in another way.
+    /// Starts `command` and appends its output to `log`. The command must come from [`Process::command`], or die with
+    /// its parent in another way.
     ///
     /// # Panics
     /// When it cannot be started.

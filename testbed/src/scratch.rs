@@ -16,8 +16,8 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A folder for a test or a server, removed when dropped. If the dropping thread panics, the folder stays and its path is
-/// printed.
+/// A folder for a test or a server, removed when dropped. If the dropping thread panics, the folder stays and its path
+/// is printed.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -25,7 +25,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A new empty folder whose name begins with `name`. Other users may enter it, because PostgreSQL does not run as root.
+    /// A new empty folder whose name begins with `name`. Other users may enter it, because PostgreSQL does not run as
+    /// root.
     ///
     /// # Panics
     /// When it cannot be created.
@@ -73,8 +74,8 @@ fn keep() {
     let _ = fs::write(RUN.path.join("keep"), "");
 }
 
-/// The folder of this process, and the watcher that removes it after the process. A static is never dropped, and a killed
-/// process drops nothing.
+/// The folder of this process, and the watcher that removes it after the process. A static is never dropped, and a
+/// killed process drops nothing.
 struct Run {
     path: PathBuf,
     /// Its standard input is a pipe, which closes when this process ends.

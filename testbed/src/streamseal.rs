@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The path of the built `streamseal`, beside the workspace's other binaries. The first call builds it, because cargo does
-/// not build other packages' binaries for a test, and a test must not run an old one.
+/// The path of the built `streamseal`, beside the workspace's other binaries. The first call builds it, because cargo
+/// does not build other packages' binaries for a test, and a test must not run an old one.
 ///
 /// # Panics
 /// When it does not build.
@@ -15,8 +15,8 @@ pub fn streamseal() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // Read at run time, not at build time. Without cargo around this program, rustup's cargo keeps one toolchain even if a
-    // dependency has a rust-toolchain file.
+    // Read at run time, not at build time. Without cargo around this program, rustup's cargo keeps one toolchain even
+    // if a dependency has a rust-toolchain file.
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(&cargo);
     command

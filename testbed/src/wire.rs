@@ -1,5 +1,6 @@
-//! Record batches, encoded byte by byte and sent without a Kafka client. Tests use them for records that no producer library
-//! accepts (names that are not UTF-8, negative timestamps, damage), and to be independent of the library under test.
+//! Record batches, encoded byte by byte and sent without a Kafka client. Tests use them for records that no producer
+//! library accepts (names that are not UTF-8, negative timestamps, damage), and to be independent of the library under
+//! test.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -55,8 +55,8 @@ impl GitHttp {
         Self::serve(folder.into(), None)
     }
 
-    /// Serves the repositories in `folder` to one user. `login` is `user:password` in base64, as HTTP's basic authentication
-    /// sends it.
+    /// Serves the repositories in `folder` to one user. `login` is `user:password` in base64, as HTTP's basic
+    /// authentication sends it.
     ///
     /// # Panics
     /// When no port is free.

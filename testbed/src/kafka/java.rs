@@ -29,8 +29,8 @@ pub struct JavaRecord {
 }
 
 impl Kafka {
-    /// The first `count` committed records of partition 0 of a topic, as the console consumer reads them. Header names must
-    /// not contain control characters or colons.
+    /// The first `count` committed records of partition 0 of a topic, as the console consumer reads them. Header names
+    /// must not contain control characters or colons.
     ///
     /// # Panics
     /// When the consumer fails, or reads fewer within a minute.

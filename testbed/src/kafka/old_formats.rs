@@ -1,5 +1,5 @@
-//! Log segments in Kafka's message formats before v2, from before Kafka 0.11. No current broker writes them, but brokers
-//! still serve the segments on their disks.
+//! Log segments in Kafka's message formats before v2, from before Kafka 0.11. No current broker writes them, but
+//! brokers still serve the segments on their disks.
 
 use std::fs;
 
@@ -82,8 +82,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 impl Kafka {
-    /// Replaces the logs of partitions (`topic-partition`) by segments. The broker must be stopped; its next start recovers
-    /// them.
+    /// Replaces the logs of partitions (`topic-partition`) by segments. The broker must be stopped; its next start
+    /// recovers them.
     ///
     /// # Panics
     /// When a file cannot be written, for example because there is no such partition.

@@ -17,8 +17,8 @@ pub enum Of {
     Statement(&'static str),
 }
 
-/// The place of a cut: message number `message` (from 0) of one side is not passed on. The server's message 0 is the first
-/// answer to the client's message 0.
+/// The place of a cut: message number `message` (from 0) of one side is not passed on. The server's message 0 is the
+/// first answer to the client's message 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     /// The transaction or statement to cut.

@@ -1,7 +1,7 @@
 //! Runs every command of README.md, docs/operations.md and docs/auditing.md as it is written there, in order.
 //!
-//! A page's commands all run and must succeed, except for a short list with reasons. Hooks bring the ledger into the state
-//! that a section assumes. `docker/test` does the same for docker/README.md.
+//! A page's commands all run and must succeed, except for a short list with reasons. Hooks bring the ledger into the
+//! state that a section assumes. `docker/test` does the same for docker/README.md.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 

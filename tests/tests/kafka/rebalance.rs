@@ -133,7 +133,8 @@ fn partitions_move(protocol: &'static [(&'static str, &'static str)], name: &str
 
     let mut b = Member::join(topic.kafka, "b", &topic.name, protocol);
     work("b is given its part", &mut ledger, &mut [&mut a, &mut b], have(&[2, 2]));
-    // All partitions were at their end when the group rebalanced. librdkafka would continue one offset too far from there.
+    // All partitions were at their end when the group rebalanced. librdkafka would continue one offset too far from
+    // there.
     topic.produce(100);
     work("both read", &mut ledger, &mut [&mut a, &mut b], read_to(200));
     for reader in ["a", "b"] {

@@ -13,7 +13,7 @@ use crate::input::TOPICS;
 use crate::{COMMITMENTS, Evidence, Site};
 use testbed::commitments::all_are_published;
 use testbed::forge::{Batch, Forgery, Record};
-use testbed::ledger::{INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verdict, number, verify, verify_alone};
+use testbed::ledger::{INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verification, number, verify, verify_alone};
 
 /// The topic to tamper with.
 const TOPIC: &str = TOPICS[0];
@@ -137,8 +137,8 @@ pub(crate) fn tampering_with_a_bundle_is_found(site: &Site, evidence: &Evidence)
     forged.require(TAMPERED, "altered-entry", &[("/entry", target.seq.to_string().into())]);
 }
 
-/// Changes an event and all that a forger can adapt: leaf index, root, and a summary signed with the forger's own key under
-/// the name of the ledger's key.
+/// Changes an event and all that a forger can adapt: leaf index, root, and a summary signed with the forger's own key
+/// under the name of the ledger's key.
 fn forge_batch(forgery: &mut Forgery, target: &Target) {
     let batch = target.batch(forgery);
     change(&mut batch.events[1]);
@@ -197,7 +197,7 @@ pub(crate) fn another_ledger_is_found(site: &Site, evidence: &Evidence, forged: 
     verdict.require(TAMPERED, "not-by-log", &[("/file", "checkpoint".into())]);
 }
 
-fn audit(evidence: &Evidence, bundle: &Path) -> Verdict {
+fn audit(evidence: &Evidence, bundle: &Path) -> Verification {
     verify(&evidence.trust, bundle, evidence.clone.path(), None)
 }
 

@@ -18,9 +18,9 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Spreads the lines of all files in the environment variable STREAMSEAL_LINE_INPUT (separated by `:`), and writes the
-    /// slices below `folder`. Without the variable, it generates a text like a list of packages. Empty lines are left out,
-    /// because kcat does not produce them.
+    /// Spreads the lines of all files in the environment variable STREAMSEAL_LINE_INPUT (separated by `:`), and writes
+    /// the slices below `folder`. Without the variable, it generates a text like a list of packages. Empty lines are
+    /// left out, because kcat does not produce them.
     pub(crate) fn prepare(folder: PathBuf, slices: usize) -> Self {
         let text = match std::env::var("STREAMSEAL_LINE_INPUT") {
             Ok(files) => {
@@ -81,7 +81,8 @@ impl Input {
     }
 }
 
-/// Text like Debian's lists of packages: a stanza of fields for each package, with long lines, repeated lines and UTF-8.
+/// Text like Debian's lists of packages: a stanza of fields for each package, with long lines, repeated lines and
+/// UTF-8.
 fn packages(count: usize) -> String {
     let stanza = |i: usize| {
         let hash = |salt: usize| format!("{:016x}", (i + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -1,5 +1,6 @@
-//! The whole line on a real Kafka, PostgreSQL and a Git remote over HTTP. Services are killed with `kill -9` while lines
-//! are produced. An auditor without network then proves exactly these lines, or finds how they were tampered with.
+//! The whole line on a real Kafka, PostgreSQL and a Git remote over HTTP. Services are killed with `kill -9` while
+//! lines are produced. An auditor without network then proves exactly these lines, or finds how they were tampered
+//! with.
 //!
 //! `STREAMSEAL_LINE_INPUT=FILE[:FILE...] cargo test -p tests --test line` seals the lines of these files instead.
 

@@ -1,4 +1,4 @@
-//! Clones of the anchors that do not show all, or not what was there.
+//! Clones of the anchors that are incomplete or manipulated.
 
 use testbed::{git, run as sh};
 
@@ -9,8 +9,8 @@ use testbed::ledger::{INCOMPLETE, PROVEN, TAMPERED};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "clones",
-    fault: "a shallow clone; refs/replace that hide a rewritten history, and that show another under a good one",
-    expected: "the shallow one is incomplete; replacements change nothing",
+    fault: "a shallow clone; refs/replace that hide a rewritten history, or that hide a good one",
+    expected: "the shallow clone is incomplete; replacements change nothing",
     quick: true,
     play,
 }];
