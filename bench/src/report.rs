@@ -1,4 +1,4 @@
-//! The report of a run, for people: `report.md` and plots beside its raw results.
+//! The report of a run: `report.md` and plots beside its raw results.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::{CaseResults, Machine, Measurement, Results, plot};
 /// Writes `report.md` and the plots into the folder of a run.
 ///
 /// # Errors
-/// When the run cannot be read or the folder not be written to.
+/// When the run cannot be read or the folder cannot be written.
 pub fn write(folder: &Path) -> anyhow::Result<()> {
     let results = Results::read(folder)?;
     let mut text = head(&results.machine);

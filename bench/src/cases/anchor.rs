@@ -138,7 +138,8 @@ impl Site {
     }
 }
 
-/// Puts a history of that many commits below the branch's newest anchor, with files as large as its; returns the new tip.
+/// Puts a history of that many commits below the branch's newest anchor, with files as large as its; returns the new
+/// tip.
 fn write_history(repository: &Path, anchors: u32) -> anyhow::Result<String> {
     let in_it = |arguments: &[&str]| run_command(git().arg("-C").arg(repository).args(arguments)).trim_end().to_owned();
     let files = in_it(&["ls-tree", "-r", "--format=%(objectsize) %(path)", BRANCH]);
