@@ -7,7 +7,7 @@ use committer::Message;
 use committer::store::memory::Tables;
 use committer::store::{EntryRow, StoredCheckpoint};
 use committer_client::Commitment;
-use evidence::statement::{Gap, Reason, Summary};
+use evidence::statement::{Gap, Reason, StatementKind, Summary};
 use evidence::tree::{CompactRange, leaf_hash};
 use evidence::{Entry, Hash, SignedCheckpoint, Statement, StreamId, VerifierKey, batch};
 
@@ -212,10 +212,10 @@ impl Model {
         self.forked |= self.is_old_copy && size > before;
         for row in tables.entries.range(before..).map(|(_, row)| row) {
             self.account.take(row, cluster)?;
-            counts.add(kind(&row.kind), 1);
+            counts.add(count_of(&row.kind), 1);
         }
         ensure!(self.account.size() == size, "of {size} entries some are not in their place");
-        let position = tables.position.map(|position| (position.next_seq, position.head, position.time));
+        let position = tables.position.map(|position| (position.next_seq, position.last_leaf, position.time));
         let expected = self.account.entries.last().map(|head| (size, *head, self.account.time));
         ensure!(position == expected, "the position says {position:?}, the entries {expected:?}");
         self.account.check_streams(tables)
@@ -333,13 +333,13 @@ impl Model {
     }
 }
 
-fn kind(kind: &str) -> &'static str {
-    match kind {
-        "summary" => "entries: summaries",
-        "gap" => "entries: gaps",
-        "epoch" => "entries: epochs",
-        "key" => "entries: keys",
-        "heads" => "entries: heads",
-        _ => "entries: genesis",
+fn count_of(kind: &str) -> &'static str {
+    match StatementKind::from_name(kind).expect("the store keeps the name of a kind") {
+        StatementKind::Genesis => "entries: genesis",
+        StatementKind::Key => "entries: keys",
+        StatementKind::Summary => "entries: summaries",
+        StatementKind::Gap => "entries: gaps",
+        StatementKind::Epoch => "entries: epochs",
+        StatementKind::Heads => "entries: heads",
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use committer::store::memory::{Direct, MemoryDatabase, Tables};
-use evidence::statement::Action as KeyAction;
+use evidence::statement::{Action as KeyAction, StatementKind};
 use evidence::{SignedStatement, Statement};
 use ingest_consumer::Halt;
 use ingest_consumer::stream::{Action, Answer, Input, InspectError, Inspection, Log};
@@ -240,7 +240,7 @@ impl<'a> World<'a> {
     }
 
     /// Where the newest epoch of a partition stands.
-    pub(crate) fn head(&self, number: u32) -> Option<evidence::chain::StreamHead> {
+    pub(crate) fn head(&self, number: u32) -> Option<evidence::chain::StreamState> {
         let named = partition(number);
         self.database.look(ORIGIN, |tables| {
             let heads = tables.streams.values().map(|row| &row.head);
@@ -503,7 +503,8 @@ impl<'a> World<'a> {
     pub(crate) fn change_key(&mut self, action: KeyAction, which: usize) {
         let newest = self.database.look(ORIGIN, |tables| {
             let keys = tables.entries.values().rev();
-            let mut keys = keys.filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
+            let mut keys =
+                keys.filter(|row| StatementKind::from_name(&row.kind).is_some_and(StatementKind::is_key_entry));
             keys.next().map(|row| row.statement)
         });
         if let (Some(prev), None) = (newest, &self.operator) {
@@ -555,7 +556,8 @@ impl<'a> World<'a> {
 
     /// Whether a key statement about a key is in the chain.
     pub(crate) fn key_entries(&self) -> usize {
-        self.database.look(ORIGIN, |tables| tables.entries.values().filter(|row| row.kind == "key").count())
+        self.database
+            .look(ORIGIN, |tables| tables.entries.values().filter(|row| row.kind == StatementKind::Key.name()).count())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use committer_client as client;
-use evidence::chain::{Role, State, StreamHead};
+use evidence::chain::{Role, State, StreamState};
 use evidence::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LedgerId, Reason};
 use evidence::{Algorithm, Entry, Hash, Partition, SignedStatement, SigningKey, Statement};
 
@@ -57,7 +57,7 @@ impl MemoryLedger {
     }
 
     /// The state of the open stream of a partition.
-    pub fn open(&self, partition: &Partition) -> Option<&StreamHead> {
+    pub fn open(&self, partition: &Partition) -> Option<&StreamState> {
         self.state.streams().open(partition)
     }
 
