@@ -196,7 +196,7 @@ fn same_server(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ::tests::{BareRepository, GitHttp, Scratch};
+    use ::testbed::{BareRepository, GitHttp, Scratch};
 
     use super::*;
 

@@ -11,12 +11,12 @@ use service::{Backoff, Health, Shutdown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::ledger::TestLedger;
+use testbed::statements::TestLedger;
 
-/// How often it is asked whether all is signed.
+/// Interval between checks whether all entries are signed.
 const ASK_EVERY: Duration = Duration::from_millis(2);
 
-/// A committer that signs, and everything that it runs.
+/// A committer that signs, and its tasks.
 pub(crate) struct Embedded {
     pub(crate) opened: Opened,
     store: Arc<dyn Store>,
@@ -25,14 +25,14 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Starts one on an SQLite file in a folder, with its log key there, and returns when it serves.
+    /// Starts a committer on an SQLite file in a folder, with its log key there. Returns when it serves.
     pub(crate) async fn start(ledger: &TestLedger, folder: &Path) -> anyhow::Result<Self> {
         let url = format!("sqlite:{}", folder.join("chain.db").display());
         let store = committer::store::open(&url, &ledger.id()).await?;
         Self::start_on(ledger, folder, store, Duration::from_secs(1)).await
     }
 
-    /// The same on a database, with a checkpoint as often as that.
+    /// Starts a committer on a database, with this interval between checkpoints.
     pub(crate) async fn start_on(
         ledger: &TestLedger,
         folder: &Path,
@@ -67,7 +67,7 @@ impl Embedded {
         Ok(Self { opened: committer.opened, store, stops, tasks: spawned })
     }
 
-    /// Waits for a checkpoint of that size.
+    /// Waits for a checkpoint of this size.
     pub(crate) async fn until_signed(&self, size: u64) -> anyhow::Result<()> {
         while self.store.checkpoint().await?.is_none_or(|checkpoint| checkpoint.head.size < size) {
             tokio::time::sleep(ASK_EVERY).await;
@@ -75,7 +75,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) async fn end(mut self) -> anyhow::Result<()> {
         self.stops.iter().for_each(Shutdown::cancel);
         while let Some(ended) = self.tasks.join_next().await {

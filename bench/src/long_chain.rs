@@ -1,5 +1,4 @@
-//! A chain of any length without its middle: enough of it for a committer to go on, as nothing that it does on the way
-//! needs the middle.
+//! A chain of any length without its middle. A committer can continue it, because it does not read the middle.
 
 use std::path::Path;
 
@@ -9,9 +8,9 @@ use evidence::tree::{CompactRange, Node};
 use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, sha256};
 use keystore::HighWater;
 
-use crate::ledger::{ORIGIN, TestLedger, stream};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
-/// Entries at the beginning that are there: what a committer reads back behind the newest while a case runs.
+/// Number of real entries at the start.
 const FIRST: usize = 9_000;
 
 /// The time of all entries.
@@ -23,7 +22,7 @@ pub(crate) struct LongChain {
 }
 
 impl LongChain {
-    /// A chain of so many entries, the last of which states where its one stream stands.
+    /// A chain of `size` entries. The last one is the heads statement for its only stream.
     pub(crate) fn make(ledger: &TestLedger, size: u64) -> Self {
         let mut first = Beginning::new(ledger);
         let id = stream("t-long", 0);
@@ -32,7 +31,7 @@ impl LongChain {
         let number = beginning.len() as u64 - FIRST as u64;
         let beginning = first.append(&beginning, number);
 
-        // The newest summary and the heads statement are all that is true of the end.
+        // Only the newest summary and the heads statement are real at the end.
         let made_up = |what: &str, index: u64| sha256(format!("{what} {index}").as_bytes());
         let at = size - 2;
         let stream = StreamState { next: 10 * at, statement: made_up("statement", at), ..first.stream_state() };
@@ -79,7 +78,7 @@ impl LongChain {
         Self { parts: vec![beginning, end], head: Head { size, root: tree.root() } }
     }
 
-    /// Writes it to an empty database, with the memory of having signed it beside the log key.
+    /// Writes it to an empty database, and its high-water file beside the log key.
     pub(crate) async fn write(&self, ledger: &TestLedger, url: &str, log_key: &Path) -> anyhow::Result<()> {
         let store = store::open(url, &ledger.id()).await?;
         for part in &self.parts {
@@ -98,12 +97,12 @@ fn applied(state: &mut State, statement: SignedStatement) -> EncodedEntry {
     entry
 }
 
-/// Only its leaf hash is ever asked for.
+/// Only its leaf hash is ever used.
 fn made_up_row(seq: u64, leaf: Hash) -> EntryRow {
     EntryRow { seq, leaf, statement: leaf, kind: "summary".to_owned(), place: None, bytes: Vec::new() }
 }
 
-/// The entries that are really there.
+/// The real entries.
 struct Beginning {
     state: State,
     tree: CompactRange,

@@ -28,10 +28,6 @@ mod run;
 mod signer;
 mod soundness;
 pub mod store;
-#[cfg(test)]
-#[path = "../tests/suite/ledger.rs"]
-#[allow(dead_code, reason = "the suites use more of it")]
-mod test_ledger;
 mod watcher;
 
 use std::sync::Arc;

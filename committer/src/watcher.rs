@@ -79,7 +79,7 @@ mod tests {
     use crate::failing_link::FailingLink;
     use crate::store::memory::{Link, MemoryDatabase};
     use crate::system_clock;
-    use crate::test_ledger::{ORIGIN, TestLedger};
+    use testbed::statements::{ORIGIN, TestLedger};
 
     #[tokio::test]
     async fn largest_position_is_kept_and_disk_error_ends_it() {

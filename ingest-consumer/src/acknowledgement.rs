@@ -27,11 +27,11 @@ mod tests {
     use committer_client::{Accepted, RefusedStatement};
 
     use super::*;
-    use crate::ledger::Ledger;
+    use testbed::memory_ledger::MemoryLedger;
 
     #[test]
     fn an_acknowledgement_of_another_statement_decides_nothing() {
-        let ledger = Ledger::new();
+        let ledger = MemoryLedger::new();
         let entries = ledger.entries();
         let signed: Vec<SignedStatement> = entries.iter().map(|entry| entry.statement.clone()).collect();
         let accepted = |which: usize| Accepted {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn an_entry_acknowledges_the_statement_that_it_holds() {
-        let ledger = Ledger::new();
+        let ledger = MemoryLedger::new();
         let [genesis, grant] = ledger.entries() else { panic!("two entries") };
         let text = String::from_utf8(grant.to_bytes()).expect("text");
         assert!(acknowledges(&text, grant.statement.hash()));

@@ -160,7 +160,7 @@ mod tests {
     use evidence::{Hash, SigningKey};
 
     use super::*;
-    use crate::ledger::{Ledger, ingest_key, key};
+    use testbed::memory_ledger::{MemoryLedger, ingest_key, key};
 
     fn partition() -> Partition {
         Partition { cluster: "c1".into(), topic: "orders".into(), number: 3 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// A summary from the ledger's cursor on, with one event at `event` or none.
-    fn summary(ledger: &Ledger, next: u64, event: Option<u64>) -> Summary {
+    fn summary(ledger: &MemoryLedger, next: u64, event: Option<u64>) -> Summary {
         let open = ledger.open(&partition());
         Summary {
             ledger: ledger.id(),
@@ -192,19 +192,19 @@ mod tests {
         String::from_utf8(SignedStatement::sign(statement, &[key]).to_bytes()).expect("notes are text")
     }
 
-    fn seal(ledger: &mut Ledger, next: u64, event: Option<u64>) {
+    fn seal(ledger: &mut MemoryLedger, next: u64, event: Option<u64>) {
         let statement = Statement::Summary(summary(ledger, next, event));
         assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).refused, None);
     }
 
-    fn believe(ledger: &Ledger, answer: &committer_client::Cursor) -> Result<Cursor, String> {
+    fn believe(ledger: &MemoryLedger, answer: &committer_client::Cursor) -> Result<Cursor, String> {
         let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
         verify(&ledger.id(), &keys, &partition(), answer)
     }
 
     #[test]
     fn a_stream_without_statements_begins_at_0() {
-        let ledger = Ledger::new();
+        let ledger = MemoryLedger::new();
         let mut answer = ledger.cursor(&partition());
         assert_eq!(believe(&ledger, &answer), Ok(Cursor::default()));
         answer.next = 5;
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_was_signed_below_the_cursor_is_known() {
-        let mut ledger = Ledger::new();
+        let mut ledger = MemoryLedger::new();
         seal(&mut ledger, 10, Some(9));
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
         assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (0, 10, Some("T1"), true));
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_answer_about_something_else_is_wrong() {
-        let mut ledger = Ledger::new();
+        let mut ledger = MemoryLedger::new();
         seal(&mut ledger, 10, Some(9));
         let good = ledger.cursor(&partition());
         let wrong = |problem: &str, change: &dyn Fn(&mut committer_client::Cursor)| {
@@ -255,7 +255,7 @@ mod tests {
         wrong("is not about orders/3 of cluster c1 epoch 1", &|answer| answer.epoch = 1);
         wrong("the newest statement: ", &|answer| answer.statement = Some("no note".into()));
         let of = |change: &dyn Fn(&mut Summary)| {
-            let mut summary = summary(&Ledger::new(), 10, Some(9));
+            let mut summary = summary(&MemoryLedger::new(), 10, Some(9));
             change(&mut summary);
             Some(signed(Statement::Summary(summary), &ingest_key()))
         };
@@ -266,7 +266,7 @@ mod tests {
         wrong("is of another ledger", &|answer| answer.statement = other_ledger.clone());
         let later = of(&|summary| summary.next = 12);
         wrong("ends at offset 12, after the cursor 10", &|answer| answer.last_summary = later.clone());
-        let mut gapped = Ledger::new();
+        let mut gapped = MemoryLedger::new();
         gapped.skip_to(&partition(), None, 10);
         let gap = gapped.cursor(&partition()).statement;
         wrong("no summary with events", &|answer| answer.last_summary = gap.clone());
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn only_keys_of_the_ledger_count_each_for_its_role_topics_and_time() {
-        let mut ledger = Ledger::new();
+        let mut ledger = MemoryLedger::new();
         let narrow = key("narrow", 8);
         ledger.grant(&narrow, &["payments"]);
         let operator = key("operator", 1);
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn keys_are_those_that_the_genesis_leads_to() {
-        let ledger = Ledger::new();
+        let ledger = MemoryLedger::new();
         let entries = ledger.keys().entries;
         assert_eq!(keys(&ledger.id(), &entries).expect("good").granted().len(), 3);
         let mut other = ledger.id();
@@ -343,10 +343,10 @@ mod tests {
 
     #[test]
     fn standing_says_why_a_key_does_not_count() {
-        let mut ledger = Ledger::new();
+        let mut ledger = MemoryLedger::new();
         let narrow = key("narrow", 8);
         ledger.grant(&narrow, &["payments", "pay*"]);
-        let of = |ledger: &Ledger, key: &SigningKey| {
+        let of = |ledger: &MemoryLedger, key: &SigningKey| {
             let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
             match standing(&ledger.id(), &keys, key.verifier_key(), "orders") {
                 Standing::Granted => "granted".to_owned(),

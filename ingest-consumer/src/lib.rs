@@ -33,7 +33,3 @@ pub use config::{BATCH_BYTES, BATCH_EVENTS, Config};
 pub use halt::Halt;
 pub use metrics::METRICS;
 pub use run::run;
-
-#[cfg(test)]
-#[path = "../tests/service/ledger.rs"]
-mod ledger;

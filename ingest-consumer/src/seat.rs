@@ -131,15 +131,15 @@ mod tests {
     use evidence::Partition;
 
     use super::*;
-    use crate::ledger::Ledger;
     use crate::stream::Limits;
+    use testbed::memory_ledger::MemoryLedger;
 
     fn seat(id: u64) -> Seat {
         let limits =
             Limits { batch_events: 1, batch_bytes: 1, batch_age_ms: 1, request_statements: 1, unacknowledged: 1 };
         let partition = TopicPartition { topic: "orders".into(), partition: 3 };
         let named = Partition { cluster: "C".into(), topic: "orders".into(), number: 3 };
-        let stream = Stream::new(Ledger::new().id(), named, limits);
+        let stream = Stream::new(MemoryLedger::new().id(), named, limits);
         Seat::new(id, &partition, stream, &Health::new())
     }
 

@@ -1,15 +1,13 @@
 //! Handing out events allocates nothing. In a binary of its own, for its allocator.
 #![allow(unsafe_code)]
 
-mod support;
-mod wire;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use evidence::TimestampType;
 use kafka::{Item, Polled, TopicPartition};
-use support::{PATIENCE, alone, broker};
+use testbed::events::{PATIENCE, alone, broker};
+use testbed::wire;
 
 struct Counting;
 

@@ -1,15 +1,13 @@
 //! Facts, ranges and producing, against the embedded broker. What it does not know (transactions, deletion, compaction)
 //! is tried on a real Kafka, in the `tests` package.
 
-mod support;
-mod wire;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evidence::TimestampType;
 use kafka::{Cluster, EmbeddedBroker, Error, Producer, Properties, Reader, Record, TopicPartition, Watermarks};
-use support::{PATIENCE, broker, produce, properties, read_all};
+use testbed::events::{PATIENCE, broker, produce, properties, read_all};
+use testbed::wire;
 
 fn cluster(broker: &EmbeddedBroker) -> Cluster {
     let properties = properties(broker.bootstrap_servers(), &[]);

@@ -1,14 +1,12 @@
 //! How partitions are read, against the embedded broker. Rebalances of all protocols are tried on a real Kafka, in the
 //! `tests` package.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka::{Consumer, Error, FailureKind, Item, Polled, Rebalance, Subscription, TopicPartition};
-use support::{PATIENCE, alone, broker, produce, properties, read_to};
+use testbed::events::{PATIENCE, alone, broker, produce, properties, read_to};
 
 fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = [u8; 4]> {
     range.map(u32::to_be_bytes)

@@ -1,14 +1,11 @@
 //! Events as they are in Kafka, byte for byte, against the embedded broker.
 
-mod support;
-mod wire;
-
 use std::time::Duration;
 
 use evidence::TimestampType;
 use kafka::{Consumer, FailureKind, Polled, TopicPartition};
-use support::{Kept, alone, broker, read_all, read_to};
-use wire::Record;
+use testbed::events::{Kept, alone, broker, read_all, read_to};
+use testbed::wire::{self, Record};
 
 fn kept(offset: i64, timestamp_type: TimestampType, record: &Record) -> Kept {
     let record = record.clone();

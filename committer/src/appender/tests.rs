@@ -16,8 +16,8 @@ use super::{AppendError, Appender, AppenderParts, Candidate, Decision, QUEUE_REQ
 use crate::soundness::Soundness;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
 use crate::store::{Store, StoreError, StoreErrorKind};
-use crate::test_ledger::{TestLedger, key, stream};
 use crate::{fsck, system_clock};
+use testbed::statements::{TestLedger, key, stream};
 
 /// A database with the beginning of a chain.
 struct Database {

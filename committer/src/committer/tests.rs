@@ -10,8 +10,8 @@ use crate::compute::Compute;
 use crate::failing_link::FailingLink;
 use crate::store::StoreErrorKind;
 use crate::store::memory::{Direct, Link, MemoryDatabase};
-use crate::test_ledger::TestLedger;
 use crate::{Ledger, system_clock};
+use testbed::statements::TestLedger;
 
 /// Begins an empty chain; returns how that ended, and how many entries it has.
 async fn begin(kind: StoreErrorKind) -> (anyhow::Result<()>, u64) {

@@ -186,7 +186,7 @@ mod tests {
     use crate::compute::{Compute, Turns};
     use crate::store::memory::{Direct, MemoryDatabase};
     use crate::system_clock;
-    use crate::test_ledger::TestLedger;
+    use testbed::statements::TestLedger;
 
     #[tokio::test]
     async fn submission_is_parsed_when_it_gets_a_turn() {

@@ -21,8 +21,8 @@ use crate::log_key::LogKey;
 use crate::soundness::Soundness;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase, Tables};
 use crate::store::{Store, StoreErrorKind};
-use crate::test_ledger::{ORIGIN, TestLedger, stream};
 use crate::{Ledger, system_clock};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
 /// Shows a forged copy from the read of the newest heads entry until the streams are read.
 struct Liar {

@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_makes_no_session_acknowledge_early() {
-        let server = ::tests::Postgres::start();
+        let server = ::testbed::Postgres::start();
         let url = server.database();
         let mut ours = PgConnection::connect(&url).await.expect("connects");
         let mut other = PgConnection::connect(&url).await.expect("connects");
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_statement_of_another_session_names_the_pooler() {
-        let url = ::tests::Postgres::shared().database();
+        let url = ::testbed::Postgres::shared().database();
         let mut connection = PgConnection::connect(&url).await.expect("connects");
         let missing =
             sqlx::raw_sql("EXECUTE nobody_prepared_it").execute(&mut connection).await.expect_err("not there");

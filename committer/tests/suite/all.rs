@@ -1,4 +1,4 @@
-//! The tests of the suite by name, for a file that runs all of them.
+//! The tests of the suite by name, for a module that runs them on its database.
 
 /// Makes each named function of the suite a test on a new database.
 macro_rules! suite {
@@ -8,7 +8,7 @@ macro_rules! suite {
 
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                suite::$module::$test($database).await;
+                crate::$module::$test($database).await;
             })+
         })+
     };
@@ -19,7 +19,7 @@ pub(crate) use suite;
 /// The contract of `Store`.
 macro_rules! store_suite {
     ($database:expr) => {
-        all::suite! { $database;
+        crate::all::suite! { $database;
             store:
                 append_is_complete_after_reopening,
                 dropped_append_writes_nothing,
@@ -44,11 +44,10 @@ macro_rules! store_suite {
 pub(crate) use store_suite;
 
 /// All tests of the suite.
-#[allow(unused_macros, reason = "a store in memory has no service")]
 macro_rules! whole_suite {
     ($database:expr) => {
-        all::store_suite!($database);
-        all::suite! { $database;
+        crate::all::store_suite!($database);
+        crate::all::suite! { $database;
             service:
                 begins_the_chain_and_serves_a_log_that_verifies,
                 appends_and_answers_again_with_the_same_entry,
@@ -93,5 +92,4 @@ macro_rules! whole_suite {
     };
 }
 
-#[allow(unused_imports, reason = "a store in memory has no service")]
 pub(crate) use whole_suite;

@@ -5,10 +5,10 @@ use evidence::statement::LedgerId;
 use evidence::{Head, SignedCheckpoint, tree::leaf_hash};
 
 use super::Database;
-use super::ledger::{TestLedger, stream};
 use super::running::{Options, Place, Running};
 use super::safety::unavailable;
 use super::service::read_log;
+use testbed::statements::{TestLedger, stream};
 
 /// The status of a path, and whether a cache may keep the answer.
 async fn answer(running: &Running, path: &str) -> (u16, String) {

@@ -5,8 +5,8 @@ use committer::{Report, fsck};
 use evidence::{Entry, SignedStatement};
 
 use super::Database;
-use super::ledger::stream;
 use super::running::Place;
+use testbed::statements::stream;
 
 /// A chain of genesis, grant, 300 summaries of two streams and a heads entry. Its committer has stopped.
 async fn filled(database: &Database) -> Place {
@@ -168,7 +168,7 @@ pub(crate) async fn forged_tail_is_named(database: Database) {
     forged.prev = Some(last.leaf_hash());
     forged.time = last.time;
     let id = stream("tb", 0);
-    let impostor = super::ledger::key("ingest-a", evidence::Algorithm::Ed25519, "impostor");
+    let impostor = testbed::statements::key("ingest-a", evidence::Algorithm::Ed25519, "impostor");
     let prev = entry(&database, &place, 301).await.statement.hash();
     forged.statement = place.ledger.sign_summary(place.ledger.summary_of(&id, 1500, 1510, Some(prev)), &impostor);
     let (leaf, statement) = (database.blob(&forged.leaf_hash().0), database.blob(&forged.statement.hash().0));

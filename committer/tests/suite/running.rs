@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Database;
-use super::ledger::{TestLedger, text};
+use testbed::statements::{TestLedger, text};
 
 /// Longer than anything here takes, including a database call that times out.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

@@ -9,9 +9,9 @@ use evidence::statement::Role;
 use evidence::{Entry, SignedCheckpoint, SignedStatement};
 
 use super::Database;
-use super::ledger::{TestLedger, stream, text};
 use super::running::{Options, Place, Running, clock_off_by};
 use super::service::read_log;
+use testbed::statements::{TestLedger, stream, text};
 
 /// Submits until the committer is unavailable, and returns why.
 pub(crate) async fn unavailable(running: &Running, statement: &SignedStatement) -> String {

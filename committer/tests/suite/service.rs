@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::Database;
-use super::ledger::{ORIGIN, TestLedger, key, stream, text};
 use super::running::{Options, Place, Running};
+use testbed::statements::{ORIGIN, TestLedger, key, stream, text};
 
 /// Reads the log from its checkpoint, tiles and bundles, and checks every hash. Returns the entries.
 pub(crate) async fn read_log(running: &Running, ledger: &TestLedger) -> Vec<Entry> {

@@ -13,7 +13,7 @@ use evidence::tree::{CompactRange, Node};
 use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, StreamId, sha256};
 
 use super::Database;
-use super::ledger::{TestLedger, stream};
+use testbed::statements::{TestLedger, stream};
 
 /// A chain to store, made without the committer's own code.
 pub(crate) struct Writer {

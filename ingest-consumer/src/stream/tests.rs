@@ -7,14 +7,14 @@ use evidence::{SignedStatement, batch};
 
 use super::*;
 use crate::cursor;
-use crate::ledger::{Ledger, ingest_key, key};
+use testbed::memory_ledger::{MemoryLedger, ingest_key, key};
 
 const LIMITS: Limits =
     Limits { batch_events: 4, batch_bytes: 1000, batch_age_ms: 1000, request_statements: 3, unacknowledged: 5 };
 
 /// A stream with a ledger and a log beside it, each asked and answered by hand.
 struct Bench {
-    ledger: Ledger,
+    ledger: MemoryLedger,
     stream: Stream,
     log: Log,
     now_ms: u64,
@@ -45,10 +45,10 @@ fn events(offsets: impl IntoIterator<Item = u64>) -> Vec<HashedEvent> {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(Ledger::new())
+        Self::with(MemoryLedger::new())
     }
 
-    fn with(ledger: Ledger) -> Self {
+    fn with(ledger: MemoryLedger) -> Self {
         let stream = Stream::new(ledger.id(), partition(), LIMITS);
         let log = Log { cluster: "c1".into(), topic_id: Some("T1".into()), low: 0, high: 100 };
         Self { ledger, stream, log, now_ms: 0, actions: Vec::new() }
@@ -199,7 +199,7 @@ fn halted(actions: &[Action]) -> &Halt {
 impl Bench {
     /// A process of its own beside the same ledger and log; nothing is sealed by it.
     fn clone_by_restart(&self) -> Self {
-        let mut ledger = Ledger::new();
+        let mut ledger = MemoryLedger::new();
         for entry in self.ledger.entries() {
             if entry.statement.statement().advance().is_some() {
                 let text = String::from_utf8(entry.statement.to_bytes()).expect("text");

@@ -5,12 +5,12 @@ use evidence::{Partition, SignedStatement, Statement, batch, sha256};
 use kafka::{Cluster, Producer, Record, TopicPartition};
 use rdkafka::consumer::Consumer as _;
 
-use crate::ledger::{Ledger, ingest_key};
 use crate::support::{Line, PATIENCE, Trouble, eventually, values};
+use testbed::memory_ledger::{MemoryLedger, ingest_key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_of_a_group_is_sealed_once() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     for topic in ["metered", "payments", "commitments"] {
         line.create_topic(topic, 2);
     }
@@ -45,7 +45,7 @@ async fn every_event_of_a_group_is_sealed_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_goes_on_where_the_ledger_stands() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 2);
     line.produce("orders", 1, values(0..500));
     let orders = line.named("orders", 1);
@@ -63,7 +63,7 @@ async fn a_restart_goes_on_where_the_ledger_stands() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_committer_delays_and_loses_nothing() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     line.committer.trouble(Trouble::Away);
@@ -85,7 +85,7 @@ async fn an_absent_committer_delays_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_is_read_than_may_wait_for_the_committer() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("waiting", 2);
     let ingest = line.ingest("topics = ['waiting']\nbatch_events = 10").await;
     for number in [0, 1] {
@@ -121,7 +121,7 @@ async fn no_more_is_read_than_may_wait_for_the_committer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_share_few_connections() {
     const STREAMS: u32 = 150;
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("many", STREAMS);
     let ingest = line.ingest("topics = ['many']").await;
     ingest.ready().await;
@@ -153,7 +153,7 @@ async fn many_streams_share_few_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_makes_no_second_entry() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
@@ -173,7 +173,7 @@ async fn a_lost_answer_makes_no_second_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_gone_before_the_start_is_a_gap() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("trimmed", 1);
     let trimmed = line.named("trimmed", 0);
     // More than the in-process broker keeps.
@@ -194,7 +194,7 @@ async fn what_was_gone_before_the_start_is_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("changed", 2);
     for number in [0, 1] {
         line.produce("changed", number, values(0..10));
@@ -241,7 +241,7 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_a_grant_waits_for_it() {
-    let line = Line::embedded(Ledger::without_grants()).await;
+    let line = Line::embedded(MemoryLedger::without_grants()).await;
     line.create_topic("orders", 1);
     line.produce("orders", 0, values(0..10));
     let orders = line.named("orders", 0);
@@ -259,7 +259,7 @@ async fn a_key_without_a_grant_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_of_the_operator_is_taken_over_while_running() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     line.produce("orders", 0, values(0..10));
@@ -276,7 +276,7 @@ async fn a_statement_of_the_operator_is_taken_over_while_running() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_groups_offsets_follow_for_lag_tools() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("followed", 1);
     line.produce("followed", 0, values(0..25));
     let ingest = line.ingest("topics = ['followed']\ngroup = 'sealers'").await;
@@ -300,7 +300,7 @@ async fn the_groups_offsets_follow_for_lag_tools() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_does_not_answer_is_waited_for() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     let properties = kafka::Properties::new([
         ("bootstrap.servers".to_owned(), nobody.to_string()),
@@ -314,7 +314,7 @@ async fn a_cluster_that_does_not_answer_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_used_is_refused_by_name() {
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     for (fields, wanted) in [("", "ingest.topics"), ("topics = ['orders']\nbatch_events = 0", "ingest.batch_events")] {
         let error = line.ingest(fields).await.failed().await;
         assert!(error.contains(wanted), "{error}");
@@ -327,7 +327,7 @@ async fn what_cannot_be_used_is_refused_by_name() {
 /// The brokers behind the address were replaced: the ledger holds streams of the old cluster only.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_cluster_is_sealed_only_when_named() {
-    let mut ledger = Ledger::new();
+    let mut ledger = MemoryLedger::new();
     let old = Partition { cluster: "old-cluster".to_owned(), topic: "moved".to_owned(), number: 0 };
     ledger.skip_to(&old, None, 7);
     let line = Line::embedded(ledger).await;

@@ -2,7 +2,6 @@
 //! (transactions, groups of several members, DeleteRecords, recreated topics, restarts).
 
 mod embedded;
-mod ledger;
 mod old_formats;
 mod real_kafka;
 mod support;

@@ -1,10 +1,10 @@
 //! Records in message formats before v2, on a real Apache Kafka that still has them on its disk.
 
 use kafka::TopicPartition;
-use tests::{Kafka, OldFormat, OldRecord};
+use testbed::{Kafka, OldFormat, OldRecord};
 
-use crate::ledger::Ledger;
 use crate::support::{Line, eventually, values};
+use testbed::memory_ledger::MemoryLedger;
 
 const RECORDS: u32 = 200;
 
@@ -63,7 +63,7 @@ async fn records_in_old_formats_are_never_sealed() {
     assert_eq!(java[7].key.as_deref(), Some(&b"customer--0007"[..]));
     assert_eq!(kafka.java_reads("v0-null-gzip", RECORDS as usize)[7].key, None);
 
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     let topics: Vec<_> = logs.iter().map(|(topic, _)| format!("'{topic}/0'")).collect();
     let ingest = line.ingest(&format!("partitions = [{}]", topics.join(", "))).await;
     for (topic, _) in &logs {
@@ -92,7 +92,7 @@ async fn records_in_old_formats_are_never_sealed() {
 async fn sealing_goes_on_where_format_v2_begins() {
     let (_, key) = keys()[3];
     let kafka = kafka_with(&[("orders".to_owned(), OldFormat::V1.segment(&records(key)))]);
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     line.produce("orders", 0, values(0..50));
     let orders = line.named("orders", 0);
     let ingest = line.ingest("partitions = ['orders/0']").await;

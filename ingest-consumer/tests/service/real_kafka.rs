@@ -5,14 +5,14 @@ use evidence::{Partition, Statement};
 use kafka::{Cluster, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::ledger::Ledger;
 use crate::support::{Line, PATIENCE, Trouble, eventually, values};
+use testbed::memory_ledger::MemoryLedger;
 
 async fn line() -> (&'static Kafka, Line) {
     let kafka = Kafka::shared();
-    (kafka, Line::at(kafka.bootstrap(), Ledger::new()).await)
+    (kafka, Line::at(kafka.bootstrap(), MemoryLedger::new()).await)
 }
 
 /// A group that no other test joins.
@@ -111,7 +111,7 @@ async fn transactions_are_covered_with_their_markers() {
 async fn another_cluster_at_the_address_halts_until_it_is_named() {
     let mut kafka = Kafka::start();
     kafka.create_topic("orders", 1, &[]);
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     line.produce("orders", 0, values(0..10));
     let old = line.named("orders", 0);
     let ingest = line.ingest("partitions = ['orders/0']").await;
@@ -278,7 +278,7 @@ async fn new_topics_of_a_pattern_are_sealed_from_their_beginning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_goes_and_comes_back_loses_nothing() {
     let kafka = Kafka::start();
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     kafka.create_topic("orders", 1, &[]);
     let orders = line.named("orders", 0);
     let properties = || line.properties_with(&[("reconnect.backoff.max.ms", "500")]);
@@ -300,7 +300,7 @@ async fn a_broker_that_goes_and_comes_back_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_cut_off_and_grew_again_halts_with_both_sides() {
     let kafka = Kafka::start();
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     kafka.create_topic("orders", 1, &[]);
     let orders = line.named("orders", 0);
     let file = kafka.data().join("orders-0/00000000000000000000.log");

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::ledger::{Ledger, ingest_key};
+use testbed::memory_ledger::{MemoryLedger, ingest_key};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,13 +49,13 @@ pub(crate) struct Committer {
 }
 
 struct Shared {
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<MemoryLedger>,
     trouble: watch::Sender<Trouble>,
     under_way: Mutex<UnderWay>,
 }
 
 impl Committer {
-    pub(crate) async fn start(ledger: Ledger) -> Self {
+    pub(crate) async fn start(ledger: MemoryLedger) -> Self {
         let trouble = watch::Sender::new(Trouble::None);
         let shared = Arc::new(Shared { ledger: Mutex::new(ledger), trouble, under_way: Mutex::default() });
         let routes = Router::new()
@@ -70,7 +70,7 @@ impl Committer {
         Self { address, shared }
     }
 
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, MemoryLedger> {
         self.shared.ledger()
     }
 
@@ -85,7 +85,7 @@ impl Committer {
 }
 
 impl Shared {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, MemoryLedger> {
         self.ledger.lock().expect("nobody panicked")
     }
 
@@ -178,14 +178,14 @@ pub(crate) struct Ingest {
 
 impl Line {
     /// With a broker in this process.
-    pub(crate) async fn embedded(ledger: Ledger) -> Self {
+    pub(crate) async fn embedded(ledger: MemoryLedger) -> Self {
         let broker = EmbeddedBroker::start().expect("a broker");
         let line = Self::at(broker.bootstrap_servers(), ledger).await;
         Self { embedded: Some(broker), ..line }
     }
 
     /// With a broker elsewhere.
-    pub(crate) async fn at(bootstrap: &str, ledger: Ledger) -> Self {
+    pub(crate) async fn at(bootstrap: &str, ledger: MemoryLedger) -> Self {
         service::logging::init(service::logging::LevelFilter::OFF);
         let folder = tempfile::tempdir().expect("a folder");
         keystore::write_signing_key(&folder.path().join("ingest.key"), &ingest_key()).expect("written");

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_key_that_does_not_count_halts_until_it_does() {
-    let mut bench = Bench::with(Ledger::without_grants());
+    let mut bench = Bench::with(MemoryLedger::without_grants());
     let actions = bench.inspect();
     assert!(halted(&actions).to_string().contains("is not granted"), "{actions:?}");
     assert_eq!(bench.inspect(), [], "told once");
