@@ -89,5 +89,9 @@ vectors:
 config-reference:
     cargo run --locked -- config-reference > docs/configuration.md
 
+# Write the tables of codes in SPEC.md and docs/auditing.md; a test compares them
+tables:
+    UPDATE_TABLES=1 cargo test --locked --package verifier --test verify tables
+
 # All that is generated
-generate: vectors config-reference
+generate: vectors config-reference tables

@@ -1,8 +1,8 @@
-//! The verifier's own readers of Git.
+//! The readers of Git objects, packs and references.
 
 use std::fs;
 
-use verifier::fuzzing;
+use git_reader::fuzzing;
 
 use crate::{halves, scratch};
 

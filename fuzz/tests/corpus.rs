@@ -300,20 +300,20 @@ fn check(path: &Path, generated: &[u8]) {
 #[test]
 fn the_inputs_of_git_are_whole() {
     let input = |target: &str| fs::read(folder(target).join("vector-00")).expect("read");
-    assert!(verifier::fuzzing::commit(&input("git-commit")).is_some());
-    assert!(verifier::fuzzing::tree(&input("git-tree")).is_some());
+    assert!(git_reader::fuzzing::commit(&input("git-commit")).is_some());
+    assert!(git_reader::fuzzing::tree(&input("git-tree")).is_some());
     let delta = input("git-delta");
-    assert_eq!(verifier::fuzzing::delta(&delta[2..7], &delta[7..], 100).as_deref(), Some(&b"hello!"[..]));
+    assert_eq!(git_reader::fuzzing::delta(&delta[2..7], &delta[7..], 100).as_deref(), Some(&b"hello!"[..]));
     let dir = tempfile::tempdir().expect("a folder");
     let objects = dir.path().join("objects");
     let loose = objects.join("07").join("07".repeat(19));
     fs::create_dir_all(loose.parent().expect("in a folder")).expect("made");
     fs::write(loose, input("git-loose-object")).expect("written");
-    assert_eq!(verifier::fuzzing::object(&objects, [7; 20], 100), Some(("blob", b"hello".to_vec())));
+    assert_eq!(git_reader::fuzzing::object(&objects, [7; 20], 100), Some(("blob", b"hello".to_vec())));
     let pack = input("git-pack");
     let split = 2 + usize::from(u16::from_be_bytes([pack[0], pack[1]]));
     fs::create_dir_all(objects.join("pack")).expect("made");
     fs::write(objects.join("pack/pack-x.idx"), &pack[2..split]).expect("written");
     fs::write(objects.join("pack/pack-x.pack"), &pack[split..]).expect("written");
-    assert_eq!(verifier::fuzzing::object(&objects, [8; 20], 100), Some(("blob", b"hello!".to_vec())));
+    assert_eq!(git_reader::fuzzing::object(&objects, [8; 20], 100), Some(("blob", b"hello!".to_vec())));
 }

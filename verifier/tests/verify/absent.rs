@@ -27,7 +27,7 @@ fn link(ledger: &mut Ledger, from: usize) {
 }
 
 fn codes(desk: &Desk) -> Vec<&'static str> {
-    desk.verify().findings.into_iter().map(|finding| finding.code).collect()
+    desk.verify().findings.into_iter().map(|finding| finding.code.as_str()).collect()
 }
 
 /// Ways to make a bundle that is not tampered with, and not proven either, and the exit code and code of each.

@@ -97,7 +97,7 @@ fn hashes_beside_a_run_must_lead_to_the_root() {
     let mut forged = bundle;
     forged.runs[last].entries[0] = ledger.entries[10].clone();
     let problem = desk.put(&forged).refused(1, "altered-entry");
-    assert!(problem.starts_with("entry 11:") && problem.contains("says that it is entry 10"), "{problem}");
+    assert!(problem.starts_with("entry 11:") && problem.contains("it has seq 10"), "{problem}");
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn key_entries_are_kept_in_memory_up_to_a_limit() {
     let longest = usize::from(u16::MAX);
     let rest = LIMIT - 1024 * longest;
     bundle.runs = vec![run(0, vec![like_a_key_entry(longest); 1024]), run(1024, vec![like_a_key_entry(rest)])];
-    assert!(desk.put(&bundle).refused(5, "malformed").contains("come with 1 hashes where 0 belong"));
+    assert!(desk.put(&bundle).refused(5, "malformed").contains("come with 1 hashes instead of 0"));
     bundle.runs[1].entries[0].push(b'x');
     let problem = desk.put(&bundle).refused(5, "unsupported");
     assert_eq!(problem, format!("entries: more than {LIMIT} bytes of key entries"));

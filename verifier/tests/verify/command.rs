@@ -30,7 +30,7 @@ fn verdicts_are_exit_codes() {
     assert_eq!(json["verdict"], "proven");
     assert_eq!(json["newest_at_s"], (T0 + 180).to_string());
 
-    assert_eq!(run(&[&all[..], &["--expect", "orders/0@0..31"]].concat()).status.code(), Some(3));
+    assert_eq!(run(&[&all[..], &["--stream", "orders/0@0..31"]].concat()).status.code(), Some(3));
     assert_eq!(run(&all[..3]).status.code(), Some(4));
     let mut forged = ledger.bundle();
     forged.batch(5).events[0].timestamp += 1;
@@ -72,8 +72,8 @@ fn without_a_trust_file_there_is_no_question() {
 #[test]
 fn what_makes_no_sense_is_usage() {
     for args in [
-        &["b", "--trust", "t", "--expect", "orders"][..],
-        &["b", "--trust", "t", "--expect", "orders/2147483648"],
+        &["b", "--trust", "t", "--stream", "orders"][..],
+        &["b", "--trust", "t", "--stream", "orders/2147483648"],
         &["b", "--trust", "t", "--now", "noon"],
         &["b", "--trust", "t", "--accept-gap", "bored"],
         &["b", "--trust", "t", "--nonsense"],

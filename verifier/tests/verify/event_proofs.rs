@@ -247,7 +247,7 @@ fn a_summary_by_a_key_that_is_distrusted_proves_nothing() {
     assert_eq!(prove(9).verdict.exit_code(), 0, "entry 3 is from before");
     let report = prove(13);
     assert_eq!(report.verdict.exit_code(), 3, "{report}");
-    assert_eq!((report.findings[0].code, report.streams[0].proven()), ("distrusted-key", &[][..]));
+    assert_eq!((report.findings[0].code.as_str(), report.streams[0].proven()), ("distrusted-key", &[][..]));
     // The revocation is the log's last entry: it may not be missing among the key entries.
     let mut proof = ledger.event_proof(&stream("orders", 0, 0), 13, size);
     proof.proof.checkpoint.cosign(&outsider(), T0 + 7);

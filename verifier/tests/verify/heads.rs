@@ -166,7 +166,7 @@ fn no_epoch_begins_after_a_heads_statement_that_has_it() {
     let mut desk = desk_of(&ledger);
     desk.put(&bundle).expect(&["payments/0#0@0..1"]);
     let problem = desk.refused(1, "heads-contradict");
-    assert!(problem.starts_with("orders/0 epoch 1, ") && problem.contains("had begun before"), "{problem}");
+    assert!(problem.starts_with("orders/0 epoch 1, ") && problem.contains("already existed"), "{problem}");
 }
 
 #[test]

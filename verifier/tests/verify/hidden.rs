@@ -32,7 +32,7 @@ fn longer(events: u64) -> Ledger {
 }
 
 fn codes(report: &Report) -> Vec<&'static str> {
-    report.findings.iter().map(|finding| finding.code).collect()
+    report.findings.iter().map(|finding| finding.code.as_str()).collect()
 }
 
 /// Clones of the desk's one clone, of so many commits, in its place.

@@ -43,7 +43,7 @@ fn desk(change: impl FnOnce(&mut Bundle, [u64; 2])) -> Desk {
 fn check(desk: &Desk, exit_code: u8, found: &[(&str, &str)], proven: [&[std::ops::Range<u64>]; 2]) {
     let report = desk.verify();
     assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
-    let findings: Vec<_> = report.findings.iter().map(|f| (f.code, f.place.to_string())).collect();
+    let findings: Vec<_> = report.findings.iter().map(|f| (f.code.as_str(), f.place.to_string())).collect();
     assert_eq!(findings.iter().map(|(code, place)| (*code, place.as_str())).collect::<Vec<_>>(), found, "{report}");
     let [first, second, small] = &report.streams[..] else { panic!("{report}") };
     assert_eq!([first.proven(), second.proven()], proven, "{report}");

@@ -101,7 +101,7 @@ fn older_evidence_is_a_rollback() {
     desk.proven();
     desk.inputs.clones = stale;
     let problem = desk.refused(1, "rollback");
-    assert!(problem.contains("a head of size 14 was seen before; what is here ends at 12"), "{problem}");
+    assert!(problem.contains("a head of size 14 was seen before, but bundle and clones end at 12"), "{problem}");
     assert!(pin(&desk).contains("size 14\n"), "nothing is forgotten");
     // An older bundle is fine beside a clone that still has what was seen.
     desk.inputs.clones = vec![grown.clone()];

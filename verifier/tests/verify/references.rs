@@ -236,11 +236,11 @@ fn symbolic_references_are_followed() {
     for (target, problem) in [
         ("refs/heads/anchors", "leads through more than 5 references"),
         ("refs/heads/absent", "refs/heads/anchors leads to refs/heads/absent, which is absent"),
-        ("HEAD", "leads to what is no reference"),
-        ("/etc/passwd", "leads to what is no reference"),
-        ("refs/heads/../../HEAD", "leads to what is no reference"),
-        ("refs/heads//main", "leads to what is no reference"),
-        ("", "leads to what is no reference"),
+        ("HEAD", "leads to something that is not a reference"),
+        ("/etc/passwd", "leads to something that is not a reference"),
+        ("refs/heads/../../HEAD", "leads to something that is not a reference"),
+        ("refs/heads//main", "leads to something that is not a reference"),
+        ("", "leads to something that is not a reference"),
     ] {
         fs::write(clone.join(BRANCH), format!("ref: {target}\n")).expect("written");
         let found = desk.refused(5, "unreadable-clone");

@@ -99,7 +99,7 @@ fn an_object_must_be_what_it_is_named() {
     });
     writable(&new);
     fs::copy(old, new).expect("copied");
-    assert!(desk.refused(5, "unreadable-clone").contains("has not the hash that it is named by"));
+    assert!(desk.refused(5, "unreadable-clone").contains("its hash is not its name"));
 }
 
 fn pack_in(clone: &Path) -> PathBuf {

@@ -205,7 +205,7 @@ impl Desk {
     #[track_caller]
     pub(crate) fn refused(&self, exit_code: u8, code: &str) -> String {
         let report = self.verify();
-        let found = report.findings.iter().find(|finding| finding.code == code);
+        let found = report.findings.iter().find(|finding| finding.code.as_str() == code);
         assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
         let finding = found.unwrap_or_else(|| panic!("no finding {code} in\n{report}"));
         format!("{}: {}", finding.place, finding.problem)

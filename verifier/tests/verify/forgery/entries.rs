@@ -44,7 +44,7 @@ fn what_hands_without_keys_change_is_altered() {
         let report = desk.put(&changed).verify();
         let what = format!("entry {seq}, {}", forged.what);
         refused(&report, &[1], &what);
-        assert!(report.findings.iter().any(|f| f.code == "altered-entry"), "{what}: {report}");
+        assert!(report.findings.iter().any(|f| f.code.as_str() == "altered-entry"), "{what}: {report}");
         // Of the last two it cannot be known which one does not fit the other.
         assert!(names_entry(&report, seq) || seq >= 10, "{what}: {report}");
     }
@@ -69,7 +69,7 @@ fn what_a_dishonest_log_changes_is_refused() {
         }
         // A version or kind to come is unsupported; everything else is tampered, in this entry or what follows on it.
         refused(&report, &[1, 5], &what);
-        let is_unsupported = report.findings.iter().any(|finding| finding.code == "unsupported");
+        let is_unsupported = report.findings.iter().any(|finding| finding.code.as_str() == "unsupported");
         assert_eq!(report.verdict.exit_code() == 5, is_unsupported, "{what}: {report}");
         let is_named = report.findings.iter().any(|finding| finding.place.entry >= Some(seq as u64));
         assert!(is_named, "{what}: {report}");

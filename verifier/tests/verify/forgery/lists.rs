@@ -62,11 +62,11 @@ fn a_manifest_of_65536_streams() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["streams"].as_array().map(Vec::len), Some(65_536));
     // Each of them is expected, and absent.
-    let said = ends(&desk, MEMORY_KIB, 3, &["--expect", "*/*@0..1"]);
+    let said = ends(&desk, MEMORY_KIB, 3, &["--stream", "*/*@0..1"]);
     assert!(said.contains(" more findings\n"), "what is not named is counted");
     // As many ranges of each as the auditor may name.
     let ranges: Vec<String> = (0..16).map(|i| format!("*/*@{}..{}", 2 * i, 2 * i + 1)).collect();
-    let ranges: Vec<&str> = ranges.iter().flat_map(|range| ["--expect", range]).collect();
+    let ranges: Vec<&str> = ranges.iter().flat_map(|range| ["--stream", range]).collect();
     ends(&desk, MEMORY_KIB, 3, &ranges);
 }
 
@@ -128,7 +128,7 @@ fn key_entries_and_topic_patterns() {
         };
         bundle.runs = runs.map(run).collect();
         desk.put(&bundle);
-        assert!(ends(&desk, MEMORY_KIB, 5, &[]).contains("hashes where"));
+        assert!(ends(&desk, MEMORY_KIB, 5, &[]).contains("hashes instead of"));
     }
 }
 
@@ -178,6 +178,6 @@ fn more_expectations_than_are_taken() {
     let all = vec!["orders/0"; 1001];
     assert_eq!(desk.expect(&all[..1000]).verify().findings, []);
     desk.expect(&all).refused(2, "usage");
-    let arguments: Vec<&str> = all.iter().flat_map(|expectation| ["--expect", expectation]).collect();
+    let arguments: Vec<&str> = all.iter().flat_map(|expectation| ["--stream", expectation]).collect();
     assert!(ends(&desk, MEMORY_KIB, 2, &arguments).contains("more than 1000 expectations"));
 }

@@ -98,7 +98,7 @@ fn cosignatures_of_another_checkpoint() {
                 bundle.checkpoint = text.into_bytes();
                 let report = desk.put(&bundle).verify();
                 refused(&report, &[1], &format!("line {i} of {what}, kept: {keep}"));
-                assert!(report.findings[0].code == "bad-signature", "{report}");
+                assert!(report.findings[0].code.as_str() == "bad-signature", "{report}");
             }
         }
         let mut bundle = forger.bundle();

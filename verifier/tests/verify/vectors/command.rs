@@ -21,7 +21,7 @@ impl Golden {
         for clone in &desk.inputs.clones {
             command.arg("--clone").arg(clone);
         }
-        command.args(inputs.expect.iter().flat_map(|expect| ["--expect", expect]));
+        command.args(inputs.expect.iter().flat_map(|expect| ["--stream", expect]));
         command.args(inputs.accept_gap.iter().flat_map(|reason| ["--accept-gap", reason]));
         if inputs.pin {
             command.arg("--pin").arg(folder.join("pin"));

@@ -202,7 +202,7 @@ impl Found {
         let prefix = format!("{}/", folder.display());
         Self {
             verdict: finding.verdict.to_string(),
-            code: finding.code,
+            code: finding.code.as_str(),
             file: place.file.as_ref().map(|file| file.strip_prefix(&prefix).unwrap_or(file).to_owned()),
             commit: place.commit.clone(),
             entry: place.entry.map(|seq| seq.to_string()),
