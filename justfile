@@ -83,7 +83,7 @@ deny:
 vectors:
     UPDATE_VECTORS=1 cargo test --locked --package evidence --test vectors
     UPDATE_VECTORS=1 cargo test --locked --package verifier --test verify vectors
-    UPDATE_VECTORS=1 cargo test --locked --package fuzz what_is_taken_from_the_vectors
+    UPDATE_VECTORS=1 cargo test --locked --package fuzz corpus_matches_vectors
 
 # Write docs/configuration.md anew; a test compares it
 config-reference:

@@ -17,7 +17,7 @@ fn text(path: &Path) -> &str {
 #[test]
 fn verdicts_are_exit_codes() {
     let (ledger, mut desk) = proven::desk();
-    // By the real clock the example's anchors are not recent.
+    // By the real clock, the example's anchors are old.
     std::fs::write(&desk.inputs.trust, ledger.trust_with(&ledger.anchor, "-")).expect("written");
     let (bundle, trust, clone) = (desk.path("bundle"), desk.path("trust"), desk.path("anchors.git"));
     let all = [text(&bundle), "--trust", text(&trust), "--clone", text(&clone)];
@@ -45,14 +45,14 @@ fn verdicts_are_exit_codes() {
 }
 
 #[test]
-fn the_time_to_verify_at_can_be_given() {
+fn time_of_verification_can_be_given() {
     let (_, desk) = proven::desk();
     let (bundle, trust, clone) = (desk.path("bundle"), desk.path("trust"), desk.path("anchors.git"));
     let at = |now: &[&str]| {
         let all = [text(&bundle), "--trust", text(&trust), "--clone", text(&clone)];
         run(&[&all[..], now].concat()).status.code()
     };
-    // The newest anchor is of T0 + 180, and may be a day old. T0 is 2027-01-15T08:00:00Z.
+    // The newest anchor is of T0 + 180 and may be a day old. T0 is 2027-01-15T08:00:00Z.
     let last = T0 + 180 + 86_400;
     assert_eq!(at(&["--now", &last.to_string()]), Some(0));
     assert_eq!(at(&["--now", &(last + 1).to_string()]), Some(4));
@@ -61,7 +61,7 @@ fn the_time_to_verify_at_can_be_given() {
 }
 
 #[test]
-fn without_a_trust_file_there_is_no_question() {
+fn trust_file_is_required() {
     let (_, desk) = proven::desk();
     let bundle = desk.path("bundle");
     let output = run(&[text(&bundle)]);
@@ -70,7 +70,7 @@ fn without_a_trust_file_there_is_no_question() {
 }
 
 #[test]
-fn what_makes_no_sense_is_usage() {
+fn nonsense_is_usage() {
     for args in [
         &["b", "--trust", "t", "--stream", "orders"][..],
         &["b", "--trust", "t", "--stream", "orders/2147483648"],
