@@ -35,7 +35,7 @@ fn codes(report: &Report) -> Vec<&'static str> {
     report.findings.iter().map(|finding| finding.code.as_str()).collect()
 }
 
-/// Replaces the desk's clone by a shallow clone of it. Returns the path of the replaced one.
+/// Replaces the desk's clone by a shallow clone of it. Returns its path.
 fn shallow(desk: &mut Desk, depth: u32) -> PathBuf {
     let source = format!("file://{}", desk.inputs.clones[0].display());
     let name = format!("shallow-{depth}");
