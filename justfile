@@ -89,9 +89,13 @@ vectors:
 config-reference:
     cargo run --locked -- config-reference > docs/configuration.md
 
+# Write docs/metrics.md; a test compares it
+metrics-reference:
+    cargo run --locked -- metrics-reference > docs/metrics.md
+
 # Write the tables of codes in SPEC.md and docs/auditing.md; a test compares them
 tables:
     UPDATE_TABLES=1 cargo test --locked --package verifier --test verify tables
 
 # All that is generated
-generate: vectors config-reference tables
+generate: vectors config-reference metrics-reference tables

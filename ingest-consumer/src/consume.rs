@@ -14,7 +14,7 @@ use crate::config::Source;
 use crate::hashing::{Hashing, Load};
 use crate::lag::Cursors;
 use crate::outside::Outside;
-use crate::seat::Seat;
+use crate::seat::{Seat, span};
 use crate::stream::{Action, Answer, Input, InspectError, Inspection, Limits, Stream};
 
 /// How often the group's offsets are committed, which are a display only.
@@ -229,7 +229,7 @@ impl Consumption {
     fn take_seats(&mut self, partitions: Vec<TopicPartition>) {
         self.joined();
         for partition in partitions {
-            tracing::info!("{partition}: assigned");
+            span(&partition).in_scope(|| tracing::info!("assigned"));
             let outside = &self.setup.outside;
             let stream = Stream::new(outside.ledger().clone(), outside.partition(&partition), self.setup.limits);
             self.seats_made += 1;
@@ -247,7 +247,7 @@ impl Consumption {
 
     fn leave_seats(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
-            tracing::info!("{partition}: no longer assigned");
+            span(partition).in_scope(|| tracing::info!("no longer assigned"));
             self.starts.remove(partition);
             self.commits.remove(partition);
             self.setup.cursors.remove(partition);
@@ -331,7 +331,7 @@ impl Consumption {
     fn act(&mut self, partition: &TopicPartition) {
         let Some(seat) = self.seats.get_mut(partition) else { return };
         for action in self.actions.drain(..) {
-            seat.note(partition, &action);
+            seat.note(&action);
             match action {
                 Action::Inspect => {
                     let outside = Arc::clone(&self.setup.outside);
@@ -398,7 +398,7 @@ impl Consumption {
                     }
                 }
                 Err(kafka::Error::Partition { partition, reason }) => {
-                    tracing::debug!("{partition}: {reason}");
+                    span(&partition).in_scope(|| tracing::debug!("not started: {reason}"));
                     self.starts.remove(&partition);
                 }
                 Err(error) => return Err(error),

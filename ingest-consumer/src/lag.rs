@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kafka::{Cluster, TopicPartition, Watermarks};
-use service::{Component, Health, Shutdown};
+use service::{Component, Condition, Health, Shutdown};
 
 use crate::metrics::LagGauges;
 use crate::outside::Outside;
 use crate::progress::Progress;
+use crate::seat::span;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -85,7 +86,7 @@ pub(crate) async fn watch(
 ) {
     let mut interval = tokio::time::interval(INTERVAL);
     let mut progress = Progress::default();
-    let mut stalled = HashMap::<TopicPartition, Component>::new();
+    let mut stalled = HashMap::<TopicPartition, Condition>::new();
     while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
         let partitions = cursors.lock().keys().cloned().collect::<Vec<_>>();
         let marks = match outside.ask(move |cluster| watermarks(cluster, partitions)).await {
@@ -99,8 +100,8 @@ pub(crate) async fn watch(
         // Under the lock: a partition that is given away shows nothing more.
         let standings = cursors.lock();
         progress.retain(|partition| standings.contains_key(partition));
-        for (_, component) in stalled.extract_if(|partition, _| !standings.contains_key(partition)) {
-            component.remove();
+        for (_, condition) in stalled.extract_if(|partition, _| !standings.contains_key(partition)) {
+            condition.remove();
         }
         for (partition, marks) in &marks {
             let Some(standing) = standings.get(partition) else { continue };
@@ -112,19 +113,21 @@ pub(crate) async fn watch(
             gauges.stalled(problem.is_some());
             match problem {
                 Some(problem) => {
-                    let component = stalled.entry(partition.clone()).or_insert_with(|| {
-                        tracing::error!("{partition}: STALLED: {problem}");
-                        health.component(format!("{partition} progress"))
+                    let condition = stalled
+                        .entry(partition.clone())
+                        .or_insert_with(|| Condition::new(health.component(format!("{partition} progress"))));
+                    // The seconds in the text change at every look.
+                    condition.fails_as("stalled", problem.to_string(), |_| {
+                        span(partition).in_scope(|| tracing::error!("STALLED: {problem}"));
                     });
-                    component.not_ready(problem.to_string());
                     if problem.is_to_look {
                         cursors.stall(partition);
                     }
                 }
                 None => {
-                    if let Some(component) = stalled.remove(partition) {
-                        tracing::info!("{partition}: moves again");
-                        component.remove();
+                    if let Some(mut condition) = stalled.remove(partition) {
+                        condition.works(|| span(partition).in_scope(|| tracing::info!("moves again")));
+                        condition.remove();
                     }
                 }
             }

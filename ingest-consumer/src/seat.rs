@@ -1,5 +1,5 @@
 use kafka::TopicPartition;
-use service::{Component, Health};
+use service::{Condition, Health};
 
 use crate::lag::Standing;
 use crate::metrics::StreamMetrics;
@@ -23,56 +23,60 @@ pub(crate) struct Seat {
     pub(crate) metrics: StreamMetrics,
     /// Whether the Kafka client is to leave the partition unread.
     pub(crate) held: bool,
-    health: Component,
-    obstacle: Option<String>,
+    condition: Condition,
+    span: tracing::Span,
+}
+
+/// What lines of the log about a partition have in common.
+pub(crate) fn span(partition: &TopicPartition) -> tracing::Span {
+    tracing::error_span!("stream", topic = %partition.topic, partition = partition.partition)
 }
 
 impl Seat {
     pub(crate) fn new(id: u64, partition: &TopicPartition, stream: Stream, health: &Health) -> Self {
         let metrics = StreamMetrics::new(partition);
-        let health = health.component(partition.to_string());
-        let obstacle = stream.obstacle();
-        if let Some(reason) = &obstacle {
-            health.not_ready(reason);
-        }
-        Self { id, readings: 0, stream, metrics, held: false, health, obstacle }
+        let condition = Condition::new(health.component(partition.to_string()));
+        let mut seat = Self { id, readings: 0, stream, metrics, held: false, condition, span: span(partition) };
+        seat.show();
+        seat
     }
 
     /// Logs and counts what happened.
-    pub(crate) fn note(&self, partition: &TopicPartition, action: &Action) {
+    pub(crate) fn note(&self, action: &Action) {
+        let _in_span = self.span.enter();
         match action {
             Action::Halted(halt) => {
                 let remedy = halt.remedy(self.stream.partition());
-                tracing::error!("{partition}: HALTED, other partitions go on: {halt}. To do: {remedy}");
+                tracing::error!("HALTED, other partitions go on: {halt}. To do: {remedy}");
                 self.metrics.halted(true);
             }
             Action::Cleared => {
-                tracing::info!("{partition}: goes on");
+                tracing::info!("goes on");
                 self.metrics.halted(false);
             }
-            Action::Trouble(problem) => tracing::warn!("{partition}: waiting, nothing is lost: {problem}"),
+            Action::Trouble(problem) => tracing::warn!("waiting, nothing is lost: {problem}"),
             Action::Gap(gap) => {
                 tracing::warn!(
-                    "{partition}: GAP: offsets {} to {} are gone from Kafka and were never sealed ({}; watermarks {} \
-                     to {}); signed as such",
-                    gap.first,
-                    gap.next - 1,
-                    gap.reason,
-                    gap.low,
-                    gap.high
+                    first = gap.first,
+                    last = gap.next - 1,
+                    reason = %gap.reason,
+                    low = gap.low,
+                    high = gap.high,
+                    "GAP: offsets are gone from Kafka and were never sealed; signed as such"
                 );
                 self.metrics.gap();
             }
             Action::LastGone(offset) => tracing::warn!(
-                "{partition}: the newest sealed event, offset {offset}, is gone from Kafka although it is the same \
-                 topic and its log goes on: compacted away, it seems"
+                offset,
+                "the newest sealed event is gone from Kafka although it is the same topic and its log goes on: \
+                 compacted away, it seems"
             ),
             Action::Sealed(sealed) => {
-                tracing::debug!("{partition}: sealed up to offset {}", sealed.next);
+                tracing::debug!(next = sealed.next, "sealed");
                 self.metrics.sealed(sealed);
             }
-            Action::Read(offset) => tracing::info!("{partition}: reading from offset {offset}"),
-            Action::NewClient => tracing::info!("{partition}: the topic is a new one; making a new Kafka client"),
+            Action::Read(offset) => tracing::info!(offset, "reading"),
+            Action::NewClient => tracing::info!("the topic is a new one; making a new Kafka client"),
             Action::Inspect | Action::Submit { .. } => {}
         }
     }
@@ -80,12 +84,12 @@ impl Seat {
     /// Shows where the stream stands; returns it, when its cursor is known.
     pub(crate) fn show(&mut self) -> Option<Standing> {
         let obstacle = self.stream.obstacle();
-        if obstacle != self.obstacle {
-            match &obstacle {
-                None => self.health.ready(),
-                Some(reason) => self.health.not_ready(reason),
+        if self.condition.problem() != obstacle.as_deref() {
+            // The stream's actions are what is logged: they say more.
+            match obstacle {
+                None => self.condition.works(|| {}),
+                Some(reason) => self.condition.fails(reason, |_| {}),
             }
-            self.obstacle = obstacle;
         }
         let unacknowledged = self.stream.unacknowledged();
         self.metrics.unacknowledged(unacknowledged);
@@ -95,7 +99,7 @@ impl Seat {
         }
         next.map(|next| {
             let position = self.stream.position();
-            Standing { next, position, is_running: self.obstacle.is_none(), unacknowledged }
+            Standing { next, position, is_running: self.condition.problem().is_none(), unacknowledged }
         })
     }
 
@@ -118,7 +122,7 @@ impl Seat {
     /// The partition was given to another process.
     pub(crate) fn leave(self) {
         self.metrics.leave();
-        self.health.remove();
+        self.condition.remove();
     }
 }
 

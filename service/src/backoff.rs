@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::Shutdown;
 
-/// Waiting times between attempts: they double from a first to a largest delay, and each is cut by a random part of up to
-/// half, so that many clients of a service that comes back do not all arrive at once.
+/// The delays between attempts. They double from a first to a largest one. Each loses a random part of up to half, so that
+/// the clients of a service that comes back do not all arrive at once.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -15,11 +15,11 @@ pub struct Backoff {
 impl Backoff {
     /// Delays from `first` to `max`, seeded by the system's random source.
     pub fn new(first: Duration, max: Duration) -> Self {
-        // The jitter protects nothing, so a system without random bytes may as well run without it.
+        // Nothing depends on the jitter, so a system without random bytes runs without it.
         Self::with_seed(first, max, getrandom::u64().unwrap_or_default())
     }
 
-    /// The same sequence of delays for the same seed, for simulations.
+    /// Delays that repeat for the same seed, for simulations.
     pub fn with_seed(first: Duration, max: Duration, seed: u64) -> Self {
         Self { first, max, next: first.min(max), random: seed }
     }
@@ -32,7 +32,7 @@ impl Backoff {
         whole - whole.mul_f64(f64::from(part) / f64::from(u32::MAX) / 2.0)
     }
 
-    /// After a success: the next delay is the first again.
+    /// Starts again with the first delay. Call it after a success.
     pub fn reset(&mut self) {
         self.next = self.first.min(self.max);
     }
@@ -67,7 +67,7 @@ mod tests {
     const MAX: Duration = Duration::from_secs(3);
 
     #[test]
-    fn doubles_up_to_the_largest_and_loses_at_most_half() {
+    fn delays_double_and_lose_at_most_half() {
         for seed in 0..1000 {
             let mut backoff = Backoff::with_seed(FIRST, MAX, seed);
             for round in 0..2 {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_repeat_and_differ() {
+    fn equal_seeds_give_equal_delays() {
         let delays = |seed| {
             let mut backoff = Backoff::with_seed(FIRST, MAX, seed);
             [(); 5].map(|()| backoff.next_delay())
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_on_the_runtimes_clock_and_ends_at_shutdown() {
+    async fn wait_ends_early_at_shutdown() {
         let shutdown = Shutdown::new();
         let mut backoff = Backoff::with_seed(FIRST, MAX, 0);
         let start = tokio::time::Instant::now();
