@@ -2,7 +2,7 @@
 //! the targets, and every input that fuzzing once found stays in the corpus.
 //!
 //! The inputs named `vector-*` come from the vectors;
-//! `UPDATE_VECTORS=1 cargo test -p fuzz corpus_matches_vectors` writes them anew.
+//! `UPDATE_VECTORS=1 cargo test -p fuzz corpus_matches_vectors` writes them again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -293,7 +293,7 @@ fn check(path: &Path, generated: &[u8]) {
         return;
     }
     let committed = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    assert!(committed == generated, "{} is not what the vectors have; UPDATE_VECTORS=1 writes it anew", path.display());
+    assert!(committed == generated, "{} differs from the vectors; UPDATE_VECTORS=1 writes it again", path.display());
 }
 
 /// Inputs are useful only if they get far: those of Git must decode.

@@ -8,10 +8,10 @@ use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 use crate::error::ReadError;
 
-/// How many bytes may be unpacked of one repository: a megabyte for each of a million commits.
+/// The most bytes that may be unpacked of one repository: a megabyte for each of a million commits.
 pub(crate) const UNPACKED_BYTES_MAX: u64 = 1 << 40;
 
-/// How many bytes may still be unpacked of one repository.
+/// The bytes that may still be unpacked of one repository.
 pub(crate) struct Budget(Cell<u64>);
 
 impl Budget {

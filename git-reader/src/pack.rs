@@ -319,7 +319,7 @@ mod tests {
         let base: Vec<u8> = (0..0x2_0000_u32).flat_map(u32::to_be_bytes).collect();
         let (from, count) = (0x04_0302, 0x02_0105);
         let lengths = [0x80, 0x80, 0x20, 0x85, 0x82, 0x0c];
-        // 0x080000 bytes become 0x030105: 0x010000 from the start, the count that none stands for, and then those.
+        // 0x080000 bytes become 0x030105: 0x010000 from the start (a copy without a count), and then those.
         let delta = [&lengths[..], &[0x80, 0xf7, 2, 3, 4, 5, 1, 2]].concat();
         let made = apply(&base, &delta, 0x03_0105).expect("a delta");
         assert!(made == [&base[..0x1_0000], &base[from..from + count]].concat());

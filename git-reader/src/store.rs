@@ -1,4 +1,4 @@
-//! Where Git keeps objects: one file each, or many in a pack.
+//! The objects of a repository: one file each, or many in a pack.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -236,7 +236,7 @@ impl Comparison<'_> {
 }
 
 impl Clones {
-    /// Adds what a copy has shown.
+    /// Adds a copy.
     fn add(&mut self, followed: Followed) {
         let Followed { report, newest_at_s, vouchers, notes, is_doubtful, has_pin, .. } = followed;
         self.notes.extend(notes);
@@ -244,7 +244,7 @@ impl Clones {
         self.newest_at_s = self.newest_at_s.max(newest_at_s);
         if let Some(newest) = report.newest.as_ref().filter(|_| report.agrees_at.is_some()) {
             larger(&mut self.largest, newest);
-            // What was seen in Git must be found there again, and another branch may go.
+            // A pinned head must be found in Git again, but another branch may be deleted.
             if !is_doubtful {
                 larger(&mut self.pinnable, newest);
             }

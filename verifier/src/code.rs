@@ -175,10 +175,10 @@ codes! {
         "a chain entry that is needed is not in the bundle"
         => "ask for a new export"
     AbsentEvent "absent-event" [Incomplete, Tampered]
-        "a sealed event is not there: deleted by retention, compaction or erasure, or left out"
+        "a sealed event is absent: deleted (retention, compaction, erasure) or left out"
         => "ask for a copy from another place"
     AbsentEvents "absent-events" [Incomplete]
-        "sealed events are not there, and without a leaf index none of the batch can be verified"
+        "sealed events are absent, and without a leaf index none of the batch can be verified"
         => "ask for a copy from another place"
     MoreEvents "more-events" [Incomplete, Tampered]
         "further events of a batch have problems, after the first 1,000 of a kind"

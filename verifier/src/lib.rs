@@ -37,6 +37,8 @@
 //! # Ok::<(), verifier::ParseExpectationError>(())
 //! ```
 
+#![warn(clippy::missing_errors_doc)]
+
 mod batch;
 mod chain;
 pub mod cli;

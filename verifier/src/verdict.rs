@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a verification says of the evidence as a whole, of one stream, or of one finding.
+/// The result of a verification, for the whole, for one stream, or for one finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Everything expected is there and holds.

@@ -44,7 +44,7 @@ pub(super) struct BranchCopy<'a> {
     /// For each landmark, whether an anchor has its size.
     met: Vec<bool>,
     notes: Vec<String>,
-    /// When the newest anchor that a quorum vouches for was the newest head.
+    /// The time of the newest anchor that a quorum vouches for.
     newest_at_s: Option<u64>,
     agrees_at: Option<u64>,
     vouchers: Vouchers<'a>,

@@ -144,7 +144,9 @@ fn skipped_anchor_is_inconsistent() {
 #[test]
 fn newer_copy_must_contain_older_copy() {
     let ledger = Ledger::example();
-    let desk = desk_with(|_, path| drop(Anchors::with_older_remote(&ledger, path, 8)));
+    let desk = desk_with(|_, path| {
+        Anchors::with_older_remote(&ledger, path, 8);
+    });
     let problem = desk.refused(1, "rewritten-history");
     assert!(problem.contains("refs/heads/anchors does not contain the newest anchor of refs/remotes/origin/anchors"));
     // A copy that was not updated is fine.

@@ -348,7 +348,7 @@ fn distrusted_operators_revocations_still_hold() {
     let desk = desk_of(&ledger);
     let problem = desk.refused(3, "distrusted-key");
     assert!(problem.starts_with("refunds/0, offset 0, entry 14:"), "{problem}");
-    assert_eq!(desk.verify().findings.len(), 1, "what ingest-a sealed stays good");
+    assert_eq!(desk.verify().findings.len(), 1, "batches of ingest-a stay good");
 }
 
 #[test]
@@ -378,8 +378,11 @@ fn epoch_start_by_distrusted_operator_is_unknown() {
     ledger.heads();
     let mut desk = desk_of(&ledger);
     let problem = desk.refused(3, "distrusted-key");
-    assert!(problem.starts_with("payments/0 epoch 1, entry 13: where the epoch begins"), "{problem}");
-    assert_eq!(desk.verify().findings.len(), 1, "what it had signed before stays good");
+    assert!(
+        problem.starts_with("payments/0 epoch 1, entry 13: a distrusted key signed where the epoch begins"),
+        "{problem}"
+    );
+    assert_eq!(desk.verify().findings.len(), 1, "earlier statements stay good");
     // It matters where the stream is expected.
     desk.expect(&["payments/0#0", "orders/*"]);
     assert!(desk.proven().findings.is_empty());
@@ -392,7 +395,7 @@ fn ungranted_namesake_takes_no_trust() {
     ledger.force(SignedStatement::sign(again, &[&key("ingest-a", Algorithm::Ed25519, 77)]));
     let desk = desk_of(&ledger);
     assert!(desk.refused(1, "unknown-key").starts_with("entry 12:"));
-    assert_eq!(desk.verify().findings.len(), 1, "what ingest-a sealed is not distrusted");
+    assert_eq!(desk.verify().findings.len(), 1, "batches of ingest-a are not distrusted");
 }
 
 #[test]
@@ -427,7 +430,7 @@ fn sealed_offsets_must_ascend_within_range() {
     let orders = stream("orders", 0, 0);
     let long = vec![7; 1 << 20];
     let event = |offset| Event::new(offset, b"value");
-    let (disorder, outside) = ("it does not come after the one before it", "it lies outside of the batch");
+    let (disorder, outside) = ("it does not come after the one before it", "it lies outside the batch");
     for (events, problem) in [
         (vec![event(11), event(10)], disorder),
         (vec![event(11), event(11)], disorder),

@@ -170,7 +170,7 @@ fn altered_leaf_index_differs_from_altered_events() {
     let desk = forged(|bundle| bundle.batch(5).leaf_index[3].timestamp += 1);
     let problem = desk.refused(1, "altered-leaf-index");
     assert!(problem.starts_with("orders/0, offsets 10 to 19, entry 5: the leaf index was changed"), "{problem}");
-    assert_eq!(desk.verify().streams[0].proven(), [0..30], "the events are what was sealed");
+    assert_eq!(desk.verify().streams[0].proven(), [0..30], "the events are unchanged");
     let changes: [&dyn Fn(&mut Vec<LeafPreimage>); 4] =
         [&|index| index.truncate(7), &|index| index.swap(0, 1), &|index| index.push(index[7]), &|index| {
             index[7].offset = 900
@@ -226,7 +226,7 @@ fn batch_without_leaf_index_is_all_or_nothing() {
     });
     let problem = desk.refused(3, "absent-events");
     assert!(
-        problem.starts_with("orders/0, offsets 10 to 19, entry 5: 7 of the 8 sealed events are there"),
+        problem.starts_with("orders/0, offsets 10 to 19, entry 5: only 7 of the 8 sealed events are there"),
         "{problem}"
     );
     let changes: [&dyn Fn(&mut Vec<Event>); 4] = [
@@ -435,7 +435,7 @@ fn cut_records_do_not_hide_altered_ones() {
     let honest = bundle(&|_| {});
     break_off(&honest);
     honest.refused(5, "malformed");
-    assert_eq!(honest.verify().findings.len(), 1, "what did not come is not absent");
+    assert_eq!(honest.verify().findings.len(), 1, "unread events are not absent");
     let desk = bundle(&|bundle| bundle.batch(3).events[4].timestamp += 1);
     break_off(&desk);
     assert!(desk.refused(1, "altered-event").starts_with("orders/0, offset 4, entry 3:"));

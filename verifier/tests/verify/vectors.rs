@@ -221,7 +221,7 @@ fn check(name: &str, generated: &[u8]) {
     let at = committed.iter().zip(generated).take_while(|(a, b)| a == b).count();
     assert!(
         committed == generated,
-        "{name} is not what the code generates, from byte {at} on; UPDATE_VECTORS=1 writes it anew"
+        "{name} differs from what the code generates, from byte {at} on; UPDATE_VECTORS=1 writes it again"
     );
 }
 
@@ -238,6 +238,6 @@ fn vectors() {
     let mut json = serde_json::to_string_pretty(&cases).expect("plain data");
     json.push('\n');
     check("cases.json", json.as_bytes());
-    assert_eq!(crate::hostile::files(&vectors).len(), known, "a file that nothing generates");
+    assert_eq!(crate::hostile::files(&vectors).len(), known, "a file is not generated");
     cases.iter().for_each(|case| golden.compare_with_command(case));
 }

@@ -63,7 +63,7 @@ fn manifest_of_65536_streams_fits_memory() {
     assert_eq!(json["streams"].as_array().map(Vec::len), Some(65_536));
     // Each of them is expected, and absent.
     let said = ends(&desk, MEMORY_KIB, 3, &["--stream", "*/*@0..1"]);
-    assert!(said.contains(" more findings\n"), "what is not named is counted");
+    assert!(said.contains(" more findings\n"), "unnamed findings are counted");
     // As many ranges as the auditor may name.
     let ranges: Vec<String> = (0..16).map(|i| format!("*/*@{}..{}", 2 * i, 2 * i + 1)).collect();
     let ranges: Vec<&str> = ranges.iter().flat_map(|range| ["--stream", range]).collect();

@@ -122,7 +122,13 @@ impl Golden {
         // The last byte of the last hash of the run before the left-out entry; the first byte of the run after it.
         let other_hash = self.find(ENTRIES, "streamseal/entry@v1\nseq 5\n") - 2 - 32;
         vec![
-            self.damaged("a version to come", vec![self.replace(manifest, "@v1", "@v2")], 5, "unsupported", "manifest"),
+            self.damaged(
+                "an unknown version",
+                vec![self.replace(manifest, "@v1", "@v2")],
+                5,
+                "unsupported",
+                "manifest",
+            ),
             self.damaged(
                 "another origin",
                 vec![self.replace(manifest, "example.com", "example.net")],
@@ -144,13 +150,7 @@ impl Golden {
                 "malformed",
                 "manifest",
             ),
-            self.damaged(
-                "a file that has no place",
-                vec![Change::splice("bundle/notes", 0, 0, b"x")],
-                5,
-                "malformed",
-                "notes",
-            ),
+            self.damaged("an unknown file", vec![Change::splice("bundle/notes", 0, 0, b"x")], 5, "malformed", "notes"),
             self.damaged(
                 "a file is missing",
                 vec![Change::absent(LEAVES)],
@@ -433,7 +433,7 @@ impl Golden {
                 Some(("unreadable-pin", "pin")),
             ),
             pin(
-                "a pin file is not made of what contradicts",
+                "a contradiction is not pinned",
                 vec![Change::absent("pin"), self.replace(ENTRIES, "range 11 13", "range 10 13")],
                 1,
                 Some(("altered-entry", "entry 7")),

@@ -97,7 +97,7 @@ impl Golden {
             ),
             self.damaged("a gap between two anchors", vec![absent(whole.tree(1))], 3, "incomplete-clone", COMMIT),
             self.damaged(
-                "damage of one kind in all commits is one finding",
+                "one kind of damage in all commits is one finding",
                 vec![absent(whole.file(0, "consistency")), absent(whole.file(1, "consistency"))],
                 3,
                 "incomplete-clone",
@@ -199,14 +199,14 @@ impl Golden {
                 None,
             ),
             self.damaged(
-                "a copy whose newest anchor is not in the one that goes on further",
+                "a copy whose newest anchor is not in the longer one",
                 vec![with(&beside)],
                 1,
                 "rewritten-history",
                 CLONE,
             ),
             self.damaged(
-                "a copy whose newest anchor may be in a gap of the one that goes on further",
+                "a copy whose newest anchor may be in a gap of the longer one",
                 vec![with(&beside), absent(whole.tree(2))],
                 3,
                 "incomplete-clone",
@@ -214,7 +214,7 @@ impl Golden {
             ),
             self.damaged("a time goes back", vec![self.stream_instead(&time_back)], 1, "time-backwards", COMMIT),
             self.damaged(
-                "a time goes back over a gap",
+                "a time goes back across a gap",
                 vec![self.stream_instead(&time_back), absent(gap)],
                 1,
                 "time-backwards",

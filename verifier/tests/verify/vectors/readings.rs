@@ -72,7 +72,7 @@ impl Golden {
             altered("the time of the last entry is changed", time(10), "entry 5"),
             altered("an entry says another seq", self.in_entry(8, "seq 8\n", "seq 9\n"), "entry 8"),
             altered(
-                "what is signed by a key of the same run is changed",
+                "an entry signed by a key of the same run is changed",
                 self.in_entry(3, "watermarks 4 4", "watermarks 4 5"),
                 "entry 0",
             ),
@@ -160,14 +160,14 @@ impl Golden {
         };
         vec![
             self.damaged(
-                "the offsets of the manifest are none, within a batch",
+                "the manifest's range is empty, within a batch",
                 nothing(5),
                 3,
                 "uncovered",
                 "- orders 0 0, 4..5, entry 5",
             ),
             self.damaged(
-                "the offsets of the manifest are none, beside the batches",
+                "the manifest's range is empty, beside the batches",
                 nothing(13),
                 3,
                 "uncovered",
