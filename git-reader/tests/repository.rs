@@ -7,18 +7,21 @@ use git2::{FileMode, Oid, Signature};
 
 const CONTENT: &[u8] = b"hello\n";
 
-/// A bare repository with one commit on `refs/heads/main`: a folder `logs` with a file `checkpoint`.
-fn repository(path: &Path) -> (git2::Repository, Oid) {
-    let git = git2::Repository::init_bare(path).expect("made");
+/// Makes a commit on `refs/heads/main`: a folder `logs` with a file `checkpoint`.
+fn commit(git: &git2::Repository) -> Oid {
     let mut folder = git.treebuilder(None).expect("a builder");
     folder.insert("checkpoint", git.blob(CONTENT).expect("a blob"), FileMode::Blob.into()).expect("inserted");
     let mut root = git.treebuilder(None).expect("a builder");
     root.insert("logs", folder.write().expect("a tree"), FileMode::Tree.into()).expect("inserted");
-    let tree = root.write().expect("a tree");
+    let tree = git.find_tree(root.write().expect("a tree")).expect("there");
     let who = Signature::now("a", "a@example.com").expect("a signature");
-    let tree = git.find_tree(tree).expect("there");
-    let commit = git.commit(Some("refs/heads/main"), &who, &who, "first", &tree, &[]).expect("committed");
-    drop(tree);
+    git.commit(Some("refs/heads/main"), &who, &who, "first", &tree, &[]).expect("committed")
+}
+
+/// A bare repository with that commit.
+fn repository(path: &Path) -> (git2::Repository, Oid) {
+    let git = git2::Repository::init_bare(path).expect("made");
+    let commit = commit(&git);
     (git, commit)
 }
 
