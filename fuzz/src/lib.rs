@@ -1,8 +1,8 @@
 //! Fuzz targets for every parser of the project.
 //!
-//! A target gives any bytes to a parser, and panics if a rule does not hold: decoded bytes encode to the same bytes again,
-//! and an event that was not sealed is not proven. libFuzzer calls the targets (`just fuzz`); a test calls them with the
-//! corpus.
+//! A target gives any bytes to a parser, and panics if a rule does not hold. Decoded bytes must encode to the same bytes
+//! again, and an event that was not sealed must not be proven. libFuzzer calls the targets (`just fuzz`); a test calls
+//! them with the corpus.
 
 mod anchors;
 mod bundles;
