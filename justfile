@@ -83,7 +83,7 @@ deny:
 vectors:
     UPDATE_VECTORS=1 cargo test --locked --package evidence --test vectors
     UPDATE_VECTORS=1 cargo test --locked --package verifier --test verify vectors
-    UPDATE_VECTORS=1 cargo test --locked --package fuzz what_is_taken_from_the_vectors
+    UPDATE_VECTORS=1 cargo test --locked --package fuzz corpus_matches_vectors
 
 # Write docs/configuration.md anew; a test compares it
 config-reference:
@@ -93,5 +93,9 @@ config-reference:
 metrics-reference:
     cargo run --locked -- metrics-reference > docs/metrics.md
 
+# Write the tables of codes in SPEC.md and docs/auditing.md; a test compares them
+tables:
+    UPDATE_TABLES=1 cargo test --locked --package verifier --test verify tables
+
 # All that is generated
-generate: vectors config-reference metrics-reference
+generate: vectors config-reference metrics-reference tables

@@ -8,7 +8,7 @@ mod streams;
 mod tests;
 
 pub use keys::{GrantedKey, Keys, NotByLog, Revocation};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, RefusalKind};
 pub use streams::{StreamState, Streams};
 
 pub use crate::statement::Role;

@@ -314,9 +314,9 @@ fn the_operator_begins_an_epoch_and_leaves_a_gap() {
 
     let bundle = ledger.exported_up_to(29);
     let expect = format!("{}/0#1", ledger.topic);
-    let (code, report) = ledger.verify(&bundle, &["--expect", &expect]);
+    let (code, report) = ledger.verify(&bundle, &["--stream", &expect]);
     assert_eq!(code, Some(3), "a gap is not complete unless it is accepted: {report}");
-    let (code, report) = ledger.verify(&bundle, &["--expect", &expect, "--accept-gap", "operator"]);
+    let (code, report) = ledger.verify(&bundle, &["--stream", &expect, "--accept-gap", "operator"]);
     assert_eq!(code, Some(0), "{report}");
     let (code, report) = ledger.verify(&bundle, &["--accept-gap", "operator"]);
     assert_eq!(code, Some(3), "Kafka lost the events of the first epoch with their topic: {report}");
@@ -336,9 +336,9 @@ fn export_takes_a_range_of_time() {
         let bundle = ledger.folder.join(option);
         let shown = run(ledger.command(&["export", option, &between]).arg(&bundle));
         assert!(shown.contains(&format!("{events} events")), "{shown}");
-        let (code, report) = ledger.verify(&bundle, &["--expect", &format!("{}/0@{offsets}", ledger.topic)]);
+        let (code, report) = ledger.verify(&bundle, &["--stream", &format!("{}/0@{offsets}", ledger.topic)]);
         assert_eq!(code, Some(0), "{report}");
-        let (code, report) = ledger.verify(&bundle, &["--expect", &format!("{}/0@0..15", ledger.topic)]);
+        let (code, report) = ledger.verify(&bundle, &["--stream", &format!("{}/0@0..15", ledger.topic)]);
         assert_eq!(code, Some(3), "the other events are not in the bundle: {report}");
     }
 }

@@ -260,7 +260,7 @@ impl<'a> Site<'a> {
         self.ledger.ingest.until_ready();
         let new = format!("{}/0#1", self.topic);
         let evidence = self.evidence(&["--stream", &new]);
-        let verdict = self.check(run, "the new epoch", &evidence, &["--expect", &new], |epoch| epoch == 1);
+        let verdict = self.check(run, "the new epoch", &evidence, &["--stream", &new], |epoch| epoch == 1);
         assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
     }
 

@@ -90,12 +90,12 @@ fn deleted_records(run: &mut Run) {
     verdict.require(INCOMPLETE, "absent-events", &stream(&topic, 0, 0));
     // Kafka also lost the events sealed before. From the gap on, the auditor may accept the evidence.
     let tail = format!("{topic}/0@100..");
-    let verdict = site.check(run, "from the gap on", &evidence, &["--expect", &tail], |_| true);
+    let verdict = site.check(run, "from the gap on", &evidence, &["--stream", &tail], |_| true);
     verdict.require(INCOMPLETE, "gap", &at(&topic, 0, 0, 100..160));
-    let accept = ["--expect", &tail, "--accept-gap", "retention"];
+    let accept = ["--stream", &tail, "--accept-gap", "retention"];
     let verdict = site.check(run, "from the gap on, gaps by retention accepted", &evidence, &accept, |_| true);
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
-    let accept = ["--expect", &tail, "--accept-gap", "start"];
+    let accept = ["--stream", &tail, "--accept-gap", "start"];
     let verdict = site.check(run, "from the gap on, other gaps accepted", &evidence, &accept, |_| true);
     assert_eq!(verdict.code, INCOMPLETE, "{:#}", verdict.report);
     site.ledger.fsck();

@@ -1,53 +1,56 @@
-//! Raw Git objects: as much of them as anchors need.
+//! Raw Git objects: their kinds, and commits and trees decoded.
 
-use super::Fault;
-use super::id::Id;
-use super::store::{Kind, Store};
+use crate::id::Id;
 
-/// The longest commit that is read, in bytes: with merged tags, signatures and a long message.
-const COMMIT_BYTES_MAX: usize = 16 << 20;
-/// The longest tree, in bytes: of a repository that some 180,000 logs share.
-const TREE_BYTES_MAX: usize = 16 << 20;
+/// The kind of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Commit,
+    Tree,
+    Blob,
+    Tag,
+}
 
-/// The largest file of an anchor, in bytes: a checkpoint and a proof.
-const FILE_BYTES_MAX: usize = 128 * 1024;
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Commit, Self::Tree, Self::Blob, Self::Tag];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Tree => "tree",
+            Self::Blob => "blob",
+            Self::Tag => "tag",
+        }
+    }
+}
 
 /// Tree and parents of a commit.
-pub(super) struct Commit {
-    pub(super) tree: Id,
-    pub(super) parents: Vec<Id>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The tree.
+    pub tree: Id,
+    /// The parents, in their order.
+    pub parents: Vec<Id>,
 }
 
 /// One name in a tree.
-pub(super) struct TreeEntry<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) mode: &'a [u8],
-    pub(super) id: Id,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeEntry<'a> {
+    /// The name, without slashes in an honest repository.
+    pub name: &'a [u8],
+    /// The mode as Git writes it, in octal digits.
+    pub mode: &'a [u8],
+    /// The object that has this name.
+    pub id: Id,
 }
 
-pub(super) const MODE_TREE: &[u8] = b"40000";
-pub(super) const MODE_FILE: &[u8] = b"100644";
+/// The mode of a folder.
+pub const MODE_TREE: &[u8] = b"40000";
 
-pub(super) fn commit(store: &Store, id: Id) -> Result<Commit, Fault> {
-    let bytes = store.read(id, Kind::Commit, COMMIT_BYTES_MAX)?;
-    parse_commit(&bytes).ok_or_else(|| Fault::unusable(format!("object {id} is not a commit's text")))
-}
+/// The mode of a regular file that is not executable.
+pub const MODE_FILE: &[u8] = b"100644";
 
-/// Shows `each` the names in a tree, in their order. There may be hundreds of thousands.
-pub(super) fn tree(store: &Store, id: Id, mut each: impl FnMut(TreeEntry<'_>)) -> Result<(), Fault> {
-    let bytes = store.read(id, Kind::Tree, TREE_BYTES_MAX)?;
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        each(next_entry(&mut rest).ok_or_else(|| Fault::unusable(format!("object {id} is not a tree's bytes")))?);
-    }
-    Ok(())
-}
-
-pub(super) fn file(store: &Store, id: Id) -> Result<Vec<u8>, Fault> {
-    store.read(id, Kind::Blob, FILE_BYTES_MAX)
-}
-
-pub(super) fn parse_commit(bytes: &[u8]) -> Option<Commit> {
+pub(crate) fn parse_commit(bytes: &[u8]) -> Option<Commit> {
     let mut lines = bytes.split(|&b| b == b'\n');
     let tree = Id::parse(lines.next()?.strip_prefix(b"tree ")?)?;
     let mut parents = Vec::new();
@@ -60,8 +63,8 @@ pub(super) fn parse_commit(bytes: &[u8]) -> Option<Commit> {
     None
 }
 
-/// Takes the first name from what is left of a tree.
-pub(super) fn next_entry<'a>(bytes: &mut &'a [u8]) -> Option<TreeEntry<'a>> {
+/// Takes the first name from the rest of a tree.
+pub(crate) fn next_entry<'a>(bytes: &mut &'a [u8]) -> Option<TreeEntry<'a>> {
     let space = bytes.iter().position(|&b| b == b' ')?;
     let (mode, rest) = (&bytes[..space], &bytes[space + 1..]);
     let end = rest.iter().position(|&b| b == 0)?;

@@ -1,21 +1,21 @@
-//! What `crate::fuzzing` has of Git.
+//! Readers without a public name of their own, for the fuzzer. Some of them come after a hash that no random input has.
 
 use std::path::Path;
 
-use super::Repository;
-use super::id::Id;
-use super::objects::{next_entry, parse_commit};
-use super::pack::apply;
-use super::store::Store;
+use crate::Repository;
+use crate::id::Id;
+use crate::objects::{next_entry, parse_commit};
+use crate::pack::apply;
+use crate::store::Store;
 
-/// The head of a commit as it is read: its tree and parents, up to the name of the line after them.
+/// Decodes a commit, and encodes it again up to the name of the line after its parents.
 pub fn commit(bytes: &[u8]) -> Option<Vec<u8>> {
     let commit = parse_commit(bytes)?;
     let parents: String = commit.parents.iter().map(|parent| format!("parent {parent}\n")).collect();
     Some(format!("tree {}\n{parents}author ", commit.tree).into_bytes())
 }
 
-/// A tree as it is written again.
+/// Decodes a tree and encodes it again.
 pub fn tree(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoded = Vec::new();
     while !bytes.is_empty() {
@@ -25,20 +25,20 @@ pub fn tree(mut bytes: &[u8]) -> Option<Vec<u8>> {
     Some(encoded)
 }
 
-/// What a delta makes of its base, of at most `bytes_max` bytes.
+/// Applies a delta to its base, with a result of at most `bytes_max` bytes.
 pub fn delta(base: &[u8], delta: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
     apply(base, delta, bytes_max).ok()
 }
 
-/// The kind and bytes of the object that lies under a name in a folder `objects`, whether it has that name or not.
+/// Kind and bytes of the object stored under a name in a folder `objects`. Its hash is not compared with the name.
 pub fn object(objects: &Path, id: [u8; 20], bytes_max: usize) -> Option<(&'static str, Vec<u8>)> {
     let store = Store::open(objects, &mut None);
     let (kind, bytes) = store.find(Id(id), bytes_max).find_map(Result::ok)?;
     Some((kind.name(), bytes))
 }
 
-/// Where the copies of a branch end that are certainly its copies: the full names of their references, and the commits.
+/// The copies of a branch that are certain: the full names of their references, and their newest commits.
 pub fn tips(repository: &Path, branch: &str) -> Option<Vec<(String, String)>> {
-    let (_, tips) = Repository::open(repository, branch, &mut Vec::new()).ok()?;
+    let tips = Repository::open(repository).ok()?.copies(branch).tips;
     Some(tips.into_iter().filter(|tip| !tip.is_doubtful).map(|tip| (tip.reference, tip.commit.to_string())).collect())
 }

@@ -7,8 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::id::Id;
-use super::store::{Damaged, Kind, Work, inflate, open_file, packed_bytes_max};
+use crate::bounds::{Budget, inflate, open_file, packed_bytes_max};
+use crate::error::ReadError;
+use crate::id::Id;
+use crate::objects::Kind;
 
 /// Header and fan-out table of an index.
 const FANOUT_AT: u64 = 8;
@@ -17,35 +19,35 @@ const IDS_AT: u64 = FANOUT_AT + 256 * 4;
 /// The longest chain of deltas; Git makes none above 4,095.
 const DELTAS_MAX: usize = 4096;
 
-/// How many bytes may be unpacked on the way to one object: the longest one through a chain of 50 deltas, as `git gc`
-/// makes them.
+/// The most bytes unpacked to make one object: enough for the longest object after 50 deltas, the chain that `git gc`
+/// makes.
 const WORK_BYTES_MAX: usize = 1 << 30;
 
-/// How many bytes of objects that were made from deltas are remembered: a few of the longest.
+/// The most bytes of objects made from deltas that are remembered: a few of the longest.
 const MADE_BYTES_MAX: usize = 64 << 20;
 
 /// The longest header of an object in a pack: type, length, and the base of a delta.
 const HEADER_BYTES_MAX: usize = 64;
 
 /// A pack with its index. Only the fan-out table is kept in memory.
-pub(super) struct Pack {
+pub(crate) struct Pack {
     index: File,
     pack: File,
     pack_len: u64,
-    /// For each first byte, how many ids begin with it or a smaller one.
+    /// For each first byte, the number of ids that begin with it or a smaller one.
     fanout: Vec<u32>,
-    /// Which of the store's packs it is.
+    /// The number of the pack in its store.
     number: usize,
     made: Rc<RefCell<Made>>,
-    work: Rc<Work>,
+    budget: Rc<Budget>,
 }
 
 type Object = (Kind, Rc<[u8]>);
 
-/// Objects of all packs that were made from deltas, by pack and offset, at most [`MADE_BYTES_MAX`] bytes together. What
-/// is made from them next need not begin again: otherwise a small pack of long chains could take hours.
+/// Objects made from deltas, by pack and offset, at most [`MADE_BYTES_MAX`] bytes together. The next delta to one of them
+/// starts from there: otherwise a small pack of long chains could take hours.
 #[derive(Default)]
-pub(super) struct Made {
+pub(crate) struct Made {
     objects: HashMap<(usize, u64), Object>,
     bytes: usize,
 }
@@ -56,7 +58,7 @@ impl Made {
             *self = Self::default();
         }
         if self.objects.insert(at, (kind, Rc::clone(bytes))).is_none() {
-            // With what it takes to remember it.
+            // With the overhead of the map.
             self.bytes += bytes.len() + 128;
         }
     }
@@ -67,7 +69,7 @@ struct Packed {
     what: What,
     /// Length when unpacked.
     len: usize,
-    /// Where its zlib stream begins.
+    /// The offset of its zlib stream.
     data: u64,
 }
 
@@ -80,15 +82,20 @@ enum What {
 }
 
 impl Pack {
-    /// Opens an index and the pack beside it. `number` is different for each pack that shares `made`.
-    pub(super) fn open(index: &Path, number: usize, made: Rc<RefCell<Made>>, work: Rc<Work>) -> Result<Self, Damaged> {
+    /// Opens an index and the pack beside it. `number` differs between packs that share `made`.
+    pub(crate) fn open(
+        index: &Path,
+        number: usize,
+        made: Rc<RefCell<Made>>,
+        budget: Rc<Budget>,
+    ) -> Result<Self, ReadError> {
         let name = index.display();
         let pack = open_file(&index.with_extension("pack"))?.ok_or_else(|| format!("{name} has no pack beside it"))?;
-        let index = open_file(index)?.ok_or("is gone")?;
+        let index = open_file(index)?.ok_or("disappeared")?;
         let mut head = [0; IDS_AT as usize];
         index.read_exact_at(&mut head, 0).map_err(|e| format!("{name}: {e}"))?;
         if head[..8] != *b"\xfftOc\0\0\0\x02" {
-            return Err(format!("{name} is no pack index of version 2; run `git index-pack` on its pack").into());
+            return Err(format!("{name} is not a pack index of version 2; run `git index-pack` on its pack").into());
         }
         let fanout: Vec<u32> = head[8..].as_chunks().0.iter().map(|bytes| u32::from_be_bytes(*bytes)).collect();
         let mut start = [0; 8];
@@ -97,11 +104,11 @@ impl Pack {
             return Err(format!("the pack of {name} is not of version 2, or its index is damaged").into());
         }
         let pack_len = pack.metadata()?.len();
-        Ok(Self { index, pack, pack_len, fanout, number, made, work })
+        Ok(Self { index, pack, pack_len, fanout, number, made, budget })
     }
 
-    /// Where an object lies in the pack; `None` when it is not in it.
-    pub(super) fn find(&self, id: Id) -> Result<Option<u64>, Damaged> {
+    /// The offset of an object in the pack; `None` if the pack does not hold it.
+    pub(crate) fn find(&self, id: Id) -> Result<Option<u64>, ReadError> {
         let first = usize::from(id.0[0]);
         let mut low = if first == 0 { 0 } else { self.fanout[first - 1] };
         let mut high = self.fanout[first];
@@ -119,9 +126,9 @@ impl Pack {
     }
 
     /// The offset of the object with this number in the index.
-    fn offset(&self, number: u32) -> Result<u64, Damaged> {
+    fn offset(&self, number: u32) -> Result<u64, ReadError> {
         let count = u64::from(self.fanout[255]);
-        // After the ids come a checksum for each, the offsets, and the offsets that take more than 31 bits.
+        // The ids are followed by a checksum for each, the offsets, and the offsets with more than 31 bits.
         let offsets_at = IDS_AT + count * (Id::LEN as u64 + 4);
         let mut offset = [0; 4];
         self.index.read_exact_at(&mut offset, offsets_at + u64::from(number) * 4)?;
@@ -134,8 +141,8 @@ impl Pack {
         Ok(u64::from_be_bytes(large))
     }
 
-    /// Reads the object at an offset. Neither it nor anything that it is made from may be longer than `bytes_max`.
-    pub(super) fn read(&self, offset: u64, bytes_max: usize) -> Result<(Kind, Vec<u8>), Damaged> {
+    /// Reads the object at an offset. Neither the object nor a base of it may be longer than `bytes_max`.
+    pub(crate) fn read(&self, offset: u64, bytes_max: usize) -> Result<(Kind, Vec<u8>), ReadError> {
         let mut deltas = Vec::new();
         let mut at = offset;
         let (kind, mut bytes) = loop {
@@ -156,15 +163,15 @@ impl Pack {
                 return Err(format!("more than {DELTAS_MAX} deltas").into());
             }
         };
-        self.work.spend(bytes.len())?;
-        let mut work = bytes.len();
+        self.budget.spend(bytes.len())?;
+        let mut unpacked = bytes.len();
         for (at, delta) in deltas.into_iter().rev() {
             let delta = self.unpack(&delta, packed_bytes_max(bytes_max))?;
             bytes = apply(&bytes, &delta, bytes_max)?.into();
             self.made.borrow_mut().keep((self.number, at), kind, &bytes);
-            self.work.spend(delta.len() + bytes.len())?;
-            work += delta.len() + bytes.len();
-            if work > WORK_BYTES_MAX {
+            self.budget.spend(delta.len() + bytes.len())?;
+            unpacked += delta.len() + bytes.len();
+            if unpacked > WORK_BYTES_MAX {
                 return Err(format!("deltas over more than {WORK_BYTES_MAX} bytes").into());
             }
         }
@@ -174,7 +181,7 @@ impl Pack {
         Ok((kind, bytes.to_vec()))
     }
 
-    fn header(&self, at: u64) -> Result<Packed, Damaged> {
+    fn header(&self, at: u64) -> Result<Packed, ReadError> {
         let mut header = [0; HEADER_BYTES_MAX];
         let len = usize::try_from(self.pack_len.saturating_sub(at)).unwrap_or(usize::MAX).min(HEADER_BYTES_MAX);
         self.pack.read_exact_at(&mut header[..len], at)?;
@@ -189,15 +196,15 @@ impl Pack {
             2 => What::Whole(Kind::Tree),
             3 => What::Whole(Kind::Blob),
             4 => What::Whole(Kind::Tag),
-            6 => What::DeltaAt(at.checked_sub(bytes.distance()?).ok_or("a delta to what is before the pack")?),
-            7 => What::DeltaTo(Id(bytes.take(Id::LEN)?.try_into().expect("as many as were asked for"))),
+            6 => What::DeltaAt(at.checked_sub(bytes.distance()?).ok_or("a delta to an offset before the pack")?),
+            7 => What::DeltaTo(Id(bytes.take(Id::LEN)?.try_into().expect("take returns that many"))),
             other => return Err(format!("an object of type {other}").into()),
         };
         let data = at + (len - bytes.0.len()) as u64;
         Ok(Packed { what, len: usize::try_from(size).map_err(|_| "an impossible length")?, data })
     }
 
-    fn unpack(&self, object: &Packed, bytes_max: usize) -> Result<Vec<u8>, Damaged> {
+    fn unpack(&self, object: &Packed, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
         if object.len > bytes_max {
             return Err(format!("{} bytes, at most {bytes_max} are read", object.len).into());
         }
@@ -210,7 +217,7 @@ impl Pack {
 }
 
 /// Makes an object from its base and a delta: lengths of both, then instructions to copy from the base or to insert.
-pub(super) fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damaged> {
+pub(crate) fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u8>, ReadError> {
     let mut delta = Bytes(delta);
     if delta.number()? != base.len() as u64 {
         return Err("a delta to an object of another length".into());
@@ -222,7 +229,7 @@ pub(super) fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u
     while !delta.0.is_empty() {
         let instruction = delta.next()?;
         let piece = if instruction & 0x80 == 0 {
-            // To insert nothing is reserved.
+            // Inserting nothing is reserved.
             if instruction == 0 {
                 return Err("an unknown instruction in a delta".into());
             }
@@ -235,35 +242,35 @@ pub(super) fn apply(base: &[u8], delta: &[u8], bytes_max: usize) -> Result<Vec<u
                         value |= usize::from(delta.next()?) << (8 * place);
                     }
                 }
-                Ok::<usize, Damaged>(value)
+                Ok::<usize, ReadError>(value)
             };
             let (from, count) = (number(0..4)?, number(4..7)?);
             let count = if count == 0 { 0x10000 } else { count };
-            base.get(from..from + count).ok_or("a delta that copies what is not there")?
+            base.get(from..from + count).ok_or("a delta that copies from beyond its base")?
         };
         if out.len() + piece.len() > len {
-            return Err("a delta that makes more than it says".into());
+            return Err("a delta that makes more than it announces".into());
         }
         out.extend_from_slice(piece);
     }
-    if out.len() == len { Ok(out) } else { Err("a delta that makes less than it says".into()) }
+    if out.len() == len { Ok(out) } else { Err("a delta that makes less than it announces".into()) }
 }
 
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn next(&mut self) -> Result<u8, Damaged> {
+    fn next(&mut self) -> Result<u8, ReadError> {
         Ok(self.take(1)?[0])
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], ReadError> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or("ends early")?;
         self.0 = rest;
         Ok(taken)
     }
 
-    /// Seven bits a byte, the lowest first.
-    fn number(&mut self) -> Result<u64, Damaged> {
+    /// Seven bits in each byte, the lowest first.
+    fn number(&mut self) -> Result<u64, ReadError> {
         let mut value = 0;
         for shift in (0..56).step_by(7) {
             let byte = self.next()?;
@@ -275,8 +282,8 @@ impl<'a> Bytes<'a> {
         Err("an impossible length".into())
     }
 
-    /// Seven bits a byte, the highest first, where each further byte adds one to what is before it.
-    fn distance(&mut self) -> Result<u64, Damaged> {
+    /// Seven bits in each byte, the highest first. Each further byte adds one to the value before it.
+    fn distance(&mut self) -> Result<u64, ReadError> {
         let mut byte = self.next()?;
         let mut value = u64::from(byte & 0x7f);
         while byte & 0x80 != 0 {
@@ -312,18 +319,18 @@ mod tests {
         let base: Vec<u8> = (0..0x2_0000_u32).flat_map(u32::to_be_bytes).collect();
         let (from, count) = (0x04_0302, 0x02_0105);
         let lengths = [0x80, 0x80, 0x20, 0x85, 0x82, 0x0c];
-        // 0x080000 bytes become 0x030105: 0x010000 from the start, as no count says, and then those.
+        // 0x080000 bytes become 0x030105: 0x010000 from the start (a copy without a count), and then those.
         let delta = [&lengths[..], &[0x80, 0xf7, 2, 3, 4, 5, 1, 2]].concat();
         let made = apply(&base, &delta, 0x03_0105).expect("a delta");
         assert!(made == [&base[..0x1_0000], &base[from..from + count]].concat());
     }
 
     #[test]
-    fn a_delta_makes_what_it_says() {
-        let apply = |delta: &[u8]| apply(b"hello, world", delta, 100).map_err(|Damaged(problem)| problem);
+    fn delta_of_wrong_length_is_refused() {
+        let apply = |delta: &[u8]| apply(b"hello, world", delta, 100).map_err(|ReadError(problem)| problem);
         assert_eq!(apply(&[12, 7, 0x90, 7]).as_deref(), Ok(&b"hello, "[..]));
-        assert_eq!(apply(&[12, 6, 0x90, 7]), Err("a delta that makes more than it says".into()));
-        assert_eq!(apply(&[12, 8, 0x90, 7]), Err("a delta that makes less than it says".into()));
+        assert_eq!(apply(&[12, 6, 0x90, 7]), Err("a delta that makes more than it announces".into()));
+        assert_eq!(apply(&[12, 8, 0x90, 7]), Err("a delta that makes less than it announces".into()));
         assert_eq!(apply(&[12, 101, 0x90, 7]), Err("a delta to more than 100 bytes".into()));
     }
 
@@ -359,8 +366,8 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Result<Pack, String> {
-        Pack::open(&folder.join("x.idx"), 0, Rc::default(), Rc::new(Work::new(u64::MAX)))
-            .map_err(|Damaged(problem)| problem)
+        Pack::open(&folder.join("x.idx"), 0, Rc::default(), Rc::new(Budget::new(u64::MAX)))
+            .map_err(|ReadError(problem)| problem)
     }
 
     /// A pack of `hello`, a delta to it, and a delta to that.
@@ -370,13 +377,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_from_deltas_is_not_made_again() {
+    fn objects_made_from_deltas_are_remembered() {
         let folder = tempfile::tempdir().expect("a folder");
         let [base, middle, last] = chain(folder.path());
         let open = || open(folder.path()).expect("opened");
         let pack = open();
         assert_eq!(pack.read(middle, 100).map_err(|d| d.0), Ok((Kind::Blob, b"hello!".to_vec())));
-        // Without the base on the disk, only what was remembered helps.
+        // The base on the disk is gone, so only the remembered object can help.
         let file = File::options().write(true).open(folder.path().join("x.pack")).expect("opened");
         file.write_all_at(&vec![0; (middle - base) as usize], base).expect("written");
         assert_eq!(pack.read(last, 100).map_err(|d| d.0), Ok((Kind::Blob, b"hello!?".to_vec())));
@@ -386,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn chains_of_deltas_end_at_a_limit() {
+    fn long_chains_of_deltas_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let objects = [&[&b"x"[..]], &[&[1, 1, 0x90, 1][..]; DELTAS_MAX + 1][..]].concat();
         let offsets = pack_of(folder.path(), &objects);
@@ -397,8 +404,8 @@ mod tests {
     }
 
     #[test]
-    fn deltas_are_unpacked_up_to_a_limit() {
-        // The object and the sixty-three that are made of it, each by a delta of twelve bytes.
+    fn deltas_over_too_many_bytes_are_refused() {
+        // One object and 63 made from it, each by a delta of twelve bytes.
         const DELTAS: usize = 63;
         let len = (WORK_BYTES_MAX - DELTAS * 12) / (DELTAS + 1);
         for (len, is_read) in [(len, true), (len + 1, false)] {
@@ -419,10 +426,10 @@ mod tests {
     }
 
     #[test]
-    fn an_index_leads_to_its_objects_wherever_they_lie() {
+    fn index_finds_objects_at_large_offsets() {
         let folder = tempfile::tempdir().expect("a folder");
         pack_of(folder.path(), &[b"hello"]);
-        // In the second half of the numbers that an offset of four bytes stands for are those of an offset of eight.
+        // An offset of four bytes with its highest bit set is the number of an offset of eight bytes.
         let ids = [[0; 20], [7; 20], [7, 8].repeat(10).try_into().expect("twenty"), [255; 20]].map(Id);
         let offsets = [12, 1 << 31, 5 << 32, 1];
         let mut index = b"\xfftOc\0\0\0\x02".to_vec();
@@ -441,10 +448,10 @@ mod tests {
         for absent in [[1; 20], [8; 20], [254; 20]].map(Id) {
             assert_eq!(pack.find(absent).map_err(|d| d.0), Ok(None), "{absent}");
         }
-        // Counts that go down, and a pack of another version.
-        let mut damaged = index.clone();
-        damaged[8 + 4 * 100 + 3] = 9;
-        write(&damaged);
+        // Counts that decrease, and a pack of another version.
+        let mut decreasing = index.clone();
+        decreasing[8 + 4 * 100 + 3] = 9;
+        write(&decreasing);
         assert!(open(folder.path()).is_err());
         write(&index);
         std::fs::write(folder.path().join("x.pack"), b"PACK\0\0\0\x03\0\0\0\0").expect("written");
@@ -452,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn remembered_objects_are_bounded() {
         let mut made = Made::default();
         let object: Object = (Kind::Blob, vec![0; 1 << 20].into());
         for at in 0..100 {
@@ -461,7 +468,7 @@ mod tests {
             assert!(made.bytes <= MADE_BYTES_MAX + made.objects.len() * 128 && !made.objects.is_empty());
             assert!(made.objects.len() << 20 <= MADE_BYTES_MAX);
         }
-        // Up to the last byte, with what it takes to remember the first.
+        // Up to the last byte, with the overhead of the first.
         for (more, kept) in [(0, 2), (1, 1)] {
             let mut made = Made::default();
             made.keep((0, 0), object.0, &object.1);
@@ -471,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_end() {
+    fn numbers_are_bounded() {
         assert_eq!(Bytes(&[0x80 | 1, 2]).number().expect("a number"), 257);
         assert!(Bytes(&[0xff; 20]).number().is_err());
         assert_eq!(Bytes(&[0x80, 0]).distance().expect("a distance"), 128);

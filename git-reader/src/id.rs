@@ -2,15 +2,15 @@ use std::fmt;
 
 use sha1::{Digest, Sha1};
 
-/// The name of a Git object: SHA-1 of its kind, length and bytes. It says which object is meant, and proves nothing.
+/// The name of a Git object: SHA-1 of its kind, length and bytes. It identifies the object and proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Id(pub(super) [u8; Id::LEN]);
+pub struct Id(pub(crate) [u8; Id::LEN]);
 
 impl Id {
-    pub(super) const LEN: usize = 20;
+    pub(crate) const LEN: usize = 20;
 
     /// Reads 40 lower-case hexadecimal digits.
-    pub(super) fn parse(hex: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(hex: &[u8]) -> Option<Self> {
         let digit = |b: u8| match b {
             b'0'..=b'9' => Some(b - b'0'),
             b'a'..=b'f' => Some(b - b'a' + 10),
@@ -24,8 +24,8 @@ impl Id {
         Some(Self(id))
     }
 
-    /// The name that an object with this kind and these bytes has.
-    pub(super) fn of(kind: &str, bytes: &[u8]) -> Self {
+    /// The name of an object of this kind with these bytes.
+    pub(crate) fn of(kind: &str, bytes: &[u8]) -> Self {
         let header = format!("{kind} {}\0", bytes.len());
         Self(Sha1::new().chain_update(header).chain_update(bytes).finalize().into())
     }

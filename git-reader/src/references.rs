@@ -1,4 +1,4 @@
-//! Where the copies of a branch end: loose references, symbolic ones, and `packed-refs`.
+//! The tips of the copies of a branch: loose references, symbolic ones, and `packed-refs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -7,9 +7,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Fault;
-use super::id::Id;
-use super::store::{Damaged, open_file};
+use crate::bounds::open_file;
+use crate::error::{Error, ReadError};
+use crate::id::Id;
 
 /// The longest `packed-refs`, in bytes.
 const PACKED_REFS_BYTES_MAX: u64 = 256 << 20;
@@ -17,32 +17,42 @@ const PACKED_REFS_BYTES_MAX: u64 = 256 << 20;
 /// The longest reference and the longest line of `packed-refs`, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// How many bytes of `config` are read.
+/// The most bytes of `config` that are read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// How many files and folders in `refs/remotes` are looked at, and how deep folders lie in each other.
+/// The most files and folders in `refs/remotes` that are listed, and how deep they may be nested.
 const REMOTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
 
-/// How many references a symbolic one may lead through, as in Git.
+/// The most references that a symbolic one may lead through, as in Git.
 const SYMBOLIC_MAX: usize = 5;
 
-/// How many copies of the branch are read.
+/// The most copies of the branch that are returned.
 const TIPS_MAX: usize = 64;
 
-/// How many references are looked at that may be those of other branches.
+/// The most references that are returned although they may be other branches.
 const DOUBTFUL_MAX: usize = 1 << 16;
 
 const REMOTES: &str = "refs/remotes";
 
-/// Where a copy of the branch ends.
+/// The copies of a branch in one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// The newest commit of each copy; the doubtful copies come last.
+    pub tips: Vec<Tip>,
+    /// Why some copies could not be read. Doubtful copies that cannot be read are left out silently.
+    pub errors: Vec<Error>,
+}
+
+/// The newest commit of a copy of a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tip {
+pub struct Tip {
     /// The full name of the reference.
-    pub(crate) reference: String,
-    pub(crate) commit: Id,
-    /// Whether it may as well be another branch: `x/<branch>` of the remote `origin`, and not `<branch>` of `origin/x`.
-    pub(crate) is_doubtful: bool,
+    pub reference: String,
+    /// The commit.
+    pub commit: Id,
+    /// Whether it may be another branch: `x/<branch>` of the remote `origin`, and not `<branch>` of `origin/x`.
+    pub is_doubtful: bool,
 }
 
 /// Which references are copies of the branch.
@@ -53,8 +63,8 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// Whether a reference is a copy, and if so whether it is certain that it is one. One slash too many is enough for
-    /// doubt: whoever may push any branch could make that reference.
+    /// Whether a copy is certain to be one; `None` for a reference that is no copy. One slash too many is enough for
+    /// doubt: everyone who may push a branch could make that reference.
     fn is_certain(&self, name: &[u8]) -> Option<bool> {
         if let Some(local) = name.strip_prefix(b"refs/heads/") {
             return (local == self.branch).then_some(true);
@@ -63,14 +73,14 @@ impl Names<'_> {
         (!remote.is_empty()).then(|| !remote.contains(&b'/') || self.remotes.contains(remote))
     }
 
-    /// The references that are copies if they are there: the local one, and those of the remotes in `config`.
+    /// The references that are copies if they exist: the local one, and those of the remotes in `config`.
     fn known(&self) -> impl Iterator<Item = Vec<u8>> {
         let remote = |remote: &Vec<u8>| [b"refs/remotes/", &remote[..], b"/", self.branch].concat();
         std::iter::once([b"refs/heads/", self.branch].concat()).chain(self.remotes.iter().map(remote))
     }
 }
 
-/// A loose reference as far as it could be followed.
+/// The end of a loose reference, as far as it can be followed.
 enum Loose {
     Commit(Id),
     /// The reference with this name is in `packed-refs`, or nowhere.
@@ -78,15 +88,20 @@ enum Loose {
 }
 
 /// Finds the copies of a branch in a repository's folder: `refs/heads/<branch>` and every
-/// `refs/remotes/<remote>/<branch>`, the doubtful ones last. What keeps one from being read is added to `faults`, unless
-/// it is doubtful, and the others are read.
-pub(super) fn copies(folder: &Path, branch: &str, faults: &mut Vec<Fault>) -> Vec<Tip> {
+/// `refs/remotes/<remote>/<branch>`. An error in one keeps no other from being found.
+pub(crate) fn copies(folder: &Path, branch: &str) -> Copies {
+    let mut errors = Vec::new();
+    let tips = tips(folder, branch, &mut errors);
+    Copies { tips, errors }
+}
+
+fn tips(folder: &Path, branch: &str, errors: &mut Vec<Error>) -> Vec<Tip> {
     let names = Names { branch: branch.as_bytes(), remotes: configured(folder) };
     if !is_name(format!("refs/heads/{branch}").as_bytes()) {
-        faults.push(Fault::unusable(format!("{branch:?} is not the name of a branch")));
+        errors.push(Error::Unreadable(format!("{branch:?} is not the name of a branch")));
         return Vec::new();
     }
-    let listed = remotes(folder, faults).into_iter().map(|remote| [&remote[..], b"/", names.branch].concat());
+    let listed = remotes(folder, errors).into_iter().map(|remote| [&remote[..], b"/", names.branch].concat());
     let candidates: BTreeSet<_> = names.known().chain(listed).filter(|name| is_name(name)).collect();
     let mut found = Found::default();
     for name in candidates {
@@ -97,15 +112,15 @@ pub(super) fn copies(folder: &Path, branch: &str, faults: &mut Vec<Fault>) -> Ve
         match follow(folder, &name) {
             Ok(Some(loose)) => found.add(name, is_certain, loose),
             Ok(None) => {}
-            Err(Damaged(problem)) if is_certain => faults.push(Fault::unusable(problem)),
+            Err(ReadError(problem)) if is_certain => errors.push(Error::Unreadable(problem)),
             Err(_) => {}
         }
     }
-    if let Err(Damaged(problem)) = packed(folder, &names, &mut found) {
-        faults.push(Fault::unusable(format!("packed-refs: {problem}")));
+    if let Err(ReadError(problem)) = packed(folder, &names, &mut found) {
+        errors.push(Error::Unreadable(format!("packed-refs: {problem}")));
     }
     if found.certain.len() > TIPS_MAX {
-        faults.push(Fault::unusable(format!("more than {TIPS_MAX} copies of the branch {branch}")));
+        errors.push(Error::Unreadable(format!("more than {TIPS_MAX} copies of the branch {branch}")));
     }
     let certain = found.certain.into_iter().take(TIPS_MAX).map(|copy| (copy, false));
     let doubtful = found.doubtful.into_iter().map(|copy| (copy, true));
@@ -117,7 +132,7 @@ pub(super) fn copies(folder: &Path, branch: &str, faults: &mut Vec<Fault>) -> Ve
             Loose::Packed(_) if is_doubtful => {}
             Loose::Packed(target) => {
                 let problem = format!("{reference} leads to {}, which is absent", String::from_utf8_lossy(&target));
-                faults.push(Fault::unusable(problem));
+                errors.push(Error::Unreadable(problem));
             }
         }
     }
@@ -132,7 +147,7 @@ struct Found {
 }
 
 impl Found {
-    /// Whether one more is kept. Of those that are certain one too many is, which shows that there are too many.
+    /// Whether one more is kept. One certain copy too many is kept, to show that there are too many.
     fn has_room(&self, is_certain: bool) -> bool {
         if is_certain { self.certain.len() <= TIPS_MAX } else { self.doubtful.len() < DOUBTFUL_MAX }
     }
@@ -147,8 +162,8 @@ impl Found {
     }
 }
 
-/// The names of the remotes in the repository's `config`. Where it cannot be read it names none, and a remote with a
-/// slash in its name is doubtful.
+/// The names of the remotes in the repository's `config`. A `config` that cannot be read names none, and a remote with a
+/// slash in its name is then doubtful.
 fn configured(folder: &Path) -> BTreeSet<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = open_file(&folder.join("config")).ok().flatten();
@@ -157,7 +172,7 @@ fn configured(folder: &Path) -> BTreeSet<Vec<u8>> {
     lines.filter_map(remote_in).collect()
 }
 
-/// The `NAME` of a line `[remote "NAME"]`, in which a backslash stands before a quote and before a backslash.
+/// The `NAME` of a line `[remote "NAME"]`, in which a backslash escapes a quote or a backslash.
 fn remote_in(line: &[u8]) -> Option<Vec<u8>> {
     let (section, rest) = line.trim_ascii_start().strip_prefix(b"[")?.split_at_checked(b"remote".len())?;
     let mut rest = rest.trim_ascii_start().strip_prefix(b"\"")?.iter();
@@ -172,21 +187,21 @@ fn remote_in(line: &[u8]) -> Option<Vec<u8>> {
     (section.eq_ignore_ascii_case(b"remote") && rest.next() == Some(&b']')).then_some(name)
 }
 
-/// The folders in `refs/remotes`, each of which may be that of a remote. How many there are and how deep they lie is for
-/// those to say who push branches: only what keeps `refs/remotes` itself from being listed is a fault.
-fn remotes(folder: &Path, faults: &mut Vec<Fault>) -> Vec<Vec<u8>> {
+/// The folders in `refs/remotes`; each may be that of a remote. Those who push branches decide how many folders there are
+/// and how deep. So the only error is that `refs/remotes` itself cannot be listed.
+fn remotes(folder: &Path, errors: &mut Vec<Error>) -> Vec<Vec<u8>> {
     let mut folders: Vec<Vec<u8>> = Vec::new();
     let mut seen = 0;
     let mut waiting = vec![(REMOTES.as_bytes().to_vec(), 0)];
     while let Some((name, depth)) = waiting.pop() {
-        let mut list = || -> Result<(), Damaged> {
+        let mut list = || -> Result<(), ReadError> {
             for entry in fs::read_dir(path(folder, &name))? {
                 let entry = entry?;
                 seen += 1;
                 if seen > REMOTES_MAX {
                     return Err(format!("more than {REMOTES_MAX} files and folders").into());
                 }
-                // Some make repositories of links into others.
+                // Some repositories consist of links into others.
                 if fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
                     let name = [&name[..], b"/", entry.file_name().as_bytes()].concat();
                     folders.push(name.clone());
@@ -197,10 +212,10 @@ fn remotes(folder: &Path, faults: &mut Vec<Fault>) -> Vec<Vec<u8>> {
             }
             Ok(())
         };
-        if let Err(Damaged(problem)) = list() {
+        if let Err(ReadError(problem)) = list() {
             let is_absent = fs::symlink_metadata(path(folder, &name)).is_err();
             if depth == 0 && !is_absent {
-                faults.push(Fault::unusable(format!("{REMOTES}: {problem}")));
+                errors.push(Error::Unreadable(format!("{REMOTES}: {problem}")));
             }
             if seen > REMOTES_MAX {
                 break;
@@ -210,13 +225,13 @@ fn remotes(folder: &Path, faults: &mut Vec<Fault>) -> Vec<Vec<u8>> {
     folders
 }
 
-/// Reads a loose reference, and those that it leads to; `None` when there is none.
-fn follow(folder: &Path, name: &[u8]) -> Result<Option<Loose>, Damaged> {
+/// Reads a loose reference and follows it; `None` when there is none.
+fn follow(folder: &Path, name: &[u8]) -> Result<Option<Loose>, ReadError> {
     let shown = String::from_utf8_lossy(name);
     let mut target = name.to_vec();
     for steps in 0..=SYMBOLIC_MAX {
         let path = path(folder, &target);
-        // A folder belongs to longer names.
+        // A folder holds longer names.
         let file = if path.is_dir() { None } else { open_file(&path)? };
         let Some(file) = file else { return Ok((steps > 0).then_some(Loose::Packed(target))) };
         let mut bytes = Vec::new();
@@ -228,15 +243,14 @@ fn follow(folder: &Path, name: &[u8]) -> Result<Option<Loose>, Damaged> {
         };
         target = next.to_vec();
         if !is_name(&target) {
-            return Err(format!("{shown} leads to what is no reference").into());
+            return Err(format!("{shown} leads to something that is not a reference").into());
         }
     }
     Err(format!("{shown} leads through more than {SYMBOLIC_MAX} references").into())
 }
 
-/// Adds what `packed-refs` says of the branch's copies of which there is no loose reference, and of those that symbolic
-/// ones lead to.
-fn packed(folder: &Path, names: &Names<'_>, found: &mut Found) -> Result<(), Damaged> {
+/// Adds the copies in `packed-refs` that have no loose reference, and the targets of symbolic references.
+fn packed(folder: &Path, names: &Names<'_>, found: &mut Found) -> Result<(), ReadError> {
     let mut targets: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
     for (name, loose) in found.certain.iter().chain(&found.doubtful) {
         if let Loose::Packed(target) = loose {
@@ -251,13 +265,14 @@ fn packed(folder: &Path, names: &Names<'_>, found: &mut Found) -> Result<(), Dam
         let mut line = Vec::new();
         bytes_read += (&mut file).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
         if bytes_read > PACKED_REFS_BYTES_MAX || line.len() as u64 == LINE_BYTES_MAX {
-            let problem = format!("longer than {PACKED_REFS_BYTES_MAX} bytes, or a line than {LINE_BYTES_MAX}");
+            let problem =
+                format!("longer than {PACKED_REFS_BYTES_MAX} bytes, or with a line of {LINE_BYTES_MAX} bytes or more");
             return Err(problem.into());
         }
         if line.is_empty() {
             return problem.map_or(Ok(()), Err);
         }
-        // The other lines are remarks, and the commits behind tags.
+        // Lines without a space give the commit of a tag.
         let Some(space) = line.iter().position(|&byte| byte == b' ') else { continue };
         let (id, name) = (&line[..space], line[space + 1..].trim_ascii_end());
         let is_target = targets.contains_key(name);
@@ -282,7 +297,7 @@ fn packed(folder: &Path, names: &Names<'_>, found: &mut Found) -> Result<(), Dam
     }
 }
 
-/// Whether a name leads to a file inside of `refs`.
+/// Whether a name is that of a file inside `refs`.
 fn is_name(name: &[u8]) -> bool {
     let is_part = |part: &[u8]| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0);
     name.starts_with(b"refs/") && name.split(|&byte| byte == b'/').all(is_part)
