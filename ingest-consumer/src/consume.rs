@@ -12,9 +12,9 @@ use tokio::task::AbortHandle;
 
 use crate::config::Source;
 use crate::hashing::{Hashing, Load};
-use crate::lag::Cursors;
 use crate::outside::Outside;
 use crate::seat::Seat;
+use crate::status::StreamStatuses;
 use crate::stream::{Action, Answer, Input, InspectError, Inspection, Limits, Stream};
 
 /// How often the group's offsets are committed, which are a display only.
@@ -39,7 +39,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) outside: Arc<Outside>,
     pub(crate) health: Health,
-    pub(crate) cursors: Cursors,
+    pub(crate) statuses: StreamStatuses,
     pub(crate) runtime: Handle,
     pub(crate) shutdown: Shutdown,
 }
@@ -250,7 +250,7 @@ impl Consumption {
             tracing::info!("{partition}: no longer assigned");
             self.starts.remove(partition);
             self.commits.remove(partition);
-            self.setup.cursors.remove(partition);
+            self.setup.statuses.remove(partition);
             if let Some(seat) = self.seats.remove(partition) {
                 seat.leave();
             }
@@ -263,7 +263,7 @@ impl Consumption {
         not_joined(&self.setup.health, "making a new Kafka client");
         self.commit_now();
         for (partition, seat) in self.seats.drain() {
-            self.setup.cursors.remove(&partition);
+            self.setup.statuses.remove(&partition);
             seat.leave();
         }
     }
@@ -300,7 +300,7 @@ impl Consumption {
 
     /// Has streams that do not move look again.
     fn look_again(&mut self) {
-        for partition in self.setup.cursors.take_stalled() {
+        for partition in self.setup.statuses.take_stalled() {
             if let Some(seat) = self.seats.get_mut(&partition) {
                 seat.stream.step(millis(self.begun), Input::LookAgain, &mut self.actions);
                 self.act(&partition);
@@ -356,8 +356,8 @@ impl Consumption {
                 Action::Gap(_) | Action::LastGone(_) | Action::Cleared | Action::Trouble(_) => {}
             }
         }
-        if let Some(standing) = seat.show() {
-            self.setup.cursors.set(partition, standing);
+        if let Some(status) = seat.show() {
+            self.setup.statuses.set(partition, status);
         }
         if seat.hold_changed() {
             if seat.held { self.consumer.hold(partition) } else { self.consumer.release(partition) }

@@ -23,10 +23,11 @@ mod lag;
 mod metrics;
 mod outside;
 mod place;
-mod progress;
 mod rounds;
 mod run;
 mod seat;
+mod stall;
+mod status;
 pub mod stream;
 
 pub use config::{BATCH_BYTES, BATCH_EVENTS, Config};

@@ -13,9 +13,10 @@ use crate::Config;
 use crate::config::Source;
 use crate::consume::{Ended, Setup, consume, not_joined};
 use crate::hashing::Hashing;
-use crate::lag::{self, Cursors};
+use crate::lag;
 use crate::outside::Outside;
-use crate::progress::STALLED_AFTER;
+use crate::stall::STALLED_AFTER;
+use crate::status::StreamStatuses;
 
 /// How long the cluster may take to answer a question.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,11 +64,11 @@ pub async fn run(
     if let Some(cluster_id) = cluster_id(&cluster, config.cluster.as_deref(), &component, &shutdown).await? {
         let is_named = config.cluster.is_some();
         let outside = Arc::new(Outside::new(ledger, cluster_id, is_named, committer, cluster, key));
-        let cursors = Cursors::default();
+        let statuses = StreamStatuses::default();
         let stalled_after = STALLED_AFTER.max(3 * Duration::from_millis(config.batch_age_ms.into()));
         tokio::spawn(lag::watch(
             Arc::clone(&outside),
-            cursors.clone(),
+            statuses.clone(),
             stalled_after,
             component,
             health.clone(),
@@ -85,7 +86,7 @@ pub async fn run(
             limits: config.limits(),
             outside,
             health,
-            cursors,
+            statuses,
             runtime: Handle::current(),
             shutdown: shutdown.clone(),
         })

@@ -1,8 +1,8 @@
 use kafka::TopicPartition;
 use service::{Component, Health};
 
-use crate::lag::Standing;
 use crate::metrics::StreamMetrics;
+use crate::status::StreamStatus;
 use crate::stream::{Action, Stream};
 
 /// One reading of a partition, from an offset on without a break: an event of another one says nothing of the offsets
@@ -78,7 +78,7 @@ impl Seat {
     }
 
     /// Shows where the stream stands; returns it, when its cursor is known.
-    pub(crate) fn show(&mut self) -> Option<Standing> {
+    pub(crate) fn show(&mut self) -> Option<StreamStatus> {
         let obstacle = self.stream.obstacle();
         if obstacle != self.obstacle {
             match &obstacle {
@@ -95,7 +95,7 @@ impl Seat {
         }
         next.map(|next| {
             let position = self.stream.position();
-            Standing { next, position, is_running: self.obstacle.is_none(), unacknowledged }
+            StreamStatus { next, position, is_running: self.obstacle.is_none(), unacknowledged }
         })
     }
 

@@ -9,10 +9,10 @@
 //!
 //! A seed always makes the same world. [`Simulator::run`] runs one; the binary runs many.
 
-mod broken;
 mod commitments;
 mod committers;
 mod counts;
+mod defect;
 mod executor;
 mod kafka;
 mod ledger;
@@ -27,8 +27,8 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use broken::Broken;
 pub use counts::Counts;
+pub use defect::Defect;
 
 use executor::Timer;
 use world::World;
@@ -75,9 +75,9 @@ impl Simulator {
     ///
     /// # Errors
     /// What went wrong, with the trace of a second run.
-    pub fn run(&mut self, seed: u64, broken: Option<Broken>) -> Result<Counts, Box<Failure>> {
-        self.once(seed, broken, false).map(|(counts, _)| counts).map_err(|(what, _)| {
-            let again = self.once(seed, broken, true);
+    pub fn run(&mut self, seed: u64, defect: Option<Defect>) -> Result<Counts, Box<Failure>> {
+        self.once(seed, defect, false).map(|(counts, _)| counts).map_err(|(what, _)| {
+            let again = self.once(seed, defect, true);
             let (again, trace) = again.err().unwrap_or_else(|| ("nothing: it does not repeat".to_owned(), Vec::new()));
             let what = if again == what { what } else { format!("{what}; the second time {again}") };
             Box::new(Failure { seed, what, trace })
@@ -94,13 +94,13 @@ impl Simulator {
     fn once(
         &mut self,
         seed: u64,
-        broken: Option<Broken>,
+        defect: Option<Defect>,
         traced: bool,
     ) -> Result<(Counts, Vec<String>), (String, Vec<String>)> {
         // A clock of its own, that begins at 0: what the runtime rounds must not depend on the worlds before.
         let timer = Timer::default();
         let _context = timer.enter();
-        let mut world = World::new(seed, broken, traced, &timer, &self.keys, self.folder.path());
+        let mut world = World::new(seed, defect, traced, &timer, &self.keys, self.folder.path());
         // A panic in the code under test is a finding like any other.
         let result = catch_unwind(AssertUnwindSafe(|| world.run()));
         let trace = world.take_trace();

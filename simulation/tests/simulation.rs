@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use simulation::{Broken, Counts, Simulator};
+use simulation::{Counts, Defect, Simulator};
 
 const SEEDS: u64 = 2_000;
 
@@ -110,40 +110,40 @@ fn a_seed_always_makes_the_same_world() {
 }
 
 /// What is wrong must be noticed within so many seeds, and for the right reason.
-fn noticed(broken: Broken, seeds: u64, reasons: &[&str]) {
+fn noticed(defect: Defect, seeds: u64, reasons: &[&str]) {
     let mut simulator = Simulator::default();
     for seed in 0..seeds {
-        if let Err(failure) = simulator.run(seed, Some(broken)) {
+        if let Err(failure) = simulator.run(seed, Some(defect)) {
             let is_it = reasons.iter().any(|reason| failure.what.contains(reason));
-            assert!(is_it, "{broken:?}, {}", failure.what);
+            assert!(is_it, "{defect:?}, {}", failure.what);
             assert!(failure.to_string().contains(&format!("--first {seed}")), "it says how to run it again");
             return;
         }
     }
-    panic!("{broken:?} was not noticed in {seeds} seeds");
+    panic!("{defect:?} was not noticed in {seeds} seeds");
 }
 
 #[test]
 fn a_database_that_forgets_is_noticed() {
-    noticed(Broken::CommitForgotten, 100, &["and is not there", "the committer's cursor went back"]);
+    noticed(Defect::CommitForgotten, 100, &["and is not there", "the committer's cursor went back"]);
 }
 
 #[test]
 fn a_cursor_that_moves_without_an_entry_is_noticed() {
-    noticed(Broken::CursorWithoutEntry, 20, &["is not what the entries say"]);
+    noticed(Defect::CursorWithoutEntry, 20, &["is not what the entries say"]);
 }
 
 #[test]
 fn a_root_that_is_signed_again_is_noticed() {
-    noticed(Broken::SignsAgain, 3_000, &["never held what is sealed"]);
+    noticed(Defect::SignsAgain, 3_000, &["never held what is sealed"]);
 }
 
 #[test]
 fn a_signer_that_forgets_what_it_signed_is_noticed() {
-    noticed(Broken::NewHighWater, 1_000, &["were signed"]);
+    noticed(Defect::NewHighWater, 1_000, &["were signed"]);
 }
 
 #[test]
 fn a_commitment_that_is_lost_is_noticed() {
-    noticed(Broken::CommitmentsLost, 20, &["was published before entry"]);
+    noticed(Defect::CommitmentsLost, 20, &["was published before entry"]);
 }

@@ -1,34 +1,20 @@
-//! Parts that are broken on purpose: the model that does not notice them proves nothing.
+//! What a world with a deliberate defect does. A model that does not notice it proves nothing.
 
 use evidence::SignedStatement;
 use evidence::Statement;
 use ingest_consumer::stream::Answer;
 
 use crate::committers::Question;
+use crate::defect::Defect;
 use crate::ledger::{ORIGIN, partition};
 use crate::seats::{Request, Seat};
 use crate::world::World;
 
-/// What is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// The database sometimes forgets a commit that it acknowledged.
-    CommitForgotten,
-    /// A cursor sometimes moves without an entry.
-    CursorWithoutEntry,
-    /// A consumer whose summary was refused signs the same root for the offsets after the statement that came in between.
-    SignsAgain,
-    /// At every start the signer's high-water file is made anew from whatever database is there.
-    NewHighWater,
-    /// The broker sometimes acknowledges a commitment that it does not keep.
-    CommitmentsLost,
-}
-
 impl World<'_> {
     /// What a broken database does to its tables.
-    pub(crate) fn break_something(&mut self) {
-        match self.broken {
-            Some(Broken::CommitForgotten) => {
+    pub(crate) fn apply_defect(&mut self) {
+        match self.defect {
+            Some(Defect::CommitForgotten) => {
                 let now = self.database.tables(ORIGIN);
                 // Whoever loses the beginning of a chain is noticed by everybody.
                 let grew = self
@@ -43,7 +29,7 @@ impl World<'_> {
                     _ => self.remembered = Some(now),
                 }
             }
-            Some(Broken::CursorWithoutEntry) if self.random.one_in(40) => {
+            Some(Defect::CursorWithoutEntry) if self.random.one_in(40) => {
                 let mut tables = self.database.tables(ORIGIN);
                 if let Some(row) = tables.streams.values_mut().next() {
                     row.head.next += 1;

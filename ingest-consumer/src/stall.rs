@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use kafka::{TopicPartition, Watermarks};
 
-use crate::lag::Standing;
+use crate::status::StreamStatus;
 
 /// How long a cursor may stand still below the end of its partition.
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(20);
 
 /// Remembers since when each cursor stands where it is.
 #[derive(Debug, Default)]
-pub(crate) struct Progress(HashMap<TopicPartition, Seen>);
+pub(crate) struct StallDetector(HashMap<TopicPartition, Seen>);
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
@@ -26,8 +26,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(standing: Standing, since: Instant, look_after: Duration) -> Self {
-        let Standing { next, position, is_running, .. } = standing;
+    fn new(status: StreamStatus, since: Instant, look_after: Duration) -> Self {
+        let StreamStatus { next, position, is_running, .. } = status;
         Self { next, position, since, was_running: is_running, was_stalled: false, look_after }
     }
 }
@@ -47,24 +47,24 @@ pub(crate) struct Stalled {
     pub(crate) is_to_look: bool,
 }
 
-impl Progress {
+impl StallDetector {
     /// Takes note of where a stream stands at `now`; says so if it has not moved for `after` although Kafka has more.
     pub(crate) fn observe(
         &mut self,
         partition: &TopicPartition,
-        standing: Standing,
+        status: StreamStatus,
         marks: &Watermarks,
         now: Instant,
         after: Duration,
     ) -> Option<Stalled> {
-        let Standing { next, position, is_running, unacknowledged } = standing;
-        let seen = self.0.entry(partition.clone()).or_insert_with(|| Seen::new(standing, now, after));
+        let StreamStatus { next, position, is_running, unacknowledged } = status;
+        let seen = self.0.entry(partition.clone()).or_insert_with(|| Seen::new(status, now, after));
         // A stream that looks again is not read meanwhile, and has not moved by that.
         let has_moved = seen.next != next || position.is_some_and(|position| seen.position != Some(position));
         // One that is halted or waits says so itself, and then has the whole time again.
         let is_held_up = !is_running && !seen.was_running;
         if has_moved || is_held_up || marks.lag(i64::try_from(next).unwrap_or(i64::MAX)) == 0 {
-            *seen = Seen::new(standing, now, after);
+            *seen = Seen::new(status, now, after);
         }
         let lasting = now.duration_since(seen.since);
         seen.was_running = is_running;
@@ -111,22 +111,22 @@ mod tests {
     const AFTER: Duration = Duration::from_secs(20);
 
     struct Bench {
-        progress: Progress,
+        detector: StallDetector,
         begun: Instant,
         position: Option<u64>,
     }
 
     impl Bench {
         fn new() -> Self {
-            Self { progress: Progress::default(), begun: Instant::now(), position: None }
+            Self { detector: StallDetector::default(), begun: Instant::now(), position: None }
         }
 
         fn at(&mut self, seconds: u64, next: u64, is_running: bool, stable: i64) -> Option<Stalled> {
             let partition = TopicPartition::new("orders", 3);
             let marks = Watermarks { low: 0, high: stable + 7, stable };
             let now = self.begun + Duration::from_secs(seconds);
-            let standing = Standing { next, position: self.position, is_running, unacknowledged: 0 };
-            self.progress.observe(&partition, standing, &marks, now, AFTER)
+            let status = StreamStatus { next, position: self.position, is_running, unacknowledged: 0 };
+            self.detector.observe(&partition, status, &marks, now, AFTER)
         }
     }
 

@@ -1,0 +1,93 @@
+//! Messages that arrive: between committers and database, and from committers to the ingest-consumers and the operator.
+
+use evidence::SignedStatement;
+use ingest_consumer::stream::{Answer, Input};
+
+use super::World;
+use crate::committers::Reply;
+use crate::defect::Defect;
+use crate::link::Fate;
+use crate::model::Check;
+use crate::seats::{Inspecting, Request, Seat, answered, inspected};
+
+impl World<'_> {
+    pub(crate) fn gate(&mut self, index: usize, fate: Fate) -> Check {
+        let what = self.gates.look(index);
+        self.note(|| format!("committer {} {} {:?}: {fate:?}", what.node, what.call, what.direction));
+        self.gates.decide(index, fate);
+        self.settle_tasks()
+    }
+
+    /// A message of the network arrives.
+    pub(crate) fn arrive(&mut self, nth: usize) -> Check {
+        let arrived = self.network.arrive(nth, &self.nodes, &mut self.executor);
+        if let Some((call, reply)) = arrived {
+            if let Some(refusal) = reply.unavailable().and_then(refusal_name) {
+                self.counts.add(refusal, 1);
+            }
+            self.deliver(call, reply)?;
+        }
+        self.settle_tasks()
+    }
+
+    /// To whoever still waits for it.
+    pub(super) fn deliver(&mut self, call: u64, reply: Reply) -> Check {
+        if self.operator.as_ref().is_some_and(|errand| errand.sent == Some(call)) {
+            self.operator_told(reply);
+            return Ok(());
+        }
+        let waits = |seat: &Seat| match (&seat.inspecting, &seat.request) {
+            (Some(Inspecting::Sent(number)), _) if *number == call => true,
+            (_, Some(Request::Sent(number, _))) => *number == call,
+            _ => false,
+        };
+        let Some(which) = self.seats.iter().position(waits) else { return Ok(()) };
+        let seat = &mut self.seats[which];
+        match (seat.request.take(), reply) {
+            (Some(Request::Sent(number, signed)), reply) if number == call => {
+                let answer = answered(&signed, reply);
+                self.answer(which, &signed, answer)
+            }
+            (request, reply) => {
+                seat.request = request;
+                let key = &self.keys.ingest[seat.key];
+                match inspected(self.keys.id(), seat.partition, key, reply) {
+                    Ok(answer) => {
+                        seat.inspecting = Some(Inspecting::Answered(Box::new(answer)));
+                        Ok(())
+                    }
+                    Err(error) => {
+                        seat.inspecting = None;
+                        self.step(which, Input::Inspected(Err(error)))
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, which: usize, signed: &[SignedStatement], answer: Answer) -> Check {
+        if let Answer::Decided { refused: Some(refused), .. } = &answer {
+            let code = refused.code.clone();
+            self.counts.add("refused statements", 1);
+            self.note(|| format!("refused: {code}"));
+        }
+        if self.defect == Some(Defect::SignsAgain) && self.sign_again(which, signed, &answer) {
+            return Ok(());
+        }
+        self.step(which, Input::Answered(answer))
+    }
+}
+
+/// What a committer that does not append says of its reason.
+fn refusal_name(why: &str) -> Option<&'static str> {
+    [
+        ("behind what was signed", "refusals: the database is behind what was signed"),
+        ("contradicts what was signed", "refusals: the database contradicts what was signed"),
+        ("went back", "refusals: the database went back"),
+        ("another chain", "refusals: the database has another chain"),
+        ("differ by more than", "refusals: clocks apart"),
+        ("has not compared", "refusals: not compared yet"),
+    ]
+    .into_iter()
+    .find_map(|(part, name)| why.contains(part).then_some(name))
+}
