@@ -1,4 +1,4 @@
-//! How far behind Kafka the sealing is, and whether it moves.
+//! How far sealing is behind Kafka, and which streams are stalled.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use kafka::{Cluster, TopicPartition, Watermarks};
 use service::{Component, Health, Shutdown};
 
+use crate::clients::Clients;
 use crate::metrics::LagGauges;
-use crate::outside::Outside;
 use crate::stall::StallDetector;
 use crate::status::StreamStatuses;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Compares the cursors with Kafka's watermarks now and then, until `shutdown`. `kafka` is ready as long as Kafka
-/// answers; a stream that has not moved for `stalled_after` although Kafka has more is not ready.
+/// Compares the cursors with Kafka's watermarks at each interval, until `shutdown`.
+///
+/// `kafka` is ready while Kafka answers. A stream is not ready if it has not moved for `stalled_after` although Kafka has
+/// more.
 pub(crate) async fn watch(
-    outside: Arc<Outside>,
+    clients: Arc<Clients>,
     statuses: StreamStatuses,
     stalled_after: Duration,
     kafka: Component,
@@ -29,7 +31,7 @@ pub(crate) async fn watch(
     let mut stalled = HashMap::<TopicPartition, Component>::new();
     while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
         let partitions = statuses.lock().keys().cloned().collect::<Vec<_>>();
-        let marks = match outside.ask(move |cluster| watermarks(cluster, partitions)).await {
+        let marks = match clients.query(move |cluster| watermarks(cluster, partitions)).await {
             Ok(marks) => marks,
             Err(problem) => {
                 kafka.not_ready(problem);
@@ -37,7 +39,7 @@ pub(crate) async fn watch(
             }
         };
         kafka.ready();
-        // Under the lock: a partition that is given away shows nothing more.
+        // Under the lock: a revoked partition must not be shown again.
         let assigned = statuses.lock();
         detector.retain(|partition| assigned.contains_key(partition));
         for (_, component) in stalled.extract_if(|partition, _| !assigned.contains_key(partition)) {
@@ -58,8 +60,8 @@ pub(crate) async fn watch(
                         health.component(format!("{partition} progress"))
                     });
                     component.not_ready(problem.to_string());
-                    if problem.is_to_look {
-                        statuses.stall(partition);
+                    if problem.should_reinspect {
+                        statuses.add_stalled(partition);
                     }
                 }
                 None => {
@@ -73,7 +75,7 @@ pub(crate) async fn watch(
     }
 }
 
-/// The watermarks of those partitions that the cluster tells of.
+/// The watermarks of the partitions that the cluster knows.
 fn watermarks(
     cluster: &Cluster,
     mut partitions: Vec<TopicPartition>,

@@ -1,4 +1,4 @@
-//! Whether sealing moves: a stream whose cursor stands still although Kafka has more is not well, whatever else says so.
+//! Finds stalled streams: the cursor does not move although Kafka has more, whatever the stream says of itself.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use kafka::{TopicPartition, Watermarks};
 
 use crate::status::StreamStatus;
 
-/// How long a cursor may stand still below the end of its partition.
+/// How long a cursor may stay at one offset below the end of its partition.
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(20);
 
-/// Remembers since when each cursor stands where it is.
+/// Remembers since when each cursor is where it is.
 #[derive(Debug, Default)]
 pub(crate) struct StallDetector(HashMap<TopicPartition, Seen>);
 
@@ -21,34 +21,35 @@ struct Seen {
     since: Instant,
     was_running: bool,
     was_stalled: bool,
-    /// How long it is to stand still until it is looked at again.
-    look_after: Duration,
+    /// How long the stall must last before the stream inspects again.
+    reinspect_after: Duration,
 }
 
 impl Seen {
-    fn new(status: StreamStatus, since: Instant, look_after: Duration) -> Self {
+    fn new(status: StreamStatus, since: Instant, reinspect_after: Duration) -> Self {
         let StreamStatus { next, position, is_running, .. } = status;
-        Self { next, position, since, was_running: is_running, was_stalled: false, look_after }
+        Self { next, position, since, was_running: is_running, was_stalled: false, reinspect_after }
     }
 }
 
-/// A stream that does not move.
+/// A stream that does not move although Kafka has more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stalled {
     /// The cursor.
     next: u64,
     /// The end for readers of committed events.
     end: i64,
-    /// For how long the cursor has stood still.
+    /// How long the cursor has not moved.
     lasting: Duration,
-    /// How many statements wait for the committer's answer.
+    /// The number of statements that wait for the committer's answer.
     unacknowledged: usize,
-    /// Whether the stream should look again at what Kafka and the committer say.
-    pub(crate) is_to_look: bool,
+    /// Whether the stream should inspect again.
+    pub(crate) should_reinspect: bool,
 }
 
 impl StallDetector {
-    /// Takes note of where a stream stands at `now`; says so if it has not moved for `after` although Kafka has more.
+    /// Records a stream's status at `now`. Returns the stall if the stream has not moved for `after` although Kafka has
+    /// more.
     pub(crate) fn observe(
         &mut self,
         partition: &TopicPartition,
@@ -59,11 +60,11 @@ impl StallDetector {
     ) -> Option<Stalled> {
         let StreamStatus { next, position, is_running, unacknowledged } = status;
         let seen = self.0.entry(partition.clone()).or_insert_with(|| Seen::new(status, now, after));
-        // A stream that looks again is not read meanwhile, and has not moved by that.
+        // A stream has no position while it inspects; that is no movement.
         let has_moved = seen.next != next || position.is_some_and(|position| seen.position != Some(position));
-        // One that is halted or waits says so itself, and then has the whole time again.
-        let is_held_up = !is_running && !seen.was_running;
-        if has_moved || is_held_up || marks.lag(i64::try_from(next).unwrap_or(i64::MAX)) == 0 {
+        // A halted or blocked stream reports that itself. Its time begins again when it runs.
+        let is_blocked = !is_running && !seen.was_running;
+        if has_moved || is_blocked || marks.lag(i64::try_from(next).unwrap_or(i64::MAX)) == 0 {
             *seen = Seen::new(status, now, after);
         }
         let lasting = now.duration_since(seen.since);
@@ -72,15 +73,15 @@ impl StallDetector {
         if !seen.was_stalled {
             return None;
         }
-        // Less and less often: reading from the same place once more throws away what is on its way.
-        let is_to_look = lasting >= seen.look_after;
-        if is_to_look {
-            seen.look_after = lasting * 2;
+        // Less and less often: each new read from the same offset discards what was fetched.
+        let should_reinspect = lasting >= seen.reinspect_after;
+        if should_reinspect {
+            seen.reinspect_after = lasting * 2;
         }
-        Some(Stalled { next, end: marks.stable, lasting, unacknowledged, is_to_look })
+        Some(Stalled { next, end: marks.stable, lasting, unacknowledged, should_reinspect })
     }
 
-    /// Forgets partitions that are no longer ours.
+    /// Forgets partitions that are no longer assigned.
     pub(crate) fn retain(&mut self, is_ours: impl Fn(&TopicPartition) -> bool) {
         self.0.retain(|partition, _| is_ours(partition));
     }
@@ -94,12 +95,12 @@ impl std::fmt::Display for Stalled {
         if *unacknowledged > 0 {
             return write!(
                 f,
-                "{unacknowledged} statements wait for the committer's answer; look at the committer's /readyz"
+                "{unacknowledged} statements wait for the committer's answer; check the committer's /readyz"
             );
         }
         f.write_str(
-            "nothing arrives that can be read. If these records are in a message format before v2 (of clients before Kafka \
-             0.11), copy the topic into a new one with any current client and seal that; else look at the brokers' logs",
+            "no readable record arrives. If these records are in a message format before v2 (of clients before Kafka \
+             0.11), copy the topic into a new one with any current client and seal that. Otherwise check the brokers' logs",
         )
     }
 }
@@ -110,13 +111,13 @@ mod tests {
 
     const AFTER: Duration = Duration::from_secs(20);
 
-    struct Bench {
+    struct Harness {
         detector: StallDetector,
         begun: Instant,
         position: Option<u64>,
     }
 
-    impl Bench {
+    impl Harness {
         fn new() -> Self {
             Self { detector: StallDetector::default(), begun: Instant::now(), position: None }
         }
@@ -131,59 +132,62 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_stands_still_below_the_end_is_stalled() {
-        let mut bench = Bench::new();
-        assert_eq!((bench.at(0, 5, true, 9), bench.at(19, 5, true, 9)), (None, None));
-        let stalled = bench.at(21, 5, true, 12).expect("stalled");
+    fn cursor_below_the_end_without_movement_is_stalled() {
+        let mut harness = Harness::new();
+        assert_eq!((harness.at(0, 5, true, 9), harness.at(19, 5, true, 9)), (None, None));
+        let stalled = harness.at(21, 5, true, 12).expect("stalled");
         assert_eq!(
             stalled,
-            Stalled { next: 5, end: 12, lasting: Duration::from_secs(21), unacknowledged: 0, is_to_look: true }
+            Stalled { next: 5, end: 12, lasting: Duration::from_secs(21), unacknowledged: 0, should_reinspect: true }
         );
         let text = stalled.to_string();
-        assert!(text.contains("for 21 s, although Kafka has offsets 5 to 11: nothing arrives"), "{text}");
+        assert!(text.contains("for 21 s, although Kafka has offsets 5 to 11: no readable"), "{text}");
         let waiting = Stalled { unacknowledged: 3, ..stalled }.to_string();
         assert!(waiting.contains("5 to 11: 3 statements wait for the committer"), "{waiting}");
-        assert_eq!(bench.at(31, 6, true, 12), None);
-        assert!(bench.at(51, 6, true, 12).is_some());
+        assert_eq!(harness.at(31, 6, true, 12), None);
+        assert!(harness.at(51, 6, true, 12).is_some());
     }
 
     #[test]
-    fn a_stream_at_its_end_waits_for_events() {
-        let mut bench = Bench::new();
-        assert_eq!((bench.at(0, 9, true, 9), bench.at(100, 9, true, 9)), (None, None));
-        // What has just come has the whole time.
-        assert_eq!((bench.at(110, 9, true, 10), bench.at(119, 9, true, 10)), (None, None));
-        assert!(bench.at(130, 9, true, 10).is_some());
+    fn stream_at_the_end_is_not_stalled() {
+        let mut harness = Harness::new();
+        assert_eq!((harness.at(0, 9, true, 9), harness.at(100, 9, true, 9)), (None, None));
+        // A new event has the whole time.
+        assert_eq!((harness.at(110, 9, true, 10), harness.at(119, 9, true, 10)), (None, None));
+        assert!(harness.at(130, 9, true, 10).is_some());
     }
 
     #[test]
-    fn a_stream_that_is_read_is_not_stalled() {
-        let mut bench = Bench::new();
-        assert_eq!(bench.at(0, 5, true, 9), None);
-        bench.position = Some(3);
-        assert_eq!((bench.at(21, 5, true, 9), bench.at(40, 5, true, 9)), (None, None));
-        assert!(bench.at(41, 5, true, 9).is_some(), "neither read nor sealed");
+    fn stream_with_moving_position_is_not_stalled() {
+        let mut harness = Harness::new();
+        assert_eq!(harness.at(0, 5, true, 9), None);
+        harness.position = Some(3);
+        assert_eq!((harness.at(21, 5, true, 9), harness.at(40, 5, true, 9)), (None, None));
+        assert!(harness.at(41, 5, true, 9).is_some(), "neither read nor sealed");
     }
 
     #[test]
-    fn a_halted_stream_is_not_stalled_too() {
-        let mut bench = Bench::new();
-        assert_eq!((bench.at(0, 5, true, 9), bench.at(25, 5, false, 9), bench.at(35, 5, false, 9)), (None, None, None));
-        assert_eq!(bench.at(54, 5, true, 9), None, "it has the whole time again");
-        assert!(bench.at(55, 5, true, 9).is_some());
+    fn halted_stream_is_not_stalled() {
+        let mut harness = Harness::new();
+        assert_eq!(
+            (harness.at(0, 5, true, 9), harness.at(25, 5, false, 9), harness.at(35, 5, false, 9)),
+            (None, None, None)
+        );
+        assert_eq!(harness.at(54, 5, true, 9), None, "it has the whole time again");
+        assert!(harness.at(55, 5, true, 9).is_some());
     }
 
     #[test]
-    fn a_stalled_stream_looks_again_less_and_less_often() {
-        let mut bench = Bench::new();
-        bench.position = Some(5);
-        assert_eq!(bench.at(0, 5, true, 9), None);
-        let looks = |bench: &mut Bench, seconds| bench.at(seconds, 5, true, 9).expect("stalled").is_to_look;
-        assert!(looks(&mut bench, 20));
-        // While it looks it is not read, and still stalled.
-        bench.position = None;
-        assert!(bench.at(30, 5, false, 9).is_some());
-        bench.position = Some(5);
-        assert_eq!([looks(&mut bench, 39), looks(&mut bench, 40), looks(&mut bench, 79)], [false, true, false]);
+    fn stalled_stream_inspects_less_and_less_often() {
+        let mut harness = Harness::new();
+        harness.position = Some(5);
+        assert_eq!(harness.at(0, 5, true, 9), None);
+        let looks = |harness: &mut Harness, seconds| harness.at(seconds, 5, true, 9).expect("stalled").should_reinspect;
+        assert!(looks(&mut harness, 20));
+        // It is not read while it inspects, and still stalled.
+        harness.position = None;
+        assert!(harness.at(30, 5, false, 9).is_some());
+        harness.position = Some(5);
+        assert_eq!([looks(&mut harness, 39), looks(&mut harness, 40), looks(&mut harness, 79)], [false, true, false]);
     }
 }

@@ -6,30 +6,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka::TopicPartition;
 
-/// Where a stream stands.
+/// The progress of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StreamStatus {
     /// The cursor.
     pub(crate) next: u64,
-    /// How far it is read, which may be below the cursor at first.
+    /// How far it is read. At first this may be below the cursor.
     pub(crate) position: Option<u64>,
-    /// Whether nothing is known to stand in the way of sealing.
+    /// Whether nothing blocks sealing, as far as the stream knows.
     pub(crate) is_running: bool,
-    /// How many statements wait for the committer's answer.
+    /// The number of statements that wait for the committer's answer.
     pub(crate) unacknowledged: usize,
 }
 
-/// What the reading thread and the watch tell each other. Clones share one state.
+/// The statuses that the reading thread sets, and the stalls that the lag watch finds. Clones share one state.
 #[derive(Clone, Default)]
 pub(crate) struct StreamStatuses(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// Where the streams of the assigned partitions stand, as the reading thread last knew.
+    /// By assigned partition, as the reading thread last set them.
     statuses: Mutex<BTreeMap<TopicPartition, StreamStatus>>,
-    /// Partitions whose streams are to look again.
+    /// Partitions whose streams should inspect again.
     stalled: Mutex<Vec<TopicPartition>>,
-    /// Whether there are any, for who must not wait for a lock.
+    /// Whether `stalled` has any. The reading thread checks this without a lock.
     has_stalled: AtomicBool,
 }
 
@@ -46,7 +46,7 @@ impl StreamStatuses {
         self.lock().remove(partition);
     }
 
-    /// The partitions that have stalled since this was last asked. Costs nothing where there are none.
+    /// Takes the partitions that were added since the last call. Without any, this is one atomic operation.
     pub(crate) fn take_stalled(&self) -> Vec<TopicPartition> {
         if !self.0.has_stalled.swap(false, Ordering::AcqRel) {
             return Vec::new();
@@ -54,13 +54,13 @@ impl StreamStatuses {
         std::mem::take(&mut self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn stall(&self, partition: &TopicPartition) {
+    pub(crate) fn add_stalled(&self, partition: &TopicPartition) {
         self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).push(partition.clone());
         self.0.has_stalled.store(true, Ordering::Release);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, StreamStatus>> {
-        // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
+        // Each update is one insertion or removal, so a panic elsewhere cannot have left the map half changed.
         self.0.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -53,7 +53,7 @@ fn an_event_costs_no_allocation() {
                     match item {
                         Item::Event { event, .. } => events += u32::from(event.headers.len() == 20),
                         Item::End { .. } => {}
-                        Item::Failed(failure) => panic!("{failure}"),
+                        Item::Error(error) => panic!("{error}"),
                     }
                 }
                 allocations += COUNT.get() - before;

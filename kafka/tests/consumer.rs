@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka::{Consumer, Error, FailureKind, Item, Polled, Rebalance, Subscription, TopicPartition};
+use kafka::{Consumer, Error, Item, Polled, ReadErrorKind, Rebalance, Subscription, TopicPartition};
 use support::{PATIENCE, alone, broker, produce, properties, read_to};
 
 fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = [u8; 4]> {
@@ -29,7 +29,7 @@ fn read_each_to(consumer: &mut Consumer, ends: &[(&TopicPartition, i64)]) -> BTr
                         offsets.push(event.offset);
                     }
                     Item::End { .. } => {}
-                    Item::Failed(failure) => panic!("{failure}"),
+                    Item::Error(error) => panic!("{error}"),
                 }
             }
         }
@@ -150,15 +150,15 @@ fn a_held_partition_is_left_alone() {
 }
 
 #[test]
-fn an_offset_that_is_not_there_is_a_failure_and_can_be_started_after() {
+fn missing_offset_is_an_error() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     produce(bootstrap, "t", 0, numbers(0..10));
     let partition = TopicPartition::new("t", 0);
     let mut consumer = alone(bootstrap);
     consumer.start([(partition.clone(), 1_000)]).expect("it is in no group");
-    let failure = read_to(&mut consumer, 10).expect_err("there are ten events");
-    assert_eq!((failure.kind, failure.offset), (FailureKind::OutOfRange, Some(1_000)));
+    let error = read_to(&mut consumer, 10).expect_err("there are ten events");
+    assert_eq!((error.kind, error.offset), (ReadErrorKind::OutOfRange, Some(1_000)));
     consumer.start([(partition, 8)]).expect("it is in no group");
     let offsets: Vec<_> = read_to(&mut consumer, 10).expect("these are there").iter().map(|kept| kept.offset).collect();
     assert_eq!(offsets, [8, 9]);

@@ -6,7 +6,7 @@ mod wire;
 use std::time::Duration;
 
 use evidence::TimestampType;
-use kafka::{Consumer, FailureKind, Polled, TopicPartition};
+use kafka::{Consumer, Polled, ReadErrorKind, TopicPartition};
 use support::{Kept, alone, broker, read_all, read_to};
 use wire::Record;
 
@@ -98,9 +98,9 @@ fn headers_that_cannot_be_parsed_stop_the_partition() {
     for raw in [&[6_u8][..], &[1], &[0, 7]] {
         let bad = wire::batch_with_raw_headers(&plain, raw);
         let (_broker, mut consumer, partition) = consumer_of(&[&good, &bad, &good]);
-        let failure = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
-        let found = (failure.kind, failure.offset);
-        assert_eq!(found, (FailureKind::Unreadable, Some(1)), "{raw:?}: {failure}");
+        let error = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
+        let found = (error.kind, error.offset);
+        assert_eq!(found, (ReadErrorKind::Unreadable, Some(1)), "{raw:?}: {error}");
         // What follows is there, but not handed out, and the position stays before the event.
         let polled = consumer.poll(Duration::from_millis(200));
         assert!(matches!(polled, Ok(Polled::Idle)), "{polled:?}");
@@ -117,8 +117,8 @@ fn damage_on_the_way_stops_the_partition() {
     *damaged.iter_mut().rev().nth(2).expect("it is longer") ^= 1;
     let (_broker, mut consumer, partition) = consumer_of(&[&good, &damaged, &good]);
     for _ in 0..2 {
-        let failure = read_to(&mut consumer, 3).expect_err("offset 1 is damaged");
-        assert_eq!(failure.kind, FailureKind::Unreadable, "{failure}");
+        let error = read_to(&mut consumer, 3).expect_err("offset 1 is damaged");
+        assert_eq!(error.kind, ReadErrorKind::Unreadable, "{error}");
         assert_eq!(consumer.position(&partition), Some(1));
         // It is damaged where it lies, so a second time does not help.
         let started = consumer.start([(partition.clone(), 1)]);

@@ -95,11 +95,12 @@ fn sizes_that_users_set_move_those_that_depend_on_them() {
         let properties = Properties::new(given.iter().copied().chain([brokers])).expect("all of these may be set");
         assert_eq!(properties.consumer(None).get("fetch.max.bytes"), Some(fetch), "{given:?}");
         // librdkafka checks what it is told when a client is made.
-        Consumer::alone(&properties, "sizes").unwrap_or_else(|error| panic!("{given:?}: {error}"));
+        Consumer::standalone(&properties, "sizes").unwrap_or_else(|error| panic!("{given:?}: {error}"));
     }
     let contradiction = [("message.max.bytes", "3000000"), ("receive.message.max.bytes", "2000000")];
     let properties = Properties::new(contradiction.into_iter().chain([("bootstrap.servers", "127.0.0.1:9")]));
-    let error = Consumer::alone(&properties.expect("each may be set"), "sizes").expect_err("no response would fit");
+    let error =
+        Consumer::standalone(&properties.expect("each may be set"), "sizes").expect_err("no response would fit");
     assert!(error.to_string().contains("receive.message.max.bytes"), "{error}");
 }
 

@@ -2,18 +2,20 @@ use std::time::Duration;
 
 use crate::Shutdown;
 
-/// Waiting times between attempts: they double from a first to a largest delay, and each is cut by a random part of up to
-/// half, so that many clients of a service that comes back do not all arrive at once.
+/// Delays between attempts. They double from `first` to `max`.
+///
+/// A random part of up to half is cut off each delay: when a service comes back, its clients do not all arrive at once.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
     max: Duration,
     next: Duration,
-    random: u64,
+    /// The state of the random numbers; `None` without jitter.
+    random: Option<u64>,
 }
 
 impl Backoff {
-    /// Delays from `first` to `max`, seeded by the system's random source.
+    /// Delays from `first` to `max`, with jitter seeded by the system's random source.
     pub fn new(first: Duration, max: Duration) -> Self {
         // The jitter protects nothing, so a system without random bytes may as well run without it.
         Self::with_seed(first, max, getrandom::u64().unwrap_or_default())
@@ -21,14 +23,19 @@ impl Backoff {
 
     /// The same sequence of delays for the same seed, for simulations.
     pub fn with_seed(first: Duration, max: Duration, seed: u64) -> Self {
-        Self { first, max, next: first.min(max), random: seed }
+        Self { random: Some(seed), ..Self::without_jitter(first, max) }
+    }
+
+    /// Exactly the doubled delays. For code that must give the same result for the same input.
+    pub fn without_jitter(first: Duration, max: Duration) -> Self {
+        Self { first, max, next: first.min(max), random: None }
     }
 
     /// The delay before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.max);
-        let part = self.random_u32();
+        let part = self.random.as_mut().map_or(0, random_u32);
         whole - whole.mul_f64(f64::from(part) / f64::from(u32::MAX) / 2.0)
     }
 
@@ -41,15 +48,15 @@ impl Backoff {
     pub async fn wait(&mut self, shutdown: &Shutdown) -> bool {
         sleep(self.next_delay(), shutdown).await
     }
+}
 
-    /// A step of splitmix64.
-    fn random_u32(&mut self) -> u32 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 32) as u32
-    }
+/// A step of splitmix64.
+fn random_u32(state: &mut u64) -> u32 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 32) as u32
 }
 
 async fn sleep(delay: Duration, shutdown: &Shutdown) -> bool {
@@ -67,7 +74,7 @@ mod tests {
     const MAX: Duration = Duration::from_secs(3);
 
     #[test]
-    fn doubles_up_to_the_largest_and_loses_at_most_half() {
+    fn delays_double_and_lose_at_most_half() {
         for seed in 0..1000 {
             let mut backoff = Backoff::with_seed(FIRST, MAX, seed);
             for round in 0..2 {
@@ -82,7 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn seeds_repeat_and_differ() {
+    fn without_jitter_delays_double_exactly() {
+        let mut backoff = Backoff::without_jitter(FIRST, MAX);
+        let expected = [100, 200, 400, 800, 1600, 3000, 3000].map(Duration::from_millis);
+        for _ in 0..2 {
+            assert_eq!([(); 7].map(|()| backoff.next_delay()), expected);
+            backoff.reset();
+        }
+    }
+
+    #[test]
+    fn seed_decides_the_delays() {
         let delays = |seed| {
             let mut backoff = Backoff::with_seed(FIRST, MAX, seed);
             [(); 5].map(|()| backoff.next_delay())
@@ -92,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_on_the_runtimes_clock_and_ends_at_shutdown() {
+    async fn shutdown_ends_the_wait() {
         let shutdown = Shutdown::new();
         let mut backoff = Backoff::with_seed(FIRST, MAX, 0);
         let start = tokio::time::Instant::now();

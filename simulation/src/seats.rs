@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use evidence::statement::LedgerId;
 use evidence::{SignedStatement, SigningKey, Statement};
-use ingest_consumer::acknowledgement::decided;
+use ingest_consumer::acknowledgement;
 use ingest_consumer::cursor;
-use ingest_consumer::stream::{Answer, Cursor, InspectError, Limits, Refused, Standing, Stream};
+use ingest_consumer::stream::{Cursor, InspectError, Limits, Permission, Refusal, Stream, SubmitOutcome};
 
 use crate::committers::{Reply, Unanswered};
 use crate::ledger::{TOPIC, partition};
@@ -36,7 +36,7 @@ pub(crate) enum Inspecting {
     /// The committer was asked, in this call.
     Sent(u64),
     /// To ask Kafka.
-    Answered(Box<(Cursor, Standing)>),
+    Answered(Box<(Cursor, Permission)>),
 }
 
 pub(crate) enum Request {
@@ -74,7 +74,7 @@ pub(crate) fn inspected(
     of: u32,
     key: &SigningKey,
     reply: Reply,
-) -> Result<(Cursor, Standing), InspectError> {
+) -> Result<(Cursor, Permission), InspectError> {
     let unavailable = |why: &str| InspectError::Unavailable(why.to_owned());
     let (answer, keys) = match reply {
         Reply::Cursor(Ok(answer)) => answer,
@@ -84,22 +84,22 @@ pub(crate) fn inspected(
     };
     let keys = cursor::keys(ledger, &keys.entries).map_err(InspectError::Invalid)?;
     let verified = cursor::verify(ledger, &keys, &partition(of), &answer).map_err(InspectError::Invalid)?;
-    Ok((verified, cursor::standing(ledger, &keys, key.verifier_key(), TOPIC)))
+    Ok((verified, cursor::permission(ledger, &keys, key.verifier_key(), TOPIC)))
 }
 
 /// What the answer to a submission is worth, as `outside` sees it.
-pub(crate) fn answered(signed: &[SignedStatement], reply: Reply) -> Answer {
+pub(crate) fn answered(signed: &[SignedStatement], reply: Reply) -> SubmitOutcome {
     match reply {
-        Reply::Submitted(Ok(response)) => decided(signed, response),
+        Reply::Submitted(Ok(response)) => acknowledgement::verify(signed, response),
         Reply::Submitted(Err(Unanswered::Refused(failure))) => {
             let (code, message) = (failure.code.to_owned(), failure.message);
-            Answer::Decided { accepted: 0, refused: Some(Refused { code, message }) }
+            SubmitOutcome::Decided { accepted: 0, refused: Some(Refusal { code, message }) }
         }
         Reply::Submitted(Err(Unanswered::Unavailable(problem))) => {
-            Answer::Unknown { problem, retry_after_ms: Some(1000) }
+            SubmitOutcome::Unknown { problem, retry_after_ms: Some(1000) }
         }
         Reply::Cursor(_) => {
-            Answer::Unknown { problem: "an answer to another question".to_owned(), retry_after_ms: None }
+            SubmitOutcome::Unknown { problem: "an answer to another question".to_owned(), retry_after_ms: None }
         }
     }
 }

@@ -24,7 +24,7 @@ fn partitions_that_are_not_read_hold_little() {
     // Small events are the worst: most of the memory is what librdkafka keeps for each.
     produce(kafka, &topic, &[7; 100]);
     let shared = properties(kafka.bootstrap(), &[]).shared_by(PARTITIONS as usize);
-    let mut consumer = Consumer::alone(&shared, "alone").expect("the properties are valid");
+    let mut consumer = Consumer::standalone(&shared, "alone").expect("the properties are valid");
     let partitions: Vec<_> = (0..PARTITIONS).map(|n| TopicPartition::new(topic.as_str(), n)).collect();
     let before = resident_mb();
     consumer.start(partitions.iter().map(|partition| (partition.clone(), 0))).expect("it is in no group");

@@ -1,9 +1,9 @@
+mod halting;
 mod resuming;
 mod sealing;
-mod trouble;
 
-use evidence::statement::{Reason, Summary};
-use evidence::{SignedStatement, batch};
+use evidence::statement::{Reason, Statement, Summary};
+use evidence::{Hash, SignedStatement, batch};
 
 use super::*;
 use crate::cursor;
@@ -13,7 +13,7 @@ const LIMITS: Limits =
     Limits { batch_events: 4, batch_bytes: 1000, batch_age_ms: 1000, request_statements: 3, unacknowledged: 5 };
 
 /// A stream with a ledger and a log beside it, each asked and answered by hand.
-struct Bench {
+struct Harness {
     ledger: Ledger,
     stream: Stream,
     log: Log,
@@ -43,7 +43,7 @@ fn events(offsets: impl IntoIterator<Item = u64>) -> Vec<HashedEvent> {
     offsets.into_iter().map(event).collect()
 }
 
-impl Bench {
+impl Harness {
     fn new() -> Self {
         Self::with(Ledger::new())
     }
@@ -62,19 +62,19 @@ impl Bench {
 
     /// A stream that reads from offset 0.
     fn reading() -> Self {
-        let mut bench = Self::new();
-        assert_eq!(bench.inspect(), [Action::Read(0)]);
-        bench
+        let mut harness = Self::new();
+        assert_eq!(harness.inspect(), [Action::Read(0)]);
+        harness
     }
 
     /// A stream whose offsets before `next` are sealed, restarted.
     fn sealed_to(next: u64) -> Self {
-        let mut bench = Self::reading();
-        bench.events(0..next);
-        bench.wait(LIMITS.batch_age_ms);
-        bench.submit_all();
-        assert_eq!(bench.ledger.cursor(&partition()).next, next);
-        bench.restart()
+        let mut harness = Self::reading();
+        harness.events(0..next);
+        harness.wait(LIMITS.batch_age_ms);
+        harness.submit_all();
+        assert_eq!(harness.ledger.cursor(&partition()).next, next);
+        harness.restart()
     }
 
     fn step(&mut self, input: Input<'_>) -> Vec<Action> {
@@ -113,10 +113,10 @@ impl Bench {
 
     fn inspection(&self) -> Result<Inspection, InspectError> {
         let keys = cursor::keys(&self.ledger.id(), &self.ledger.keys().entries).expect("good keys");
-        let standing = cursor::standing(&self.ledger.id(), &keys, ingest_key().verifier_key(), "orders");
+        let permission = cursor::permission(&self.ledger.id(), &keys, ingest_key().verifier_key(), "orders");
         let answer = self.ledger.cursor(&partition());
         let cursor = cursor::verify(&self.ledger.id(), &keys, &partition(), &answer).expect("a good cursor");
-        Ok(Inspection { cursor, log: self.log.clone(), standing })
+        Ok(Inspection { cursor, log: self.log.clone(), permission })
     }
 
     /// What is to be submitted now, if anything.
@@ -129,15 +129,15 @@ impl Bench {
     }
 
     /// Lets the ledger decide about a submission and returns its answer.
-    fn decide(&mut self, statements: &[Statement]) -> Answer {
+    fn decide(&mut self, statements: &[Statement]) -> SubmitOutcome {
         let texts: Vec<String> = statements
             .iter()
             .map(|statement| SignedStatement::sign(statement.clone(), &[&ingest_key()]).to_bytes())
             .map(|note| String::from_utf8(note).expect("text"))
             .collect();
         let answer = self.ledger.submit(&texts);
-        let refused = answer.stopped.map(|stopped| Refused { code: stopped.code, message: stopped.message });
-        Answer::Decided { accepted: answer.accepted.len(), refused }
+        let refused = answer.stopped.map(|stopped| Refusal { code: stopped.code, message: stopped.message });
+        SubmitOutcome::Decided { accepted: answer.accepted.len(), refused }
     }
 
     /// Lets the time pass in which statements are gathered for a request.
@@ -152,7 +152,7 @@ impl Bench {
         self.gather();
         let statements = self.submission().expect("a submission");
         let answer = self.decide(&statements);
-        self.step_keeping(Input::Answered(answer));
+        self.step_keeping(Input::Submitted(answer));
         statements
     }
 
@@ -161,7 +161,7 @@ impl Bench {
         self.gather();
         while let Some(statements) = self.submission() {
             let answer = self.decide(&statements);
-            self.step_keeping(Input::Answered(answer));
+            self.step_keeping(Input::Submitted(answer));
             all.extend(statements);
             self.gather();
         }
@@ -196,7 +196,7 @@ fn halted(actions: &[Action]) -> &Halt {
         .unwrap_or_else(|| panic!("no halt in {actions:?}"))
 }
 
-impl Bench {
+impl Harness {
     /// A process of its own beside the same ledger and log; nothing is sealed by it.
     fn clone_by_restart(&self) -> Self {
         let mut ledger = Ledger::new();
@@ -206,8 +206,8 @@ impl Bench {
                 assert_eq!(ledger.submit(&[text]).stopped, None);
             }
         }
-        let mut bench = Self::with(ledger);
-        bench.log = self.log.clone();
-        bench
+        let mut harness = Self::with(ledger);
+        harness.log = self.log.clone();
+        harness
     }
 }

@@ -340,7 +340,7 @@ async fn the_cursor_counts_and_not_the_groups_offsets() {
     let ingest = line.ingest(&group_of(&topic)).await;
     line.sealed(&orders, 20).await;
     ingest.stop().await;
-    let rewind = kafka::Consumer::alone(&line.properties(), &topic).expect("a consumer");
+    let rewind = kafka::Consumer::standalone(&line.properties(), &topic).expect("a consumer");
     rewind.commit(&[(TopicPartition::new(topic.as_str(), 0), 3)]).expect("committed");
     drop(rewind);
     line.produce(&topic, 0, values(20..30));

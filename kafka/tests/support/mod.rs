@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use evidence::{EventRef, TimestampType};
-use kafka::{Consumer, EmbeddedBroker, Failure, Item, Polled, Producer, Properties, Record, TopicPartition};
+use kafka::{Consumer, EmbeddedBroker, Item, Polled, Producer, Properties, ReadError, Record, TopicPartition};
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ pub(crate) fn properties(bootstrap: &str, more: &[(&str, &str)]) -> Properties {
 }
 
 pub(crate) fn alone(bootstrap: &str) -> Consumer {
-    Consumer::alone(&properties(bootstrap, &[]), "alone").expect("the properties are valid")
+    Consumer::standalone(&properties(bootstrap, &[]), "alone").expect("the properties are valid")
 }
 
 /// Produces events with these values to one partition.
@@ -69,7 +69,7 @@ pub(crate) fn produce<V: AsRef<[u8]>>(
 }
 
 /// Reads until the one started partition ends at `end`, or fails.
-pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Failure> {
+pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, ReadError> {
     let deadline = Instant::now() + PATIENCE;
     let mut kept = Vec::new();
     while Instant::now() < deadline {
@@ -79,7 +79,7 @@ pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Fa
                     Item::Event { event, .. } => kept.push(Kept::from(&event)),
                     Item::End { next } if next == end => return Ok(kept),
                     Item::End { .. } => {}
-                    Item::Failed(failure) => return Err(failure),
+                    Item::Error(error) => return Err(error),
                 }
             }
         }

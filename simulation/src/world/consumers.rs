@@ -1,7 +1,7 @@
 //! The ingest-consumers: what surrounds the pure step of each stream.
 
 use ingest_consumer::Halt;
-use ingest_consumer::stream::{Action, Answer, Input, InspectError, Inspection, Log};
+use ingest_consumer::stream::{Action, Input, InspectError, Inspection, Log, SubmitOutcome};
 
 use super::{NODES, World};
 use crate::committers::Question;
@@ -21,8 +21,8 @@ impl World<'_> {
         if let Some(Request::Sent(..)) = seat.request {
             seat.request = None;
             self.count("requests given up");
-            let answer = Answer::Unknown { problem: "no answer in time".into(), retry_after_ms: None };
-            return self.step(which, Input::Answered(answer));
+            let answer = SubmitOutcome::Unknown { problem: "no answer in time".into(), retry_after_ms: None };
+            return self.step(which, Input::Submitted(answer));
         }
         Ok(())
     }
@@ -34,7 +34,7 @@ impl World<'_> {
         let Some(next) = seat.reader.filter(|_| seat.stream.wants_events()) else { return Ok(()) };
         if !(log.low..=log.stable).contains(&next) {
             seat.reader = None;
-            return self.step(which, Input::Stopped("out of range".into()));
+            return self.step(which, Input::ReadError("out of range".into()));
         }
         let (events, next) = log.read(next, count);
         let stable = log.stable;
@@ -64,11 +64,11 @@ impl World<'_> {
             }
             Some(Inspecting::Answered(_)) if !kafka_answers => Err(InspectError::Unavailable("no broker".into())),
             Some(Inspecting::Answered(answer)) => {
-                let (cursor, standing) = *answer;
+                let (cursor, permission) = *answer;
                 let (log, id) = (self.cluster.log(seat.partition), self.cluster.topic().id.clone());
                 let cluster = partition(seat.partition).cluster;
                 let log = Log { cluster, topic_id: Some(id), low: log.low, high: log.high() };
-                Ok(Inspection { cursor, log, standing })
+                Ok(Inspection { cursor, log, permission })
             }
         };
         self.step(which, Input::Inspected(result))
@@ -85,11 +85,11 @@ impl World<'_> {
             }
         };
         if !kafka_answers {
-            let answer = Answer::Unknown { problem: "no broker".into(), retry_after_ms: None };
-            return self.step(which, Input::Answered(answer));
+            let answer = SubmitOutcome::Unknown { problem: "no broker".into(), retry_after_ms: None };
+            return self.step(which, Input::Submitted(answer));
         }
         if id.as_deref() != Some(&self.cluster.topic().id) {
-            return self.step(which, Input::Answered(Answer::OtherTopic));
+            return self.step(which, Input::Submitted(SubmitOutcome::OtherTopic));
         }
         let (signed, body) = Seat::sign(statements, &self.keys.ingest[seat.key]);
         let node = self.random.index(NODES);
@@ -141,8 +141,8 @@ impl World<'_> {
                     self.check_halt(which, &halt)?;
                 }
                 Action::Gap(_) => self.counts.add("gaps found", 1),
-                Action::LastGone(_) => self.counts.add("last sealed events found compacted away", 1),
-                Action::Sealed(_) | Action::Cleared | Action::Trouble(_) => {}
+                Action::LastEventCompacted(_) => self.counts.add("last sealed events found compacted away", 1),
+                Action::Sealed(_) | Action::Resumed | Action::Blocked(_) => {}
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use evidence::SignedStatement;
 use evidence::Statement;
-use ingest_consumer::stream::Answer;
+use ingest_consumer::stream::SubmitOutcome;
 
 use crate::committers::Question;
 use crate::defect::Defect;
@@ -41,8 +41,8 @@ impl World<'_> {
     }
 
     /// The refused summary once more, under a new `prev`: `true` when it was sent.
-    pub(crate) fn sign_again(&mut self, which: usize, signed: &[SignedStatement], answer: &Answer) -> bool {
-        let Answer::Decided { accepted, refused: Some(refused) } = answer else { return false };
+    pub(crate) fn sign_again(&mut self, which: usize, signed: &[SignedStatement], answer: &SubmitOutcome) -> bool {
+        let SubmitOutcome::Decided { accepted, refused: Some(refused) } = answer else { return false };
         let seat = &self.seats[which];
         let (Some(refused), true) = (signed.get(*accepted), refused.code.starts_with("wrong-")) else { return false };
         let (Statement::Summary(summary), Some(head)) = (refused.statement(), self.head(seat.partition)) else {

@@ -1,7 +1,7 @@
 //! Messages that arrive: between committers and database, and from committers to the ingest-consumers and the operator.
 
 use evidence::SignedStatement;
-use ingest_consumer::stream::{Answer, Input};
+use ingest_consumer::stream::{Input, SubmitOutcome};
 
 use super::World;
 use crate::committers::Reply;
@@ -65,8 +65,8 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn answer(&mut self, which: usize, signed: &[SignedStatement], answer: Answer) -> Check {
-        if let Answer::Decided { refused: Some(refused), .. } = &answer {
+    pub(super) fn answer(&mut self, which: usize, signed: &[SignedStatement], answer: SubmitOutcome) -> Check {
+        if let SubmitOutcome::Decided { refused: Some(refused), .. } = &answer {
             let code = refused.code.clone();
             self.counts.add("refused statements", 1);
             self.note(|| format!("refused: {code}"));
@@ -74,7 +74,7 @@ impl World<'_> {
         if self.defect == Some(Defect::SignsAgain) && self.sign_again(which, signed, &answer) {
             return Ok(());
         }
-        self.step(which, Input::Answered(answer))
+        self.step(which, Input::Submitted(answer))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Topics that are created anew, events that are deleted, brokers that go away.
 
 use evidence::TimestampType;
-use kafka::{Cluster, Error, FailureKind, Reader, TopicPartition, Watermarks};
+use kafka::{Cluster, Error, ReadErrorKind, Reader, TopicPartition, Watermarks};
 use tests::Kafka;
 
 use crate::support::{PATIENCE, alone, produce, properties, read_to};
@@ -57,7 +57,7 @@ fn a_topic_created_anew_shows_in_its_id_alone() {
     match read_to(&mut consumer, 20) {
         Ok(events) => assert!(events.iter().all(|event| event.value.as_deref() == Some(b"new"))),
         // It looked before the new events were there.
-        Err(failure) => assert_eq!(failure.kind, FailureKind::OutOfRange, "{failure}"),
+        Err(failure) => assert_eq!(failure.kind, ReadErrorKind::OutOfRange, "{failure}"),
     }
     assert_ne!(topic_id(&cluster, &topic), old);
 }
@@ -72,7 +72,7 @@ fn deleted_events_are_out_of_range_and_reading_goes_on_from_the_low_watermark() 
     let mut consumer = alone(kafka.bootstrap());
     consumer.start([(partition.clone(), 40)]).expect("it is in no group");
     let failure = read_to(&mut consumer, 100).expect_err("offset 40 was deleted");
-    assert_eq!((failure.kind, failure.offset), (FailureKind::OutOfRange, Some(40)), "{failure}");
+    assert_eq!((failure.kind, failure.offset), (ReadErrorKind::OutOfRange, Some(40)), "{failure}");
 
     let marks = cluster(kafka).watermarks(std::slice::from_ref(&partition)).expect("the broker answers")[&partition];
     assert_eq!(marks, Watermarks { low: 60, high: 100, stable: 100 });
