@@ -12,7 +12,7 @@ use crate::ledger::{Ledger, ingest_key, key};
 const LIMITS: Limits =
     Limits { batch_events: 4, batch_bytes: 1000, batch_age_ms: 1000, request_statements: 3, unacknowledged: 5 };
 
-/// A stream with a ledger and a log beside it, each asked and answered by hand.
+/// A stream with a ledger and a log. Each test answers the stream itself.
 struct Harness {
     ledger: Ledger,
     stream: Stream,
@@ -54,7 +54,7 @@ impl Harness {
         Self { ledger, stream, log, now_ms: 0, actions: Vec::new() }
     }
 
-    /// The same ledger and log after a restart.
+    /// A restarted stream on the same ledger and log.
     fn restart(self) -> Self {
         let stream = Stream::new(self.ledger.id(), partition(), LIMITS);
         Self { stream, ..self }
@@ -67,7 +67,7 @@ impl Harness {
         harness
     }
 
-    /// A stream whose offsets before `next` are sealed, restarted.
+    /// A restarted stream whose offsets below `next` are sealed.
     fn sealed_to(next: u64) -> Self {
         let mut harness = Self::reading();
         harness.events(0..next);
@@ -87,7 +87,7 @@ impl Harness {
         self.step_keeping(Input::Tick)
     }
 
-    /// Keeps submissions for `submit_all`.
+    /// Steps, and keeps the actions for `submission`.
     fn step_keeping(&mut self, input: Input<'_>) -> Vec<Action> {
         self.stream.step(self.now_ms, input, &mut self.actions);
         self.actions.clone()
@@ -98,7 +98,7 @@ impl Harness {
         self.step_keeping(Input::Events(&events))
     }
 
-    /// Waits until the stream asks, and answers.
+    /// Waits until the stream inspects, and answers.
     fn inspect(&mut self) -> Vec<Action> {
         self.actions.clear();
         for _ in 0..3 {
@@ -106,9 +106,9 @@ impl Harness {
                 let inspection = self.inspection();
                 return self.step(Input::Inspected(inspection));
             }
-            self.now_ms = self.stream.deadline_ms().expect("due at some time");
+            self.now_ms = self.stream.deadline_ms().expect("a deadline");
         }
-        panic!("does not inspect: {:?}", self.stream);
+        panic!("the stream does not inspect: {:?}", self.stream);
     }
 
     fn inspection(&self) -> Result<Inspection, InspectError> {
@@ -119,7 +119,7 @@ impl Harness {
         Ok(Inspection { cursor, log: self.log.clone(), permission })
     }
 
-    /// What is to be submitted now, if anything.
+    /// Takes the submission among the kept actions.
     fn submission(&mut self) -> Option<Vec<Statement>> {
         let actions = std::mem::take(&mut self.actions);
         actions.into_iter().find_map(|action| match action {
@@ -128,7 +128,7 @@ impl Harness {
         })
     }
 
-    /// Lets the ledger decide about a submission and returns its answer.
+    /// Submits statements to the ledger.
     fn decide(&mut self, statements: &[Statement]) -> SubmitOutcome {
         let texts: Vec<String> = statements
             .iter()
@@ -140,8 +140,8 @@ impl Harness {
         SubmitOutcome::Decided { accepted: answer.accepted.len(), refused }
     }
 
-    /// Lets the time pass in which statements are gathered for a request.
-    fn gather(&mut self) {
+    /// Waits for the flush that sends pending statements.
+    fn flush(&mut self) {
         if let Some(due_ms) = self.stream.submit_due_ms() {
             self.now_ms = self.now_ms.max(due_ms);
             self.step_keeping(Input::Tick);
@@ -149,7 +149,7 @@ impl Harness {
     }
 
     fn submit(&mut self) -> Vec<Statement> {
-        self.gather();
+        self.flush();
         let statements = self.submission().expect("a submission");
         let answer = self.decide(&statements);
         self.step_keeping(Input::Submitted(answer));
@@ -158,12 +158,12 @@ impl Harness {
 
     fn submit_all(&mut self) -> Vec<Statement> {
         let mut all = Vec::new();
-        self.gather();
+        self.flush();
         while let Some(statements) = self.submission() {
             let answer = self.decide(&statements);
             self.step_keeping(Input::Submitted(answer));
             all.extend(statements);
-            self.gather();
+            self.flush();
         }
         all
     }
@@ -174,7 +174,7 @@ fn summaries(statements: &[Statement]) -> Vec<&Summary> {
         .iter()
         .map(|statement| match statement {
             Statement::Summary(summary) => summary,
-            other => panic!("{other:?} is no summary"),
+            other => panic!("{other:?} is not a summary"),
         })
         .collect()
 }
@@ -197,8 +197,8 @@ fn halted(actions: &[Action]) -> &Halt {
 }
 
 impl Harness {
-    /// A process of its own beside the same ledger and log; nothing is sealed by it.
-    fn clone_by_restart(&self) -> Self {
+    /// Another process with a copy of the ledger and the log.
+    fn other_process(&self) -> Self {
         let mut ledger = Ledger::new();
         for entry in self.ledger.entries() {
             if entry.statement.statement().advance().is_some() {

@@ -1,4 +1,4 @@
-//! A committer's decisions, by the chain's own rules, without its database, its network and its speed.
+//! A committer's ledger in memory, with the rules of the chain but without database and network.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ impl Ledger {
         self.state.ledger().clone()
     }
 
-    /// Where the open stream of a partition stands.
+    /// The open stream of a partition.
     pub(crate) fn open(&self, partition: &Partition) -> Option<&StreamHead> {
         self.state.streams().open(partition)
     }
@@ -114,7 +114,7 @@ impl Ledger {
 
     fn by_operator(&mut self, statement: Statement) {
         let signed = SignedStatement::sign(statement, &[&self.operator.clone()]);
-        self.append(signed).expect("the operator makes good statements");
+        self.append(signed).expect("the operator signs valid statements");
     }
 
     fn append(&mut self, signed: SignedStatement) -> Result<u64, (String, String)> {
@@ -134,7 +134,7 @@ impl Ledger {
     pub(crate) fn submit(&mut self, statements: &[String]) -> client::SubmitResponse {
         let mut answer = client::SubmitResponse { accepted: Vec::new(), stopped: None, cursor: None };
         for (index, text) in statements.iter().enumerate() {
-            let signed = SignedStatement::parse(text.as_bytes()).expect("ingest makes good notes");
+            let signed = SignedStatement::parse(text.as_bytes()).expect("ingest sends valid notes");
             let partition = signed.statement().stream().expect("of a stream").partition.clone();
             let result = self.append(signed);
             answer.cursor = Some(self.cursor(&partition));

@@ -1,4 +1,4 @@
-//! What the tests of this crate share. Each test binary uses a part of it.
+//! Helpers of the tests of this crate. Each test binary uses some of them.
 #![allow(dead_code)]
 
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use evidence::{EventRef, TimestampType};
 use kafka::{Consumer, EmbeddedBroker, Item, Polled, Producer, Properties, ReadError, Record, TopicPartition};
 
-/// Longer than anything takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An event that one can keep.
+/// An owned event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) offset: i64,
@@ -46,7 +46,7 @@ pub(crate) fn broker(topics: &[(&str, u32)]) -> EmbeddedBroker {
 pub(crate) fn properties(bootstrap: &str, more: &[(&str, &str)]) -> Properties {
     let bootstrap = [("bootstrap.servers", bootstrap)];
     let properties = bootstrap.iter().chain(more).copied();
-    Properties::new(properties).expect("nothing is overridden that must not be")
+    Properties::new(properties).expect("no fixed property is overridden")
 }
 
 pub(crate) fn alone(bootstrap: &str) -> Consumer {
@@ -68,7 +68,7 @@ pub(crate) fn produce<V: AsRef<[u8]>>(
     assert!(producer.flush(PATIENCE).expect("it is delivered"));
 }
 
-/// Reads until the one started partition ends at `end`, or fails.
+/// Reads until the started partition ends at `end`, or returns an error.
 pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, ReadError> {
     let deadline = Instant::now() + PATIENCE;
     let mut kept = Vec::new();
@@ -88,11 +88,11 @@ pub(crate) fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Re
     panic!("no end at {end} within {PATIENCE:?}; read {count} events");
 }
 
-/// All events of a partition from `start` to `end`.
+/// All events of a partition up to `end`.
 pub(crate) fn read_all(bootstrap: &str, topic: &str, partition: u32, end: i64) -> Vec<Kept> {
     let mut consumer = alone(bootstrap);
     let partition = TopicPartition::new(topic, partition);
     let started = consumer.start([(partition, 0)]);
     started.expect("it is in no group");
-    read_to(&mut consumer, end).expect("nothing is wrong with the partition")
+    read_to(&mut consumer, end).expect("the partition is readable")
 }

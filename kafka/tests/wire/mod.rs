@@ -1,6 +1,6 @@
-//! Record batches written by hand, byte by byte, and sent without a Kafka client: what no producer library lets one
-//! write (names that are not UTF-8, negative timestamps, damage) and what must be independent of the library under test.
-//! Each test binary uses a part of it.
+//! Record batches written byte by byte and sent without a Kafka client. They contain what no producer library writes:
+//! names that are not UTF-8, negative timestamps, damage. They are also independent of the library under test. Each test
+//! binary uses some of these functions.
 #![allow(dead_code)]
 
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ pub(crate) struct Record {
     pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// Records that differ in what is easily lost: null and empty, order and repetition, bytes that are no text.
+/// Records with differences that are easily lost: null and empty, order and repetition, bytes that are not text.
 pub(crate) fn peculiar_records() -> Vec<Record> {
     let plain = Record {
         timestamp: 1_700_000_000_000,
@@ -56,13 +56,13 @@ pub(crate) fn peculiar_records() -> Vec<Record> {
     ]
 }
 
-/// A record batch of Kafka's message format 2, uncompressed.
+/// An uncompressed record batch in Kafka's message format v2.
 pub(crate) fn batch(kind: TimestampType, records: &[Record]) -> Vec<u8> {
     let bodies: Vec<Vec<u8>> = (0..).zip(records).map(|(i, record)| body(i, record, records)).collect();
     assemble(kind, records, &bodies)
 }
 
-/// A batch of one record that has these bytes for its headers and their count.
+/// A batch of one record, with these bytes as header count and headers.
 pub(crate) fn batch_with_raw_headers(record: &Record, raw: &[u8]) -> Vec<u8> {
     let mut body = body(0, record, std::slice::from_ref(record));
     // The last byte is the header count, 0.
@@ -141,7 +141,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Sends a batch (Produce, version 7, acknowledged by all); returns the offset of its first record.
+/// Sends a batch (Produce, version 7, acknowledged by all). Returns the offset of its first record.
 pub(crate) fn produce(bootstrap: &str, topic: &str, partition: i32, batch: &[u8]) -> i64 {
     let string = |text: &str| {
         let len = i16::try_from(text.len()).expect("short");

@@ -1,13 +1,13 @@
-//! What cannot be read, asked, believed or signed.
+//! Halts, and problems that only delay.
 
 use super::*;
 
 #[test]
-fn a_key_that_does_not_count_halts_until_it_does() {
+fn ungranted_key_halts_until_it_is_granted() {
     let mut harness = Harness::with(Ledger::without_grants());
     let actions = harness.inspect();
     assert!(halted(&actions).to_string().contains("is not granted"), "{actions:?}");
-    assert_eq!(harness.inspect(), [], "told once");
+    assert_eq!(harness.inspect(), [], "reported once");
     harness.ledger.grant(&ingest_key(), &["orders"]);
     assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(0)]);
     harness.events(0..4);
@@ -21,17 +21,17 @@ fn a_key_that_does_not_count_halts_until_it_does() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
+fn unreadable_record_halts_until_a_signed_gap() {
     let mut harness = Harness::reading();
     harness.events(0..2);
     harness.step_keeping(Input::Unreadable(2, "headers".into()));
-    assert_eq!(ranges(&harness.submit()), [(0, 2)], "what comes before is sealed first");
+    assert_eq!(ranges(&harness.submit()), [(0, 2)], "everything below it is sealed first");
     let mut actions = Vec::new();
     for _ in 0..2 {
         assert_eq!(
             (harness.inspect(), harness.stream.halt()),
             (vec![Action::Read(1)], None),
-            "it is tried three times"
+            "there are three attempts"
         );
         harness.events([1]);
         actions = harness.step(Input::Unreadable(2, "headers".into()));
@@ -43,13 +43,13 @@ fn a_record_that_cannot_be_read_halts_where_the_operator_can_skip_it() {
     harness.ledger.skip_to(&partition(), None, 3);
     assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(1)]);
     harness.events([1]);
-    assert_eq!(harness.step(Input::Unreadable(2, "headers".into())), [Action::Read(3)], "in the gap");
+    assert_eq!(harness.step(Input::Unreadable(2, "headers".into())), [Action::Read(3)], "the record is in the gap");
     harness.events(3..7);
     assert_eq!(ranges(&harness.submit()), [(3, 7)]);
 }
 
 #[test]
-fn a_damaged_batch_is_told_of_by_its_beginning_which_may_be_sealed() {
+fn damaged_batch_halts_at_the_cursor() {
     let mut harness = Harness::sealed_to(4);
     let mut actions = Vec::new();
     for _ in 0..3 {
@@ -61,7 +61,7 @@ fn a_damaged_batch_is_told_of_by_its_beginning_which_may_be_sealed() {
 }
 
 #[test]
-fn what_was_sealed_must_stay_readable() {
+fn unreadable_sealed_event_halts() {
     let mut harness = Harness::sealed_to(4);
     let mut actions = Vec::new();
     for _ in 0..3 {
@@ -72,25 +72,25 @@ fn what_was_sealed_must_stay_readable() {
 }
 
 #[test]
-fn a_record_in_an_old_format_halts_at_once() {
+fn old_format_halts_at_once() {
     let mut harness = Harness::reading();
     harness.events(0..2);
     harness.step_keeping(Input::OldFormat(2, "before v2".into()));
-    assert_eq!(ranges(&harness.submit()), [(0, 2)], "what comes before is sealed first");
+    assert_eq!(ranges(&harness.submit()), [(0, 2)], "everything below it is sealed first");
     assert_eq!(harness.stream.halt(), Some(&Halt::Misread { offset: 2, problem: "before v2".into() }));
     let remedy = harness.stream.halt().expect("halted").remedy(&partition());
     assert!(remedy.contains("copy the topic") && remedy.contains("magic: 2"), "{remedy}");
     assert_eq!(harness.inspect(), []);
-    // The operator leaves out what is before the first batch of format v2.
+    // The operator signs a gap up to the first batch of format v2.
     harness.ledger.skip_to(&partition(), None, 50);
     assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(1)]);
     harness.events([1]);
-    assert_eq!(harness.step(Input::OldFormat(2, "before v2".into())), [Action::Read(50)], "in the gap");
+    assert_eq!(harness.step(Input::OldFormat(2, "before v2".into())), [Action::Read(50)], "the record is in the gap");
     harness.events(50..54);
     assert_eq!(ranges(&harness.submit()), [(50, 54)]);
 }
 
-/// A stream that is sealed up to offset 2 and halted there.
+/// A stream that is halted at offset 2, with everything below sealed.
 fn halted_at_2(input: impl Fn() -> Input<'static>) -> Harness {
     let mut harness = Harness::reading();
     harness.events(0..2);
@@ -105,12 +105,12 @@ fn halted_at_2(input: impl Fn() -> Input<'static>) -> Harness {
 }
 
 #[test]
-fn a_halt_ends_when_its_record_is_deleted() {
+fn halt_ends_when_kafka_deletes_its_record() {
     let old_format = || Input::OldFormat(2, "before v2".into());
     let unreadable = || Input::Unreadable(2, "headers".into());
     for mut harness in [halted_at_2(old_format), halted_at_2(unreadable)] {
         harness.log.low = 2;
-        assert_eq!(harness.inspect(), [], "the record is still there");
+        assert_eq!(harness.inspect(), [], "the record still exists");
         harness.log.low = 40;
         let actions = harness.inspect();
         let [Action::Resumed, Action::Gap(gap), Action::Read(40), Action::Submit { .. }] = &actions[..] else {
@@ -121,7 +121,7 @@ fn a_halt_ends_when_its_record_is_deleted() {
 }
 
 #[test]
-fn a_remedy_names_no_offset_beyond_the_high_watermark() {
+fn remedy_names_no_offset_beyond_the_high_watermark() {
     let mut harness = Harness::reading();
     harness.events(0..2);
     let beyond = 10_186_314_752_614_756;
@@ -139,7 +139,7 @@ fn a_remedy_names_no_offset_beyond_the_high_watermark() {
 }
 
 #[test]
-fn a_misread_record_below_the_cursor_is_not_taken_for_gone() {
+fn misread_record_below_the_cursor_is_not_compacted() {
     let mut harness = Harness::sealed_to(4);
     let beyond = 10_186_314_752_614_756;
     let mut actions = Vec::new();
@@ -152,7 +152,7 @@ fn a_misread_record_below_the_cursor_is_not_taken_for_gone() {
 }
 
 #[test]
-fn another_cluster_halts_until_the_old_one_is_back() {
+fn other_cluster_halts_until_the_old_returns() {
     let mut harness = Harness::sealed_to(4);
     harness.log.cluster = "c2".into();
     harness.log.topic_id = Some("T2".into());
@@ -160,14 +160,14 @@ fn another_cluster_halts_until_the_old_one_is_back() {
     assert_eq!(halted(&actions), &Halt::OtherCluster { signed: vec!["c1".into()], found: "c2".into() });
     let remedy = halted(&actions).remedy(&partition());
     assert!(remedy.contains("cluster = \"c2\"") && !remedy.contains("epoch"), "{remedy}");
-    assert_eq!(harness.inspect(), [], "told once");
+    assert_eq!(harness.inspect(), [], "reported once");
     harness.log.cluster = "c1".into();
     harness.log.topic_id = Some("T1".into());
     assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(3)]);
 }
 
 #[test]
-fn another_cluster_is_told_also_by_a_halted_stream() {
+fn halted_stream_reports_another_cluster() {
     let mut harness = Harness::sealed_to(4);
     harness.log.topic_id = Some("T2".into());
     let actions = harness.inspect();
@@ -178,7 +178,7 @@ fn another_cluster_is_told_also_by_a_halted_stream() {
 }
 
 #[test]
-fn a_cluster_that_the_ledger_does_not_know_is_not_sealed() {
+fn unknown_cluster_is_not_sealed() {
     let mut harness = Harness::new();
     let mut inspection = harness.inspection().expect("a good one");
     inspection.permission = Permission::UnknownCluster(vec!["c0".into()]);
@@ -188,7 +188,7 @@ fn a_cluster_that_the_ledger_does_not_know_is_not_sealed() {
 }
 
 #[test]
-fn a_cursor_that_goes_back_halts_until_it_is_back() {
+fn cursor_that_went_back_halts_until_it_returns() {
     let mut harness = Harness::reading();
     harness.events(0..4);
     harness.submit();
@@ -202,7 +202,7 @@ fn a_cursor_that_goes_back_halts_until_it_is_back() {
     let halt = halted(&actions).to_string();
     assert!(halt.contains("before epoch 0 offset 8 ") && halt.contains("now epoch 0 offset 4 "), "{halt}");
     assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(7)]);
-    // The same cursor under another statement is a fork.
+    // The same cursor with another statement is a fork.
     harness.step(Input::ReadError("gone".into()));
     harness.now_ms += 1000;
     harness.step(Input::Tick);
@@ -213,7 +213,7 @@ fn a_cursor_that_goes_back_halts_until_it_is_back() {
 }
 
 #[test]
-fn who_cannot_be_asked_is_asked_again_later_and_later() {
+fn unavailable_committer_is_retried_with_backoff() {
     let mut harness = Harness::new();
     harness.step(Input::Tick);
     let away = || Input::Inspected(Err(InspectError::Unavailable("no committer".into())));
@@ -223,10 +223,10 @@ fn who_cannot_be_asked_is_asked_again_later_and_later() {
         assert_eq!(harness.stream.obstacle().as_deref(), Some("no committer"));
         harness.now_ms += delay;
         assert_eq!(harness.step(Input::Tick), [Action::Inspect]);
-        assert_eq!(harness.step(away()), [], "told once");
+        assert_eq!(harness.step(away()), [], "reported once");
     }
     assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(0)]);
-    // The next time it begins anew.
+    // A success resets the backoff.
     harness.step(Input::ReadError("gone".into()));
     harness.now_ms = harness.stream.deadline_ms().expect("asks again");
     harness.step(Input::Tick);
@@ -235,7 +235,7 @@ fn who_cannot_be_asked_is_asked_again_later_and_later() {
 }
 
 #[test]
-fn an_answer_that_does_not_verify_halts() {
+fn unverified_answer_halts() {
     let mut harness = Harness::new();
     harness.step(Input::Tick);
     let actions = harness.step(Input::Inspected(Err(InspectError::Invalid("forged".into()))));
@@ -244,7 +244,7 @@ fn an_answer_that_does_not_verify_halts() {
 }
 
 #[test]
-fn a_halt_for_the_operator_survives_other_trouble() {
+fn other_problems_do_not_end_an_operator_halt() {
     let mut harness = Harness::sealed_to(4);
     harness.log.high = 3;
     harness.inspect();
@@ -261,7 +261,7 @@ fn a_halt_for_the_operator_survives_other_trouble() {
 }
 
 #[test]
-fn after_the_operator_spoke_the_key_still_has_to_count() {
+fn new_epoch_still_needs_a_granted_key() {
     let mut harness = Harness::sealed_to(4);
     harness.log.high = 3;
     harness.inspect();
@@ -272,7 +272,7 @@ fn after_the_operator_spoke_the_key_still_has_to_count() {
 }
 
 #[test]
-fn a_cursor_that_went_back_and_came_again_says_nothing_about_the_log() {
+fn returned_cursor_does_not_end_a_truncation() {
     let mut harness = Harness::sealed_to(4);
     let old = Harness::new().inspection();
     harness.log.high = 3;

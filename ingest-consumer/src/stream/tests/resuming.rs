@@ -1,9 +1,9 @@
-//! Where reading begins, and what is compared before.
+//! Where reading resumes, and what is compared first.
 
 use super::*;
 
 #[test]
-fn a_stream_that_begins_late_begins_with_a_gap() {
+fn stream_on_a_trimmed_log_begins_with_a_gap() {
     let mut harness = Harness::new();
     harness.log.low = 7;
     let actions = harness.inspect();
@@ -29,11 +29,11 @@ fn retention_past_the_cursor_is_a_gap() {
 }
 
 #[test]
-fn the_last_sealed_event_is_compared_before_sealing_goes_on() {
+fn last_sealed_event_is_compared_before_sealing() {
     let mut harness = Harness::sealed_to(4);
     assert_eq!(harness.inspect(), [Action::Read(3)]);
     assert_eq!(harness.events(3..8), harness.actions);
-    assert_eq!(ranges(&harness.submit()), [(4, 8)], "and not sealed again");
+    assert_eq!(ranges(&harness.submit()), [(4, 8)], "the compared event is not sealed again");
 
     let mut harness = Harness::sealed_to(4);
     harness.inspect();
@@ -45,7 +45,7 @@ fn the_last_sealed_event_is_compared_before_sealing_goes_on() {
 }
 
 #[test]
-fn a_last_event_that_was_compacted_away_is_reported_only() {
+fn compacted_last_event_is_only_reported() {
     for input in [Input::End(4), Input::Events(&events(4..5))] {
         let mut harness = Harness::sealed_to(4);
         harness.inspect();
@@ -57,7 +57,7 @@ fn a_last_event_that_was_compacted_away_is_reported_only() {
 }
 
 #[test]
-fn an_event_where_none_was_sealed_halts() {
+fn event_at_an_empty_offset_halts() {
     let mut harness = Harness::reading();
     harness.events(0..2);
     harness.step(Input::End(4));
@@ -67,7 +67,7 @@ fn an_event_where_none_was_sealed_halts() {
     harness.wait(1000);
     assert_eq!(ranges(&harness.submit_all()), [(4, 6)]);
     for offset in [2, 3, 4, 5] {
-        let mut harness = harness.clone_by_restart();
+        let mut harness = harness.other_process();
         assert_eq!(harness.inspect(), [Action::Read(1)]);
         let appeared = events([1, offset]);
         let actions = harness.step(Input::Events(&appeared));
@@ -76,12 +76,12 @@ fn an_event_where_none_was_sealed_halts() {
 }
 
 #[test]
-fn a_shorter_log_halts_until_the_operator_begins_an_epoch() {
+fn truncated_log_halts_until_a_new_epoch() {
     let mut harness = Harness::sealed_to(4);
     harness.log.high = 3;
     let actions = harness.inspect();
     assert_eq!(halted(&actions), &Halt::Truncated { next: 4, low: 0, high: 3 });
-    // It grows again and could be taken for the old one.
+    // The log grows again and looks like the old one.
     harness.log.high = 50;
     assert_eq!(harness.inspect(), []);
     assert_eq!(harness.inspect(), []);
@@ -94,7 +94,7 @@ fn a_shorter_log_halts_until_the_operator_begins_an_epoch() {
 }
 
 #[test]
-fn another_topic_of_the_same_name_halts() {
+fn recreated_topic_halts() {
     for found in [Some("T2".to_owned()), None] {
         let mut harness = Harness::sealed_to(4);
         harness.log.topic_id = found.clone();
@@ -104,7 +104,7 @@ fn another_topic_of_the_same_name_halts() {
 }
 
 #[test]
-fn a_stream_that_began_without_a_topic_id_stays_without() {
+fn stream_without_topic_id_never_names_one() {
     let mut harness = Harness::new();
     harness.log.topic_id = None;
     harness.inspect();
@@ -118,7 +118,7 @@ fn a_stream_that_began_without_a_topic_id_stays_without() {
 }
 
 #[test]
-fn a_topic_recreated_while_its_events_wait_is_never_sealed() {
+fn pending_events_of_a_recreated_topic_are_dropped() {
     let mut harness = Harness::sealed_to(4);
     harness.inspect();
     harness.events(3..12);
@@ -138,17 +138,17 @@ fn a_topic_recreated_while_its_events_wait_is_never_sealed() {
 }
 
 #[test]
-fn a_new_leader_is_compared_before_anything_of_it_is_sealed() {
+fn new_leader_is_compared_before_sealing() {
     let mut harness = Harness::reading();
     harness.events(0..6);
     let first = harness.submission().expect("a full batch");
     let risen = HashedEvent { leader_epoch: Some(6), ..event(6) };
     assert_eq!(harness.step(Input::Events(&[risen, event(7)])), []);
     assert!(!harness.stream.wants_events());
-    // What was read before is acknowledged first.
+    // Events of the old leader are acknowledged first.
     let answer = harness.decide(&first);
     harness.step_keeping(Input::Submitted(answer));
-    let second = harness.submission().expect("what was open");
+    let second = harness.submission().expect("the open batch");
     assert_eq!(ranges(&second), [(4, 6)]);
     let answer = harness.decide(&second);
     let actions = harness.step(Input::Submitted(answer));
@@ -157,11 +157,11 @@ fn a_new_leader_is_compared_before_anything_of_it_is_sealed() {
     assert_eq!(harness.step(Input::Inspected(inspection)), [Action::Read(5)]);
     harness.step_keeping(Input::Events(&[event(5), risen]));
     harness.wait(1000);
-    assert_eq!(ranges(&harness.submit()), [(6, 7)], "without asking a second time");
+    assert_eq!(ranges(&harness.submit()), [(6, 7)], "without a second inspection");
 }
 
 #[test]
-fn a_new_leader_right_after_the_comparison_is_compared_too() {
+fn new_leader_right_after_a_comparison_is_compared() {
     let mut harness = Harness::sealed_to(4);
     harness.inspect();
     harness.events([3]);
@@ -172,7 +172,7 @@ fn a_new_leader_right_after_the_comparison_is_compared_too() {
 }
 
 #[test]
-fn older_leaders_and_unknown_ones_are_no_news() {
+fn older_or_unknown_leader_changes_nothing() {
     let mut harness = Harness::reading();
     let mut old = events(0..4);
     for (event, epoch) in old.iter_mut().zip([None, Some(5), None, Some(4)]) {
@@ -183,14 +183,14 @@ fn older_leaders_and_unknown_ones_are_no_news() {
 }
 
 #[test]
-fn a_lost_position_and_a_log_that_ends_early_are_looked_into() {
-    for (input, trouble) in [(Input::ReadError("gone".into()), true), (Input::End(1), false)] {
+fn read_error_or_early_end_drains_and_inspects() {
+    for (input, blocks) in [(Input::ReadError("gone".into()), true), (Input::End(1), false)] {
         let mut harness = Harness::reading();
         harness.events(0..3);
         let actions = harness.step_keeping(input);
-        assert_eq!(actions.first() == Some(&Action::Blocked("gone".into())), trouble);
+        assert_eq!(actions.first() == Some(&Action::Blocked("gone".into())), blocks);
         assert!(!harness.stream.wants_events());
-        assert_eq!(ranges(&harness.submit()), [(0, 3)], "what was read is sealed");
+        assert_eq!(ranges(&harness.submit()), [(0, 3)], "the read events are sealed");
         assert_eq!(harness.inspect(), [Action::Read(2)]);
     }
 }

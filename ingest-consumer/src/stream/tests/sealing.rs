@@ -1,9 +1,9 @@
-//! Batches, and what becomes of their summaries.
+//! Batches, and the submission of their summaries.
 
 use super::*;
 
 #[test]
-fn a_full_batch_is_summarized_and_submitted() {
+fn full_batch_is_submitted() {
     let mut harness = Harness::reading();
     assert_eq!(harness.events(0..3), []);
     harness.events([3, 4]);
@@ -21,7 +21,7 @@ fn a_full_batch_is_summarized_and_submitted() {
 }
 
 #[test]
-fn what_was_read_before_is_not_taken_twice() {
+fn repeated_events_are_ignored() {
     let mut harness = Harness::reading();
     harness.events(0..3);
     harness.events(1..4);
@@ -33,7 +33,7 @@ fn what_was_read_before_is_not_taken_twice() {
 }
 
 #[test]
-fn batches_close_by_bytes_and_by_age() {
+fn batches_close_by_bytes_and_age() {
     let mut harness = Harness::reading();
     harness.step_keeping(Input::Events(&[HashedEvent { content_bytes: 1000, ..event(0) }]));
     assert_eq!(ranges(&harness.submit()), [(0, 1)]);
@@ -50,39 +50,39 @@ fn batches_close_by_bytes_and_by_age() {
 #[test]
 fn offsets_without_events_are_covered() {
     let mut harness = Harness::reading();
-    // Inside, and after the last event of a batch that closes by age.
+    // Between events, and after the last event of a batch.
     harness.events([2, 5]);
     harness.step(Input::End(8));
     harness.wait(1000);
     let statements = harness.submit();
     assert_eq!((ranges(&statements), summaries(&statements)[0].events), (vec![(0, 8)], 2));
-    // At the end of the log, later and alone.
+    // At the end of the log, without events.
     harness.step(Input::End(9));
     harness.wait(1000);
     let statements = harness.submit();
     let [summary] = summaries(&statements)[..] else { panic!("{statements:?}") };
     assert_eq!((summary.first, summary.next, summary.events), (8, 9, 0));
     assert_eq!((summary.root, summary.last, summary.time), (batch::empty_root(), None, None));
-    // Nothing new is nothing to seal.
+    // Without new offsets there is nothing to seal.
     harness.step(Input::End(9));
     assert_eq!(harness.wait(10_000), []);
     assert_eq!(harness.stream.deadline_ms(), None);
 }
 
 #[test]
-fn one_request_is_outstanding_with_a_bounded_number_of_statements() {
+fn one_bounded_request_is_in_flight() {
     let mut harness = Harness::reading();
     harness.events(0..4);
-    let first = harness.submission().expect("the first batch goes at once");
+    let first = harness.submission().expect("the first batch is sent at once");
     for batch in 1..5 {
         assert!(harness.stream.wants_events());
         assert_eq!(harness.events(batch * 4..batch * 4 + 4), []);
     }
-    assert!(!harness.stream.wants_events(), "five batches wait");
+    assert!(!harness.stream.wants_events(), "five batches are unacknowledged");
     let answer = harness.decide(&first);
     harness.step_keeping(Input::Submitted(answer));
     assert!(harness.stream.wants_events());
-    let second = harness.submission().expect("the rest");
+    let second = harness.submission().expect("the pending batches");
     assert_eq!(ranges(&second), [(4, 8), (8, 12), (12, 16)]);
     let answer = harness.decide(&second);
     harness.step_keeping(Input::Submitted(answer));
@@ -91,28 +91,28 @@ fn one_request_is_outstanding_with_a_bounded_number_of_statements() {
 }
 
 #[test]
-fn what_is_on_its_way_counts_as_what_waits() {
+fn events_in_flight_count_against_the_limit() {
     let mut harness = Harness::reading();
     assert!(harness.stream.wants_events_after(19, 190));
-    assert!(!harness.stream.wants_events_after(20, 200), "they make five batches");
+    assert!(!harness.stream.wants_events_after(20, 200), "they fill five batches");
     harness.events(0..14);
-    // Three batches and half of one.
+    // Three batches and a half.
     assert!(harness.stream.wants_events_after(5, 50));
     assert!(!harness.stream.wants_events_after(6, 60));
     assert!(harness.stream.wants_events_after(2, 970));
-    assert!(!harness.stream.wants_events_after(2, 980), "they make two batches, by events and by bytes");
+    assert!(!harness.stream.wants_events_after(2, 980), "they fill two batches, by events and by bytes");
 }
 
 #[test]
-fn statements_are_gathered_for_a_request_unless_it_is_full() {
+fn statements_wait_for_a_flush_or_a_full_request() {
     let mut harness = Harness::reading();
     harness.events(0..4);
-    let first = harness.submission().expect("nothing was submitted before");
+    let first = harness.submission().expect("the first batch is sent at once");
     harness.events(4..8);
     let answer = harness.decide(&first);
     harness.step_keeping(Input::Submitted(answer));
     assert_eq!(harness.submission(), None);
-    assert_eq!(harness.stream.deadline_ms(), Some(50), "a twentieth of the age of a batch after the first");
+    assert_eq!(harness.stream.deadline_ms(), Some(50), "the next flush, a twentieth of the batch age");
     harness.wait(49);
     assert_eq!(harness.submission(), None);
     harness.wait(1);
@@ -125,18 +125,18 @@ fn statements_are_gathered_for_a_request_unless_it_is_full() {
 }
 
 #[test]
-fn streams_that_began_apart_submit_at_the_same_times() {
+fn streams_flush_at_the_same_times() {
     let submitted_at = |begun_ms| {
         let mut harness = Harness::reading();
         harness.now_ms = begun_ms;
         harness.events(0..4);
-        let first = harness.submission().expect("nothing was submitted before");
+        let first = harness.submission().expect("the first batch is sent at once");
         let answer = harness.decide(&first);
         harness.step_keeping(Input::Submitted(answer));
         harness.events(4..9);
         assert_eq!(ranges(&harness.submit()), [(4, 8)]);
         let full_ms = harness.now_ms;
-        assert_eq!(harness.stream.deadline_ms(), Some(1000), "by its age, on the last beat before it is too old");
+        assert_eq!(harness.stream.deadline_ms(), Some(1000), "the last flush before its maximum age");
         harness.wait(1000 - harness.now_ms);
         assert_eq!(ranges(&harness.submit()), [(8, 9)]);
         (full_ms, harness.now_ms)
@@ -145,24 +145,24 @@ fn streams_that_began_apart_submit_at_the_same_times() {
 }
 
 #[test]
-fn an_unknown_outcome_is_asked_again_with_the_same_statements() {
+fn unknown_outcome_is_retried_with_the_same_statements() {
     let mut harness = Harness::reading();
     harness.events(0..4);
     let first = harness.submission().expect("a batch");
     let unknown = |retry_after_ms| SubmitOutcome::Unknown { problem: "away".into(), retry_after_ms };
     assert_eq!(harness.step(Input::Submitted(unknown(None))), [Action::Blocked("away".into())]);
     assert_eq!((harness.stream.deadline_ms(), harness.stream.obstacle().as_deref()), (Some(100), Some("away")));
-    // It is in the chain all the same.
+    // The statement is in the chain nevertheless.
     harness.decide(&first);
     harness.events(4..8);
     harness.wait(100);
-    let second = harness.submission().expect("tried again");
+    let second = harness.submission().expect("a retry");
     assert_eq!(second[0], first[0]);
     assert_eq!(ranges(&second), [(0, 4), (4, 8)]);
     assert_eq!(harness.step(Input::Submitted(unknown(Some(7000)))), []);
-    assert_eq!(harness.stream.deadline_ms(), Some(7100), "the committer's own wish counts");
+    assert_eq!(harness.stream.deadline_ms(), Some(7100), "the committer's delay counts");
     harness.wait(7000);
-    let third = harness.submission().expect("tried again");
+    let third = harness.submission().expect("a retry");
     let answer = harness.decide(&third);
     let actions = harness.step(Input::Submitted(answer));
     assert_eq!(actions[0], Action::Resumed);
@@ -170,13 +170,13 @@ fn an_unknown_outcome_is_asked_again_with_the_same_statements() {
 }
 
 #[test]
-fn after_a_refusal_everything_is_read_again() {
+fn refusal_discards_and_reads_again() {
     let mut harness = Harness::sealed_to(4);
     harness.inspect();
     harness.events(3..16);
     let ours = harness.submission().expect("batches");
-    // Another process was faster, with another range.
-    let mut other = harness.clone_by_restart();
+    // Another process sealed another range first.
+    let mut other = harness.other_process();
     other.inspect();
     other.events(3..6);
     other.wait(1000);
@@ -190,12 +190,13 @@ fn after_a_refusal_everything_is_read_again() {
     assert_eq!(harness.inspect(), [Action::Read(5)]);
     harness.events(5..10);
     let statements = harness.submit();
-    let newest = harness.ledger.entries().iter().rev().nth(1).expect("theirs").statement.hash();
+    let newest =
+        harness.ledger.entries().iter().rev().nth(1).expect("the statement of the other process").statement.hash();
     assert_eq!((ranges(&statements), summaries(&statements)[0].prev), (vec![(6, 10)], Some(newest)));
 }
 
 #[test]
-fn a_refusal_that_nothing_explains_halts_and_is_tried_again() {
+fn unexplained_refusal_halts_and_is_retried() {
     let mut harness = Harness::reading();
     harness.events(0..4);
     harness.submission();
@@ -209,7 +210,7 @@ fn a_refusal_that_nothing_explains_halts_and_is_tried_again() {
 }
 
 #[test]
-fn refusals_in_a_row_are_answered_later_and_later() {
+fn repeated_refusals_back_off() {
     let mut harness = Harness::reading();
     let refuse = |harness: &mut Harness| {
         let refused = Refusal { code: "wrong-cursor".into(), message: "no".into() };
@@ -221,7 +222,7 @@ fn refusals_in_a_row_are_answered_later_and_later() {
         harness.events(next..next + 4);
         harness.submission().expect("a batch");
         assert_eq!(refuse(&mut harness), delay);
-        // Another one sealed something, so the refusal is explained.
+        // Another process sealed something, which explains the refusal.
         harness.ledger.skip_to(&partition(), Some("T1".into()), next + 1);
         harness.inspect();
     }
@@ -232,18 +233,18 @@ fn refusals_in_a_row_are_answered_later_and_later() {
     harness.step(Input::Submitted(answer));
     harness.events(next + 8..next + 12);
     harness.submission();
-    assert_eq!(refuse(&mut harness), 100, "after a success it begins anew");
+    assert_eq!(refuse(&mut harness), 100, "a success resets the backoff");
 }
 
 #[test]
-fn the_accepted_part_of_a_refused_request_counts() {
+fn accepted_part_of_a_refused_request_counts() {
     let mut harness = Harness::reading();
     harness.events(0..4);
     let first = harness.submission().expect("a batch");
     harness.events(4..12);
     let answer = harness.decide(&first);
     harness.step_keeping(Input::Submitted(answer));
-    harness.gather();
+    harness.flush();
     let rest = harness.submission().expect("two batches");
     harness.decide(&rest[..1]);
     let refused = Refusal { code: "malformed".into(), message: "no".into() };
