@@ -89,5 +89,9 @@ vectors:
 config-reference:
     cargo run --locked -- config-reference > docs/configuration.md
 
+# Write docs/metrics.md; a test compares it
+metrics-reference:
+    cargo run --locked -- metrics-reference > docs/metrics.md
+
 # All that is generated
-generate: vectors config-reference
+generate: vectors config-reference metrics-reference

@@ -16,6 +16,7 @@ mod incidents;
 mod known_hosts;
 mod libgit2;
 mod log;
+mod metrics;
 mod network;
 mod newest;
 mod pack;
@@ -34,6 +35,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use adopt::{Source, adopt};
 pub use config::{Config, Remote, Witness};
+pub use metrics::METRICS;
 pub use newest::newest_checkpoint;
 pub use run::run;
 

@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use git2::Oid;
-use service::{Backoff, Component, Shutdown};
+use service::metrics::Counter;
+use service::{Backoff, Component, Condition, Shutdown};
 use tokio::sync::watch;
 
 use crate::foreign::Foreign;
+use crate::metrics;
 use crate::publisher::Error;
 use crate::remote::{Remote, Report, Standing};
 use crate::repository::Repository;
@@ -30,7 +32,7 @@ pub(crate) async fn keep_pushed(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
-    let mut reporter = Reporter { remote: remote.name().to_owned(), component, last: None };
+    let mut reporter = Reporter::new(remote.name(), component);
     loop {
         tip.mark_unchanged();
         let (remote, path, reference) = (Arc::clone(&remote), repository.clone(), reference.clone());
@@ -63,45 +65,55 @@ pub(crate) async fn keep_pushed(
 async fn contradiction(foreign: &Foreign, theirs: Oid) -> Option<String> {
     let compared = foreign.compare(theirs).await;
     compared.unwrap_or_else(|error| {
-        tracing::warn!("cannot compare the anchor in commit {theirs} with the log, trying again later: {error:#}");
+        tracing::warn!(commit = %theirs, "cannot compare the anchor with the log, trying again later: {error:#}");
         None
     })
 }
 
-/// Tells people and machines how a remote stands; an incident is logged once, not at every look.
+/// Tells people and machines how a remote stands.
 struct Reporter {
     remote: String,
-    component: Component,
-    last: Option<(Report, Option<String>)>,
+    condition: Condition,
+    failures: Counter,
+    pushes: Counter,
+    incidents: Counter,
+    /// The incident that was counted last, until the remote is as it should be.
+    incident: Option<(Report, Option<String>)>,
 }
 
 impl Reporter {
+    fn new(remote: &str, component: Component) -> Self {
+        Self {
+            remote: remote.to_owned(),
+            condition: Condition::new(component),
+            failures: metrics::PUSH_FAILURES.with([remote]),
+            pushes: metrics::PUSHES.with([remote]),
+            incidents: metrics::REMOTE_INCIDENTS.with([remote]),
+            incident: None,
+        }
+    }
+
     /// Whether the remote is as it should be.
     fn report(&mut self, standing: anyhow::Result<Standing>, contradiction: Option<String>) -> bool {
-        let remote = self.remote.clone();
+        let remote = &self.remote;
         match standing {
             Ok(Standing::Incident(report)) => {
                 self.report_incident(report, contradiction);
                 return false;
             }
             Err(error) => {
-                metrics::counter!("streamseal_anchor_push_failures_total", "remote" => remote).increment(1);
-                tracing::warn!(remote = self.remote, "not pushed, trying again later: {error:#}");
-                self.component.not_ready(format!("{error:#}"));
+                self.failures.increment(1);
+                self.condition.fails(format!("{error:#}"), |error| {
+                    tracing::warn!(remote, "not pushed, trying again later: {error}");
+                });
                 return false;
             }
-            Ok(Standing::Pushed) => {
-                metrics::counter!("streamseal_anchor_pushes_total", "remote" => remote).increment(1);
-            }
+            Ok(Standing::Pushed) => self.pushes.increment(1),
             Ok(Standing::UpToDate | Standing::Nothing) => {}
         }
-        // When the remote was last known to hold all anchors.
-        metrics::gauge!("streamseal_anchor_remote_time_seconds", "remote" => self.remote.clone())
-            .set(crate::unix_seconds() as f64);
-        if self.last.take().is_some() {
-            tracing::info!(remote = self.remote, "the remote holds our branch again");
-        }
-        self.component.ready();
+        metrics::REMOTE_TIME.with([remote]).set(crate::unix_seconds() as f64);
+        self.incident = None;
+        self.condition.works(|| tracing::info!(remote, "the remote holds our branch again"));
         true
     }
 
@@ -113,16 +125,15 @@ impl Reporter {
         let is_same = |(last, said): &(Report, Option<String>)| {
             (last.incident, last.theirs, said) == (report.incident, report.theirs, &contradiction)
         };
-        let is_new = !self.last.as_ref().is_some_and(is_same);
-        self.last = Some((report, contradiction));
-        if is_new {
-            metrics::counter!("streamseal_anchor_incidents_total", "remote" => self.remote.clone()).increment(1);
+        if !self.incident.as_ref().is_some_and(is_same) {
+            self.incidents.increment(1);
+        }
+        self.incident = Some((report, contradiction));
+        self.condition.fails_as(what.clone(), format!("incident: {what}"), |what| {
             tracing::error!(
                 remote = self.remote,
                 "INCIDENT: {what}. Nothing is pushed there until it holds our branch again; other remotes are not affected"
             );
-        }
-        // Whoever reads this finds it counted.
-        self.component.not_ready(format!("incident: {what}"));
+        });
     }
 }

@@ -195,7 +195,7 @@ impl Repository {
         let path = self.folder().join(format!("{}.lock", self.reference));
         let age = fs::metadata(&path).and_then(|lock| lock.modified()).ok().and_then(|since| since.elapsed().ok());
         if age.is_some_and(|age| age >= LOCK_STALE) {
-            tracing::warn!("{} was left behind by a process that was killed: removed", path.display());
+            tracing::warn!(path = %path.display(), "removing what a killed process left behind");
             remove_left_over(&path)?;
         }
         Ok(())

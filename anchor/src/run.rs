@@ -6,7 +6,7 @@ use evidence::statement::LedgerId;
 use evidence::{Hash, SignedCheckpoint};
 use git2::Oid;
 use keystore::Head;
-use service::{Backoff, Component, Health, Shutdown, admin};
+use service::{Backoff, Condition, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,6 +18,7 @@ use crate::decide::{self, Action, Anchored, Contradiction};
 use crate::foreign::Foreign;
 use crate::incidents::Incidents;
 use crate::log::{Fault, Log, prove};
+use crate::metrics::{self, MakerMetrics, show_anchored};
 use crate::publisher::{self, Publisher};
 use crate::push::keep_pushed;
 use crate::remote::Remote;
@@ -36,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// [`adopt`](crate::adopt)), and when the state file cannot be written: nothing may be cosigned then.
 pub async fn run(config: Config, ledger: LedgerId, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     config.check()?;
-    service::metrics::install()?;
+    service::metrics::install(crate::metrics::METRICS)?;
     let health = Health::new();
     // Whatever ends this function ends its tasks.
     let shutdown = shutdown.child_token();
@@ -70,12 +71,11 @@ struct Maker {
     incidents: Arc<Incidents>,
     remotes: Vec<Arc<Remote>>,
     tip: watch::Sender<Option<Oid>>,
-    health: Component,
+    metrics: MakerMetrics,
+    /// Whether the log can be anchored.
+    condition: Condition,
     /// Whether what was cosigned last is of a time that has come.
-    clock: Component,
-    clock_is_behind: bool,
-    /// What the log was last found at fault with, so that it is logged once.
-    fault: Option<String>,
+    clock: Condition,
 }
 
 /// What ended one look at the log.
@@ -118,17 +118,16 @@ impl Maker {
         let last = publisher.last()?;
         let witnesses = Witnesses::new(&config.witnesses, last.as_ref().map(|last| last.signed()), health)?;
         let first = publisher.cosigned().is_none();
-        let maker = Self {
+        let mut maker = Self {
             log,
             witnesses,
             publisher: Arc::new(Mutex::new(publisher)),
             incidents: Arc::new(Incidents::beside(&config.key)),
             remotes,
             tip: watch::Sender::new(None),
-            health: health.component("log"),
-            clock: health.component("clock"),
-            clock_is_behind: false,
-            fault: None,
+            metrics: MakerMetrics::new(),
+            condition: Condition::new(health.component("log")),
+            clock: Condition::new(health.component("clock")),
             config,
         };
         match maker.publisher(|publisher| publisher.recover()).await {
@@ -145,11 +144,11 @@ impl Maker {
 
     /// Before the very first cosignature: no remote may hold a branch that is not known here. A key whose state was lost
     /// together with its repository would otherwise cosign a second history.
-    async fn ask_remotes(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
-        for remote in &self.remotes {
+    async fn ask_remotes(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        for remote in self.remotes.clone() {
             let mut backoff = Backoff::new(RETRY_FIRST, self.interval());
             loop {
-                let (remote, publisher) = (Arc::clone(remote), Arc::clone(&self.publisher));
+                let (remote, publisher) = (Arc::clone(&remote), Arc::clone(&self.publisher));
                 let name = remote.name().to_owned();
                 let foreign = blocking(move || foreign_branch(&remote, &lock(&publisher))).await;
                 match foreign {
@@ -165,8 +164,7 @@ impl Maker {
                     }
                     Err(error) => {
                         let problem = format!("{name} must be asked once before the first anchor: {error:#}");
-                        tracing::warn!("{problem}");
-                        self.health.not_ready(problem);
+                        self.condition.fails(problem, |problem| tracing::warn!("{problem}"));
                     }
                 }
                 if !backoff.wait(shutdown).await {
@@ -270,7 +268,7 @@ impl Maker {
         }
         if let Some(tip) = completed? {
             self.tip.send_replace(Some(tip));
-            metrics::counter!("streamseal_anchor_completions_total").increment(1);
+            self.metrics.completions.increment(1);
             tracing::info!(size, commit = %tip, "anchored again, with cosignatures that came late");
         }
         Ok(())
@@ -293,9 +291,8 @@ impl Maker {
         }
         let checkpoint = self.log.checkpoint().await?;
         let offered = head(&checkpoint);
-        metrics::gauge!("streamseal_anchor_log_size").set(offered.size as f64);
-        metrics::gauge!("streamseal_anchor_lag_entries")
-            .set(offered.size.saturating_sub(anchored.map_or(0, |a| a.head.size)) as f64);
+        metrics::LOG_SIZE.with([]).set(offered.size as f64);
+        metrics::LAG.with([]).set(offered.size.saturating_sub(anchored.map_or(0, |a| a.head.size)) as f64);
         let proof = match self.proof(cosigned, anchored, &checkpoint, now).await {
             Ok(Some(proof)) => proof,
             Ok(None) => return Ok(()),
@@ -358,8 +355,8 @@ impl Maker {
         let tip = self.publisher(move |publisher| publisher.publish(&checkpoint, proof, cosignatures, now)).await?;
         self.tip.send_replace(Some(tip));
         show_anchored(size, now);
-        metrics::gauge!("streamseal_anchor_lag_entries").set(0.0);
-        metrics::counter!("streamseal_anchor_anchors_total").increment(1);
+        metrics::LAG.with([]).set(0.0);
+        self.metrics.anchors.increment(1);
         tracing::info!(size, commit = %tip, "anchored");
         Ok(())
     }
@@ -377,8 +374,7 @@ impl Maker {
     /// Cosignatures go on in any case: no time is lower than the last one, and what exists is worth showing.
     fn report_clock(&mut self, now: u64, last: Option<u64>) {
         let Some(last) = decide::time_to_come(now, last) else {
-            self.clock_is_behind = false;
-            self.clock.ready();
+            self.clock.works(|| {});
             return;
         };
         let problem = format!(
@@ -387,55 +383,35 @@ impl Maker {
              then, wait, or let a new anchor key take over (docs/operations.md, Keys)",
             last - now
         );
-        if !std::mem::replace(&mut self.clock_is_behind, true) {
-            tracing::error!("{problem}");
-        }
-        self.clock.not_ready(problem);
+        // The difference in the text changes at every look.
+        self.clock.fails_as("behind", &problem, |_| tracing::error!("{problem}"));
     }
 
     fn report_good(&mut self) {
-        if self.fault.take().is_some() {
-            tracing::info!("the log can be anchored again");
-        }
-        self.health.ready();
+        self.condition.works(|| tracing::info!("the log can be anchored again"));
     }
 
     fn report_fault(&mut self, fault: &Fault) {
-        let text = fault.to_string();
-        if self.is_new(&text) {
+        self.condition.fails(fault.to_string(), |text| {
             if let Fault::Unavailable(_) = fault {
                 tracing::warn!("nothing is anchored for now: {text}");
             } else {
-                metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "untrusted").increment(1);
+                self.metrics.untrusted.increment(1);
                 tracing::error!("nothing is anchored: {text}");
             }
-        }
-        // Whoever reads this finds it counted.
-        self.health.not_ready(text);
+        });
     }
 
     fn report_incident(&mut self, what: String) {
-        if self.is_new(&what) {
-            metrics::counter!("streamseal_anchor_log_faults_total", "kind" => "contradiction").increment(1);
+        self.condition.fails(what, |what| {
+            self.metrics.contradictions.increment(1);
             tracing::error!("INCIDENT: {what}. Nothing is cosigned that contradicts what was");
-        }
-        // Whoever reads this finds it counted.
-        self.health.not_ready(what);
-    }
-
-    /// Whether the log was not found at fault with this at the last look.
-    fn is_new(&mut self, what: &str) -> bool {
-        self.fault.replace(what.to_owned()).as_deref() != Some(what)
+        });
     }
 
     fn interval(&self) -> Duration {
         Duration::from_secs(self.config.interval_s.into())
     }
-}
-
-fn show_anchored(size: u64, time: u64) {
-    metrics::gauge!("streamseal_anchor_size").set(size as f64);
-    metrics::gauge!("streamseal_anchor_time_seconds").set(time as f64);
 }
 
 /// The commit that a remote's branch is at, if it is not one of our branch; it is fetched then, where it can be.

@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::Context;
 use evidence::SignedCheckpoint;
 use futures::future::join_all;
-use service::{Backoff, Component, Health};
+use service::metrics::Counter;
+use service::{Backoff, Condition, Health};
 use tokio::time::Instant;
 
 use crate::anchored::head;
 use crate::config;
 use crate::log::Log;
+use crate::metrics;
 use crate::witness::{Cosignature, Witness};
 
 /// How long a new anchor waits for its witnesses, a second request after a refused one included.
@@ -37,9 +39,8 @@ struct Member {
     witness: Witness,
     /// Whether it was asked for a line on the newest anchor and has not given it.
     owes: bool,
-    component: Component,
-    /// What it was last found at fault with, so that it is logged once.
-    problem: Option<String>,
+    condition: Condition,
+    cosignatures: Counter,
 }
 
 impl Witnesses {
@@ -54,7 +55,9 @@ impl Witnesses {
             let witness = witness.with_context(|| format!("anchor.witnesses[{i}]"))?;
             let component = health.component(format!("witness {}", witness.name()));
             component.ready();
-            Ok::<_, anyhow::Error>(Member { witness, owes: false, component, problem: None })
+            let condition = Condition::counting(component, metrics::WITNESS_FAILURES.with([witness.name()]));
+            let cosignatures = metrics::COSIGNATURES.with([witness.name()]);
+            Ok::<_, anyhow::Error>(Member { witness, owes: false, condition, cosignatures })
         };
         let witnesses: Vec<Member> = configs.iter().enumerate().map(member).collect::<Result<_, _>>()?;
         let mut this = Self { witnesses, retry: Backoff::new(RETRY_FIRST, RETRY_MAX), due: None };
@@ -129,27 +132,22 @@ impl Witnesses {
 impl Member {
     /// Tells people and machines how the witness stands; the same problem is logged once.
     fn report(&mut self, answer: anyhow::Result<Cosignature>, size: u64) -> Option<Cosignature> {
-        let name = || self.witness.name().to_owned();
+        let witness = self.witness.name();
         self.owes = answer.is_err();
-        metrics::gauge!("streamseal_anchor_witness_owes", "witness" => name()).set(f64::from(u8::from(self.owes)));
+        metrics::WITNESS_OWES.with([witness]).set(f64::from(u8::from(self.owes)));
         match answer {
             Ok(cosignature) => {
-                metrics::counter!("streamseal_anchor_cosignatures_total", "witness" => name()).increment(1);
-                if self.problem.take().is_some() {
-                    tracing::info!(witness = name(), "it cosigns again");
-                }
-                self.component.ready();
+                self.cosignatures.increment(1);
+                self.condition.works(|| tracing::info!(witness, "it cosigns again"));
                 Some(cosignature)
             }
             Err(error) => {
-                metrics::counter!("streamseal_anchor_witness_failures_total", "witness" => name()).increment(1);
                 let problem = format!("{error:#}");
-                if self.problem.as_ref() != Some(&problem) {
-                    tracing::warn!(witness = name(), "no cosignature, asking again every few seconds: {problem}");
-                }
-                // The anchor is published without it, so this is nothing that stands still.
-                self.component.ready_without(format!("no cosignature of size {size} yet: {problem}"));
-                self.problem = Some(problem);
+                // The service does not wait: it publishes the anchor without this line.
+                let shown = format!("no cosignature of size {size} yet: {problem}");
+                self.condition.lacks(problem, shown, |problem| {
+                    tracing::warn!(witness, "no cosignature, asking again every few seconds: {problem}");
+                });
                 None
             }
         }

@@ -238,7 +238,7 @@ fn service(binary: &Path, kind: &str, config: &Path, log: &str) -> Process {
 
 /// When the ingest-consumer began to read its first partition, as its log says: before its first record came.
 fn began_to_read(log: &str) -> Option<SystemTime> {
-    logged_at(log.lines().find(|line| line.contains(": reading from offset "))?)
+    logged_at(log.lines().find(|line| line.contains("ingest_consumer::seat: reading offset="))?)
 }
 
 /// When a line of a log was written, to the microsecond.
@@ -275,8 +275,8 @@ mod tests {
     #[test]
     fn reading_begins_with_its_line_in_the_log() {
         let log = "2026-01-02T03:04:05.000000Z  INFO a: ready\n\
-                   2026-01-02T03:04:06.123456Z  INFO ingest_consumer::seat: orders/3: reading from offset 0\n\
-                   2026-01-02T03:04:07.000000Z  INFO ingest_consumer::seat: orders/4: reading from offset 0\n";
+                   2026-01-02T03:04:06.123456Z  INFO stream{topic=orders partition=3}: ingest_consumer::seat: reading offset=0\n\
+                   2026-01-02T03:04:07.000000Z  INFO stream{topic=orders partition=4}: ingest_consumer::seat: reading offset=0\n";
         let begun = began_to_read(log).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(begun.as_micros(), 1_767_323_046_123_456);
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, ConfigFile};
 use crate::init::{self, Addresses, Settings};
+use crate::logging::LogArgs;
 use crate::services::{Listeners, Running};
 use crate::{export, output};
 use feed::Events;
@@ -50,6 +51,8 @@ pub(crate) struct Args {
     /// Keep everything running afterwards, for kcat, curl and your own events
     #[arg(long)]
     stay: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// Runs the demo.

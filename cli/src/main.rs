@@ -9,6 +9,8 @@ mod init;
 mod key;
 mod keygen;
 mod ledger;
+mod logging;
+mod metrics_reference;
 mod operator;
 mod output;
 mod prove;
@@ -51,6 +53,8 @@ enum Command {
     Gap(operator::GapArgs),
     /// Prints the reference of the configuration file as Markdown
     ConfigReference,
+    /// Prints the reference of all metrics as Markdown
+    MetricsReference,
 }
 
 /// The exit code of a command that could not do its work; verdicts have codes of their own.
@@ -62,14 +66,26 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
-    // The demo tells its own story; its services only speak up when something is wrong.
-    let level = if matches!(command, Command::Demo(_)) { LevelFilter::ERROR } else { LevelFilter::INFO };
-    service::logging::init(level);
-    match run(command) {
+    match init_log(&command).and_then(|()| run(command)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::problem(in_words(&error));
             ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn init_log(command: &Command) -> anyhow::Result<()> {
+    match command {
+        // The demo tells its own story; its services only speak up when something is wrong.
+        Command::Demo(args) => args.log.init(LevelFilter::ERROR),
+        Command::Up(args) => args.log.init(LevelFilter::INFO),
+        Command::Committer(args) => args.log.init(LevelFilter::INFO),
+        Command::Ingest(args) => args.log.init(LevelFilter::INFO),
+        Command::Anchor(args) => args.log.init(LevelFilter::INFO),
+        _ => {
+            service::logging::init(LevelFilter::INFO);
+            Ok(())
         }
     }
 }
@@ -92,6 +108,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Keygen(args) => keygen::run(&args).map(|()| 0),
         Command::ConfigReference => {
             config_reference::run();
+            Ok(0)
+        }
+        Command::MetricsReference => {
+            metrics_reference::run();
             Ok(0)
         }
         command => {
@@ -117,7 +137,11 @@ async fn run_async(command: Command) -> anyhow::Result<u8> {
         Command::Key(args) => key::run(args).await?,
         Command::Epoch(args) => operator::epoch(&args).await?,
         Command::Gap(args) => operator::gap(&args).await?,
-        Command::Init(_) | Command::Verify(_) | Command::Keygen(_) | Command::ConfigReference => {
+        Command::Init(_)
+        | Command::Verify(_)
+        | Command::Keygen(_)
+        | Command::ConfigReference
+        | Command::MetricsReference => {
             unreachable!("needs no runtime and was run without one")
         }
     }

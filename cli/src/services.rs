@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, ConfigFile};
+use crate::logging::LogArgs;
 use crate::output;
 
 /// The librdkafka property that says where the brokers are.
@@ -20,6 +21,8 @@ pub(crate) const BOOTSTRAP_SERVERS: &str = "bootstrap.servers";
 pub(crate) struct UpArgs {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// Runs the ingest-consumer: batches, hashes, signs and submits events
@@ -27,6 +30,8 @@ pub(crate) struct UpArgs {
 pub(crate) struct IngestArgs {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// Runs the committer: appends to the chain, signs checkpoints, serves and publishes the log
@@ -34,6 +39,8 @@ pub(crate) struct IngestArgs {
 pub(crate) struct CommitterArgs {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    pub log: LogArgs,
     #[command(subcommand)]
     command: Option<CommitterCommand>,
 }
@@ -52,6 +59,8 @@ enum CommitterCommand {
 pub(crate) struct AnchorArgs {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Take the branch of a remote (by its name in the configuration), or of the own `repository`, as the one to go on
     /// from, and end: the answer when the anchor refuses because its repository or state was lost
     #[arg(long, value_name = "REMOTE|repository")]

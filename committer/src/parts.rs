@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use evidence::{Algorithm, SigningKey};
 use keystore::HighWater;
-use service::{Backoff, Component, Health, Shutdown};
+use service::{Backoff, Component, Condition, Health, Shutdown};
 use tokio::sync::watch;
 
 use crate::appender::{self, Appender, Outcome};
@@ -136,8 +136,9 @@ impl Parts {
         }
         let mut readers: Vec<Task> = Vec::new();
         if let Some(topic) = topic {
-            let (store, health) = (Arc::clone(&store), health.component("publishing"));
-            let publisher = Publisher { store, ledger: ledger.id().clone(), topic, backoff: backoff.clone(), health };
+            let (store, condition) = (Arc::clone(&store), Condition::new(health.component("publishing")));
+            let publisher =
+                Publisher { store, ledger: ledger.id().clone(), topic, backoff: backoff.clone(), condition };
             readers.push(Box::pin(publisher.run(changes.subscribe(), stop_readers.clone())));
         }
         let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id().clone());

@@ -11,9 +11,10 @@ use anyhow::Context;
 use committer_client::Commitment;
 use evidence::statement::LedgerId;
 use evidence::{Entry, Statement};
-use service::{Backoff, Component, Shutdown};
+use service::{Backoff, Condition, Shutdown};
 use tokio::sync::watch;
 
+use crate::metrics;
 use crate::parse::parse;
 use crate::store::{Lease, Store, StoreError, StoreErrorKind};
 pub(crate) use topic::KafkaTopic;
@@ -31,7 +32,7 @@ pub(crate) struct Publisher {
     pub(crate) ledger: LedgerId,
     pub(crate) topic: Arc<dyn Topic>,
     pub(crate) backoff: Backoff,
-    pub(crate) health: Component,
+    pub(crate) condition: Condition,
 }
 
 /// What a topic that may be published to holds.
@@ -66,31 +67,30 @@ impl Publisher {
     ///
     /// # Errors
     /// When librdkafka does not accept the properties, or the disk failed under the database.
-    pub(crate) async fn run(self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> anyhow::Result<()> {
         self.topic.producer().context("publishing to Kafka")?;
         let mut backoff = self.backoff.clone();
-        let mut trouble = None;
         while !stop.is_cancelled() {
             let lease = match self.store.publisher_lease().await {
                 Ok(Some(lease)) => lease,
                 Ok(None) => {
-                    self.health.ready();
+                    self.condition.component().ready();
                     pause(LEASE_EVERY, &stop).await;
                     continue;
                 }
                 Err(error) => {
-                    self.report(&mut trouble, error.into());
+                    self.report(error.into());
                     backoff.wait(&stop).await;
                     continue;
                 }
             };
-            if let Err(reason) = self.publish(lease, &mut changes, &stop, &mut backoff, &mut trouble).await {
+            if let Err(reason) = self.publish(lease, &mut changes, &stop, &mut backoff).await {
                 if let Pause::Store(error) = &reason
                     && error.kind == StoreErrorKind::Broken
                 {
                     return Err(reason.into());
                 }
-                self.report(&mut trouble, reason);
+                self.report(reason);
                 backoff.wait(&stop).await;
             }
         }
@@ -99,21 +99,22 @@ impl Publisher {
 
     /// Publishes as the one publisher, with a producer of its own. Returns at `stop`.
     async fn publish(
-        &self,
+        &mut self,
         mut lease: Box<dyn Lease>,
         changes: &mut watch::Receiver<u64>,
         stop: &Shutdown,
         backoff: &mut Backoff,
-        trouble: &mut Option<String>,
     ) -> Result<(), Pause> {
         let producer = self.topic.producer()?;
         let mut published = self.store.published().await?.unwrap_or(0);
+        let shown = metrics::PUBLISHED_SIZE.with([]);
+        shown.set(published as f64);
         let (mut must_look, mut is_there, mut is_first) = (true, false, false);
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             if must_look {
                 let found = tokio::select! {
-                    found = self.look(published, trouble) => found?,
+                    found = self.look(published) => found?,
                     () = stop.cancelled() => return Ok(()),
                 };
                 (is_there, is_first) = (found.is_some(), found != Some(Holds::Ours));
@@ -126,7 +127,7 @@ impl Publisher {
             if entries.is_empty() {
                 // All was published, maybe before this start.
                 if is_there {
-                    self.report_good(trouble);
+                    self.works();
                 }
                 wait_for_more(changes, stop).await;
                 continue;
@@ -134,28 +135,28 @@ impl Publisher {
             let end = published + entries.len() as u64;
             let messages = entries.iter().map(|stored| parse(stored).map(|entry| message(&entry)));
             let messages = messages.collect::<Result<Vec<_>, _>>()?;
-            if !producer.deliver(messages, &self.health, stop).await? {
+            if !producer.deliver(messages, self.condition.component(), stop).await? {
                 return Ok(());
             }
             // Another ledger may have begun in the same empty topic: from now on that shows.
             must_look = std::mem::take(&mut is_first);
             self.store.set_published(end).await?;
             published = end;
-            metrics::gauge!("streamseal_committer_published_size").set(published as f64);
+            shown.set(published as f64);
             backoff.reset();
-            self.report_good(trouble);
+            self.works();
         }
         Ok(())
     }
 
     /// Makes sure that nobody else's records are on the topic, before anything is published to it. `None` when there is
     /// no topic yet: a broker may make it at the first record.
-    async fn look(&self, published: u64, trouble: &mut Option<String>) -> Result<Option<Holds>, Pause> {
+    async fn look(&mut self, published: u64) -> Result<Option<Holds>, Pause> {
         let topic = self.topic.name();
         let newest = self.topic.newest().await;
         let newest = newest.map_err(|error| Pause::Unseen { topic: topic.to_owned(), error })?;
         let Some(newest) = newest else {
-            self.show(trouble, topic::absent(topic));
+            self.condition.fails(topic::absent(topic), log);
             return Ok(None);
         };
         match ours::refusal(topic, &self.ledger, &newest, published) {
@@ -164,24 +165,17 @@ impl Publisher {
         }
     }
 
-    fn report_good(&self, trouble: &mut Option<String>) {
-        if trouble.take().is_some() {
-            tracing::info!("publishing again");
-        }
-        self.health.ready();
+    fn works(&mut self) {
+        self.condition.works(|| tracing::info!("publishing again"));
     }
 
-    fn report(&self, trouble: &mut Option<String>, reason: Pause) {
-        self.show(trouble, reason.to_string());
+    fn report(&mut self, reason: Pause) {
+        self.condition.fails(reason.to_string(), log);
     }
+}
 
-    fn show(&self, trouble: &mut Option<String>, message: String) {
-        if trouble.as_ref() != Some(&message) {
-            tracing::warn!("not publishing: {message}");
-        }
-        self.health.not_ready(message.clone());
-        *trouble = Some(message);
-    }
+fn log(problem: &str) {
+    tracing::warn!("not publishing: {problem}");
 }
 
 /// The view of an entry that the topic carries.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use service::{Backoff, Health, Shutdown, admin};
+use service::{Backoff, Condition, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -42,7 +42,7 @@ pub struct Surroundings {
 /// When the configuration, the log key or the database must not be used as they are, or a disk failed.
 pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<()> {
     let Surroundings { ledger, kafka, clock, listener, shutdown } = surroundings;
-    service::metrics::install()?;
+    service::metrics::install(crate::metrics::METRICS)?;
     let log_key = config.log_key.as_deref().map(|path| open_log_key(path, &ledger)).transpose()?;
     let health = Health::new();
     let api = Api::new();
@@ -107,7 +107,7 @@ async fn open_store(
     health: &Health,
     stop: &Shutdown,
 ) -> anyhow::Result<Option<Arc<dyn Store>>> {
-    let health = health.component("database");
+    let mut condition = Condition::new(health.component("database"));
     let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
     loop {
         let opened = tokio::select! {
@@ -117,8 +117,7 @@ async fn open_store(
         match opened {
             Ok(store) => return Ok(Some(store)),
             Err(error) if error.is_transient() => {
-                tracing::error!("{error}; trying again");
-                health.not_ready(error.to_string());
+                condition.fails(error.to_string(), |error| tracing::error!("{error}; trying again"));
                 if !backoff.wait(stop).await {
                     return Ok(None);
                 }

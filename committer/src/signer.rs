@@ -8,12 +8,13 @@ use evidence::chain::{Keys, Position, Role, State};
 use evidence::statement::LedgerId;
 use evidence::{Checkpoint, SignedCheckpoint, SigningKey};
 use keystore::{Head, HighWater};
-use service::{Backoff, Component, Shutdown};
+use service::{Backoff, Component, Condition, Shutdown};
 use tokio::sync::watch;
 
 use crate::chain::load_tree;
 use crate::checkpoints::Checkpoints;
 use crate::compute::Compute;
+use crate::metrics;
 use crate::parse::parse;
 use crate::parts::LogKey;
 use crate::recent::Recent;
@@ -69,7 +70,7 @@ pub(crate) struct Signer {
     backoff: Backoff,
     compute: Compute,
     verdict: watch::Sender<Verdict>,
-    health: Component,
+    condition: Condition,
     recent: Option<Recent>,
     replay: Replay,
     /// Whether reading back began further on than at the first entry, and has not come to the head signed last yet: nothing
@@ -83,7 +84,6 @@ pub(crate) struct Signer {
     due: Vec<(Head, &'static str)>,
     /// Size of the newest checkpoint in the store.
     stored: u64,
-    trouble: Option<String>,
 }
 
 /// Why there is no new checkpoint.
@@ -158,7 +158,6 @@ impl Signer {
             checked: false,
             due: Vec::new(),
             stored: 0,
-            trouble: None,
             store,
             ledger,
             key,
@@ -166,7 +165,7 @@ impl Signer {
             backoff,
             compute,
             verdict,
-            health,
+            condition: Condition::new(health),
         }
     }
 
@@ -192,10 +191,7 @@ impl Signer {
     async fn sign_and_wait(&mut self, changes: &mut watch::Receiver<u64>, stop: &Shutdown) -> Result<(), Trouble> {
         changes.mark_unchanged();
         self.round(stop).await?;
-        if self.trouble.take().is_some() {
-            tracing::info!("signing again");
-        }
-        self.health.ready();
+        self.condition.works(|| tracing::info!("signing again"));
         self.backoff.reset();
         self.until_due(changes, stop).await
     }
@@ -245,7 +241,7 @@ impl Signer {
         let position = self.store.position().await?;
         self.check_position(position)?;
         let size = position.map_or(0, |p| p.next_seq);
-        metrics::gauge!("streamseal_committer_size").set(size as f64);
+        metrics::SIZE.with([]).set(size as f64);
         let mut told = Instant::now();
         while self.replay.chain().size() < size || self.is_unproven || !self.replay.is_confirmed() {
             if stop.is_cancelled() {
@@ -257,7 +253,7 @@ impl Signer {
             }
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
-                tracing::info!("read back {} of {size} entries", self.replay.chain().size());
+                tracing::info!(entries = self.replay.chain().size(), size, "reading back entries");
             }
         }
         Ok(position)
@@ -302,6 +298,7 @@ impl Signer {
         let size = self.store.position().await?.map_or(0, |p| p.next_seq);
         let checkpoint = self.store.checkpoint().await?;
         self.stored = checkpoint.as_ref().map_or(0, |c| c.head.size);
+        metrics::CHECKPOINT_SIZE.with([]).set(self.stored as f64);
         // A key that does not count yet may be granted through this very committer.
         let key_entries = self.store.key_entries().await?.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         if State::of_keys(&self.ledger, &key_entries).is_ok_and(|state| self.check_key(state.keys()).is_ok()) {
@@ -444,7 +441,7 @@ impl Signer {
         let note = SignedCheckpoint::sign(checkpoint, &self.key).to_bytes();
         self.store.put_checkpoint(&StoredCheckpoint { head, note }).await?;
         self.stored = head.size;
-        metrics::gauge!("streamseal_committer_checkpoint_size").set(head.size as f64);
+        metrics::CHECKPOINT_SIZE.with([]).set(head.size as f64);
         Ok(())
     }
 
@@ -454,15 +451,10 @@ impl Signer {
 
     /// Shows why there is no new checkpoint, and logs what was not logged just before.
     fn report(&mut self, trouble: &Trouble) {
-        let message = trouble.to_string();
-        if self.trouble.as_ref() != Some(&message) {
-            tracing::error!("not signing: {message}");
-        }
-        if let Trouble::Unsound(_) = trouble {
+        if let Trouble::Unsound(message) = trouble {
             self.verdict.send_replace(Verdict::Unsound(message.clone()));
         }
-        self.health.not_ready(message.clone());
-        self.trouble = Some(message);
+        self.condition.fails(trouble.to_string(), |message| tracing::error!("not signing: {message}"));
     }
 }
 

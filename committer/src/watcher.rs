@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::chain::Position;
-use service::{Component, Shutdown};
+use service::{Component, Condition, Shutdown};
 use tokio::sync::watch;
 
 use crate::changes::Changes;
@@ -32,26 +32,15 @@ pub(crate) struct Parts {
 pub(crate) async fn watch(parts: Parts, stop: Shutdown) -> Result<(), StoreError> {
     let Parts { store, checkpoints, changes, seen, health } = parts;
     let mut known = None;
-    let mut trouble: Option<String> = None;
+    let mut condition = Condition::new(health);
     while !stop.is_cancelled() {
         let position = store.position().await;
         let checkpoint = checkpoints.newest().await;
         // A bad checkpoint stops nobody who waits for entries.
         let problem = position.as_ref().err().or(checkpoint.as_ref().err());
         match problem {
-            None => {
-                if std::mem::take(&mut trouble).is_some() {
-                    tracing::info!("the database is well again");
-                }
-                health.ready();
-            }
-            Some(error) => {
-                let message = error.to_string();
-                health.not_ready(message.clone());
-                if trouble.replace(message) != Some(error.to_string()) {
-                    tracing::error!("{error}; trying again");
-                }
-            }
+            None => condition.works(|| tracing::info!("the database is well again")),
+            Some(error) => condition.fails(error.to_string(), |error| tracing::error!("{error}; trying again")),
         }
         match (position, checkpoint) {
             (Err(error), _) | (_, Err(error)) if error.kind == StoreErrorKind::Broken => return Err(error),

@@ -1,5 +1,5 @@
 use kafka::TopicPartition;
-use service::{Component, Health};
+use service::{Condition, Health};
 
 use crate::metrics::StreamMetrics;
 use crate::status::StreamStatus;
@@ -24,56 +24,59 @@ pub(crate) struct Assignment {
     pub(crate) metrics: StreamMetrics,
     /// Whether the Kafka client must not read the partition.
     pub(crate) held: bool,
-    health: Component,
-    obstacle: Option<String>,
+    condition: Condition,
+    span: tracing::Span,
+}
+
+/// The span of all log lines about a partition.
+pub(crate) fn span(partition: &TopicPartition) -> tracing::Span {
+    tracing::error_span!("stream", topic = %partition.topic, partition = partition.partition)
 }
 
 impl Assignment {
     pub(crate) fn new(id: u64, partition: &TopicPartition, stream: Stream, health: &Health) -> Self {
         let metrics = StreamMetrics::new(partition);
-        let health = health.component(partition.to_string());
-        let obstacle = stream.obstacle();
-        if let Some(reason) = &obstacle {
-            health.not_ready(reason);
-        }
-        Self { id, reads: 0, stream, metrics, held: false, health, obstacle }
+        let condition = Condition::new(health.component(partition.to_string()));
+        let mut assignment = Self { id, reads: 0, stream, metrics, held: false, condition, span: span(partition) };
+        assignment.show();
+        assignment
     }
 
     /// Logs and counts an action.
-    pub(crate) fn note(&self, partition: &TopicPartition, action: &Action) {
+    pub(crate) fn note(&self, action: &Action) {
+        let _in_span = self.span.enter();
         match action {
             Action::Halted(halt) => {
                 let remedy = halt.remedy(self.stream.partition());
-                tracing::error!("{partition}: HALTED, other partitions go on: {halt}. To do: {remedy}");
+                tracing::error!("HALTED, other partitions continue: {halt}. To do: {remedy}");
                 self.metrics.halted(true);
             }
             Action::Resumed => {
-                tracing::info!("{partition}: goes on");
+                tracing::info!("resumed");
                 self.metrics.halted(false);
             }
-            Action::Blocked(problem) => tracing::warn!("{partition}: waiting, nothing is lost: {problem}"),
+            Action::Blocked(problem) => tracing::warn!("waiting, nothing is lost: {problem}"),
             Action::Gap(gap) => {
                 tracing::warn!(
-                    "{partition}: GAP: offsets {} to {} are gone from Kafka and were never sealed ({}; watermarks {} \
-                     to {}); signed as such",
-                    gap.first,
-                    gap.next - 1,
-                    gap.reason,
-                    gap.low,
-                    gap.high
+                    first = gap.first,
+                    last = gap.next - 1,
+                    reason = %gap.reason,
+                    low = gap.low,
+                    high = gap.high,
+                    "GAP: Kafka deleted offsets that were never sealed; a gap is signed"
                 );
                 self.metrics.gap();
             }
             Action::LastEventCompacted(offset) => tracing::warn!(
-                "{partition}: the newest sealed event, offset {offset}, is gone from Kafka although it is the same \
-                 topic and its log goes on: compacted away, it seems"
+                offset,
+                "the newest sealed event is missing in Kafka although it is the same topic: it was probably compacted away"
             ),
             Action::Sealed(sealed) => {
-                tracing::debug!("{partition}: sealed up to offset {}", sealed.next);
+                tracing::debug!(next = sealed.next, "sealed");
                 self.metrics.sealed(sealed);
             }
-            Action::Read(offset) => tracing::info!("{partition}: reading from offset {offset}"),
-            Action::NewClient => tracing::info!("{partition}: the topic is a new one; making a new Kafka client"),
+            Action::Read(offset) => tracing::info!(offset, "reading"),
+            Action::NewClient => tracing::info!("the topic was recreated; making a new Kafka client"),
             Action::Inspect | Action::Submit { .. } => {}
         }
     }
@@ -81,12 +84,12 @@ impl Assignment {
     /// Updates metrics and health. Returns the stream's status if its cursor is known.
     pub(crate) fn show(&mut self) -> Option<StreamStatus> {
         let obstacle = self.stream.obstacle();
-        if obstacle != self.obstacle {
-            match &obstacle {
-                None => self.health.ready(),
-                Some(reason) => self.health.not_ready(reason),
+        if self.condition.problem() != obstacle.as_deref() {
+            // `note` logs the stream's actions, which say more.
+            match obstacle {
+                None => self.condition.works(|| {}),
+                Some(reason) => self.condition.fails(reason, |_| {}),
             }
-            self.obstacle = obstacle;
         }
         let unacknowledged = self.stream.unacknowledged();
         self.metrics.unacknowledged(unacknowledged);
@@ -96,7 +99,7 @@ impl Assignment {
         }
         next.map(|next| {
             let position = self.stream.position();
-            StreamStatus { next, position, is_running: self.obstacle.is_none(), unacknowledged }
+            StreamStatus { next, position, is_running: self.condition.problem().is_none(), unacknowledged }
         })
     }
 
@@ -119,7 +122,7 @@ impl Assignment {
     /// The partition is no longer ours.
     pub(crate) fn revoke(self) {
         self.metrics.leave();
-        self.health.remove();
+        self.condition.remove();
     }
 }
 

@@ -9,7 +9,7 @@ use service::{Component, Health, Shutdown};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, span};
 use crate::clients::Clients;
 use crate::config::Source;
 use crate::hashing::{HashJob, Hashing};
@@ -225,7 +225,7 @@ impl ConsumeLoop {
     fn assign(&mut self, partitions: Vec<TopicPartition>) {
         self.joined();
         for partition in partitions {
-            tracing::info!("{partition}: assigned");
+            span(&partition).in_scope(|| tracing::info!("assigned"));
             let clients = &self.parts.clients;
             let stream = Stream::new(clients.ledger().clone(), clients.partition(&partition), self.parts.limits);
             self.assignments_made += 1;
@@ -243,7 +243,7 @@ impl ConsumeLoop {
 
     fn revoke(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
-            tracing::info!("{partition}: no longer assigned");
+            span(partition).in_scope(|| tracing::info!("no longer assigned"));
             self.starts.remove(partition);
             self.commits.remove(partition);
             self.parts.statuses.remove(partition);
@@ -324,7 +324,7 @@ impl ConsumeLoop {
     fn act(&mut self, partition: &TopicPartition) {
         let Some(assignment) = self.assignments.get_mut(partition) else { return };
         for action in self.actions.drain(..) {
-            assignment.note(partition, &action);
+            assignment.note(&action);
             match action {
                 Action::Inspect => {
                     let clients = Arc::clone(&self.parts.clients);
@@ -400,7 +400,7 @@ impl ConsumeLoop {
                     }
                 }
                 Err(kafka::Error::Partition { partition, reason }) => {
-                    tracing::debug!("{partition}: {reason}");
+                    span(&partition).in_scope(|| tracing::debug!("not started: {reason}"));
                     self.starts.remove(&partition);
                 }
                 Err(error) => return Err(error),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka::{Cluster, TopicPartition, Watermarks};
-use service::{Component, Health, Shutdown};
+use service::{Component, Condition, Health, Shutdown};
 
+use crate::assignment::span;
 use crate::clients::Clients;
 use crate::metrics::LagGauges;
 use crate::stall::StallDetector;
@@ -28,7 +29,7 @@ pub(crate) async fn watch(
 ) {
     let mut interval = tokio::time::interval(INTERVAL);
     let mut detector = StallDetector::default();
-    let mut stalled = HashMap::<TopicPartition, Component>::new();
+    let mut stalled = HashMap::<TopicPartition, Condition>::new();
     while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
         let partitions = statuses.lock().keys().cloned().collect::<Vec<_>>();
         let marks = match clients.query(move |cluster| watermarks(cluster, partitions)).await {
@@ -42,8 +43,8 @@ pub(crate) async fn watch(
         // Under the lock: a revoked partition must not be shown again.
         let assigned = statuses.lock();
         detector.retain(|partition| assigned.contains_key(partition));
-        for (_, component) in stalled.extract_if(|partition, _| !assigned.contains_key(partition)) {
-            component.remove();
+        for (_, condition) in stalled.extract_if(|partition, _| !assigned.contains_key(partition)) {
+            condition.remove();
         }
         for (partition, marks) in &marks {
             let Some(status) = assigned.get(partition) else { continue };
@@ -55,19 +56,21 @@ pub(crate) async fn watch(
             gauges.stalled(problem.is_some());
             match problem {
                 Some(problem) => {
-                    let component = stalled.entry(partition.clone()).or_insert_with(|| {
-                        tracing::error!("{partition}: STALLED: {problem}");
-                        health.component(format!("{partition} progress"))
+                    let condition = stalled
+                        .entry(partition.clone())
+                        .or_insert_with(|| Condition::new(health.component(format!("{partition} progress"))));
+                    // The text contains seconds, which always change.
+                    condition.fails_as("stalled", problem.to_string(), |_| {
+                        span(partition).in_scope(|| tracing::error!("STALLED: {problem}"));
                     });
-                    component.not_ready(problem.to_string());
                     if problem.should_reinspect {
                         statuses.add_stalled(partition);
                     }
                 }
                 None => {
-                    if let Some(component) = stalled.remove(partition) {
-                        tracing::info!("{partition}: moves again");
-                        component.remove();
+                    if let Some(mut condition) = stalled.remove(partition) {
+                        condition.works(|| span(partition).in_scope(|| tracing::info!("no longer stalled")));
+                        condition.remove();
                     }
                 }
             }

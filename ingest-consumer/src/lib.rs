@@ -30,6 +30,7 @@ pub mod stream;
 
 pub use config::{BATCH_BYTES, BATCH_EVENTS, Config};
 pub use halt::Halt;
+pub use metrics::METRICS;
 pub use run::run;
 
 #[cfg(test)]

@@ -1,9 +1,37 @@
-//! What is counted and shown of each stream. The names are part of the interface: dashboards are made of them.
+//! The metrics of the ingest-consumer, one of each for every partition. The names are part of the interface: dashboards
+//! and alarms use them.
 
 use kafka::TopicPartition;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use service::metrics::{Counter, Gauge, Histogram};
 
 use crate::stream::Sealed;
+
+service::catalogue! {
+    ASSIGNED: Gauge = "streamseal_ingest_assigned" ("0 or 1") ["topic", "partition"]
+        "Whether this process has the partition.";
+    SEALED_OFFSET: Gauge = "streamseal_ingest_sealed_offset" ("offset") ["topic", "partition"]
+        "The cursor: the next offset to seal.";
+    LAG: Gauge = "streamseal_ingest_lag_offsets" ("offsets") ["topic", "partition"]
+        "Offsets that are committed in Kafka and not sealed yet, looked up every 10 seconds.";
+    OPEN_TRANSACTION_LAG: Gauge = "streamseal_ingest_open_transaction_lag_offsets" ("offsets") ["topic", "partition"]
+        "Offsets behind the last stable offset: open transactions hold them back, so nobody can read them yet.";
+    HALTED: Gauge = "streamseal_ingest_halted" ("0 or 1") ["topic", "partition"]
+        "Whether the stream is halted and waits for a person.";
+    STALLED: Gauge = "streamseal_ingest_stalled" ("0 or 1") ["topic", "partition"]
+        "Whether the cursor does not move although Kafka has more events.";
+    UNACKNOWLEDGED: Gauge = "streamseal_ingest_unacknowledged_statements" ("statements") ["topic", "partition"]
+        "Statements that are signed and that the committer has not acknowledged yet.";
+    BATCHES: Counter = "streamseal_ingest_batches_total" ("batches") ["topic", "partition"]
+        "Batches whose summary the committer acknowledged.";
+    EVENTS: Counter = "streamseal_ingest_events_total" ("events") ["topic", "partition"]
+        "Events that are sealed.";
+    BYTES: Counter = "streamseal_ingest_bytes_total" ("bytes") ["topic", "partition"]
+        "Content of the events that are sealed.";
+    GAPS: Counter = "streamseal_ingest_gaps_total" ("gaps") ["topic", "partition"]
+        "Gaps that this process signed because Kafka had deleted events.";
+    SUBMIT_SECONDS: Histogram = "streamseal_ingest_submit_seconds" ("seconds") ["topic", "partition"]
+        "Time of one request to the committer.";
+}
 
 /// The metrics of one partition.
 pub(crate) struct StreamMetrics {
@@ -31,11 +59,12 @@ pub(crate) struct LagGauges {
 
 impl LagGauges {
     pub(crate) fn new(partition: &TopicPartition) -> Self {
-        let labels = labels(partition);
+        let number = partition.partition.to_string();
+        let labels = [&*partition.topic, &*number];
         Self {
-            lag: gauge!("streamseal_ingest_lag_offsets", &labels),
-            open_transaction_lag: gauge!("streamseal_ingest_open_transaction_lag_offsets", &labels),
-            stalled: gauge!("streamseal_ingest_stalled", &labels),
+            lag: LAG.with(labels),
+            open_transaction_lag: OPEN_TRANSACTION_LAG.with(labels),
+            stalled: STALLED.with(labels),
         }
     }
 
@@ -49,30 +78,25 @@ impl LagGauges {
     }
 }
 
-fn labels(partition: &TopicPartition) -> [(&'static str, String); 2] {
-    [("topic", partition.topic.to_string()), ("partition", partition.partition.to_string())]
-}
-
 impl StreamMetrics {
     pub(crate) fn new(partition: &TopicPartition) -> Self {
-        let labels = labels(partition);
+        let number = partition.partition.to_string();
+        let labels = [&*partition.topic, &*number];
         let metrics = Self {
-            sealed_offset: gauge!("streamseal_ingest_sealed_offset", &labels),
-            halted: gauge!("streamseal_ingest_halted", &labels),
-            assigned: gauge!("streamseal_ingest_assigned", &labels),
-            unacknowledged: gauge!("streamseal_ingest_unacknowledged_statements", &labels),
-            batches: counter!("streamseal_ingest_batches_total", &labels),
-            events: counter!("streamseal_ingest_events_total", &labels),
-            bytes: counter!("streamseal_ingest_bytes_total", &labels),
-            gaps: counter!("streamseal_ingest_gaps_total", &labels),
-            submit_seconds: histogram!("streamseal_ingest_submit_seconds", &labels),
+            sealed_offset: SEALED_OFFSET.with(labels),
+            halted: HALTED.with(labels),
+            assigned: ASSIGNED.with(labels),
+            unacknowledged: UNACKNOWLEDGED.with(labels),
+            batches: BATCHES.with(labels),
+            events: EVENTS.with(labels),
+            bytes: BYTES.with(labels),
+            gaps: GAPS.with(labels),
+            submit_seconds: SUBMIT_SECONDS.with(labels),
             lag: LagGauges::new(partition),
         };
         metrics.assigned.set(1.0);
         metrics.halted.set(0.0);
         metrics.lag.stalled(false);
-        // Counters are shown from the start, so that an alarm on their increase sees the first one.
-        metrics.gaps.increment(0);
         metrics
     }
 

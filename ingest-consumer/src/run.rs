@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::Context;
 use evidence::statement::LedgerId;
 use kafka::{Cluster, Properties};
-use service::{Backoff, Component, Health, Shutdown, admin};
+use service::{Backoff, Component, Condition, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -43,7 +43,7 @@ pub async fn run(
     let key = keystore::read_signing_key(&config.key).context("ingest.key")?;
     let committer = committer_client::Client::new(&config.committer).context("ingest.committer")?;
     let cluster = Arc::new(Cluster::new(&kafka, QUERY_TIMEOUT)?);
-    service::metrics::install()?;
+    service::metrics::install(crate::metrics::METRICS)?;
     let health = Health::new();
     // Its tasks end when this function does, however it ends.
     let shutdown = shutdown.child_token();
@@ -104,13 +104,14 @@ async fn cluster_id(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<String>> {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+    let mut condition = Condition::new(component.clone());
     loop {
         let asked = Arc::clone(cluster);
         let answer = tokio::task::spawn_blocking(move || asked.id());
         let Some(answer) = shutdown.run_until_cancelled(answer).await else { return Ok(None) };
         match answer.context("asking for the cluster id")? {
             Ok(id) if named.is_none_or(|named| named == id) => {
-                component.ready();
+                condition.works(|| tracing::info!("Kafka answers: cluster {id}"));
                 return Ok(Some(id));
             }
             Ok(id) => {
@@ -119,12 +120,10 @@ async fn cluster_id(
                      `ingest.cluster` to this cluster",
                     named.unwrap_or_default()
                 );
-                tracing::error!("{problem}");
-                component.not_ready(problem);
+                condition.fails(problem, |problem| tracing::error!("{problem}"));
             }
             Err(error) => {
-                tracing::warn!("{error}; trying again");
-                component.not_ready(error.to_string());
+                condition.fails(error.to_string(), |error| tracing::warn!("{error}; trying again"));
             }
         }
         if !backoff.wait(shutdown).await {
@@ -161,7 +160,7 @@ async fn keep_consuming(mut parts: ConsumeLoopParts) -> anyhow::Result<()> {
                 // A power of two, so that this does not happen again with each new partition.
                 parts.partitions_max = partitions.next_power_of_two();
                 let max = parts.partitions_max;
-                tracing::info!("{partitions} partitions: making a Kafka client that fetches less ahead, for {max}");
+                tracing::info!(partitions, max, "making a Kafka client that fetches less ahead, for more partitions");
                 backoff.reset();
             }
             Err(error @ (kafka::Error::Property { .. } | kafka::Error::Partition { .. })) => return Err(error.into()),

@@ -10,17 +10,17 @@ const TARGET: &str = "librdkafka";
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     if facility == "CONFWARN" && is_intended(line) {
-        return tracing::debug!(target: TARGET, "{facility}: {line}");
+        return tracing::debug!(target: TARGET, facility, "{line}");
     }
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-            tracing::error!(target: TARGET, "{facility}: {line}")
+            tracing::error!(target: TARGET, facility, "{line}")
         }
-        RDKafkaLogLevel::Warning => tracing::warn!(target: TARGET, "{facility}: {line}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(target: TARGET, facility, "{line}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: TARGET, "{facility}: {line}");
+            tracing::info!(target: TARGET, facility, "{line}");
         }
-        RDKafkaLogLevel::Debug => tracing::debug!(target: TARGET, "{facility}: {line}"),
+        RDKafkaLogLevel::Debug => tracing::debug!(target: TARGET, facility, "{line}"),
     }
 }
 

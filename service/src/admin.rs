@@ -12,12 +12,17 @@ use tokio::net::TcpListener;
 
 use crate::{Health, Shutdown, metrics};
 
-/// How long requests that are under way may take once the process is told to end.
+/// The time that open requests have to finish after shutdown begins.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The routes /livez (the process answers), /readyz (503 with a line for each component that is not ready; otherwise 200
-/// with "ok" and a line for each that does without something) and /metrics (Prometheus' text format). A service with an HTTP interface of its own merges them into it.
+/// The routes of every service. One with an HTTP interface of its own merges them into it.
+///
+/// - /livez: 200 as long as the process answers.
+/// - /readyz: 503 with a line for each component that is not ready. Otherwise 200 with `ok`, and a line for each component
+///   that lacks something.
+/// - /metrics: the metrics of the process in Prometheus' text format.
 pub fn router(health: Health) -> Router {
+    metrics::show_readiness(&health);
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(move || std::future::ready(readiness(&health))))
@@ -37,7 +42,7 @@ fn readiness(health: &Health) -> impl IntoResponse + use<> {
     (status, text)
 }
 
-/// Serves `router` until `shutdown`; then takes no new connections and gives those under way a few seconds to end.
+/// Serves `router` until `shutdown`. Then it takes no new connections, and gives open requests a few seconds.
 ///
 /// # Errors
 /// When the listener fails.
@@ -60,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// The whole answer, head and body.
+    /// The whole answer, with its head.
     async fn fetch(address: std::net::SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connects");
         let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
@@ -70,10 +75,17 @@ mod tests {
         answer
     }
 
+    mod declared {
+        crate::catalogue! {
+            EVENTS: Counter = "test_total" ("events") ["topic"] "Events of a test.";
+            WAITED: Histogram = "test_seconds" ("seconds") [] "Waiting of a test.";
+        }
+    }
+
     #[tokio::test]
-    async fn answers_for_the_process_its_components_and_its_metrics() {
-        metrics::install().expect("installed");
-        metrics::install().expect("again, by another service of the process");
+    async fn serves_liveness_readiness_and_metrics() {
+        metrics::install(declared::METRICS).expect("installed");
+        metrics::install(&[]).expect("a second service of the process installs it too");
         let health = Health::new();
         let shutdown = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -93,20 +105,32 @@ mod tests {
         database.not_ready("connection refused");
         assert!(fetch(address, "/livez").await.starts_with("HTTP/1.1 200 "));
 
-        ::metrics::counter!("test_total").increment(3);
-        ::metrics::histogram!("test_seconds").record(0.02);
+        let pages = health.component("pages of \"/a\"");
+        pages.ready_without("a picture");
+        declared::EVENTS.with(["orders"]).increment(3);
+        declared::WAITED.with([]).record(0.02);
         let answer = fetch(address, "/metrics").await;
-        assert!(answer.contains("\ntest_total 3\n"), "{answer}");
-        assert!(answer.contains("\nstreamseal_log_lines_dropped_total "), "{answer}");
-        assert!(answer.contains("test_seconds_bucket{le=\"0.025\"} 1"), "{answer}");
+        for part in [
+            "# HELP test_total Events of a test.\n# TYPE test_total counter\ntest_total{topic=\"orders\"} 3\n",
+            "test_seconds_bucket{le=\"0.025\"} 1\n",
+            concat!("\nstreamseal_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\","),
+            "\nstreamseal_log_lines_dropped_total ",
+            "\nstreamseal_ready{component=\"database\"} 0\n",
+            "\nstreamseal_ready{component=\"pages of \\\"/a\\\"\"} 1\n",
+            "\nprocess_cpu_seconds_total ",
+        ] {
+            assert!(answer.contains(part), "{part}: {answer}");
+        }
+        database.remove();
+        assert!(!fetch(address, "/metrics").await.contains("component=\"database\""));
 
         shutdown.cancel();
-        server.await.expect("not panicked").expect("ends well");
+        server.await.expect("not panicked").expect("no error");
         TcpStream::connect(address).await.expect_err("the listener is closed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_finishes_does_not_hold_up_the_end() {
+    async fn unfinished_request_does_not_block_shutdown() {
         let shutdown = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -114,6 +138,6 @@ mod tests {
         let mut client = TcpStream::connect(address).await.expect("connects");
         client.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("sent");
         shutdown.cancel();
-        server.await.expect("not panicked").expect("ends well");
+        server.await.expect("not panicked").expect("no error");
     }
 }

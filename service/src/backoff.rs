@@ -2,9 +2,8 @@ use std::time::Duration;
 
 use crate::Shutdown;
 
-/// Delays between attempts. They double from `first` to `max`.
-///
-/// A random part of up to half is cut off each delay: when a service comes back, its clients do not all arrive at once.
+/// The delays between attempts. They double from a first to a largest one. Each loses a random part of up to half, so that
+/// the clients of a service that comes back do not all arrive at once.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -17,11 +16,11 @@ pub struct Backoff {
 impl Backoff {
     /// Delays from `first` to `max`, with jitter seeded by the system's random source.
     pub fn new(first: Duration, max: Duration) -> Self {
-        // The jitter protects nothing, so a system without random bytes may as well run without it.
+        // Nothing depends on the jitter, so a system without random bytes runs without it.
         Self::with_seed(first, max, getrandom::u64().unwrap_or_default())
     }
 
-    /// The same sequence of delays for the same seed, for simulations.
+    /// Delays that repeat for the same seed, for simulations.
     pub fn with_seed(first: Duration, max: Duration, seed: u64) -> Self {
         Self { random: Some(seed), ..Self::without_jitter(first, max) }
     }
@@ -39,7 +38,7 @@ impl Backoff {
         whole - whole.mul_f64(f64::from(part) / f64::from(u32::MAX) / 2.0)
     }
 
-    /// After a success: the next delay is the first again.
+    /// Starts again with the first delay. Call it after a success.
     pub fn reset(&mut self) {
         self.next = self.first.min(self.max);
     }
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_decides_the_delays() {
+    fn equal_seeds_give_equal_delays() {
         let delays = |seed| {
             let mut backoff = Backoff::with_seed(FIRST, MAX, seed);
             [(); 5].map(|()| backoff.next_delay())
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn shutdown_ends_the_wait() {
+    async fn wait_ends_early_at_shutdown() {
         let shutdown = Shutdown::new();
         let mut backoff = Backoff::with_seed(FIRST, MAX, 0);
         let start = tokio::time::Instant::now();

@@ -18,14 +18,14 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The file is not what it should be.
+    /// The file does not hold a valid configuration.
     #[error("{}{}: {problem}", path.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, from 1, where it can be told.
+        /// The line, counted from 1, if it is known.
         line: Option<usize>,
-        /// The field, as in `anchor.remotes[0].url`, and what it wants.
+        /// The field, as in `anchor.remotes[0].url`, and what is wrong with it.
         problem: String,
     },
 }
@@ -33,7 +33,7 @@ pub enum Error {
 /// Reads a TOML file.
 ///
 /// # Errors
-/// [`Error`], which names the file, the line, the field and what it wants.
+/// [`Error`], which names the file, the line, the field and the problem.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     parse(&text, path)
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_file_is_read() {
+    fn good_file_is_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("streamseal.toml");
         std::fs::write(&path, "[ledger]\norigin = 'a'\ninterval_s = 5\n[[remotes]]\nurl = '/x'").expect("written");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_name_file_line_field_and_what_is_wanted() {
+    fn problems_name_file_line_and_field() {
         for (text, wanted) in [
             ("[ledger]\norigin = 'a'\ninterval_s = 'soon'", &["streamseal.toml:3: `ledger.interval_s`", "u32"][..]),
             ("[ledger]\norigin = 'a'\ninterval_s = -1", &[":3: `ledger.interval_s`", "-1", "u32"]),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_file_is_named() {
+    fn absent_file_is_named() {
         let error = load::<Config>(Path::new("/nonexistent/streamseal.toml")).expect_err("absent");
         assert!(error.to_string().contains("/nonexistent/streamseal.toml"), "{error}");
     }

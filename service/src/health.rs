@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-/// Which parts of a service are ready for work, and why the others are not. Clones share one state.
+/// Which components of a service are ready for work, and why the others are not. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     states: Arc<Mutex<BTreeMap<String, State>>>,
@@ -15,12 +15,12 @@ enum State {
 }
 
 impl Health {
-    /// Without components, so ready.
+    /// Ready, since there are no components yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a component, which is not ready yet. A component of the same name is replaced.
+    /// Adds a component, which is not ready yet. It replaces a component of the same name.
     pub fn component(&self, name: impl Into<String>) -> Component {
         let component = Component { health: self.clone(), name: name.into() };
         component.not_ready("starting");
@@ -32,9 +32,14 @@ impl Health {
         self.list(|state| if let State::NotReady(reason) = state { Some(reason) } else { None })
     }
 
-    /// The components that are ready and do without something, by name, each with what that is.
+    /// The components that are ready but lack something, by name, each with what it lacks.
     pub fn ready_without(&self) -> Vec<(String, String)> {
         self.list(|state| if let State::ReadyWithout(what) = state { Some(what) } else { None })
+    }
+
+    /// A reference that does not keep the components alive.
+    pub(crate) fn downgrade(&self) -> WeakHealth {
+        WeakHealth(Arc::downgrade(&self.states))
     }
 
     fn list(&self, text: impl Fn(&State) -> Option<&String>) -> Vec<(String, String)> {
@@ -42,12 +47,29 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
-        // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
+        // An update is one insertion or removal, so a panic elsewhere leaves no half of it.
         self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// One part of a service whose readiness is reported. It goes on being reported when this value is dropped.
+/// A [`Health`] whose service may have ended.
+#[derive(Debug)]
+pub(crate) struct WeakHealth(Weak<Mutex<BTreeMap<String, State>>>);
+
+impl WeakHealth {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// The names of the components, each with whether it is ready.
+    pub(crate) fn components(&self) -> Vec<(String, bool)> {
+        let Some(states) = self.0.upgrade() else { return Vec::new() };
+        let is_ready = |state: &State| !matches!(state, State::NotReady(_));
+        Health { states }.lock().iter().map(|(name, state)| (name.clone(), is_ready(state))).collect()
+    }
+}
+
+/// A component whose readiness is reported. Dropping this value does not end that; [`Component::remove`] does.
 #[derive(Debug, Clone)]
 pub struct Component {
     health: Health,
@@ -60,13 +82,12 @@ impl Component {
         self.set(State::Ready);
     }
 
-    /// Reports the component as ready, although something is missing that others provide; what that is is shown to whoever
-    /// asks /readyz.
+    /// Reports the component as ready although it lacks something. /readyz shows what.
     pub fn ready_without(&self, what: impl Into<String>) {
         self.set(State::ReadyWithout(what.into()));
     }
 
-    /// Reports the component as not ready; the reason is shown to whoever asks /readyz.
+    /// Reports the component as not ready. /readyz shows the reason.
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.set(State::NotReady(reason.into()));
     }
@@ -75,7 +96,7 @@ impl Component {
         self.health.lock().insert(self.name.clone(), state);
     }
 
-    /// Stops reporting the component: it does not belong to this service any more, such as a partition given away.
+    /// Stops reporting the component, such as a partition that was given away.
     pub fn remove(self) {
         self.health.lock().remove(&self.name);
     }
@@ -86,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_component_counts_until_it_is_removed() {
+    fn component_counts_until_removed() {
         let health = Health::new();
         assert_eq!(health.not_ready(), []);
         let database = health.component("database");

@@ -92,3 +92,38 @@ fn every_heading_that_a_message_names_exists() {
     }
     assert!(checked >= 5, "only {checked} messages name a heading");
 }
+
+/// Every word of a text that names a metric of ours, without what a histogram adds.
+fn metric_names(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names = words.filter(|word| ["streamseal_", "process_"].iter().any(|prefix| word.starts_with(prefix)));
+    names.map(|name| {
+        ["_bucket", "_sum", "_count"].iter().fold(name, |name, part| name.strip_suffix(part).unwrap_or(name))
+    })
+}
+
+#[test]
+fn alerts_name_metrics_that_exist() {
+    let page = |name: &str| fs::read_to_string(root().join(name)).expect("it is there");
+    let reference = page("docs/metrics.md");
+    let mut checked = 0;
+    for name in ["docs/operations.md", "README.md", "PERFORMANCE.md", "docker/README.md", "bench/README.md"] {
+        for metric in metric_names(&page(name)) {
+            assert!(reference.contains(&format!("| `{metric}` |")), "{name}: no such metric: {metric}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "only {checked} metrics are named");
+}
+
+/// Only `service` can make a handle, and only of a declared metric. So this leaves one place for each declaration.
+#[test]
+fn metrics_are_declared_in_one_file() {
+    let read = |name: &String| fs::read_to_string(root().join(name)).expect("it is there");
+    let declaring = files(".rs").into_iter().filter(|name| read(name).contains("catalogue! {"));
+    let declaring = declaring.filter(|name| !name.starts_with("tests/") && !name.ends_with("/src/metrics.rs"));
+    let (macro_itself, its_test) = ("service/src/metrics/family.rs", "service/src/admin.rs");
+    assert_eq!(declaring.filter(|name| name != macro_itself && name != its_test).collect::<Vec<_>>(), [""; 0]);
+    let recording = files("Cargo.toml").into_iter().filter(|name| read(name).contains("\nmetrics.workspace"));
+    assert_eq!(recording.collect::<Vec<_>>(), ["service/Cargo.toml"]);
+}

@@ -1,4 +1,4 @@
-//! The database file that `streamseal up` leaves on SQLite, with all services in one process.
+//! All services in one process, on SQLite: what `streamseal up` shows at /metrics, and the database file that it leaves.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use kafka::EmbeddedBroker;
-use tests::{BareRepository, Process, Scratch, free_port, http_get, run, streamseal, until};
+use serde_json::Value;
+use tests::{BareRepository, Process, Scratch, free_port, http_get, promtool, run, streamseal, until};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -22,6 +23,25 @@ fn database_files(folder: &Path) -> Vec<String> {
 
 fn fsck(config: &Path) -> String {
     run(Command::new(streamseal()).args(["committer", "fsck", "--config"]).arg(config))
+}
+
+/// Metrics of the reference that are not shown.
+fn missing_metrics(shown: &str) -> Vec<String> {
+    let reference = run(Command::new(streamseal()).arg("metrics-reference"));
+    let names = reference.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
+    let names = names.collect::<Vec<_>>();
+    assert!(names.len() > 30, "{reference}");
+    names.into_iter().filter(|name| !shown.contains(&format!("# HELP {name} "))).collect()
+}
+
+/// Each line is an object, and a line about a partition says which.
+fn check_log(log: &str) {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    let lines = lines.collect::<Vec<_>>();
+    let line = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{log}"));
+    let reading = line("reading");
+    assert_eq!((&reading["level"], &reading["offset"]), (&"INFO".into(), &0.into()), "{reading}");
+    assert_eq!((&reading["span"]["topic"], &reading["span"]["partition"]), (&"orders".into(), &0.into()), "{reading}");
 }
 
 #[test]
@@ -44,17 +64,32 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
         text = text.replace(&format!("127.0.0.1:{default}"), &address.to_string());
         address
     });
+    // So that the metrics of witnesses are there. This one does not answer.
+    let key = folder.join("witness.key");
+    let printed = run(Command::new(streamseal()).args(["keygen", "--name", "w.example", "--role", "anchor"]).arg(&key));
+    let vkey = printed.split_whitespace().find(|word| word.starts_with("w.example+")).unwrap();
+    let witness =
+        format!("[[anchor.witnesses]]\nurl = \"http://127.0.0.1:1\"\nvkey = \"{vkey}\"\n\n[[anchor.remotes]]");
+    text = text.replacen("[[anchor.remotes]]", &witness, 1);
     fs::write(&config, text).unwrap();
 
     let mut up = Process::command(streamseal());
-    up.args(["up", "--config"]).arg(&config);
+    up.args(["up", "--log-format", "json", "--config"]).arg(&config);
     let up = Process::start("up", folder.join("up.log"), up);
     until("the line is ready", READY_WITHIN, || {
         up.assert_running();
         addresses.iter().all(|address| http_get(*address, "/readyz").is_some_and(|(status, _)| status == 200))
     });
+    let mut metrics = String::new();
+    // A gauge is there once it has something to show, such as the time of the first push.
+    until("all metrics are shown", READY_WITHIN, || {
+        metrics = http_get(addresses[0], "/metrics").unwrap().1;
+        missing_metrics(&metrics).is_empty()
+    });
+    assert_eq!(promtool(&metrics), "", "{metrics}");
     assert!(database_files(&home).contains(&"chain.db-wal".to_owned()), "{:?}", database_files(&home));
     assert!(up.stop().success());
+    check_log(&fs::read_to_string(folder.join("up.log")).unwrap());
     // The last one is an empty file to be locked.
     let left = ["chain.db", "chain.db.publisher-1"];
     assert_eq!(database_files(&home), left);

@@ -143,6 +143,7 @@ fn a_log_whose_reader_is_gone_ends_nothing() {
 fn a_reader_that_goes_away_is_no_trouble_for_a_tool() {
     for (arguments, code) in [
         (&["config-reference"][..], 0),
+        (&["metrics-reference"], 0),
         (&["--help"], 0),
         (&["verify", "--trust", "absent", "absent"], 5),
         (&["ingest", "--config", "absent"], 2),
@@ -184,4 +185,27 @@ fn ledgers_made_alike_have_names_of_their_own() {
     assert_eq!(anchor, format!("{first}/anchor"));
     let chosen = names(&folder, "chosen", &["--origin", "example.com/audit"]);
     assert_eq!(chosen, ("example.com/audit".to_owned(), "example.com/audit/anchor".to_owned()));
+}
+
+#[test]
+fn bad_log_filter_is_refused() {
+    let ingest = |option: &str, value: &str| {
+        let mut command = Command::new(streamseal());
+        command.args(["ingest", "--config", "absent"]).env_remove("RUST_LOG");
+        match option {
+            "RUST_LOG" => command.env(option, value),
+            option => command.args([option, value]),
+        };
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (option, value, wanted) in [
+        ("--log-level", "inof", "--log-level \"inof\": \"inof\" is not a level"),
+        ("RUST_LOG", "info,kafka=loud", "RUST_LOG \"info,kafka=loud\": "),
+        ("--log-format", "xml", "[possible values: text, json]"),
+        ("--log-level", "info,kafka=warn", "cannot read the configuration absent"),
+    ] {
+        let (code, said) = ingest(option, value);
+        assert!(code == Some(2) && said.contains(wanted), "{option} {value}: {code:?} {said}");
+    }
 }

@@ -41,7 +41,6 @@ impl Group {
             match self.append(*hash, statement.clone()) {
                 Ok(entry) => accepted.push(entry),
                 Err(refusal) => {
-                    metrics::counter!("streamseal_committer_refusals_total", "code" => refusal.code()).increment(1);
                     refused = Some(refusal);
                     break;
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use evidence::chain::{Keys, Position};
 use evidence::{EncodedEntry, Hash, SigningKey};
+use service::Condition;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -13,6 +14,7 @@ use super::group::Group;
 use super::sought::sought;
 use super::{Outcome, Parts, Reply, Request, Undecided};
 use crate::chain::Chain;
+use crate::metrics::{APPEND_FAILURES, AppenderMetrics, refused};
 use crate::recent::Handed;
 use crate::signer::Verdict;
 use crate::store::{Append, Begun, Sought, StoreError, StoreErrorKind, Transaction};
@@ -44,8 +46,8 @@ pub(super) struct Worker {
     chain: Option<Chain>,
     /// The newest position that was read or written here: the database must never be behind it.
     confirmed: Option<Position>,
-    /// What was last reported as wrong.
-    trouble: Option<String>,
+    condition: Condition,
+    metrics: AppenderMetrics,
     /// When to find out, without a request, whether appending is possible: at the start, and while it is not.
     probe_at: Option<Instant>,
     clock_behind: bool,
@@ -72,13 +74,15 @@ impl Failure {
 
 impl Worker {
     pub(super) fn new(parts: Parts, requests: mpsc::Receiver<Request>, keys: watch::Sender<Arc<Keys>>) -> Self {
+        let condition = Condition::counting(parts.health.clone(), APPEND_FAILURES.with([]));
         Self {
             parts,
             requests,
             keys,
             chain: None,
             confirmed: None,
-            trouble: None,
+            condition,
+            metrics: AppenderMetrics::new(),
             probe_at: Some(Instant::now()),
             clock_behind: false,
         }
@@ -91,12 +95,15 @@ impl Worker {
             let begun = Instant::now();
             let result = self.commit(work).await;
             if !replies.is_empty() {
-                metrics::histogram!("streamseal_committer_append_seconds").record(begun.elapsed());
+                self.metrics.append_seconds.record(begun.elapsed());
             }
             self.report(&result);
             self.probe_at = result.is_err().then(|| Instant::now() + PROBE_EVERY);
             match result {
-                Ok(outcomes) => answer(replies, outcomes.into_iter().map(Ok)),
+                Ok(outcomes) => {
+                    outcomes.iter().filter_map(|outcome| outcome.refused.as_ref()).for_each(refused);
+                    answer(replies, outcomes.into_iter().map(Ok));
+                }
                 Err(failure) => {
                     // Whatever was drafted may or may not be in the database now.
                     self.chain = None;
@@ -198,8 +205,7 @@ impl Worker {
     ) -> Result<(), StoreError> {
         transaction.commit(&append).await?;
         for kind in append.entries.chunk_by(|a, b| a.kind == b.kind) {
-            let label = kind[0].kind.clone();
-            metrics::counter!("streamseal_committer_entries_total", "kind" => label).increment(kind.len() as u64);
+            self.metrics.appended(&kind[0].kind, kind.len());
         }
         if let (Some(recent), Some(first)) = (&self.parts.recent, entries.first()) {
             recent.hand(first.entry().seq, entries.into_iter().map(Handed));
@@ -313,20 +319,10 @@ impl Worker {
     /// Logs and shows a change between well and not.
     fn report(&mut self, result: &Result<Vec<Outcome>, Failure>) {
         match result {
-            Ok(_) => {
-                if self.trouble.take().is_some() {
-                    tracing::info!("appending again");
-                }
-                self.parts.health.ready();
-            }
+            Ok(_) => self.condition.works(|| tracing::info!("appending again")),
             Err(failure) => {
                 let message = failure_message(failure);
-                metrics::counter!("streamseal_committer_append_failures_total").increment(1);
-                if self.trouble.as_ref() != Some(&message) {
-                    tracing::error!("not appending: {message}");
-                }
-                self.parts.health.not_ready(message.clone());
-                self.trouble = Some(message);
+                self.condition.fails(message, |message| tracing::error!("not appending: {message}"));
             }
         }
     }

@@ -1,0 +1,69 @@
+//! `streamseal metrics-reference`: docs/metrics.md, generated from where the metrics are declared.
+
+use std::fmt::Write as _;
+
+use service::metrics::Metric;
+
+use crate::output;
+
+/// Each service with what it declares.
+const SERVICES: [(&str, &str, &[Metric]); 4] = [
+    ("ingest", "One of each for every partition that this process has or had.", ingest_consumer::METRICS),
+    ("committer", "The signer and the publisher have their gauges where they run.", committer::METRICS),
+    ("anchor", "One of each for every remote and every witness, where there is such a label.", anchor::METRICS),
+    (
+        "Every process",
+        "Where one process runs several services, each of them shows these for all.",
+        service::metrics::METRICS,
+    ),
+];
+
+/// Prints the reference of the metrics as Markdown.
+pub(crate) fn run() {
+    output::line(markdown().trim_end());
+}
+
+fn markdown() -> String {
+    let mut out = String::from(
+        "# Metrics\n\nGenerated from the source by `streamseal metrics-reference`; change it there.\n\n\
+         Every service serves these at `/metrics`, in Prometheus' text format. Counters start at 0 with the process.\n\
+         Histograms have `_bucket`, `_sum` and `_count`. [Alerts](operations.md#alerts) says what to alarm on.\n",
+    );
+    for (service, note, metrics) in SERVICES {
+        let _ = write!(
+            out,
+            "\n## {service}\n\n{note}\n\n| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
+        );
+        for Metric { name, kind, unit, labels, help } in metrics {
+            let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let _ = writeln!(out, "| `{name}` | {} | {unit} | {labels} | {help} |", kind.name());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Run with UPDATE_REFERENCE=1 to write the file.
+    #[test]
+    fn metrics_reference_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let markdown = super::markdown();
+        if std::env::var_os("UPDATE_REFERENCE").is_some() {
+            std::fs::write(path, &markdown).expect("docs/ is writable");
+        }
+        let committed = std::fs::read_to_string(path).expect("docs/metrics.md is there");
+        assert_eq!(committed, markdown, "run `just metrics-reference` and commit the result");
+    }
+
+    #[test]
+    fn each_name_is_declared_once() {
+        let mut names = BTreeSet::new();
+        for metric in super::SERVICES.iter().flat_map(|(_, _, metrics)| *metrics) {
+            assert!(names.insert(metric.name), "{}", metric.name);
+            assert!(metric.help.ends_with('.') && !metric.unit.is_empty(), "{}", metric.name);
+        }
+    }
+}

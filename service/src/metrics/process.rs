@@ -1,0 +1,65 @@
+//! What Linux says of this process, under the names that every Prometheus client uses.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The unit of times in /proc. It is part of Linux' interface and the same on every architecture that Rust builds for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The values at one moment; `None` where /proc does not say.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) cpu_seconds: Option<f64>,
+    pub(super) resident_bytes: Option<f64>,
+    pub(super) open_fds: Option<f64>,
+    pub(super) max_fds: Option<f64>,
+    pub(super) start_seconds: Option<f64>,
+}
+
+impl Process {
+    pub(super) fn now() -> Self {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The second field is the program's name in parentheses, which may hold anything. The third comes after it.
+        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
+        Self {
+            cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
+            resident_bytes: value_of("/proc/self/status", "VmRSS:").map(|kib| kib * 1024.0),
+            // Listing them opens one.
+            open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1) as f64),
+            max_fds: value_of("/proc/self/limits", "Max open files"),
+            start_seconds: seconds(22).and_then(|since_boot| Some(boot_seconds()? + since_boot)),
+        }
+    }
+}
+
+/// The first number behind a name in a file of lines.
+fn value_of(path: &str, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(path).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse().ok()
+}
+
+/// When the machine started. `btime` in /proc/stat is cut to whole seconds, so the clock and the uptime say it better.
+fn boot_seconds() -> Option<f64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+    Some(now - value_of("/proc/uptime", "")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_this_process_are_plausible() {
+        let _open = fs::File::open("/proc/self/stat").expect("a file");
+        let process = Process::now();
+        assert!(process.cpu_seconds.expect("known") >= 0.0);
+        assert!(process.resident_bytes.expect("known") > 100_000.0);
+        let (open, max) = (process.open_fds.expect("known"), process.max_fds.expect("known"));
+        assert!((4.0..max).contains(&open), "{open} of {max}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        let age = now - process.start_seconds.expect("known");
+        assert!((-1.0..86_400.0).contains(&age), "{age}");
+    }
+}
