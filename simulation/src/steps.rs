@@ -1,4 +1,4 @@
-//! What happens by chance, and the end of all trouble.
+//! The random steps of a world.
 
 mod disruptions;
 mod planned;
@@ -12,52 +12,53 @@ use crate::model::Check;
 use crate::world::{NODES, World};
 
 impl World<'_> {
-    /// All steps, then the end of all trouble.
+    /// Runs all steps, then settles.
     pub(crate) fn run(&mut self) -> Check {
         for number in 0..NODES {
             self.start(number)?;
         }
         for step in 0..self.plan.steps {
-            self.strike(step)?;
-            self.any()?;
+            self.planned_disruptions(step)?;
+            self.random_step()?;
         }
         self.counts.add("steps", self.plan.steps);
         self.settle()
     }
 
-    fn any(&mut self) -> Check {
+    /// One random step.
+    fn random_step(&mut self) -> Check {
         self.recover()?;
-        let seat = self.random.index(self.seats.len());
+        let assignment = self.random.index(self.assignments.len());
         match self.random.below(100) {
             0..9 => {
                 self.produce();
                 Ok(())
             }
-            9..38 => self.flow(seat),
+            9..38 => self.flow(assignment),
             38..44 => {
                 let count = self.random.below(12);
-                self.read(seat, count)
+                self.read(assignment, count)
             }
             44..48 => {
                 let answers = !self.random.one_in(12);
-                self.inspect(seat, answers)
+                self.inspect(assignment, answers)
             }
             48..52 => {
                 let answers = !self.random.one_in(12);
-                self.submit(seat, answers)
+                self.submit(assignment, answers)
             }
             52..60 => self.message(),
             60..76 => self.database_message(),
             76..86 => {
                 let ms = self.random.below(400);
                 self.advance_ms(ms)?;
-                self.tick(seat)
+                self.tick(assignment)
             }
-            86..88 => self.committer_trouble(),
-            88..90 => self.database_trouble(),
-            90..93 => self.consumer_trouble(seat),
+            86..88 => self.disrupt_committer(),
+            88..90 => self.disrupt_database(),
+            90..93 => self.disrupt_consumer(assignment),
             93..96 => {
-                self.log_trouble();
+                self.disrupt_log();
                 Ok(())
             }
             96..98 => {
@@ -65,13 +66,13 @@ impl World<'_> {
                 Ok(())
             }
             _ => {
-                self.clock_trouble();
+                self.disrupt_clocks();
                 Ok(())
             }
         }
     }
 
-    /// Somebody starts what crashed, and wakes what stood still.
+    /// Sometimes starts crashed committers and wakes frozen ones.
     fn recover(&mut self) -> Check {
         for number in 0..NODES {
             if !self.nodes[number].is_up() && self.random.one_in(8) {
@@ -89,20 +90,20 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A consumer gets on a little.
-    fn flow(&mut self, seat: usize) -> Check {
-        let (number, count) = (self.seats[seat].number, self.random.below(12));
-        self.tick(seat)?;
-        self.read(seat, count)?;
-        // Which a recreated topic replaced by another.
-        if self.seats.get(seat).is_none_or(|seat| seat.number != number) {
+    /// A consumer makes progress.
+    fn flow(&mut self, assignment: usize) -> Check {
+        let (number, count) = (self.assignments[assignment].number, self.random.below(12));
+        self.tick(assignment)?;
+        self.read(assignment, count)?;
+        // A recreated topic may have replaced it.
+        if self.assignments.get(assignment).is_none_or(|assignment| assignment.number != number) {
             return Ok(());
         }
-        self.inspect(seat, true)?;
-        if self.seats.get(seat).is_none_or(|seat| seat.number != number) {
+        self.inspect(assignment, true)?;
+        if self.assignments.get(assignment).is_none_or(|assignment| assignment.number != number) {
             return Ok(());
         }
-        self.submit(seat, true)?;
+        self.submit(assignment, true)?;
         for _ in 0..self.random.below(4) {
             self.message()?;
         }
@@ -110,11 +111,11 @@ impl World<'_> {
     }
 
     fn message(&mut self) -> Check {
-        let underway = self.network.underway();
-        if underway == 0 {
+        let in_flight = self.network.in_flight();
+        if in_flight == 0 {
             return Ok(());
         }
-        let nth = self.random.index(underway);
+        let nth = self.random.index(in_flight);
         match self.random.below(30) {
             0 => {
                 self.network.lose(nth);
@@ -123,13 +124,13 @@ impl World<'_> {
             }
             1 => {
                 if self.network.duplicate(nth) {
-                    self.count("requests doubled");
+                    self.count("requests duplicated");
                 }
                 Ok(())
             }
             _ => {
                 if nth > 0 {
-                    self.counts.add("messages that overtook another", 1);
+                    self.counts.add("messages reordered", 1);
                 }
                 self.arrive(nth)
             }
@@ -144,24 +145,24 @@ impl World<'_> {
         let index = self.random.index(waiting);
         let what = self.gates.look(index);
         let cut = self.random.below(100) < self.plan.cuts;
-        // What becomes of a commit is the hardest question, so it comes up more often.
+        // The fate of a commit is the hardest case, so it is cut more often.
         let cut = cut || (what.is_commit && self.plan.cuts > 0 && self.random.one_in(4));
         let fate = match (cut, self.random.below(4)) {
             (false, _) => Fate::Arrives,
             (true, 0) => {
-                self.count("transactions in the way of another");
+                self.count("transaction conflicts");
                 Fate::Cut(StoreErrorKind::Conflict)
             }
             (true, 1 | 2) if what.is_commit => {
-                self.count("commits carried out or not after their client was gone");
+                self.count("commits orphaned");
                 Fate::Later
             }
             (true, 1 | 2) if what.call == "deliver" => {
-                self.count("deliveries that nobody knows of");
+                self.count("deliveries with unknown outcome");
                 Fate::Cut(StoreErrorKind::Unknown)
             }
             (true, 3) if what.is_commit => {
-                self.count("commits lost on the way, outcome unknown");
+                self.count("commits lost in flight, outcome unknown");
                 Fate::Cut(StoreErrorKind::Unknown)
             }
             (true, _) if what.call == "commit" => {
@@ -170,7 +171,7 @@ impl World<'_> {
             }
             (true, _) => {
                 let back = what.direction == Direction::Back;
-                self.count(if back { "replies of the database lost" } else { "statements cut" });
+                self.count(if back { "database replies lost" } else { "database calls cut" });
                 Fate::Cut(StoreErrorKind::Unavailable)
             }
         };
@@ -180,7 +181,7 @@ impl World<'_> {
     fn produce(&mut self) {
         let partition = self.random.below(PARTITIONS.into()) as u32;
         for _ in 0..self.random.below(6) {
-            // Where a marker could take the place of a lost event, the loss could not be told from compaction.
+            // Not if the log gets truncated: a marker in the place of a lost event would look like compaction.
             let marker = self.random.one_in(4) && !self.plan.truncated;
             if marker {
                 self.cluster.log_mut(partition).append_marker();
@@ -190,7 +191,7 @@ impl World<'_> {
                 self.counts.add("events produced", 1);
             }
         }
-        // Otherwise a transaction stays open.
+        // In one of three cases a transaction stays open.
         if self.random.below(3) > 0 {
             let log = self.cluster.log_mut(partition);
             log.stable = log.high();

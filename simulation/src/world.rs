@@ -11,20 +11,20 @@ use std::sync::Arc;
 use committer::store::memory::{Direct, MemoryDatabase, Tables};
 use keystore::HighWater;
 
+use crate::assignments::Assignment;
 use crate::commitments::Commitments;
-use crate::committers::{Node, Reply, Surroundings, WorldClock, log_key_path};
+use crate::committers::{Node, NodeParts, Reply, WorldClock, log_key_path};
 use crate::counts::Counts;
 use crate::defect::Defect;
 use crate::executor::{Executor, Timer};
 use crate::kafka::{Cluster, PARTITIONS};
 use crate::ledger::{Keys, ORIGIN, partition};
 use crate::link::Gates;
-use crate::model::{Account, Check, Model};
+use crate::model::{Check, Model, ModelChain};
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::random::Random;
-use crate::seats::Seat;
-use operator::Errand;
+use operator::OperatorRequest;
 
 /// Milliseconds since 1970 when a world begins.
 const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -34,7 +34,7 @@ pub(crate) struct World<'a> {
     pub(crate) plan: Plan,
     pub(crate) defect: Option<Defect>,
     pub(crate) counts: Counts,
-    /// What happened, when somebody wants to read it.
+    /// All events, if they are traced.
     trace: Option<Vec<String>>,
     pub(crate) executor: Executor<'a>,
     pub(crate) keys: &'a Keys,
@@ -49,17 +49,17 @@ pub(crate) struct World<'a> {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) cluster: Cluster,
-    pub(crate) seats: Vec<Seat>,
-    seats_made: u64,
-    /// Which ingest key new processes have.
+    pub(crate) assignments: Vec<Assignment>,
+    assignments_made: u64,
+    /// The index of the ingest key of new processes.
     pub(crate) key: usize,
-    /// What the operator wants in the chain, until it is told that it is.
-    pub(crate) operator: Option<Errand>,
+    /// The statement that the operator submits, until it is answered.
+    pub(crate) operator: Option<OperatorRequest>,
     pub(crate) model: Model,
-    /// A backup of the database, and the full one while the backup is in its place.
-    pub(crate) backup: Option<(Tables, Account)>,
+    /// A backup of the database, and the full database while the backup replaces it.
+    pub(crate) backup: Option<(Tables, ModelChain)>,
     pub(crate) full: Option<Tables>,
-    /// What a database that forgets had a moment ago.
+    /// The tables one step ago; see [`Defect::CommitForgotten`].
     pub(crate) remembered: Option<Tables>,
 }
 
@@ -99,8 +99,8 @@ impl<'a> World<'a> {
             nodes: (0..NODES).map(|number| Node::new(number, number == 0)).collect(),
             network: Network::default(),
             cluster: Cluster::new(),
-            seats: Vec::new(),
-            seats_made: 0,
+            assignments: Vec::new(),
+            assignments_made: 0,
             key: 0,
             operator: None,
             model: Model::new(keys.log.verifier_key().clone()),
@@ -109,14 +109,14 @@ impl<'a> World<'a> {
             remembered: None,
         };
         world.set_clocks();
-        world.forget_high_water();
-        // So that it can be looked at from the beginning.
+        world.remove_high_water();
+        // So that it can be read from the beginning.
         world.database.open(keys.id(), Arc::new(Direct)).expect("an empty database holds no other ledger");
         for number in 0..PARTITIONS {
             if world.plan.rivals {
-                world.seat(number);
+                world.assign(number);
             }
-            world.seat(number);
+            world.assign(number);
         }
         world
     }
@@ -142,18 +142,18 @@ impl<'a> World<'a> {
         path.into()
     }
 
-    /// Removes that of another world.
-    fn forget_high_water(&self) {
-        // There is none in the first world.
+    /// Removes the high-water file of an earlier world.
+    fn remove_high_water(&self) {
+        // The first world has none to remove.
         let _ = std::fs::remove_file(self.high_water_path());
     }
 
-    /// Makes it anew from the checkpoint in the database.
-    fn renew_high_water(&mut self) {
-        self.forget_high_water();
+    /// Rebuilds the high-water file from the checkpoint in the database.
+    fn rebuild_high_water(&mut self) {
+        self.remove_high_water();
         if let Some(checkpoint) = self.database.look(ORIGIN, |tables| tables.checkpoint.clone()) {
             let file = HighWater::open(&self.high_water_path(), ORIGIN);
-            file.and_then(|mut file| file.advance(checkpoint.head)).expect("it could be written before");
+            file.and_then(|mut file| file.advance(checkpoint.head)).expect("it was writable before");
         }
     }
 
@@ -165,10 +165,10 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A process gets a partition.
-    pub(crate) fn seat(&mut self, partition: u32) {
-        self.seats_made += 1;
-        self.seats.push(Seat::new(self.seats_made, partition, self.key, self.keys.id()));
+    /// Assigns a partition to a new process.
+    pub(crate) fn assign(&mut self, partition: u32) {
+        self.assignments_made += 1;
+        self.assignments.push(Assignment::new(self.assignments_made, partition, self.key, self.keys.id()));
     }
 
     pub(crate) fn advance_ms(&mut self, ms: u64) -> Check {
@@ -178,7 +178,7 @@ impl<'a> World<'a> {
         self.observe()
     }
 
-    /// Lets the committers go on until all of them wait, and compares what they did with what they may do.
+    /// Runs the committers until all of them wait, then checks the model.
     pub(crate) fn settle_tasks(&mut self) -> Check {
         self.executor.run();
         self.observe()
@@ -199,13 +199,13 @@ impl<'a> World<'a> {
             self.counts.add("checkpoints signed", 1);
             self.model.signed(&checkpoint)?;
         }
-        let new = self.commitments.from(self.model.looked_at());
-        self.counts.add("commitments published, repeats included", new.len() as u64);
+        let new = self.commitments.from(self.model.published());
+        self.counts.add("commitments published, including repeats", new.len() as u64);
         self.model.check_published(new)?;
         for number in 0..NODES {
             if let Some(why) = self.nodes[number].take_end() {
-                self.counts.add("committers that ended by themselves", 1);
-                self.note(|| format!("committer {number} ended: {why}"));
+                self.counts.add("committers that exited", 1);
+                self.note(|| format!("committer {number} exited: {why}"));
                 self.kill(number);
             }
         }
@@ -214,17 +214,17 @@ impl<'a> World<'a> {
 
     pub(crate) fn start(&mut self, number: usize) -> Check {
         if number == 0 && self.defect == Some(Defect::NewHighWater) {
-            self.renew_high_water();
+            self.rebuild_high_water();
         }
         let seed = self.random.below(u64::MAX);
-        let surroundings = Surroundings {
+        let parts = NodeParts {
             keys: self.keys,
             database: &self.database,
             gates: &self.gates,
             commitments: &self.commitments,
             folder: self.folder,
         };
-        self.nodes[number].start(&surroundings, &mut self.executor, seed)?;
+        self.nodes[number].start(&parts, &mut self.executor, seed)?;
         self.note(|| format!("committer {number} starts"));
         self.settle_tasks()
     }
@@ -234,7 +234,7 @@ impl<'a> World<'a> {
         self.network.cut(number);
     }
 
-    /// Where the newest epoch of a partition stands.
+    /// The state of the newest stream of a partition.
     pub(crate) fn head(&self, number: u32) -> Option<evidence::chain::StreamHead> {
         let named = partition(number);
         self.database.look(ORIGIN, |tables| {
@@ -243,7 +243,7 @@ impl<'a> World<'a> {
         })
     }
 
-    /// What of the log at hand is sealed.
+    /// How far the current log is sealed.
     pub(crate) fn sealed(&self, number: u32) -> u64 {
         let head = self.head(number);
         let of_this_topic = head.filter(|head| head.topic_id.as_deref() == Some(&self.cluster.topic().id));

@@ -5,7 +5,7 @@ use crate::model::Check;
 use crate::world::{NODES, World};
 
 impl World<'_> {
-    pub(super) fn committer_trouble(&mut self) -> Check {
+    pub(super) fn disrupt_committer(&mut self) -> Check {
         let number = self.random.index(NODES);
         if !self.nodes[number].is_up() {
             return self.start(number);
@@ -24,13 +24,13 @@ impl World<'_> {
         self.kill(number);
     }
 
-    pub(super) fn database_trouble(&mut self) -> Check {
+    pub(super) fn disrupt_database(&mut self) -> Check {
         if self.random.one_in(4) {
-            self.count("sessions of the database ended");
+            self.count("database sessions ended");
             self.database.end_sessions();
         }
-        if self.commitments.let_left_arrive() {
-            self.count("commitments that arrived after their producer was gone");
+        if self.commitments.deliver_orphaned() {
+            self.count("commitments delivered after their producer died");
         }
         self.settle_tasks()
     }
@@ -43,48 +43,48 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn consumer_trouble(&mut self, seat: usize) -> Check {
+    pub(super) fn disrupt_consumer(&mut self, assignment: usize) -> Check {
         match self.random.below(6) {
             0 => {
                 self.count("crashes of consumers");
-                let of = self.seats.remove(seat);
-                if !of.is_zombie || !self.seats.iter().any(|seat| seat.partition == of.partition) {
-                    self.seat(of.partition);
+                let of = self.assignments.remove(assignment);
+                if !of.is_zombie || !self.assignments.iter().any(|assignment| assignment.partition == of.partition) {
+                    self.assign(of.partition);
                 }
                 Ok(())
             }
             1 => {
                 self.count("rebalances that leave a zombie");
-                let of = self.seats[seat].partition;
-                for seat in self.seats.iter_mut().filter(|seat| seat.partition == of) {
-                    seat.is_zombie = true;
+                let of = self.assignments[assignment].partition;
+                for assignment in self.assignments.iter_mut().filter(|assignment| assignment.partition == of) {
+                    assignment.is_zombie = true;
                 }
-                self.seat(of);
+                self.assign(of);
                 Ok(())
             }
             2 => {
-                let zombie = self.seats.iter().position(|seat| seat.is_zombie);
+                let zombie = self.assignments.iter().position(|assignment| assignment.is_zombie);
                 if let Some(zombie) = zombie {
-                    self.seats.remove(zombie);
+                    self.assignments.remove(zombie);
                 }
                 Ok(())
             }
             3 => {
-                self.operator_asks_again();
+                self.operator_retries();
                 Ok(())
             }
-            _ => self.give_up(seat),
+            _ => self.give_up(assignment),
         }
     }
 
-    pub(super) fn log_trouble(&mut self) {
+    pub(super) fn disrupt_log(&mut self) {
         let partition = self.random.below(PARTITIONS.into()) as u32;
         match self.random.below(3) {
             0 => {
                 self.cluster.log_mut(partition).leader_epoch += 1;
                 self.count("new leaders");
             }
-            // What was lost and is deleted as well cannot be compared.
+            // Not if the log gets truncated: a lost event that is also deleted cannot be compared.
             1 if !self.plan.truncated => {
                 let log = self.cluster.log(partition);
                 let deleted = self.random.below((log.stable - log.low) / 2 + 1);
@@ -98,7 +98,7 @@ impl World<'_> {
         }
     }
 
-    /// Of what is sealed, or of what nobody has read yet, so that it stays known what was sealed.
+    /// Compacts an event that is sealed, or one that no reader got yet. Of others it would be unknown what was sealed.
     fn compact(&mut self, partition: u32) {
         let sealed = self.sealed(partition);
         let log = self.cluster.log(partition);
@@ -113,13 +113,13 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn clock_trouble(&mut self) {
+    pub(super) fn disrupt_clocks(&mut self) {
         if !self.plan.clocks {
             return;
         }
         match self.random.below(4) {
             0 => {
-                self.count("clocks back by an hour");
+                self.count("clocks set back by an hour");
                 self.database_off_ms -= 3_600_000;
                 self.nodes_off_ms = [self.database_off_ms; NODES];
             }

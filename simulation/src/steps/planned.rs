@@ -8,24 +8,24 @@ use crate::model::Check;
 use crate::world::{NODES, World};
 
 impl World<'_> {
-    /// What was planned for this step.
-    pub(super) fn strike(&mut self, step: u64) -> Check {
+    /// The disruptions planned for this step.
+    pub(super) fn planned_disruptions(&mut self, step: u64) -> Check {
         let plan = self.plan.clone();
-        if plan.recreated && step == plan.strike_at {
+        if plan.recreated && step == plan.log_change_at {
             self.count("topics recreated");
             self.cluster.recreate();
             for _ in 0..self.random.below(10) {
                 self.produce();
             }
         }
-        if plan.truncated && step == plan.strike_at {
+        if plan.truncated && step == plan.log_change_at {
             self.truncate();
         }
         if plan.old_copy {
-            self.strike_database(plan.copy_at, step)?;
+            self.disrupt_database_as_planned(plan.copy_at, step)?;
         }
         if plan.new_key {
-            self.strike_keys(plan.key_at, step);
+            self.change_keys_as_planned(plan.key_at, step);
         }
         Ok(())
     }
@@ -35,7 +35,7 @@ impl World<'_> {
             let log = self.cluster.log(partition);
             let high = log.high() - self.random.below(20).min(log.high() - log.low);
             if high < self.sealed(partition) {
-                self.count("logs cut off below the cursor");
+                self.count("logs truncated below the cursor");
             }
             self.cluster.log_mut(partition).truncate(high);
             for _ in 0..self.random.below(20) {
@@ -44,18 +44,18 @@ impl World<'_> {
         }
     }
 
-    fn strike_database(&mut self, [copied, replaced, back]: [u64; 3], step: u64) -> Check {
+    fn disrupt_database_as_planned(&mut self, [copied, replaced, back]: [u64; 3], step: u64) -> Check {
         if step == copied {
-            self.backup = Some((self.database.tables(ORIGIN), self.model.account.clone()));
+            self.backup = Some((self.database.tables(ORIGIN), self.model.chain.clone()));
         }
         if step == replaced
-            && let Some((tables, account)) = self.backup.take()
+            && let Some((tables, chain)) = self.backup.take()
         {
-            self.count("old copies of the database in its place");
+            self.count("databases replaced by an old copy");
             self.database.end_sessions();
             self.full = Some(self.database.tables(ORIGIN));
             self.database.replace(ORIGIN, tables);
-            self.model.went_back(account);
+            self.model.went_back(chain);
             for number in 0..NODES {
                 if self.random.one_in(2) {
                     self.crash_committer(number);
@@ -69,27 +69,27 @@ impl World<'_> {
         self.settle_tasks()
     }
 
-    /// The full database is back, unless another was signed for meanwhile.
+    /// Restores the full database, unless the old copy was signed meanwhile.
     pub(super) fn restore(&mut self) {
         let Some(full) = self.full.take() else { return };
-        // Whoever puts a database in the place of one that was appended to stops the signer first: it may be about to
-        // sign what it has read.
+        // An operator stops the signer before replacing a database that was appended to: it may be about to sign what it
+        // read.
         if self.model.forked {
             self.kill(0);
         }
         let is_back = self.model.may_come_back();
         self.model.came_back(is_back);
         if is_back {
-            self.count("full databases put back");
+            self.count("full databases restored");
             self.database.end_sessions();
             self.database.replace(ORIGIN, full);
         } else {
-            self.count("old copies that stayed: nothing newer was ever signed");
+            self.count("old copies kept: nothing newer was ever signed");
         }
     }
 
-    fn strike_keys(&mut self, [granted, revoked]: [u64; 2], step: u64) {
-        // Key statements that are there: the first grant, and these two.
+    fn change_keys_as_planned(&mut self, [granted, revoked]: [u64; 2], step: u64) {
+        // The chain begins with one grant; these are the second and third key statement.
         match self.key_entries() {
             1 if step >= granted => self.change_key(Action::Grant, 1),
             2 => {

@@ -5,20 +5,20 @@ use crate::ledger::ORIGIN;
 use crate::model::Check;
 use crate::world::{NODES, World};
 
-/// How often the settled world may be asked whether it is done.
+/// Maximum rounds until the world must be settled.
 const SETTLING_ROUNDS: u64 = 400;
 
 impl World<'_> {
-    /// No more trouble: every process starts anew, and an operator resolves halts. Ends when all is sealed, signed and
-    /// published.
+    /// Ends all disruptions, restarts every process and lets the operator resolve halts. Returns when everything is sealed,
+    /// signed and published.
     pub(super) fn settle(&mut self) -> Check {
-        self.note(|| "no more trouble".to_owned());
+        self.note(|| "no more disruptions".to_owned());
         self.restore();
         for number in 0..NODES {
             self.kill(number);
         }
         self.database.settle_orphans(true);
-        self.commitments.let_left_arrive();
+        self.commitments.deliver_orphaned();
         self.gates.open();
         self.plan.cuts = 0;
         (self.database_off_ms, self.nodes_off_ms) = (0, [0; NODES]);
@@ -27,20 +27,20 @@ impl World<'_> {
         for number in 0..NODES {
             self.start(number)?;
         }
-        while self.network.underway() > 0 {
+        while self.network.in_flight() > 0 {
             self.arrive(0)?;
         }
-        // Who still had the old key would halt for good, which is right.
+        // New processes have the new key: with a revoked key they would rightly halt forever.
         self.key = usize::from(self.key_entries() > 1);
-        self.seats.clear();
+        self.assignments.clear();
         for partition in 0..PARTITIONS {
-            // A log that was cut off and grew again shows it by its next event.
+            // The next event reveals a log that was truncated and grew again.
             self.cluster.append_event(partition);
             let log = self.cluster.log_mut(partition);
             log.stable = log.high();
-            self.seat(partition);
+            self.assign(partition);
         }
-        self.operator_asks_again();
+        self.operator_retries();
         for _ in 0..SETTLING_ROUNDS {
             self.advance_ms(200)?;
             for _ in 0..4 {
@@ -53,9 +53,12 @@ impl World<'_> {
         Err(self.unsettled())
     }
 
-    /// What is still missing.
+    /// The message about what is still missing.
     fn unsettled(&self) -> String {
-        let seats = self.seats.iter().map(|seat| format!("partition {}: {:?}", seat.partition, seat.stream.obstacle()));
+        let assignments = self
+            .assignments
+            .iter()
+            .map(|assignment| format!("partition {}: {:?}", assignment.partition, assignment.stream.obstacle()));
         let sealed = (0..PARTITIONS).map(|number| {
             format!("sealed of {number}: {} of {}", self.sealed(number), self.cluster.log(number).high())
         });
@@ -65,19 +68,19 @@ impl World<'_> {
             format!("{} entries, {signed} signed, {:?} published", tables.entries.len(), tables.published)
         });
         let operator = format!("the operator waits: {}", self.operator.is_some());
-        let all: Vec<String> = seats.chain(sealed).chain(nodes).chain([stored, operator]).collect();
+        let all: Vec<String> = assignments.chain(sealed).chain(nodes).chain([stored, operator]).collect();
         format!("not settled: {}", all.join("; "))
     }
 
     fn settling_round(&mut self) -> Check {
-        for which in 0..self.seats.len() {
+        for which in 0..self.assignments.len() {
             self.read(which, 12)?;
             self.inspect(which, true)?;
             self.submit(which, true)?;
             self.tick(which)?;
         }
         self.operate();
-        while self.network.underway() > 0 {
+        while self.network.in_flight() > 0 {
             self.arrive(0)?;
         }
         Ok(())
@@ -89,14 +92,17 @@ impl World<'_> {
             let size = tables.entries.len() as u64;
             tables.checkpoint.as_ref().is_some_and(|c| c.head.size == size) && tables.published == Some(size)
         });
-        sealed && done && self.operator.is_none() && self.seats.iter().all(|seat| seat.stream.halt().is_none())
+        sealed
+            && done
+            && self.operator.is_none()
+            && self.assignments.iter().all(|assignment| assignment.stream.halt().is_none())
     }
 
     fn end(&mut self) -> Check {
         let signed = self.database.look(ORIGIN, |tables| tables.checkpoint.as_ref().map_or(0, |c| c.head.size));
-        self.counts.add("events sealed", self.model.account.events);
+        self.counts.add("events sealed", self.model.chain.events);
         if self.model.forked {
-            self.counts.add("worlds in which an old copy was appended to", 1);
+            self.counts.add("worlds with an old copy that was appended to", 1);
         }
         self.model.check_end(signed)
     }

@@ -1,72 +1,72 @@
-//! The ingest-consumers: what surrounds the pure step of each stream.
+//! The ingest-consumers: reading, requests and actions around the pure step of each stream.
 
 use ingest_consumer::Halt;
 use ingest_consumer::stream::{Action, Input, InspectError, Inspection, Log, SubmitOutcome};
 
 use super::{NODES, World};
+use crate::assignments::{Assignment, Inspecting, Request};
 use crate::committers::Question;
 use crate::ledger::partition;
 use crate::model::Check;
-use crate::seats::{Inspecting, Request, Seat};
 
 impl World<'_> {
-    /// The client of a seat gives up waiting: the committer may get the request all the same.
+    /// A consumer stops waiting for an answer. The committer may still get the request.
     pub(crate) fn give_up(&mut self, which: usize) -> Check {
-        let seat = &mut self.seats[which];
-        if let Some(Inspecting::Sent(_)) = seat.inspecting {
-            seat.inspecting = None;
-            self.count("requests given up");
+        let assignment = &mut self.assignments[which];
+        if let Some(Inspecting::Sent(_)) = assignment.inspecting {
+            assignment.inspecting = None;
+            self.count("requests timed out");
             return self.step(which, Input::Inspected(Err(InspectError::Unavailable("no answer in time".into()))));
         }
-        if let Some(Request::Sent(..)) = seat.request {
-            seat.request = None;
-            self.count("requests given up");
+        if let Some(Request::Sent(..)) = assignment.request {
+            assignment.request = None;
+            self.count("requests timed out");
             let answer = SubmitOutcome::Unknown { problem: "no answer in time".into(), retry_after_ms: None };
             return self.step(which, Input::Submitted(answer));
         }
         Ok(())
     }
 
-    /// What a Kafka client does: it reads the topic of the name, whichever that is.
+    /// Reads events as a Kafka client does: from whichever topic has the name.
     pub(crate) fn read(&mut self, which: usize, count: u64) -> Check {
-        let seat = &mut self.seats[which];
-        let log = self.cluster.log_mut(seat.partition);
-        let Some(next) = seat.reader.filter(|_| seat.stream.wants_events()) else { return Ok(()) };
+        let assignment = &mut self.assignments[which];
+        let log = self.cluster.log_mut(assignment.partition);
+        let Some(next) = assignment.reader.filter(|_| assignment.stream.wants_events()) else { return Ok(()) };
         if !(log.low..=log.stable).contains(&next) {
-            seat.reader = None;
+            assignment.reader = None;
             return self.step(which, Input::ReadError("out of range".into()));
         }
         let (events, next) = log.read(next, count);
         let stable = log.stable;
-        seat.reader = Some(next);
+        assignment.reader = Some(next);
         self.step(which, Input::Events(&events))?;
-        // Unless the events led to another place.
-        match self.seats.get(which) {
-            Some(seat) if seat.reader == Some(next) && next == stable => self.step(which, Input::End(next)),
+        // The events may have begun another read.
+        match self.assignments.get(which) {
+            Some(assignment) if assignment.reader == Some(next) && next == stable => self.step(which, Input::End(next)),
             _ => Ok(()),
         }
     }
 
-    /// One stage of an inspection: the committer first, then Kafka.
+    /// One stage of an inspection: first the committer, then Kafka.
     pub(crate) fn inspect(&mut self, which: usize, kafka_answers: bool) -> Check {
-        let seat = &mut self.seats[which];
-        let result = match seat.inspecting.take() {
+        let assignment = &mut self.assignments[which];
+        let result = match assignment.inspecting.take() {
             None => return Ok(()),
             Some(sent @ Inspecting::Sent(_)) => {
-                seat.inspecting = Some(sent);
+                assignment.inspecting = Some(sent);
                 return Ok(());
             }
             Some(Inspecting::Asked) => {
-                let question = Question::Cursor(partition(seat.partition));
+                let question = Question::Cursor(partition(assignment.partition));
                 let node = self.random.index(NODES);
-                self.seats[which].inspecting = Some(Inspecting::Sent(self.network.send(node, question)));
+                self.assignments[which].inspecting = Some(Inspecting::Sent(self.network.send(node, question)));
                 return Ok(());
             }
             Some(Inspecting::Answered(_)) if !kafka_answers => Err(InspectError::Unavailable("no broker".into())),
             Some(Inspecting::Answered(answer)) => {
                 let (cursor, permission) = *answer;
-                let (log, id) = (self.cluster.log(seat.partition), self.cluster.topic().id.clone());
-                let cluster = partition(seat.partition).cluster;
+                let (log, id) = (self.cluster.log(assignment.partition), self.cluster.topic().id.clone());
+                let cluster = partition(assignment.partition).cluster;
                 let log = Log { cluster, topic_id: Some(id), low: log.low, high: log.high() };
                 Ok(Inspection { cursor, log, permission })
             }
@@ -74,13 +74,13 @@ impl World<'_> {
         self.step(which, Input::Inspected(result))
     }
 
-    /// The first stage of a request: whether the topic is still the same, signing, and off.
+    /// The first stage of a request: checks the topic id, signs and sends.
     pub(crate) fn submit(&mut self, which: usize, kafka_answers: bool) -> Check {
-        let seat = &mut self.seats[which];
-        let (id, statements) = match seat.request.take() {
+        let assignment = &mut self.assignments[which];
+        let (id, statements) = match assignment.request.take() {
             Some(Request::Unchecked(id, statements)) => (id, statements),
             other => {
-                seat.request = other;
+                assignment.request = other;
                 return Ok(());
             }
         };
@@ -91,10 +91,10 @@ impl World<'_> {
         if id.as_deref() != Some(&self.cluster.topic().id) {
             return self.step(which, Input::Submitted(SubmitOutcome::OtherTopic));
         }
-        let (signed, body) = Seat::sign(statements, &self.keys.ingest[seat.key]);
+        let (signed, body) = Assignment::sign(statements, &self.keys.ingest[assignment.key]);
         let node = self.random.index(NODES);
         let call = self.network.send(node, Question::Submit(body));
-        self.seats[which].request = Some(Request::Sent(call, signed));
+        self.assignments[which].request = Some(Request::Sent(call, signed));
         Ok(())
     }
 
@@ -104,35 +104,38 @@ impl World<'_> {
 
     pub(super) fn step(&mut self, which: usize, input: Input<'_>) -> Check {
         let mut actions = Vec::new();
-        let (now_ms, seat) = (self.now_ms, &mut self.seats[which]);
+        let (now_ms, assignment) = (self.now_ms, &mut self.assignments[which]);
         let is_news = !matches!(input, Input::Tick | Input::Events([]) | Input::End(_));
         if let Some(trace) = self.trace.as_mut().filter(|_| is_news) {
             let mut text = format!("{input:?}");
             text.truncate(240);
-            trace.push(format!("{now_ms:>7} ms  seat {} of partition {}: {text}", seat.number, seat.partition));
+            trace.push(format!(
+                "{now_ms:>7} ms  assignment {} of partition {}: {text}",
+                assignment.number, assignment.partition
+            ));
         }
-        seat.stream.step(now_ms, input, &mut actions);
+        assignment.stream.step(now_ms, input, &mut actions);
         for action in actions {
             if self.trace.is_some() && !matches!(action, Action::Submit { .. }) {
-                let number = self.seats[which].number;
-                self.note(|| format!("seat {number} -> {action:?}"));
+                let number = self.assignments[which].number;
+                self.note(|| format!("assignment {number} -> {action:?}"));
             }
-            let seat = &mut self.seats[which];
+            let assignment = &mut self.assignments[which];
             match action {
-                Action::Inspect => seat.inspecting = Some(Inspecting::Asked),
-                Action::Read(offset) => seat.reader = Some(offset),
+                Action::Inspect => assignment.inspecting = Some(Inspecting::Asked),
+                Action::Read(offset) => assignment.reader = Some(offset),
                 Action::Submit { topic_id, statements } => {
-                    if seat.request.is_some() {
-                        return Err("two requests of one stream at a time".to_owned());
+                    if assignment.request.is_some() {
+                        return Err("a stream has two requests in flight".to_owned());
                     }
-                    seat.request = Some(Request::Unchecked(topic_id, statements));
+                    assignment.request = Some(Request::Unchecked(topic_id, statements));
                 }
                 Action::NewClient => {
-                    let (of, zombie) = (seat.partition, seat.is_zombie);
-                    self.seats.remove(which);
-                    self.seat(of);
-                    let new = self.seats.len() - 1;
-                    self.seats[new].is_zombie = zombie;
+                    let (of, zombie) = (assignment.partition, assignment.is_zombie);
+                    self.assignments.remove(which);
+                    self.assign(of);
+                    let new = self.assignments.len() - 1;
+                    self.assignments[new].is_zombie = zombie;
                     self.counts.add("new clients for a recreated topic", 1);
                     return Ok(());
                 }
@@ -140,29 +143,29 @@ impl World<'_> {
                     self.counts.add(halt_name(&halt), 1);
                     self.check_halt(which, &halt)?;
                 }
-                Action::Gap(_) => self.counts.add("gaps found", 1),
-                Action::LastEventCompacted(_) => self.counts.add("last sealed events found compacted away", 1),
+                Action::Gap(_) => self.counts.add("gaps signed", 1),
+                Action::LastEventCompacted(_) => self.counts.add("last sealed events found compacted", 1),
                 Action::Sealed(_) | Action::Resumed | Action::Blocked(_) => {}
             }
         }
         Ok(())
     }
 
-    /// Nothing halts without a reason.
+    /// A stream halts only for a planned reason.
     fn check_halt(&self, which: usize, halt: &Halt) -> Check {
         let plan = &self.plan;
-        let deserved = match halt {
+        let is_expected = match halt {
             Halt::Recreated { .. } => plan.recreated,
-            // The events of another topic may be met before its id is.
+            // A consumer may read events of the new topic before it sees the new id.
             Halt::Truncated { .. } | Halt::Altered { .. } | Halt::Appeared { .. } => plan.recreated || plan.truncated,
             Halt::CursorWentBack { .. } | Halt::BadCursor { .. } => plan.old_copy,
             Halt::KeyNotGranted { .. } => plan.new_key || plan.old_copy,
             Halt::Unreadable { .. } | Halt::Refused { .. } => plan.old_copy,
-            // There is one cluster, and its records are all of one format.
+            // There is one cluster, and all its records have one format.
             Halt::Misread { .. } | Halt::OtherCluster { .. } => false,
         };
-        let number = self.seats[which].partition;
-        if deserved { Ok(()) } else { Err(format!("partition {number} halted without a reason: {halt}")) }
+        let number = self.assignments[which].partition;
+        if is_expected { Ok(()) } else { Err(format!("partition {number} halted without a reason: {halt}")) }
     }
 }
 

@@ -1,22 +1,21 @@
-//! What a world with a deliberate defect does. A model that does not notice it proves nothing.
+//! Deliberate defects at work.
 
-use evidence::SignedStatement;
-use evidence::Statement;
+use evidence::{SignedStatement, Statement};
 use ingest_consumer::stream::SubmitOutcome;
 
+use crate::assignments::{Assignment, Request};
 use crate::committers::Question;
 use crate::defect::Defect;
 use crate::ledger::{ORIGIN, partition};
-use crate::seats::{Request, Seat};
 use crate::world::World;
 
 impl World<'_> {
-    /// What a broken database does to its tables.
+    /// Applies a defect of the database to its tables.
     pub(crate) fn apply_defect(&mut self) {
         match self.defect {
             Some(Defect::CommitForgotten) => {
                 let now = self.database.tables(ORIGIN);
-                // Whoever loses the beginning of a chain is noticed by everybody.
+                // Not at the beginning of a chain: that loss is too easy to notice.
                 let grew = self
                     .remembered
                     .as_ref()
@@ -40,15 +39,15 @@ impl World<'_> {
         }
     }
 
-    /// The refused summary once more, under a new `prev`: `true` when it was sent.
+    /// Signs the refused summary again with a new `prev`. `true` if it was sent.
     pub(crate) fn sign_again(&mut self, which: usize, signed: &[SignedStatement], answer: &SubmitOutcome) -> bool {
         let SubmitOutcome::Decided { accepted, refused: Some(refused) } = answer else { return false };
-        let seat = &self.seats[which];
+        let assignment = &self.assignments[which];
         let (Some(refused), true) = (signed.get(*accepted), refused.code.starts_with("wrong-")) else { return false };
-        let (Statement::Summary(summary), Some(head)) = (refused.statement(), self.head(seat.partition)) else {
+        let (Statement::Summary(summary), Some(head)) = (refused.statement(), self.head(assignment.partition)) else {
             return false;
         };
-        if head.id != partition(seat.partition).stream(summary.stream.epoch)
+        if head.id != partition(assignment.partition).stream(summary.stream.epoch)
             || head.next + summary.events > summary.next
             || summary.last.as_ref().is_none_or(|last| last.offset < head.next)
         {
@@ -56,9 +55,9 @@ impl World<'_> {
         }
         let mut summary = summary.clone();
         (summary.first, summary.prev) = (head.next, Some(head.statement));
-        let (signed, body) = Seat::sign(vec![Statement::Summary(summary)], &self.keys.ingest[seat.key]);
+        let (signed, body) = Assignment::sign(vec![Statement::Summary(summary)], &self.keys.ingest[assignment.key]);
         let call = self.network.send(0, Question::Submit(body));
-        self.seats[which].request = Some(Request::Sent(call, signed));
+        self.assignments[which].request = Some(Request::Sent(call, signed));
         true
     }
 }

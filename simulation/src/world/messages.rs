@@ -1,14 +1,14 @@
-//! Messages that arrive: between committers and database, and from committers to the ingest-consumers and the operator.
+//! The arrival of messages, and of the answers to consumers and operator.
 
 use evidence::SignedStatement;
 use ingest_consumer::stream::{Input, SubmitOutcome};
 
 use super::World;
+use crate::assignments::{Assignment, Inspecting, Request, answered, inspected};
 use crate::committers::Reply;
 use crate::defect::Defect;
 use crate::link::Fate;
 use crate::model::Check;
-use crate::seats::{Inspecting, Request, Seat, answered, inspected};
 
 impl World<'_> {
     pub(crate) fn gate(&mut self, index: usize, fate: Fate) -> Check {
@@ -30,34 +30,34 @@ impl World<'_> {
         self.settle_tasks()
     }
 
-    /// To whoever still waits for it.
+    /// Delivers an answer to the consumer or operator that still waits for it.
     pub(super) fn deliver(&mut self, call: u64, reply: Reply) -> Check {
-        if self.operator.as_ref().is_some_and(|errand| errand.sent == Some(call)) {
-            self.operator_told(reply);
+        if self.operator.as_ref().is_some_and(|request| request.sent == Some(call)) {
+            self.operator_answered(reply);
             return Ok(());
         }
-        let waits = |seat: &Seat| match (&seat.inspecting, &seat.request) {
+        let waits = |assignment: &Assignment| match (&assignment.inspecting, &assignment.request) {
             (Some(Inspecting::Sent(number)), _) if *number == call => true,
             (_, Some(Request::Sent(number, _))) => *number == call,
             _ => false,
         };
-        let Some(which) = self.seats.iter().position(waits) else { return Ok(()) };
-        let seat = &mut self.seats[which];
-        match (seat.request.take(), reply) {
+        let Some(which) = self.assignments.iter().position(waits) else { return Ok(()) };
+        let assignment = &mut self.assignments[which];
+        match (assignment.request.take(), reply) {
             (Some(Request::Sent(number, signed)), reply) if number == call => {
                 let answer = answered(&signed, reply);
                 self.answer(which, &signed, answer)
             }
             (request, reply) => {
-                seat.request = request;
-                let key = &self.keys.ingest[seat.key];
-                match inspected(self.keys.id(), seat.partition, key, reply) {
+                assignment.request = request;
+                let key = &self.keys.ingest[assignment.key];
+                match inspected(self.keys.id(), assignment.partition, key, reply) {
                     Ok(answer) => {
-                        seat.inspecting = Some(Inspecting::Answered(Box::new(answer)));
+                        assignment.inspecting = Some(Inspecting::Answered(Box::new(answer)));
                         Ok(())
                     }
                     Err(error) => {
-                        seat.inspecting = None;
+                        assignment.inspecting = None;
                         self.step(which, Input::Inspected(Err(error)))
                     }
                 }
@@ -78,7 +78,7 @@ impl World<'_> {
     }
 }
 
-/// What a committer that does not append says of its reason.
+/// The count for the reason why a committer does not append.
 fn refusal_name(why: &str) -> Option<&'static str> {
     [
         ("behind what was signed", "refusals: the database is behind what was signed"),

@@ -1,25 +1,25 @@
-//! The operator, who changes keys and resolves halts.
+//! The operator changes keys and resolves halts.
 
 use evidence::statement::Action as KeyAction;
 use evidence::{SignedStatement, Statement};
 use ingest_consumer::Halt;
 
 use super::{NODES, World};
+use crate::assignments::body;
 use crate::committers::{Question, Reply};
 use crate::ledger::{self, ORIGIN};
-use crate::seats::body;
 
 /// A statement that the operator submits until it is answered.
-pub(crate) struct Errand {
+pub(crate) struct OperatorRequest {
     pub(crate) signed: SignedStatement,
     pub(super) sent: Option<u64>,
 }
 
 impl World<'_> {
-    /// Submits what is not in the chain for sure, and resolves a halt.
+    /// Submits the pending statement again, or signs an epoch that a halted stream needs.
     pub(crate) fn operate(&mut self) {
         match &mut self.operator {
-            Some(Errand { signed, sent: sent @ None }) => {
+            Some(OperatorRequest { signed, sent: sent @ None }) => {
                 let node = self.random.index(NODES);
                 *sent = Some(self.network.send(node, Question::Submit(body(std::slice::from_ref(signed)))));
             }
@@ -27,8 +27,8 @@ impl World<'_> {
             None => {
                 if let Some(statement) = self.epoch_needed() {
                     let signed = self.keys.by_operator(statement);
-                    self.count("epochs wanted by the operator");
-                    self.operator = Some(Errand { signed, sent: None });
+                    self.count("epochs signed by the operator");
+                    self.operator = Some(OperatorRequest { signed, sent: None });
                 }
             }
         }
@@ -42,27 +42,27 @@ impl World<'_> {
         });
         if let (Some(prev), None) = (newest, &self.operator) {
             let signed = self.keys.change(action, which, prev);
-            self.operator = Some(Errand { signed, sent: None });
+            self.operator = Some(OperatorRequest { signed, sent: None });
         }
     }
 
-    /// The operator's connection is gone without an answer.
-    pub(crate) fn operator_asks_again(&mut self) {
-        if let Some(errand) = &mut self.operator {
-            errand.sent = None;
+    /// The connection ended without an answer: the operator submits again.
+    pub(crate) fn operator_retries(&mut self) {
+        if let Some(request) = &mut self.operator {
+            request.sent = None;
         }
     }
 
-    pub(super) fn operator_told(&mut self, reply: Reply) {
+    pub(super) fn operator_answered(&mut self, reply: Reply) {
         match reply {
-            // Accepted, or refused because something came in between: then it is made anew.
+            // Accepted; or refused because another statement came first, and the operator then signs a new one.
             Reply::Submitted(Ok(response)) => {
                 self.operator = None;
                 if let Some(stopped) = response.stopped {
-                    self.note(|| format!("the operator's statement is refused: {}", stopped.message));
+                    self.note(|| format!("the operator's statement was refused: {}", stopped.message));
                 }
             }
-            _ => self.operator_asks_again(),
+            _ => self.operator_retries(),
         }
     }
 
@@ -74,20 +74,23 @@ impl World<'_> {
                 Halt::Recreated { .. } | Halt::Truncated { .. } | Halt::Altered { .. } | Halt::Appeared { .. }
             )
         };
-        let halted = self.seats.iter().find(|seat| !seat.is_zombie && seat.stream.halt().is_some_and(of_the_log))?;
+        let halted = self
+            .assignments
+            .iter()
+            .find(|assignment| !assignment.is_zombie && assignment.stream.halt().is_some_and(of_the_log))?;
         let head = self.head(halted.partition)?;
         let topic = self.cluster.topic();
-        // One is enough; whoever is halted still has not looked since.
+        // One epoch is enough: a stream that is still halted has not inspected since.
         if head.id.epoch > 0 {
             return None;
         }
-        // In a topic that was recreated nothing is left out.
+        // A recreated topic is sealed from offset 0.
         let is_same = head.topic_id.as_ref() == Some(&topic.id);
         let start = if is_same { self.cluster.log(halted.partition).low } else { 0 };
         Some(ledger::epoch(self.keys.id(), &head, Some(topic.id.clone()), start))
     }
 
-    /// Whether a key statement about a key is in the chain.
+    /// The number of key statements in the chain.
     pub(crate) fn key_entries(&self) -> usize {
         self.database.look(ORIGIN, |tables| tables.entries.values().filter(|row| row.kind == "key").count())
     }
