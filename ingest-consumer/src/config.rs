@@ -21,16 +21,17 @@ pub struct Config {
     /// offsets to the group only as a display.
     #[serde(default)]
     pub partitions: Vec<String>,
-    /// Topics that are never sealed, even if `topics` matches. Topics of commitments are always excluded: `commitments`, and
-    /// names that begin with `streamseal.commitments.`. Otherwise each commitment would be sealed by another one.
+    /// Topics that are never sealed, even if `topics` matches. Topics of commitments are always excluded:
+    /// `commitments`, and names that begin with `streamseal.commitments.`. Otherwise each commitment would be sealed by
+    /// another one.
     #[serde(default)]
     pub exclude: Vec<String>,
     /// The consumer group. Its offsets are for lag tools; sealing resumes from the committer's cursor.
     #[serde(default = "default_group")]
     pub group: String,
     /// Id of the Kafka cluster to seal; no other cluster is then sealed. Required to seal a second cluster in the same
-    /// ledger. If not set, any cluster is sealed in a ledger without streams, and otherwise only a cluster that the ledger
-    /// knows.
+    /// ledger. If not set, any cluster is sealed in a ledger without streams, and otherwise only a cluster that the
+    /// ledger knows.
     #[serde(default)]
     pub cluster: Option<String>,
     /// Address of the committer, such as `http://127.0.0.1:7380`.
@@ -44,9 +45,9 @@ pub struct Config {
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes: u64,
     /// Maximum age of a batch in milliseconds, counted from its first event. Shorter means fresher commitments and more
-    /// entries: a busy partition makes 86,400,000 / `batch_age_ms` entries per day. All partitions flush at the same times,
-    /// twenty times per batch age but at most every 5 ms. A batch closes on the last flush before its maximum age. A
-    /// partition with sixteen full batches submits them at once.
+    /// entries: a busy partition makes 86,400,000 / `batch_age_ms` entries per day. All partitions flush at the same
+    /// times, twenty times per batch age but at most every 5 ms. A batch closes on the last flush before its maximum
+    /// age. A partition with sixteen full batches submits them at once.
     #[serde(default = "default_batch_age_ms")]
     pub batch_age_ms: u32,
     /// Address for health and metrics.

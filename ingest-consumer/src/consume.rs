@@ -366,8 +366,8 @@ impl ConsumeLoop {
         self.due_ms = self.due_ms.min(assignment.stream.deadline_ms().unwrap_or(u64::MAX));
     }
 
-    /// Logs a problem of the Kafka client. An unreachable broker is reported at every attempt, so most reports are debug
-    /// lines.
+    /// Logs a problem of the Kafka client. An unreachable broker is reported at every attempt, so most reports are
+    /// debug lines.
     fn warn(&mut self, warning: &str) {
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
             self.warned = Some(Instant::now());

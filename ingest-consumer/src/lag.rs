@@ -17,8 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Compares the cursors with Kafka's watermarks at each interval, until `shutdown`.
 ///
-/// `kafka` is ready while Kafka answers. A stream is not ready if it has not moved for `stalled_after` although Kafka has
-/// more.
+/// `kafka` is ready while Kafka answers. A stream is not ready if it has not moved for `stalled_after` although Kafka
+/// has more.
 pub(crate) async fn watch(
     clients: Arc<Clients>,
     statuses: StreamStatuses,

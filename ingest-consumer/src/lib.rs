@@ -9,8 +9,8 @@
 //! - `lag` compares the cursors with Kafka's watermarks, and `stall` finds the streams that do not move.
 //! - [`run`] connects these.
 //!
-//! Memory is bounded. These have limits: the events that the Kafka client fetches ahead, the events being hashed, and the
-//! unacknowledged statements of each stream. A stream that reaches its limit is not read.
+//! Memory is bounded. These have limits: the events that the Kafka client fetches ahead, the events being hashed, and
+//! the unacknowledged statements of each stream. A stream that reaches its limit is not read.
 
 pub mod acknowledgement;
 mod assignment;

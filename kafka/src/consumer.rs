@@ -32,11 +32,11 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 pub struct Subscription {
     /// The consumer group's id.
     pub group: String,
-    /// Topic names, and patterns that begin with `^`. Patterns are regular expressions of librdkafka, or of the broker in
-    /// the newer group protocol.
+    /// Topic names, and patterns that begin with `^`. Patterns are regular expressions of librdkafka, or of the broker
+    /// in the newer group protocol.
     pub topics: Vec<String>,
-    /// Topics that are never read, even if a pattern matches: names, and prefixes followed by `*`. Kafka's internal topics,
-    /// which begin with `__`, are always excluded.
+    /// Topics that are never read, even if a pattern matches: names, and prefixes followed by `*`. Kafka's internal
+    /// topics, which begin with `__`, are always excluded.
     pub exclude: Vec<String>,
 }
 
@@ -77,8 +77,8 @@ enum ClientEvent {
 /// from the queues in turn. [`hold`](Self::hold) stops reading a partition. Once its queue is full it is no longer
 /// fetched either: this is how back pressure reaches the broker.
 ///
-/// The consumer tracks positions itself, event by event. librdkafka's positions are off by one at the end of a partition
-/// and at errors (librdkafka #4844).
+/// The consumer tracks positions itself, event by event. librdkafka's positions are off by one at the end of a
+/// partition and at errors (librdkafka #4844).
 ///
 /// Dropping a consumer leaves the group, which may take seconds.
 pub struct Consumer {
@@ -266,8 +266,8 @@ impl Consumer {
 
     /// Commits offsets to the group, for lag tools: the next offset to read of each partition.
     ///
-    /// Does not wait; [`Polled::Warning`] reports a later failure. These offsets are only a display, and this crate never
-    /// reads them.
+    /// Does not wait; [`Polled::Warning`] reports a later failure. These offsets are only a display, and this crate
+    /// never reads them.
     ///
     /// # Errors
     /// [`Error::Client`] if librdkafka refuses it.

@@ -17,8 +17,8 @@ use crate::{Error, TopicPartition};
 ///
 /// Its limits:
 /// - It stores events in memory only. Each start has a new port and another cluster id.
-/// - It keeps the newest 5 MiB and 100,000 produce requests of each partition, and drops older events as if by retention.
-///   Produce no faster than you read.
+/// - It keeps the newest 5 MiB and 100,000 produce requests of each partition, and drops older events as if by
+///   retention. Produce no faster than you read.
 /// - It has no transactions: aborted events are read like others. It has no compaction, access control or TLS.
 /// - Producing to a topic or asking for it creates it, with 4 partitions. The protocol's CreateTopics is missing;
 ///   [`create_topic`](Self::create_topic) creates topics with other partition counts.

@@ -7,7 +7,8 @@ use crate::TopicPartition;
 /// An error in reading one partition is a [`ReadError`](crate::ReadError) instead, in its place among the events.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A property of `[kafka]` is missing, unknown or would break a guarantee. Only a change of the configuration helps.
+    /// A property of `[kafka]` is missing, unknown or would break a guarantee. Only a change of the configuration
+    /// helps.
     #[error("kafka property \"{name}\": {reason}")]
     Property {
         /// The property's name.

@@ -1,7 +1,8 @@
 //! librdkafka messages as events, byte for byte.
 //!
 //! rust-rdkafka's message type is not used. It panics on header names that are not UTF-8, treats unparsable headers as
-//! none, and turns a timestamp of -1 into "not available". Headers are parsed from the broker's bytes (see [`headers`]).
+//! none, and turns a timestamp of -1 into "not available". Headers are parsed from the broker's bytes (see
+//! [`headers`]).
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -14,8 +15,8 @@ use rdkafka_sys as sys;
 use crate::{headers, native};
 
 unsafe extern "C" {
-    /// In `raw_headers.c`: the headers of a consumed message as the broker sent them, and their length. Null for a record
-    /// in a message format before v2.
+    /// In `raw_headers.c`: the headers of a consumed message as the broker sent them, and their length. Null for a
+    /// record in a message format before v2.
     fn streamseal_raw_headers(message: *const sys::rd_kafka_message_t, len: *mut usize) -> *const c_void;
 }
 
@@ -74,8 +75,8 @@ impl Message {
         let (timestamp, timestamp_type) = self.timestamp();
         let raw = self.raw_headers().ok_or(MessageError::OldFormat)?;
         let headers = headers.read(raw).map_err(MessageError::Headers)?;
-        // SAFETY: the message is valid while owned. Key and payload are null or as long as stated, and live as long as the
-        // message, which the result borrows.
+        // SAFETY: the message is valid while owned. Key and payload are null or as long as stated, and live as long as
+        // the message, which the result borrows.
         let (offset, key, value) = unsafe {
             ((*message).offset, bytes((*message).key, (*message).key_len), bytes((*message).payload, (*message).len))
         };
@@ -85,8 +86,8 @@ impl Message {
     /// The headers as the broker sent them; `None` for a record in a message format before v2.
     fn raw_headers(&self) -> Option<&[u8]> {
         let mut len = 0;
-        // SAFETY: the message is valid while owned, and was consumed. The bytes are as long as stated, and live as long as
-        // the message.
+        // SAFETY: the message is valid while owned, and was consumed. The bytes are as long as stated, and live as long
+        // as the message.
         unsafe { bytes(streamseal_raw_headers(self.0.as_ptr(), &mut len), len) }
     }
 
@@ -129,8 +130,8 @@ pub(crate) struct Headers(Vec<HeaderRef<'static>>);
 
 impl Headers {
     fn read<'a>(&'a mut self, raw: &'a [u8]) -> Result<&'a [HeaderRef<'a>], String> {
-        // SAFETY: only the lifetime changes. `headers::read` clears the list before it fills it with slices of `raw`. The
-        // list is only visible through the returned slice, which lives no longer than `raw`.
+        // SAFETY: only the lifetime changes. `headers::read` clears the list before it fills it with slices of `raw`.
+        // The list is only visible through the returned slice, which lives no longer than `raw`.
         let list = unsafe { &mut *(&raw mut self.0).cast::<Vec<HeaderRef<'a>>>() };
         headers::read(raw, list).map_err(|problem| format!("the headers cannot be parsed: {problem}"))?;
         Ok(list)

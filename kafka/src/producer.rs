@@ -32,9 +32,9 @@ pub struct Record<'a> {
 
 /// Produces records: each once, in order per partition, acknowledged by all in-sync replicas.
 ///
-/// A record waits while its broker is unreachable. The queue is bounded (`queue.buffering.max.kbytes`); when it is full,
-/// [`send`](Self::send) waits too. After the first undeliverable record nothing more is delivered, so a later record never
-/// takes the place of an earlier one. Make a new producer then, and send again from that record on.
+/// A record waits while its broker is unreachable. The queue is bounded (`queue.buffering.max.kbytes`); when it is
+/// full, [`send`](Self::send) waits too. After the first undeliverable record nothing more is delivered, so a later
+/// record never takes the place of an earlier one. Make a new producer then, and send again from that record on.
 pub struct Producer {
     producer: ThreadedProducer<Deliveries>,
 }
@@ -123,8 +123,8 @@ impl Producer {
     /// Queues a record. Waits for room until `timeout`; `false` if there was none, and the record was not queued.
     ///
     /// # Errors
-    /// [`Error::Fatal`] if some record could not be delivered. [`Error::Client`] if this record is refused at once, such as
-    /// for its size; other records are not affected.
+    /// [`Error::Fatal`] if some record could not be delivered. [`Error::Client`] if this record is refused at once,
+    /// such as for its size; other records are not affected.
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
         let mut message = message(record)?;
@@ -152,8 +152,8 @@ impl Producer {
         }
     }
 
-    /// Waits until all records sent so far are acknowledged, or until `timeout`. `false` if some are not: they are still
-    /// in flight, and whether they arrived is unknown.
+    /// Waits until all records sent so far are acknowledged, or until `timeout`. `false` if some are not: they are
+    /// still in flight, and whether they arrived is unknown.
     ///
     /// # Errors
     /// [`Error::Fatal`] if some record could not be delivered.

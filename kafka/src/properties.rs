@@ -12,8 +12,8 @@ use crate::Error;
 /// Defaults of every client; each can be overridden.
 const COMMON: &[(&str, &str)] = &[("client.id", "streamseal")];
 
-/// Maximum bytes per fetch (`fetch.max.bytes`), unless overridden or derived from other properties. A queued event keeps
-/// its whole fetch response in memory.
+/// Maximum bytes per fetch (`fetch.max.bytes`), unless overridden or derived from other properties. A queued event
+/// keeps its whole fetch response in memory.
 const FETCH_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Bytes of a response besides the fetched ones. librdkafka requires this margin.
@@ -23,9 +23,9 @@ const RESPONSE_OVERHEAD_BYTES: u64 = 512;
 const CONSUMER: &[(&str, &str)] = &[
     // Fetch again as soon as a queue has room. With the default of a second, the reader waits.
     ("fetch.queue.backoff.ms", "1"),
-    // librdkafka has one fetch per broker in flight, and leaves out partitions whose queue is full. If all others are at
-    // their ends, the broker delays its answer for this long, and the full queue runs empty meanwhile. With the default of
-    // 500 ms, one partition's backlog beside idle partitions was read very slowly.
+    // librdkafka has one fetch per broker in flight, and leaves out partitions whose queue is full. If all others are
+    // at their ends, the broker delays its answer for this long, and the full queue runs empty meanwhile. With the
+    // default of 500 ms, one partition's backlog beside idle partitions was read very slowly.
     ("fetch.wait.max.ms", "50"),
     // Reading must not create topics.
     ("allow.auto.create.topics", "false"),
@@ -34,8 +34,8 @@ const CONSUMER: &[(&str, &str)] = &[
 /// Bounds on fetching ahead, for all partitions of a consumer together. An override applies to each partition.
 ///
 /// librdkafka counts per partition, as each has its own queue, so partitions get a share of these values. Any number of
-/// unread partitions holds less than 200 MB (tested with 256). Most of this is librdkafka's overhead of 450 bytes per event.
-/// Compression can raise it: librdkafka counts compressed bytes, and fetches at least one whole producer batch.
+/// unread partitions holds less than 200 MB (tested with 256). Most of this is librdkafka's overhead of 450 bytes per
+/// event. Compression can raise it: librdkafka counts compressed bytes, and fetches at least one whole producer batch.
 const AHEAD: &[(&str, usize)] = &[
     ("queued.min.messages", 128_000),
     ("queued.max.messages.kbytes", 65_536),
@@ -86,8 +86,9 @@ const ALIASES: &[(&str, &str)] = &[
 
 /// Properties of librdkafka, by their names: the `[kafka]` section of the configuration.
 ///
-/// Every property passes through and overrides our default. Only overrides that would break a guarantee are refused, with
-/// the reason. Values may be strings, integers or booleans. Debug output shows only names, as values may be secrets.
+/// Every property passes through and overrides our default. Only overrides that would break a guarantee are refused,
+/// with the reason. Values may be strings, integers or booleans. Debug output shows only names, as values may be
+/// secrets.
 ///
 /// ```toml
 /// [kafka]
@@ -107,8 +108,8 @@ impl Properties {
     /// Takes the properties of a configuration.
     ///
     /// # Errors
-    /// [`Error::Property`] if `bootstrap.servers` is missing, a property must not be overridden, or one is given under two
-    /// names. librdkafka checks names and values later, when a client is made.
+    /// [`Error::Property`] if `bootstrap.servers` is missing, a property must not be overridden, or one is given under
+    /// two names. librdkafka checks names and values later, when a client is made.
     pub fn new<N, V>(properties: impl IntoIterator<Item = (N, V)>) -> Result<Self, Error>
     where
         N: Into<String>,
@@ -136,8 +137,8 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
-    /// These properties for a consumer of up to this many partitions. Each fetches its share ahead, so memory is bounded
-    /// however many there are.
+    /// These properties for a consumer of up to this many partitions. Each fetches its share ahead, so memory is
+    /// bounded however many there are.
     pub fn shared_by(&self, partitions: usize) -> Self {
         let share = |whole: usize| (whole / partitions.max(Self::PARTITIONS_MIN)).max(1);
         AHEAD.iter().fold(self.clone(), |properties, (name, whole)| properties.or(name, &share(*whole).to_string()))
@@ -168,8 +169,8 @@ impl Properties {
         config
     }
 
-    /// The default for `fetch.max.bytes`. librdkafka requires at least `message.max.bytes`, and a response must fit into
-    /// `receive.message.max.bytes`. Users set both to the values of their brokers.
+    /// The default for `fetch.max.bytes`. librdkafka requires at least `message.max.bytes`, and a response must fit
+    /// into `receive.message.max.bytes`. Users set both to the values of their brokers.
     fn fetch_max_bytes(&self) -> u64 {
         // librdkafka refuses what is not a number, and names the property.
         let given = |name: &str| self.get(name).and_then(|value| value.parse::<u64>().ok());

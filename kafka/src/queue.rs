@@ -106,8 +106,8 @@ pub(crate) struct PartitionQueue<C: ConsumerContext> {
 unsafe impl<C: ConsumerContext> Send for PartitionQueue<C> {}
 
 impl<C: ConsumerContext> PartitionQueue<C> {
-    /// Separates the partition's queue from the consumer's. Call it before the partition is assigned, or events could go
-    /// to the consumer's queue. `None` if librdkafka cannot have such a topic.
+    /// Separates the partition's queue from the consumer's. Call it before the partition is assigned, or events could
+    /// go to the consumer's queue. `None` if librdkafka cannot have such a topic.
     pub(crate) fn split(
         consumer: Arc<BaseConsumer<C>>,
         partition: &TopicPartition,
@@ -184,8 +184,8 @@ impl<C: ConsumerContext> PartitionQueue<C> {
 
 impl<C: ConsumerContext> Drop for PartitionQueue<C> {
     fn drop(&mut self) {
-        // SAFETY: the queue is valid. librdkafka calls and removes the callback under the queue's lock, so none runs after
-        // this returns.
+        // SAFETY: the queue is valid. librdkafka calls and removes the callback under the queue's lock, so none runs
+        // after this returns.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut()) }
     }
 }

@@ -47,8 +47,8 @@ impl Reader {
 
     /// Visits the events of a range of offsets, in order.
     ///
-    /// Offsets may be missing between events: transaction markers, aborted events and compacted events look the same here.
-    /// A leaf index tells which events existed.
+    /// Offsets may be missing between events: transaction markers, aborted events and compacted events look the same
+    /// here. A leaf index tells which events existed.
     ///
     /// # Errors
     /// Those of `visit`, which end the reading. [`Error::Partition`] if the partition cannot be read further,

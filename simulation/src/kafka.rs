@@ -1,4 +1,5 @@
-//! The sealed topic: the logs of its partitions as a reader of committed events sees them, and everything they ever held.
+//! The sealed topic: the logs of its partitions as a reader of committed events sees them, and everything they ever
+//! held.
 
 use std::ops::Range;
 

@@ -1,9 +1,9 @@
 //! Runs sealing and committing in a world where everything fails, by seed.
 //!
-//! A world runs the real step of each stream (`ingest_consumer::stream`) and the real parts of two committers (appender,
-//! signer, publisher, watcher, request handlers), on one thread. Everything around them is simulated and moves at random:
-//! clocks, network, the sealed topic, the topic of commitments, and a database in memory that keeps exactly the contract of
-//! `committer::store`.
+//! A world runs the real step of each stream (`ingest_consumer::stream`) and the real parts of two committers
+//! (appender, signer, publisher, watcher, request handlers), on one thread. Everything around them is simulated and
+//! moves at random: clocks, network, the sealed topic, the topic of commitments, and a database in memory that keeps
+//! exactly the contract of `committer::store`.
 //!
 //! After every step, a model compares what is stored, signed, acknowledged and published with the promises of
 //! ARCHITECTURE.md. At the end all disruptions stop, and everything must be sealed, signed and published.

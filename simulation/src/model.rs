@@ -1,5 +1,5 @@
-//! What must be true after every step, computed only from what is stored and published. The model trusts nothing that the
-//! code under test says about itself.
+//! What must be true after every step, computed only from what is stored and published. The model trusts nothing that
+//! the code under test says about itself.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -233,8 +233,8 @@ impl Model {
         self.others.push(std::mem::replace(&mut self.chain, chain));
     }
 
-    /// Whether the full database may be restored. It may not if a checkpoint of the old copy was signed. That can happen
-    /// if nothing newer than the copy had been signed; then the copy is the ledger from now on.
+    /// Whether the full database may be restored. It may not if a checkpoint of the old copy was signed. That can
+    /// happen if nothing newer than the copy had been signed; then the copy is the ledger from now on.
     pub(crate) fn may_come_back(&self) -> bool {
         let full = self.others.last();
         self.signed.iter().zip(full.into_iter().flat_map(|full| &full.roots)).all(|(signed, full)| signed == full)

@@ -19,8 +19,8 @@ use crate::native::{self, Owned, c_name, text};
 /// A topic as DescribeTopics describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
-    /// The id that the topic got when it was created, as Kafka prints it (URL-safe base64, 22 characters). `None` if the
-    /// brokers have no topic ids.
+    /// The id that the topic got when it was created, as Kafka prints it (URL-safe base64, 22 characters). `None` if
+    /// the brokers have no topic ids.
     pub id: Option<String>,
     /// Its number of partitions.
     pub partitions: u32,
@@ -121,8 +121,8 @@ impl<'a> Admin<'a> {
 
     fn options(&self, request: op) -> Owned<sys::rd_kafka_AdminOptions_t> {
         let mut reason: [c_char; 256] = [0; 256];
-        // SAFETY: the client is valid; the options are ours; `reason` is as long as stated. librdkafka accepts timeouts of
-        // up to an hour; if it refused one, its default would apply.
+        // SAFETY: the client is valid; the options are ours; `reason` is as long as stated. librdkafka accepts timeouts
+        // of up to an hour; if it refused one, its default would apply.
         unsafe {
             let options = sys::rd_kafka_AdminOptions_new(self.client.client().native_ptr(), request);
             let options =
@@ -139,8 +139,8 @@ impl<'a> Admin<'a> {
     /// queries.
     fn send_to_any_broker(&self, options: &Owned<sys::rd_kafka_AdminOptions_t>) -> Result<(), String> {
         let mut metadata: *const sys::rd_kafka_metadata_t = ptr::null();
-        // SAFETY: the client is valid. The query is for brokers only, not for topics. librdkafka sets `metadata` to null
-        // or to something that we own, with as many brokers as it states.
+        // SAFETY: the client is valid. The query is for brokers only, not for topics. librdkafka sets `metadata` to
+        // null or to something that we own, with as many brokers as it states.
         let broker = unsafe {
             let client = self.client.client().native_ptr();
             let timeout_ms = self.timeout_ms();

@@ -172,11 +172,11 @@ pub enum ReadErrorKind {
     /// The broker has no such offset: events were deleted, or the log was truncated or replaced. The error may be late:
     /// query the watermarks, and if the offset lies within them, start again.
     OutOfRange,
-    /// The event is damaged, cannot be parsed or cannot be fetched. Starting there again fails again, unless it was damaged
-    /// in transit.
+    /// The event is damaged, cannot be parsed or cannot be fetched. Starting there again fails again, unless it was
+    /// damaged in transit.
     Unreadable,
-    /// The record is in a message format before v2, of clients before Kafka 0.11. librdkafka misreads these: it takes keys
-    /// and values from the wrong place, and names offsets that do not exist. Starting there again fails again.
+    /// The record is in a message format before v2, of clients before Kafka 0.11. librdkafka misreads these: it takes
+    /// keys and values from the wrong place, and names offsets that do not exist. Starting there again fails again.
     OldFormat,
     /// Anything else, such as a lost permission: start again later.
     Other,

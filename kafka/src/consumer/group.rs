@@ -15,9 +15,9 @@ use crate::{TopicPartition, client};
 /// What the callbacks of a consumer keep for its owner. They run on the owner's thread, while it polls.
 ///
 /// Every rebalance is answered at once, with nothing to fetch. librdkafka takes part in no further rebalance before its
-/// answer, so an owner that first asks elsewhere where to start would block the whole group. In the cooperative protocols
-/// it would also block its own other partitions. Partitions are added later, one by one, when their owner knows where to
-/// start.
+/// answer, so an owner that first asks elsewhere where to start would block the whole group. In the cooperative
+/// protocols it would also block its own other partitions. Partitions are added later, one by one, when their owner
+/// knows where to start.
 #[derive(Debug)]
 pub(crate) struct Group {
     exclude: Vec<String>,

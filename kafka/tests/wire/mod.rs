@@ -1,6 +1,6 @@
 //! Record batches written byte by byte and sent without a Kafka client. They contain what no producer library writes:
-//! names that are not UTF-8, negative timestamps, damage. They are also independent of the library under test. Each test
-//! binary uses some of these functions.
+//! names that are not UTF-8, negative timestamps, damage. They are also independent of the library under test. Each
+//! test binary uses some of these functions.
 #![allow(dead_code)]
 
 use std::io::{Read, Write};

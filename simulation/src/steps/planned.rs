@@ -72,8 +72,8 @@ impl World<'_> {
     /// Restores the full database, unless the old copy was signed meanwhile.
     pub(super) fn restore(&mut self) {
         let Some(full) = self.full.take() else { return };
-        // An operator stops the signer before replacing a database that was appended to: it may be about to sign what it
-        // read.
+        // An operator stops the signer before replacing a database that was appended to: it may be about to sign what
+        // it read.
         if self.model.forked {
             self.kill(0);
         }

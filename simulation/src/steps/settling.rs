@@ -9,8 +9,8 @@ use crate::world::{NODES, World};
 const SETTLING_ROUNDS: u64 = 400;
 
 impl World<'_> {
-    /// Ends all disruptions, restarts every process and lets the operator resolve halts. Returns when everything is sealed,
-    /// signed and published.
+    /// Ends all disruptions, restarts every process and lets the operator resolve halts. Returns when everything is
+    /// sealed, signed and published.
     pub(super) fn settle(&mut self) -> Check {
         self.note(|| "no more disruptions".to_owned());
         self.restore();
