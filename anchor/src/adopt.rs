@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use evidence::SignedCheckpoint;
 use evidence::statement::LedgerId;
-use keystore::Head;
+use evidence::{Head, SignedCheckpoint};
 
 use crate::anchored::head;
 use crate::config::Config;

@@ -1,7 +1,7 @@
 //! What to do, decided from what was seen. No I/O, no clock.
 
+use evidence::Head;
 use evidence::incident::Shown;
-use keystore::Head;
 
 /// What is known of a head that was committed to the branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use evidence::incident::Shown;
 use evidence::statement::LedgerId;
 use evidence::tile::Tiles;
 use evidence::tree::{consistency_nodes, decompose, verify_consistency};
-use evidence::{Entry, Hash, Note, SignedCheckpoint};
-use keystore::Head;
+use evidence::{Entry, Hash, Head, Note, SignedCheckpoint};
 
 use crate::anchored::head;
 use crate::decide::{Contradiction, not_below};

@@ -1,7 +1,6 @@
 use anyhow::Context;
-use evidence::{Hash, SignedCheckpoint, SigningKey};
+use evidence::{Hash, Head, SignedCheckpoint, SigningKey};
 use git2::Oid;
-use keystore::Head;
 
 use crate::anchored::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
 use crate::config::Config;

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use evidence::statement::LedgerId;
-use evidence::{Hash, SignedCheckpoint};
+use evidence::{Hash, Head, SignedCheckpoint};
 use git2::Oid;
-use keystore::Head;
 use service::{Backoff, Condition, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::sync::watch;

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use committer::store::{self, Append, EntryRow, Moved, StreamRow};
-use evidence::chain::{Position, State, StreamHead};
+use evidence::chain::{Position, State, StreamState};
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Hash, SignedStatement, Statement, sha256};
-use keystore::{Head, HighWater};
+use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, sha256};
+use keystore::HighWater;
 
 use crate::ledger::{ORIGIN, TestLedger, stream};
 
@@ -35,8 +35,8 @@ impl LongChain {
         // The newest summary and the heads statement are all that is true of the end.
         let made_up = |what: &str, index: u64| sha256(format!("{what} {index}").as_bytes());
         let at = size - 2;
-        let head = StreamHead { next: 10 * at, statement: made_up("statement", at), ..first.stream_head() };
-        let position = Position { next_seq: at, head: made_up("leaf", at - 1), time: TIME };
+        let head = StreamState { next: 10 * at, statement: made_up("statement", at), ..first.stream_state() };
+        let position = Position { next_seq: at, last_leaf: made_up("leaf", at - 1), time: TIME };
         let mut state = State::new(ORIGIN, ledger.id().genesis)
             .resume(&first.key_entries, [head.clone()], position)
             .expect("the beginning's keys");
@@ -53,7 +53,7 @@ impl LongChain {
                 let stored = beginning.nodes.iter().find(|(stored, _)| *stored == node);
                 let hash = match stored {
                     Some((_, hash)) => *hash,
-                    None if node == Node::leaf(at - 1) => position.head,
+                    None if node == Node::leaf(at - 1) => position.last_leaf,
                     None => made_up(&format!("level {level}"), index),
                 };
                 tree.push(node, hash).expect("the next of the edge");
@@ -73,8 +73,8 @@ impl LongChain {
             });
         }
         let row = StreamRow { number, head: state.stream(&id).expect("moved").clone(), last_summary: Some(at) };
-        let position = Position { next_seq: size, head: heads.leaf(), time: TIME };
-        let streams = vec![Moved { from: Some(first.stream_head().next), row }];
+        let position = Position { next_seq: size, last_leaf: heads.leaf(), time: TIME };
+        let streams = vec![Moved { from: Some(first.stream_state().next), row }];
         let end = Append { entries: rows, streams, nodes, position };
         Self { parts: vec![beginning, end], head: Head { size, root: tree.root() } }
     }
@@ -116,7 +116,7 @@ impl Beginning {
         Self { state: State::new(&id.origin, id.genesis), tree: CompactRange::starting_at(0), key_entries: Vec::new() }
     }
 
-    fn stream_head(&self) -> StreamHead {
+    fn stream_state(&self) -> StreamState {
         self.state.stream(&stream("t-long", 0)).expect("it has begun").clone()
     }
 
@@ -135,9 +135,9 @@ impl Beginning {
             });
             entries.push(EntryRow::new(&entry, of_stream));
         }
-        let head = self.stream_head();
-        let (next_seq, newest) = (self.state.next_seq(), self.state.head().expect("there are entries"));
+        let head = self.stream_state();
+        let (next_seq, last_leaf) = (self.state.next_seq(), self.state.last_leaf().expect("there are entries"));
         let streams = vec![Moved { from: None, row: StreamRow { number, last_summary: Some(head.seq), head } }];
-        Append { entries, streams, nodes, position: Position { next_seq, head: newest, time: TIME } }
+        Append { entries, streams, nodes, position: Position { next_seq, last_leaf, time: TIME } }
     }
 }

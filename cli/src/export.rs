@@ -215,10 +215,7 @@ async fn topic_id(client: &Client, stream: &StreamId) -> anyhow::Result<Option<S
     let first = client.stream_entries(&query(stream, 0, 1)).await?;
     let entry = first.entries.first().with_context(|| format!("the committer has no entry of {stream}"))?;
     let entry = Entry::parse(entry.entry.as_bytes())?;
-    Ok(match entry.statement.statement() {
-        Statement::Epoch(epoch) => epoch.topic_id.clone(),
-        other => other.advance().and_then(|a| a.topic_id.map(ToOwned::to_owned)),
-    })
+    Ok(entry.statement.statement().place().and_then(|place| place.topic_id.map(ToOwned::to_owned)))
 }
 
 /// Cuts offsets down to a time range.

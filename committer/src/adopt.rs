@@ -1,7 +1,7 @@
 //! `committer adopt`: a database taken for all that was ever signed, where the memory of that was lost.
 
 use anyhow::{Context, ensure};
-use keystore::Head;
+use evidence::Head;
 
 use crate::config::{Config, Ledger};
 use crate::parts::LogKey;

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use evidence::chain::{Position, Refusal, State};
 use evidence::statement::{Heads, LedgerId};
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Entry, Hash, Partition, SignedStatement, Statement, StreamId};
-use keystore::Head;
+use evidence::{EncodedEntry, Entry, Hash, Head, Partition, SignedStatement, Statement, StreamId};
 
 use crate::parse::parse;
 use crate::store::{EntryRow, Store, StoreError, StoredCheckpoint, StreamRow};
@@ -83,12 +82,12 @@ impl Chain {
     pub(crate) async fn follow(mut self, store: &dyn Store, position: Position) -> Result<Option<Self>, StoreError> {
         let seqs = self.size()..position.next_seq;
         // Before the new ones, the newest that this chain has must stand as it was.
-        let newest = self.state.head();
+        let newest = self.state.last_leaf();
         let begin = seqs.start - u64::from(newest.is_some());
         let leaves = store.nodes(0, begin..seqs.end).await?;
         let new = newest.map_or(Some(&*leaves), |newest| leaves.strip_prefix(&[newest]));
         let Some(new) = new.filter(|new| new.len() as u64 == seqs.end - seqs.start) else { return Ok(None) };
-        if leaves.last() != Some(&position.head) {
+        if leaves.last() != Some(&position.last_leaf) {
             return Ok(None);
         }
         new.iter().for_each(|leaf| self.tree.push_leaf(*leaf));
@@ -193,8 +192,8 @@ impl Chain {
 
     /// Where it stands; `None` when it is empty.
     pub(crate) fn position(&self) -> Option<Position> {
-        let head = self.state.head()?;
-        Some(Position { next_seq: self.state.next_seq(), head, time: self.state.time() })
+        let last_leaf = self.state.last_leaf()?;
+        Some(Position { next_seq: self.state.next_seq(), last_leaf, time: self.state.time() })
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evidence::SignedCheckpoint;
 use evidence::chain::{Keys, Role, State};
 use evidence::statement::LedgerId;
-use keystore::Head;
+use evidence::{Head, SignedCheckpoint};
 
 use crate::parse::parse;
 use crate::store::{CALL_TIME_MAX, Store, StoreError, StoredCheckpoint, deletion};

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use evidence::Partition;
+use evidence::statement::Effect;
 use evidence::statement::LedgerId;
-use keystore::Head;
+use evidence::{Head, Partition};
 
 use crate::chain::Chain;
 use crate::checkpoints;
@@ -169,9 +169,10 @@ impl Check<'_> {
         let (mut keys, mut heads) = (Vec::new(), None);
         for begin in (0..size).step_by(RANGE) {
             for stored in self.store.ledger_entries(begin..size.min(begin + RANGE as u64)).await? {
-                match parse(&stored)?.statement.statement().kind() {
-                    "heads" => heads = Some(stored.seq),
-                    _ => keys.push(stored.seq),
+                match parse(&stored)?.statement.statement().kind().effect() {
+                    Effect::Commit => heads = Some(stored.seq),
+                    Effect::Keys => keys.push(stored.seq),
+                    Effect::Advance | Effect::NewStream => {}
                 }
             }
         }

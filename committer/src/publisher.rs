@@ -185,11 +185,8 @@ fn message(entry: &Entry) -> Message {
     let advance = statement.advance();
     let commitment = Commitment {
         seq: entry.seq,
-        ledger: match statement {
-            Statement::Genesis(genesis) => genesis.origin.clone(),
-            other => other.ledger().map(|ledger| ledger.origin.clone()).unwrap_or_default(),
-        },
-        kind: statement.kind().to_owned(),
+        ledger: entry.statement.ledger().origin,
+        kind: statement.kind().name().to_owned(),
         cluster: stream.map(|s| s.partition.cluster.clone()),
         topic: stream.map(|s| s.partition.topic.clone()),
         partition: stream.map(|s| s.partition.number),
@@ -206,7 +203,7 @@ fn message(entry: &Entry) -> Message {
     };
     let key = match stream {
         Some(stream) => format!("{}/{}", stream.partition.topic, stream.partition.number),
-        None => statement.kind().to_owned(),
+        None => statement.kind().name().to_owned(),
     };
     Message { key, value: serde_json::to_vec(&commitment).expect("strings and numbers are JSON") }
 }

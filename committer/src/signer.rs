@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use evidence::chain::{Keys, Position, Role, State};
 use evidence::statement::LedgerId;
-use evidence::{Checkpoint, SignedCheckpoint, SigningKey};
-use keystore::{Head, HighWater};
+use evidence::{Checkpoint, Head, SignedCheckpoint, SigningKey};
+use keystore::HighWater;
 use service::{Backoff, Component, Condition, Shutdown};
 use tokio::sync::watch;
 
@@ -365,7 +365,7 @@ impl Signer {
             )));
         }
         let chain = self.replay.chain();
-        let head = |position: Option<Position>| position.map_or_else(|| "-".to_owned(), |p| p.head.to_string());
+        let head = |position: Option<Position>| position.map_or_else(|| "-".to_owned(), |p| p.last_leaf.to_string());
         if size < chain.size() || (size == chain.size() && position != chain.position()) {
             return Err(Trouble::Unsound(format!(
                 "the database has another chain: {size} entries with head {}, read back were {} with head {}",

@@ -20,8 +20,7 @@ use async_trait::async_trait;
 use evidence::chain::Position;
 use evidence::statement::{HeadsLine, LedgerId};
 use evidence::tree::Node;
-use evidence::{Hash, Partition, StreamId};
-use keystore::Head;
+use evidence::{Hash, Head, Partition, StreamId};
 
 use postgres::PostgresStore;
 use sqlite::SqliteStore;

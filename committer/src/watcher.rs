@@ -93,7 +93,7 @@ mod tests {
         let watching = tokio::spawn(watch(parts, Shutdown::new()));
         let stands_at = |next_seq| {
             let mut tables = memory.tables(ORIGIN);
-            tables.position = Some(Position { next_seq, head: ledger.genesis.hash(), time: 0 });
+            tables.position = Some(Position { next_seq, last_leaf: ledger.genesis.hash(), time: 0 });
             memory.replace(ORIGIN, tables);
         };
         for (next_seq, expected) in [(3, 3), (2, 3), (5, 5)] {

@@ -99,7 +99,7 @@ async fn every_entry_is_published_with_its_exact_text() {
         assert_eq!((&commitment.entry, commitment.ledger.as_str()), (&text, ORIGIN));
         assert_eq!(commitment.leaf_hash, entry.leaf_hash().to_string());
         assert_eq!(commitment.time, entry.time.to_string());
-        assert_eq!(commitment.kind, entry.statement.statement().kind());
+        assert_eq!(commitment.kind, entry.statement.statement().kind().name());
         assert_eq!(key, ["genesis", "key", "t/7", "t/7", "t/7", "t/7"][*seq as usize]);
     }
     let value = |seq| String::from_utf8(found[&seq].1.clone()).expect("JSON is text");

@@ -77,7 +77,7 @@ pub(crate) fn partition(number: u32) -> Partition {
 /// The statement that begins a new epoch after a stream's head.
 pub(crate) fn epoch(
     id: &LedgerId,
-    head: &evidence::chain::StreamHead,
+    head: &evidence::chain::StreamState,
     new_topic_id: Option<String>,
     start: u64,
 ) -> Statement {

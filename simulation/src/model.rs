@@ -7,7 +7,7 @@ use committer::Message;
 use committer::store::memory::Tables;
 use committer::store::{EntryRow, StoredCheckpoint};
 use committer_client::Commitment;
-use evidence::statement::{Gap, Reason, Summary};
+use evidence::statement::{Gap, Reason, StatementKind, Summary};
 use evidence::tree::{CompactRange, leaf_hash};
 use evidence::{Entry, Hash, SignedCheckpoint, Statement, StreamId, VerifierKey, batch};
 
@@ -218,10 +218,10 @@ impl Model {
         self.forked |= self.is_old_copy && size > before;
         for row in tables.entries.range(before..).map(|(_, row)| row) {
             self.chain.append(row, cluster)?;
-            counts.add(kind(&row.kind), 1);
+            counts.add(count_of(&row.kind), 1);
         }
         ensure!(self.chain.size() == size, "some of {size} entries have a wrong seq");
-        let position = tables.position.map(|position| (position.next_seq, position.head, position.time));
+        let position = tables.position.map(|position| (position.next_seq, position.last_leaf, position.time));
         let expected = self.chain.entries.last().map(|head| (size, *head, self.chain.time));
         ensure!(position == expected, "the stored position is {position:?}, but the entries give {expected:?}");
         self.chain.check_streams(tables)
@@ -343,13 +343,13 @@ impl Model {
     }
 }
 
-fn kind(kind: &str) -> &'static str {
-    match kind {
-        "summary" => "entries: summaries",
-        "gap" => "entries: gaps",
-        "epoch" => "entries: epochs",
-        "key" => "entries: keys",
-        "heads" => "entries: heads",
-        _ => "entries: genesis",
+fn count_of(kind: &str) -> &'static str {
+    match StatementKind::from_name(kind).expect("the store keeps the name of a kind") {
+        StatementKind::Genesis => "entries: genesis",
+        StatementKind::Key => "entries: keys",
+        StatementKind::Summary => "entries: summaries",
+        StatementKind::Gap => "entries: gaps",
+        StatementKind::Epoch => "entries: epochs",
+        StatementKind::Heads => "entries: heads",
     }
 }

@@ -235,7 +235,7 @@ impl<'a> World<'a> {
     }
 
     /// The state of the newest stream of a partition.
-    pub(crate) fn head(&self, number: u32) -> Option<evidence::chain::StreamHead> {
+    pub(crate) fn head(&self, number: u32) -> Option<evidence::chain::StreamState> {
         let named = partition(number);
         self.database.look(ORIGIN, |tables| {
             let heads = tables.streams.values().map(|row| &row.head);

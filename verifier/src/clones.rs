@@ -9,8 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bundle::Reader;
-use evidence::{Checkpoint, Hash};
-use keystore::Head;
+use evidence::{Checkpoint, Hash, Head};
 
 use self::copy::{Copy, Followed};
 use crate::chain::{Chain, proven_runs};

@@ -60,7 +60,7 @@ impl Collector {
                     self.grants.push(Granting { seq, keys: vec![named(key)], signers: Some(signers) });
                 }
             }
-            _ => {}
+            Statement::Summary(_) | Statement::Gap(_) | Statement::Epoch(_) | Statement::Heads(_) => {}
         }
     }
 

@@ -88,6 +88,9 @@ impl Client {
     /// Submits statements (the texts of signed notes) in order. A refused statement is an `Ok` answer with
     /// [`SubmitResponse::stopped`]. After [`Error::Unavailable`] submit the same texts again: what was appended is
     /// answered with the entry it became.
+    ///
+    /// # Errors
+    /// [`Error`]. After [`Error::Unavailable`], the statements may or may not have been appended.
     pub async fn submit(&self, statements: Vec<String>) -> Result<SubmitResponse, Error> {
         let url = self.url("v1/statements");
         let sent = statements.len();
@@ -102,32 +105,50 @@ impl Client {
         Ok(answer)
     }
 
-    /// Where a stream stands. A stream that was never sealed stands at epoch 0, offset 0.
+    /// The cursor of a partition's open stream. Without any entry it is offset 0 of epoch 0.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn cursor(&self, query: &CursorQuery) -> Result<Cursor, Error> {
         self.get_json(self.url_with("v1/cursors", query)).await
     }
 
     /// The genesis entry and every key entry, in order.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn keys(&self) -> Result<Keys, Error> {
         self.get_json(self.url("v1/keys")).await
     }
 
     /// The text of an entry; None when the chain is not that long.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn entry(&self, seq: u64) -> Result<Option<String>, Error> {
         self.get_text(self.url(&format!("v1/entries/{seq}"))).await
     }
 
     /// The text of the entry whose range covers an offset; None when no entry covers it.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn covering_entry(&self, query: &CoveringQuery) -> Result<Option<String>, Error> {
         self.get_text(self.url_with("v1/entries", query)).await
     }
 
     /// The entries of a stream whose range ends after `query.from`, in order.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn stream_entries(&self, query: &StreamEntriesQuery) -> Result<StreamEntries, Error> {
         self.get_json(self.url_with("v1/streams/entries", query)).await
     }
 
     /// The newest heads entry below a chain size, with its lines; None when there is none.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn heads(&self, size: u64) -> Result<Option<Heads>, Error> {
         let url = self.url_with("v1/heads", &HeadsQuery { size });
         let Some(body) = self.get(&url).await? else {
@@ -137,17 +158,26 @@ impl Client {
     }
 
     /// What the committer says about itself.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn status(&self) -> Result<Status, Error> {
         self.get_json(self.url("v1/status")).await
     }
 
     /// The newest signed checkpoint, as its note's bytes; None when nothing was signed yet.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn checkpoint(&self) -> Result<Option<Vec<u8>>, Error> {
         self.get(&self.url("checkpoint")).await
     }
 
     /// A hash tile or an entry bundle, by its path in C2SP tlog-tiles (`tile/0/x001/234.p/5`, `tile/entries/000`);
     /// None when the newest checkpoint does not reach that far.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         self.get(&self.url(path)).await
     }

@@ -31,6 +31,9 @@ pub enum TilesError {
 impl Client {
     /// Fetches the tiles that the hashes of these complete subtrees are computed from, and shows them to be of the tree
     /// with this size and root.
+    ///
+    /// # Errors
+    /// [`TilesError`] when a tile cannot be fetched, or is not of this tree.
     pub async fn tiles(
         &self,
         size: u64,

@@ -9,7 +9,7 @@ pub const COMMITMENTS_TOPIC: &str = "commitments";
 /// How the names of all other topics of commitments begin.
 pub const COMMITMENTS_TOPIC_PREFIX: &str = "streamseal.commitments.";
 
-/// Whether a topic of this name is for commitments, of whichever ledger. No ingest-consumer seals it.
+/// Whether a topic with this name holds commitments of any ledger. No ingest-consumer seals it.
 pub fn is_commitments_topic(name: &str) -> bool {
     name == COMMITMENTS_TOPIC || name.starts_with(COMMITMENTS_TOPIC_PREFIX)
 }

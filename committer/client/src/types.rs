@@ -63,7 +63,7 @@ pub struct Accepted {
     pub entry: String,
 }
 
-/// A refusal: the same statement will be refused again as long as the chain stands where it stands.
+/// A refusal. The same statement is refused again until the chain has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// Index of the refused statement in the request.
@@ -74,7 +74,7 @@ pub struct Stopped {
     pub message: String,
 }
 
-/// Where a stream stands: the answer of `GET /v1/cursors`.
+/// The open stream of a partition: the answer of `GET /v1/cursors`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The newest epoch of (cluster, topic, partition); 0 when nothing was ever sealed.
@@ -139,7 +139,7 @@ pub struct StreamEntriesQuery {
     pub epoch: u64,
     /// Only entries that cover this offset or later ones.
     pub from: u64,
-    /// At most so many entries, 1 to [`caps::STREAM_ENTRIES`].
+    /// Maximum number of entries, 1 to [`caps::STREAM_ENTRIES`].
     pub limit: u32,
 }
 
@@ -175,7 +175,7 @@ pub struct EntryView {
     pub entry: String,
 }
 
-/// `GET /v1/heads`: a heads entry with the lines that its root stands for.
+/// `GET /v1/heads`: a heads entry with the lines that it commits to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heads {
     /// The heads entry's number.
@@ -203,7 +203,7 @@ pub struct Status {
     /// Entries published to the topic of commitments; None when this ledger was never published.
     #[serde(with = "decimal::option")]
     pub published_size: Option<u64>,
-    /// Ids of the Kafka clusters of which the chain has streams, in ascending order.
+    /// Ids of the Kafka clusters that have streams in the chain, in ascending order.
     pub clusters: Vec<String>,
 }
 
@@ -236,7 +236,7 @@ pub struct Commitment {
     /// Offset after the last one covered.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
     pub next: Option<u64>,
-    /// How many events a summary stands for.
+    /// The number of events in a summary's batch.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
     pub events: Option<u64>,
     /// Base64 RFC 6962 leaf hash of `entry`.

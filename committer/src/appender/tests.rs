@@ -235,7 +235,7 @@ async fn a_copy_without_what_others_appended_is_not_continued() {
     assert_eq!(other.seqs(&statements[1..2]).await, Ok(vec![3]));
     let newest = database.store.position().await.expect("reads").expect("there are entries");
     for (seen, problem) in [
-        (Position { head: statements[0].hash(), ..newest }, "has another chain"),
+        (Position { last_leaf: statements[0].hash(), ..newest }, "has another chain"),
         (Position { next_seq: newest.next_seq + 1, ..newest }, "went back"),
     ] {
         one.seen.send_replace(Some(seen));

@@ -288,14 +288,15 @@ impl Worker {
     async fn check_confirmed(&self, position: Option<Position>) -> Result<(), Failure> {
         let Some(confirmed) = self.confirmed else { return Ok(()) };
         let size = position.map_or(0, |p| p.next_seq);
-        let ours = format!("this committer has seen {} entries with head {}", confirmed.next_seq, confirmed.head);
+        let ours =
+            format!("this committer has seen {} entries, the last leaf {}", confirmed.next_seq, confirmed.last_leaf);
         if size < confirmed.next_seq {
             return Failure::unsound(format!(
                 "the database went back: it has {size} entries, {ours}. An old copy was put in its place"
             ));
         }
         let leaf = self.parts.store.nodes(0, confirmed.next_seq - 1..confirmed.next_seq).await?;
-        if leaf != [confirmed.head] {
+        if leaf != [confirmed.last_leaf] {
             let found = leaf.first().map_or_else(|| "nothing".to_owned(), ToString::to_string);
             return Failure::unsound(format!(
                 "the database has another chain: {ours}, its entry there has leaf hash {found}"

@@ -6,9 +6,9 @@
 use axum::extract::Path;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use evidence::Head;
 use evidence::tile::{Tile, Tiles, encode_entries, needed_tiles};
 use evidence::tree::leaf_hash;
-use keystore::Head;
 
 use super::Opened;
 use super::answer::{BYTES, Failure, TEXT};

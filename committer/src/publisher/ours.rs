@@ -1,8 +1,8 @@
 //! Whether a topic may be published to: one that is empty, or that holds this ledger's commitments.
 
 use committer_client::Commitment;
+use evidence::Entry;
 use evidence::statement::LedgerId;
-use evidence::{Entry, Statement};
 
 use super::topic::Newest;
 use crate::store::deletion;
@@ -37,10 +37,5 @@ pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest], publish
 fn of(value: &[u8]) -> Option<LedgerId> {
     let commitment: Commitment = serde_json::from_slice(value).ok()?;
     let entry = Entry::parse(commitment.entry.as_bytes()).ok()?;
-    match entry.statement.statement() {
-        Statement::Genesis(genesis) => {
-            Some(LedgerId { origin: genesis.origin.clone(), genesis: entry.statement.hash() })
-        }
-        other => other.ledger().cloned(),
-    }
+    Some(entry.statement.ledger())
 }

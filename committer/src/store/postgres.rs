@@ -145,7 +145,7 @@ async fn write(connection: &mut PgConnection, ledger: i64, append: &Append) -> R
     sqlx::query(sql::SET_POSITION)
         .bind(ledger)
         .bind(column(append.position.next_seq))
-        .bind(append.position.head.as_bytes().as_slice())
+        .bind(append.position.last_leaf.as_bytes().as_slice())
         .bind(append.position.time)
         .execute(connection)
         .await?;

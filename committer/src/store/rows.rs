@@ -1,7 +1,8 @@
 //! What is stored beside an entry and about a stream, and how it follows from the chain.
 
-use evidence::chain::StreamHead;
-use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId};
+use evidence::chain::StreamState;
+use evidence::statement::Place;
+use evidence::{EncodedEntry, Hash, SignedStatement, StreamId};
 
 /// An entry as a reader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +55,7 @@ pub struct Sought {
 impl From<&SignedStatement> for Sought {
     fn from(signed: &SignedStatement) -> Self {
         let statement = signed.statement();
-        let end = range(statement).map(|(_, next)| next);
-        Self { statement: signed.hash(), place: statement.stream().cloned().zip(end) }
-    }
-}
-
-/// The offsets that a statement covers: from the first on, before the second. An epoch statement covers none.
-fn range(statement: &Statement) -> Option<(u64, u64)> {
-    match statement {
-        Statement::Epoch(epoch) => Some((epoch.start, epoch.start)),
-        _ => statement.advance().map(|advance| (advance.first, advance.next)),
+        Self { statement: signed.hash(), place: statement.place().map(|place| (place.stream.clone(), place.next)) }
     }
 }
 
@@ -73,7 +65,7 @@ pub struct StreamRow {
     /// The seq of the stream's first entry, which names it among the stream's of the ledger for good.
     pub number: u64,
     /// Where it stands.
-    pub head: StreamHead,
+    pub head: StreamState,
     /// The entry of its newest summary that has events.
     pub last_summary: Option<u64>,
 }
@@ -119,8 +111,12 @@ impl EntryRow {
             seq: entry.seq,
             leaf: encoded.leaf(),
             statement: entry.statement.hash(),
-            kind: statement.kind().to_owned(),
-            place: stream.zip(range(statement)).map(|(stream, (first, next))| StreamPlace { stream, first, next }),
+            kind: statement.kind().name().to_owned(),
+            place: stream.zip(statement.place()).map(|(stream, Place { first, next, .. })| StreamPlace {
+                stream,
+                first,
+                next,
+            }),
             bytes: encoded.bytes().to_vec(),
         }
     }

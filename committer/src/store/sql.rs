@@ -2,10 +2,9 @@
 
 use std::fmt::Display;
 
-use evidence::chain::{Position, StreamHead};
+use evidence::chain::{Position, StreamState};
 use evidence::statement::{HeadsLine, LastEvent, LedgerId};
-use evidence::{Hash, Partition, StreamId};
-use keystore::Head;
+use evidence::{Hash, Head, Partition, StreamId};
 
 use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamEnd, StreamNewest, StreamPlace, StreamRow};
 
@@ -144,7 +143,7 @@ pub(super) type PositionColumns = (i64, Option<Vec<u8>>, Option<i64>);
 pub(super) fn position((next_seq, head, time): PositionColumns) -> Result<Option<Position>, StoreError> {
     match (number(next_seq)?, head, time) {
         (0, None, None) => Ok(None),
-        (next_seq @ 1.., Some(head), Some(time)) => Ok(Some(Position { next_seq, head: hash(&head)?, time })),
+        (next_seq @ 1.., Some(head), Some(time)) => Ok(Some(Position { next_seq, last_leaf: hash(&head)?, time })),
         _ => Err(StoreError::damaged("the position of the chain is half there")),
     }
 }
@@ -214,7 +213,7 @@ pub(super) fn stream(columns: StreamColumns) -> Result<StreamRow, StoreError> {
             (Some(offset), Some(leaf)) => Some(LastEvent { offset: number(offset)?, leaf: hash(&leaf)? }),
             _ => return Err(StoreError::damaged("its last event is half there")),
         };
-        let head = StreamHead {
+        let head = StreamState {
             id: stream_id(cluster, topic, partition, epoch)?,
             topic_id,
             start: number(start)?,
@@ -244,4 +243,24 @@ pub(super) type CheckpointColumns = (i64, Vec<u8>, Vec<u8>);
 pub(super) fn checkpoint((size, root, note): CheckpointColumns) -> Result<StoredCheckpoint, StoreError> {
     let head = || Ok(Head { size: number(size)?, root: hash(&root)? });
     head().map(|head| StoredCheckpoint { head, note }).map_err(|error| of("the checkpoint", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::statement::{Effect, StatementKind};
+
+    use super::*;
+
+    fn names_by(is_wanted: impl Fn(StatementKind) -> bool) -> String {
+        let wanted = StatementKind::ALL.into_iter().filter(|kind| is_wanted(*kind));
+        wanted.map(|kind| format!("'{kind}'")).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn queries_name_the_kinds_of_the_registry() {
+        let keys = names_by(StatementKind::is_key_entry);
+        assert!(KEY_ENTRIES.contains(&format!("kind IN ({keys})")), "{KEY_ENTRIES}");
+        let heads = names_by(|kind| kind.effect() == Effect::Commit);
+        assert!(HEADS_ENTRY.contains(&format!("kind = {heads} ")), "{HEADS_ENTRY}");
+    }
 }

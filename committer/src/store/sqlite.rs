@@ -171,7 +171,7 @@ impl Transaction for SqliteTransaction {
         sqlx::query(sql::SET_POSITION)
             .bind(ledger)
             .bind(column(append.position.next_seq))
-            .bind(append.position.head.as_bytes().as_slice())
+            .bind(append.position.last_leaf.as_bytes().as_slice())
             .bind(append.position.time)
             .execute(&mut *connection)
             .await?;

@@ -2,8 +2,7 @@
 
 use committer::store::{StoredCheckpoint, open_existing};
 use evidence::statement::LedgerId;
-use evidence::{SignedCheckpoint, tree::leaf_hash};
-use keystore::Head;
+use evidence::{Head, SignedCheckpoint, tree::leaf_hash};
 
 use super::Database;
 use super::ledger::{TestLedger, stream};

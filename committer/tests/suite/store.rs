@@ -10,8 +10,7 @@ use committer::store::{
 use evidence::chain::{Position, State};
 use evidence::statement::HeadsLine;
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId, sha256};
-use keystore::Head;
+use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, StreamId, sha256};
 
 use super::Database;
 use super::ledger::{TestLedger, stream};
@@ -56,8 +55,8 @@ impl Writer {
             entries.push(row);
         }
         let streams = from.into_iter().map(|(id, from)| Moved { from, row: self.row(&id) }).collect();
-        let head = self.state.head().expect("there are entries");
-        let position = Position { next_seq: self.state.next_seq(), head, time: self.state.time() };
+        let last_leaf = self.state.last_leaf().expect("there are entries");
+        let position = Position { next_seq: self.state.next_seq(), last_leaf, time: self.state.time() };
         Append { entries, streams, nodes, position }
     }
 

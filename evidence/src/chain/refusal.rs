@@ -35,7 +35,7 @@ pub enum Refusal {
         /// The time of the previous entry.
         previous: i64,
     },
-    /// Entry 0 is not the genesis that is trusted, or a genesis stands elsewhere.
+    /// Entry 0 is not the trusted genesis, or another entry holds a genesis.
     #[error("not the genesis of this ledger: {0}")]
     WrongGenesis(String),
     /// The statement names another ledger.

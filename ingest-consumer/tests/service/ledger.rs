@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use committer_client as client;
-use evidence::chain::{Role, State, StreamHead};
+use evidence::chain::{Role, State, StreamState};
 use evidence::statement::{Action, Epoch, Gap, Genesis, KeyStatement, LedgerId, Reason};
 use evidence::{Algorithm, Entry, Hash, Partition, SignedStatement, SigningKey, Statement};
 
@@ -53,7 +53,7 @@ impl Ledger {
     }
 
     /// The open stream of a partition.
-    pub(crate) fn open(&self, partition: &Partition) -> Option<&StreamHead> {
+    pub(crate) fn open(&self, partition: &Partition) -> Option<&StreamState> {
         self.state.streams().open(partition)
     }
 

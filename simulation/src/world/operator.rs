@@ -1,6 +1,6 @@
 //! The operator changes keys and resolves halts.
 
-use evidence::statement::Action as KeyAction;
+use evidence::statement::{Action as KeyAction, StatementKind};
 use evidence::{SignedStatement, Statement};
 use ingest_consumer::Halt;
 
@@ -37,7 +37,8 @@ impl World<'_> {
     pub(crate) fn change_key(&mut self, action: KeyAction, which: usize) {
         let newest = self.database.look(ORIGIN, |tables| {
             let keys = tables.entries.values().rev();
-            let mut keys = keys.filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
+            let mut keys =
+                keys.filter(|row| StatementKind::from_name(&row.kind).is_some_and(StatementKind::is_key_entry));
             keys.next().map(|row| row.statement)
         });
         if let (Some(prev), None) = (newest, &self.operator) {
@@ -92,6 +93,7 @@ impl World<'_> {
 
     /// The number of key statements in the chain.
     pub(crate) fn key_entries(&self) -> usize {
-        self.database.look(ORIGIN, |tables| tables.entries.values().filter(|row| row.kind == "key").count())
+        self.database
+            .look(ORIGIN, |tables| tables.entries.values().filter(|row| row.kind == StatementKind::Key.name()).count())
     }
 }

@@ -1,10 +1,9 @@
 //! One copy of the anchors' branch, from its newest anchor to its oldest.
 
-use keystore::Head;
-
 use super::{Anchored, CloneReport, Comparison, Landmark, Reported, anchored, earlier, head};
 use crate::finding::{Findings, Place, Verdict};
 use crate::git::{Anchor, Fault, Reading, Tip, Walk};
+use evidence::Head;
 
 /// How many anchors of a copy are looked for in the bundle's runs, each of which means reading them anew. One is enough
 /// unless proofs between anchors are absent.

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use evidence::chain::Position;
-use evidence::statement::HeadsLine;
+use evidence::statement::{HeadsLine, StatementKind};
 use evidence::{Hash, Partition, StreamId};
 
 use crate::store::{
@@ -132,12 +132,15 @@ impl Tables {
     }
 
     pub(super) fn key_entries(&self) -> Vec<StoredEntry> {
-        let keys = self.entries.values().filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
+        let keys = self
+            .entries
+            .values()
+            .filter(|row| StatementKind::from_name(&row.kind).is_some_and(StatementKind::is_key_entry));
         keys.map(|row| Self::stored(row)).collect()
     }
 
     pub(super) fn heads_entry(&self, size: u64) -> Option<StoredEntry> {
-        self.range(0..size).rev().find(|row| row.kind == "heads").map(Self::stored)
+        self.range(0..size).rev().find(|row| row.kind == StatementKind::Heads.name()).map(Self::stored)
     }
 
     pub(super) fn heads_lines(&self, size: u64) -> Vec<HeadsLine> {

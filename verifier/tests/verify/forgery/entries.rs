@@ -145,8 +145,13 @@ fn what_all_keys_sign_must_still_be_true() {
         refused(&report, &[1], &what);
         let report = alone.put(&bundle).verify();
         if report.verdict.exit_code() == 0 {
-            let kind =
-                Entry::parse(&forger.ledger.entries[seq]).expect("own entry").statement.statement().kind().to_owned();
+            let kind = Entry::parse(&forger.ledger.entries[seq])
+                .expect("own entry")
+                .statement
+                .statement()
+                .kind()
+                .name()
+                .to_owned();
             proven.push((kind, forged.field, what));
             continue;
         }
