@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, ensure};
+use evidence::Head;
 use evidence::chain::{Keys, Role};
 use evidence::{Algorithm, SigningKey};
-use evidence::Head;
 use keystore::HighWater;
 
 use crate::config::Ledger;

@@ -64,7 +64,7 @@ pub async fn run(config: Config, parts: ServiceParts) -> anyhow::Result<()> {
             ledger = ledger.id().origin,
             size = position.map(|position| position.map_or(0, |position| position.next_seq)),
             database = config.database.place(),
-            log_key = log_key.as_ref().map(|log_key| log_key.key.verifier_key().name().to_owned()),
+            log_key = log_key.as_ref().map(|log_key| log_key.key().verifier_key().name().to_owned()),
             brokers = kafka.as_ref().and_then(kafka::Properties::brokers),
             topic = kafka.as_ref().map(|_| config.commitments_topic.as_str()),
             %listen,

@@ -288,7 +288,8 @@ impl Signer {
             )));
         }
         let chain = self.replay.chain();
-        let last_leaf = |position: Option<Position>| position.map_or_else(|| "-".to_owned(), |p| p.last_leaf.to_string());
+        let last_leaf =
+            |position: Option<Position>| position.map_or_else(|| "-".to_owned(), |p| p.last_leaf.to_string());
         if size < chain.size() || (size == chain.size() && position != chain.position()) {
             return Err(SignerError::Unsound(format!(
                 "the database has another chain: {size} entries with newest leaf {}, but {} with newest leaf {} were read back",

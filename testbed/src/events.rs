@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use evidence::{EventRef, TimestampType};
-use kafka::{Consumer, EmbeddedBroker, Failure, Item, Polled, Producer, Properties, Record, TopicPartition};
+use kafka::{Consumer, EmbeddedBroker, Item, Polled, Producer, Properties, ReadError, Record, TopicPartition};
 
-/// Longer than anything takes, even on a busy machine.
+/// Longer than any step takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An owned copy of an event.
+/// An owned event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// Its offset.
@@ -53,12 +53,12 @@ pub fn broker(topics: &[(&str, u32)]) -> EmbeddedBroker {
 pub fn properties(bootstrap: &str, more: &[(&str, &str)]) -> Properties {
     let bootstrap = [("bootstrap.servers", bootstrap)];
     let properties = bootstrap.iter().chain(more).copied();
-    Properties::new(properties).expect("nothing is overridden that must not be")
+    Properties::new(properties).expect("no fixed property is overridden")
 }
 
 /// A consumer in no group.
 pub fn alone(bootstrap: &str) -> Consumer {
-    Consumer::alone(&properties(bootstrap, &[]), "alone").expect("the properties are valid")
+    Consumer::standalone(&properties(bootstrap, &[]), "alone").expect("the properties are valid")
 }
 
 /// Produces events with these values to one partition.
@@ -75,7 +75,7 @@ pub fn produce<V: AsRef<[u8]>>(bootstrap: &str, topic: &str, partition: u32, val
 ///
 /// # Errors
 /// When the consumer reports that the partition cannot be read.
-pub fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Failure> {
+pub fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, ReadError> {
     let deadline = Instant::now() + PATIENCE;
     let mut kept = Vec::new();
     while Instant::now() < deadline {
@@ -85,7 +85,7 @@ pub fn read_to(consumer: &mut Consumer, end: i64) -> Result<Vec<Kept>, Failure> 
                     Item::Event { event, .. } => kept.push(Kept::from(&event)),
                     Item::End { next } if next == end => return Ok(kept),
                     Item::End { .. } => {}
-                    Item::Failed(failure) => return Err(failure),
+                    Item::Error(error) => return Err(error),
                 }
             }
         }
@@ -100,5 +100,5 @@ pub fn read_all(bootstrap: &str, topic: &str, partition: u32, end: i64) -> Vec<K
     let partition = TopicPartition::new(topic, partition);
     let started = consumer.start([(partition, 0)]);
     started.expect("it is in no group");
-    read_to(&mut consumer, end).expect("nothing is wrong with the partition")
+    read_to(&mut consumer, end).expect("the partition is readable")
 }

@@ -140,7 +140,7 @@ impl MemoryLedger {
     pub fn submit(&mut self, statements: &[String]) -> client::SubmitResponse {
         let mut answer = client::SubmitResponse { accepted: Vec::new(), refused: None, cursor: None };
         for (index, text) in statements.iter().enumerate() {
-            let signed = SignedStatement::parse(text.as_bytes()).expect("ingest makes good notes");
+            let signed = SignedStatement::parse(text.as_bytes()).expect("ingest sends valid notes");
             let partition = signed.statement().stream().expect("of a stream").partition.clone();
             let result = self.append(signed);
             answer.cursor = Some(self.cursor(&partition));

@@ -20,7 +20,7 @@ pub struct Record {
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// Records that differ in details that are easily lost: null or empty, order, repetition, bytes that are not text.
+/// Records with differences that are easily lost: null and empty, order and repetition, bytes that are not text.
 pub fn peculiar_records() -> Vec<Record> {
     let plain = Record {
         timestamp: 1_700_000_000_000,
@@ -59,13 +59,13 @@ pub fn peculiar_records() -> Vec<Record> {
     ]
 }
 
-/// An uncompressed record batch of Kafka's message format v2.
+/// An uncompressed record batch in Kafka's message format v2.
 pub fn batch(kind: TimestampType, records: &[Record]) -> Vec<u8> {
     let bodies: Vec<Vec<u8>> = (0..).zip(records).map(|(i, record)| body(i, record, records)).collect();
     assemble(kind, records, &bodies)
 }
 
-/// A batch of one record whose header count and headers are these raw bytes.
+/// A batch of one record, with these bytes as header count and headers.
 pub fn batch_with_raw_headers(record: &Record, raw: &[u8]) -> Vec<u8> {
     let mut body = body(0, record, std::slice::from_ref(record));
     // The last byte is the header count, 0.
@@ -144,7 +144,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Sends a batch (Produce, version 7, acknowledged by all); returns the offset of its first record.
+/// Sends a batch (Produce, version 7, acknowledged by all). Returns the offset of its first record.
 pub fn produce(bootstrap: &str, topic: &str, partition: i32, batch: &[u8]) -> i64 {
     let string = |text: &str| {
         let len = i16::try_from(text.len()).expect("short");

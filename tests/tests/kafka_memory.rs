@@ -20,7 +20,7 @@ fn unread_partitions_hold_little_memory() {
     // Small events are the worst case, because librdkafka's overhead per event dominates.
     produce(kafka, &topic, &[7; 100]);
     let shared = properties(kafka.bootstrap(), &[]).shared_by(PARTITIONS as usize);
-    let mut consumer = Consumer::alone(&shared, "alone").expect("the properties are valid");
+    let mut consumer = Consumer::standalone(&shared, "alone").expect("the properties are valid");
     let partitions: Vec<_> = (0..PARTITIONS).map(|n| TopicPartition::new(topic.as_str(), n)).collect();
     let before = resident_mb();
     consumer.start(partitions.iter().map(|partition| (partition.clone(), 0))).expect("it is in no group");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Database;
 use super::running::{Options, Place};
-use super::store::Writer;
 use super::safety::seal_up_to;
+use super::store::Writer;
 use committer::fsck;
 use committer::store::{CALL_TIME_MAX, StoreErrorKind, open, open_existing};
 use testbed::Postgres;

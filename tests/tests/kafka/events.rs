@@ -110,7 +110,7 @@ fn leaves(bootstrap: &str, topic: &str, end: i64) -> Vec<evidence::Hash> {
                         return hasher.drain().leaves.to_vec();
                     }
                     Item::End { .. } => {}
-                    Item::Failed(failure) => panic!("{failure}"),
+                    Item::Error(error) => panic!("{error}"),
                 }
             }
         }

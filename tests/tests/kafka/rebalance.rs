@@ -60,7 +60,7 @@ impl Member {
                             *cursor += 1;
                         }
                         Item::End { next } => assert_eq!(next, *cursor, "{partition} ends, says {}", self.name),
-                        Item::Failed(failure) => panic!("{partition}, read by {}: {failure}", self.name),
+                        Item::Error(error) => panic!("{partition}, read by {}: {error}", self.name),
                     }
                 }
             }
@@ -73,7 +73,7 @@ impl Member {
             Polled::Rebalance(Rebalance::Revoked(partitions) | Rebalance::Lost(partitions)) => {
                 self.given.retain(|partition| !partitions.contains(partition));
             }
-            Polled::Trouble(_) | Polled::Idle => {}
+            Polled::Warning(_) | Polled::Idle => {}
         }
     }
 }
@@ -282,7 +282,7 @@ fn a_member_that_does_not_poll_loses_its_partitions() {
         let lost = loop {
             match a.consumer.poll(PATIENCE).expect("the client works") {
                 Polled::Rebalance(Rebalance::Lost(partitions)) => break partitions,
-                Polled::Trouble(_) | Polled::Idle => {}
+                Polled::Warning(_) | Polled::Idle => {}
                 other => panic!("{name}: {other:?}"),
             }
         };

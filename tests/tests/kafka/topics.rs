@@ -1,7 +1,7 @@
 //! Recreated topics, deleted events, and brokers that go away.
 
 use evidence::TimestampType;
-use kafka::{Cluster, Error, FailureKind, Reader, TopicPartition, Watermarks};
+use kafka::{Cluster, Error, ReadErrorKind, Reader, TopicPartition, Watermarks};
 use testbed::Kafka;
 
 use testbed::events::{PATIENCE, alone, produce, properties, read_to};
@@ -56,8 +56,8 @@ fn a_recreated_topic_differs_in_its_id_only() {
     wire::produce(kafka.bootstrap(), &topic, 0, &batch);
     match read_to(&mut consumer, 20) {
         Ok(events) => assert!(events.iter().all(|event| event.value.as_deref() == Some(b"new"))),
-        // It asked before the new events were there.
-        Err(failure) => assert_eq!(failure.kind, FailureKind::OutOfRange, "{failure}"),
+        // It looked before the new events were there.
+        Err(failure) => assert_eq!(failure.kind, ReadErrorKind::OutOfRange, "{failure}"),
     }
     assert_ne!(topic_id(&cluster, &topic), old);
 }
@@ -72,7 +72,7 @@ fn reading_resumes_at_the_low_watermark_after_deletion() {
     let mut consumer = alone(kafka.bootstrap());
     consumer.start([(partition.clone(), 40)]).expect("it is in no group");
     let failure = read_to(&mut consumer, 100).expect_err("offset 40 was deleted");
-    assert_eq!((failure.kind, failure.offset), (FailureKind::OutOfRange, Some(40)), "{failure}");
+    assert_eq!((failure.kind, failure.offset), (ReadErrorKind::OutOfRange, Some(40)), "{failure}");
 
     let marks = cluster(kafka).watermarks(std::slice::from_ref(&partition)).expect("the broker answers")[&partition];
     assert_eq!(marks, Watermarks { low: 60, high: 100, stable: 100 });
