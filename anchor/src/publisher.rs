@@ -126,7 +126,7 @@ impl Publisher {
         let cosigned = self.cosigned().map_or_else(|| "nothing".to_owned(), |head| head.to_string());
         anyhow::anyhow!(
             "{fault}. {} holds {holds}; the key has cosigned {cosigned}. Nothing is cosigned until you have looked into it \
-             and said from where to go on (`streamseal anchor --config FILE --adopt SOURCE`)",
+             and said where to continue (`streamseal anchor --config FILE adopt SOURCE`)",
             self.repository.folder().display()
         )
     }

@@ -183,8 +183,8 @@ impl Maker {
                     Ok(Some(tip)) => {
                         let error = anyhow::anyhow!(
                             "{name} holds the branch {:?} already, at {tip}, and nothing here knows of it: this key's \
-                             state was lost, or the remote belongs to another anchor. Say from where to go on (`streamseal \
-                             anchor --config FILE --adopt SOURCE`)",
+                             state was lost, or the remote belongs to another anchor. Say where to continue (`streamseal \
+                             anchor --config FILE adopt SOURCE`)",
                             self.config.branch
                         );
                         return Err(self.foreign().explain_by(error, tip).await);

@@ -118,7 +118,7 @@ impl Site {
         let tip = write_history(&own, anchors)?;
         run_command(git().arg("-C").arg(&own).args(["push", "--quiet", "--force"]).arg(remote.path()).arg(BRANCH));
         let mut adopt = Command::new(&site.binary);
-        run_command(adopt.args(["anchor", "--adopt", "remote", "--config"]).arg(&site.config));
+        run_command(adopt.args(["anchor", "--config"]).arg(&site.config).args(["adopt", "remote"]));
         // Packs as the anchor itself would. Otherwise it would first pack the whole history.
         std::fs::write(own.join("anchor-packs"), format!("streamseal/anchor-packs@v1\nmerged {tip}\n"))?;
         Ok(site)
