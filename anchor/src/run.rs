@@ -13,13 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::anchored::{Anchor, head};
+use crate::blocking::blocking;
 use crate::config::Config;
-use crate::decide::{self, Action, Anchored, Contradiction};
+use crate::decide::{self, Action, Anchored, LogIncident};
 use crate::foreign::Foreign;
 use crate::incidents::Incidents;
-use crate::log::{Fault, Log, prove};
+use crate::log::{Log, LogError, prove};
 use crate::metrics::{self, MakerMetrics, show_anchored};
-use crate::publisher::{self, Publisher};
+use crate::publisher::{self, Publisher, lock};
 use crate::push::keep_pushed;
 use crate::remote::Remote;
 use crate::unix_seconds;
@@ -83,27 +84,27 @@ struct Maker {
     clock: Condition,
 }
 
-/// What ended one look at the log.
-enum Stop {
+/// Why a look at the log anchored nothing.
+enum LookError {
     /// The process must end.
     Fatal(anyhow::Error),
     /// Nothing can be anchored now.
-    Later(Fault),
+    Later(LogError),
     /// The log contradicts what it signed before.
     Incident(String),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Later(fault)
+impl From<LogError> for LookError {
+    fn from(error: LogError) -> Self {
+        Self::Later(error)
     }
 }
 
-impl From<publisher::Error> for Stop {
+impl From<publisher::Error> for LookError {
     fn from(error: publisher::Error) -> Self {
         match error {
             publisher::Error::Fatal(error) => Self::Fatal(error),
-            publisher::Error::Retry(error) => Self::Later(Fault::Unavailable(format!("{error:#}"))),
+            publisher::Error::Retry(error) => Self::Later(LogError::Unavailable(format!("{error:#}"))),
         }
     }
 }
@@ -241,12 +242,12 @@ impl Maker {
                     backoff.reset();
                     self.interval()
                 }
-                Err(Stop::Fatal(error)) => return Err(self.foreign().explain(error).await),
-                Err(Stop::Later(fault)) => {
-                    self.report_fault(&fault);
+                Err(LookError::Fatal(error)) => return Err(self.foreign().explain(error).await),
+                Err(LookError::Later(error)) => {
+                    self.report_error(&error);
                     backoff.next_delay()
                 }
-                Err(Stop::Incident(what)) => {
+                Err(LookError::Incident(what)) => {
                     self.report_incident(what);
                     backoff.next_delay()
                 }
@@ -302,7 +303,7 @@ impl Maker {
     }
 
     /// Looks at the log once, and anchors its head if it is time.
-    async fn look(&mut self) -> Result<(), Stop> {
+    async fn look(&mut self) -> Result<(), LookError> {
         let (tip, cosigned, last) = self
             .publisher(|publisher| {
                 let tip = publisher.recover()?;
@@ -323,11 +324,11 @@ impl Maker {
         let proof = match self.proof(cosigned, anchored, &checkpoint, now).await {
             Ok(Some(proof)) => proof,
             Ok(None) => return Ok(()),
-            Err(Fault::Contradiction(contradiction)) => {
-                let known = last.as_ref().map(Anchor::signed).filter(|last| head(last) == contradiction.known());
-                return Err(Stop::Incident(self.keep(contradiction, known.cloned(), checkpoint).await?));
+            Err(LogError::Incident(incident)) => {
+                let known = last.as_ref().map(Anchor::signed).filter(|last| head(last) == incident.known());
+                return Err(LookError::Incident(self.keep(incident, known.cloned(), checkpoint).await?));
             }
-            Err(fault) => return Err(fault.into()),
+            Err(error) => return Err(error.into()),
         };
         let last = last.as_ref().map(Anchor::signed);
         // What a witness said of this head before stands if it says nothing now.
@@ -344,7 +345,7 @@ impl Maker {
         anchored: Option<Anchored>,
         checkpoint: &SignedCheckpoint,
         now: u64,
-    ) -> Result<Option<Vec<Hash>>, Fault> {
+    ) -> Result<Option<Vec<Hash>>, LogError> {
         let offered = head(checkpoint);
         match decide::about_head(cosigned, anchored, offered, now, self.config.heartbeat_s.into())? {
             Action::Wait => return Ok(None),
@@ -359,16 +360,16 @@ impl Maker {
         before.map_or(Ok(Vec::new()), |before| prove(&tiles, before, offered)).map(Some)
     }
 
-    /// Keeps both heads of a contradiction, and returns what there is to say.
+    /// Keeps both heads of an incident, and returns the message about it.
     async fn keep(
         &self,
-        contradiction: Contradiction,
+        incident: LogIncident,
         known: Option<SignedCheckpoint>,
         found: SignedCheckpoint,
-    ) -> Result<String, Stop> {
+    ) -> Result<String, LookError> {
         let (incidents, ledger) = (Arc::clone(&self.incidents), self.log.ledger().clone());
-        let keep = move || Ok(incidents.keep_both(&ledger, &contradiction, known, found));
-        blocking(keep).await.map_err(Stop::Fatal)
+        let keep = move || Ok(incidents.keep_both(&ledger, &incident, known, found));
+        blocking(keep).await.map_err(LookError::Fatal)
     }
 
     async fn publish(
@@ -376,7 +377,7 @@ impl Maker {
         checkpoint: SignedCheckpoint,
         proof: Vec<Hash>,
         cosignatures: Vec<Cosignature>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), LookError> {
         let size = head(&checkpoint).size;
         let now = unix_seconds();
         let tip = self.publisher(move |publisher| publisher.publish(&checkpoint, proof, cosignatures, now)).await?;
@@ -418,9 +419,9 @@ impl Maker {
         self.condition.works(|| tracing::info!("the log can be anchored again"));
     }
 
-    fn report_fault(&mut self, fault: &Fault) {
-        self.condition.fails(fault.to_string(), |text| {
-            if let Fault::Unavailable(_) = fault {
+    fn report_error(&mut self, error: &LogError) {
+        self.condition.fails(error.to_string(), |text| {
+            if let LogError::Unavailable(_) = error {
                 tracing::warn!("nothing is anchored for now: {text}");
             } else {
                 self.metrics.untrusted.increment(1);
@@ -453,16 +454,4 @@ fn foreign_branch(remote: &Remote, publisher: &Publisher) -> anyhow::Result<Opti
     }
     remote.fetch_foreign(ours, theirs);
     Ok(Some(theirs))
-}
-
-pub(crate) fn lock(publisher: &Mutex<Publisher>) -> std::sync::MutexGuard<'_, Publisher> {
-    // What a panic left half done, recover() completes or refuses.
-    publisher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Calls what blocks on a thread that may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(call).await.context("a blocking call panicked")?
 }
