@@ -4,7 +4,7 @@
 default:
     @just --list
 
-# Everything that has to pass: formatting, lints, all tests (starts a real Kafka, PostgreSQL and Git remotes)
+# Everything that must pass: formatting, lints, all tests (starts a real Kafka, PostgreSQL and Git remotes)
 test:
     ./test
 
@@ -12,47 +12,47 @@ test:
 test-of PACKAGE:
     cargo test --locked --package {{ PACKAGE }}
 
-# Real faults on real Kafka, PostgreSQL and Git: all scenarios, or the one named (as root: some fill up small disks)
+# Injects faults into real Kafka, PostgreSQL and Git: all scenarios, or one (as root: some fill small disks)
 chaos *NAME:
     CHAOS_REPORT={{ justfile_directory() / "target/chaos" }} \
         cargo test --locked --package tests --test chaos -- --include-ignored {{ if NAME == "" { "" } else { "--exact " + NAME } }}
 
-# More load than the line can take, some five minutes of each kind; a report for each with samples of every second
+# Overload of each kind, about five minutes each; writes reports with samples of every second
 overload:
     SOAK_MINUTES=3 SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
         cargo test --release --locked --package tests --test soak -- --nocapture --test-threads 1 overload::
 
-# A load that the line takes with ease for so many minutes; the same kind of report
+# A load that the line easily sustains, for MINUTES; writes the same kind of report
 soak MINUTES:
     SOAK_MINUTES={{ MINUTES }} SOAK_REPORT={{ justfile_directory() / "target/soak" }} \
         cargo test --release --locked --package tests --test soak -- --nocapture soak::
 
-# Every system call that makes something durable, failing: all steps, or those with the word in their names (needs strace and mount namespaces); an hour
+# Fails every system call that makes something durable: all steps, or those with WORD in their names (needs strace and mount namespaces); an hour
 faults *WORD:
     FAULTS_REPORT={{ justfile_directory() / "target/faults" }} \
         cargo test --locked --package tests --test faults -- --ignored {{ WORD }}
 
-# Every forgery and damage of evidence that the tests of the verifier know, not only a sample; minutes
+# Every forgery and damage of evidence in the verifier's tests, not only a sample; minutes
 hostile:
     HOSTILE_EVIDENCE=whole cargo test --release --locked --package verifier --test verify forgery
 
-# Fuzz every parser for so many minutes each, or only the targets named (cargo install cargo-fuzz)
+# Fuzz every parser, or the named targets, for MINUTES each (cargo install cargo-fuzz)
 fuzz MINUTES *TARGETS:
     fuzz/run {{ MINUTES }} {{ TARGETS }}
 
-# Measure all cases, or those named; raw results, report and plots in bench/runs (bench/README.md)
+# Measure all cases, or the named ones; writes raw results, report and plots to bench/runs (bench/README.md)
 bench *CASES:
     cargo run --release --locked --package bench -- run {{ CASES }}
 
-# Write report and plots of a run anew from its raw results
+# Rebuild report and plots of a run from its raw results
 bench-report RUN:
     cargo run --release --locked --package bench -- report {{ RUN }}
 
-# What got worse from one run to another beyond noise
+# List what got worse beyond noise from one run to another
 bench-compare OLD NEW:
     cargo run --release --locked --package bench -- compare {{ OLD }} {{ NEW }}
 
-# Break a package in every small way and see whether tests notice, such as `just mutants evidence --file evidence/src/chain.rs` (cargo install cargo-mutants)
+# Mutate a package and see whether tests notice, such as `just mutants evidence --file evidence/src/chain.rs` (cargo install cargo-mutants)
 mutants PACKAGE *OPTIONS:
     -cargo mutants --package {{ PACKAGE }} {{ OPTIONS }}
     # What its own tests miss, those of its users may see.
@@ -88,7 +88,7 @@ deny:
 vectors:
     UPDATE_VECTORS=1 cargo test --locked --package evidence --test vectors
     UPDATE_VECTORS=1 cargo test --locked --package verifier --test verify vectors
-    UPDATE_VECTORS=1 cargo test --locked --package fuzz what_is_taken_from_the_vectors
+    UPDATE_VECTORS=1 cargo test --locked --package fuzz corpus_matches_vectors
 
 # Write docs/configuration.md anew; a test compares it
 config-reference:
@@ -98,5 +98,9 @@ config-reference:
 metrics-reference:
     cargo run --locked -- metrics-reference > docs/metrics.md
 
+# Write the tables of codes in SPEC.md and docs/auditing.md; a test compares them
+tables:
+    UPDATE_TABLES=1 cargo test --locked --package verifier --test verify tables
+
 # All that is generated
-generate: vectors config-reference metrics-reference
+generate: vectors config-reference metrics-reference tables

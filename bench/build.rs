@@ -1,10 +1,10 @@
-//! Remembers what is built, and by which compiler: a result without that means little.
+//! Records the commit and the compiler for the results.
 
 use std::env::{var, var_os};
 use std::path::Path;
 use std::process::Command;
 
-/// What a new commit, a checkout and a merge are written to.
+/// The file that Git writes at each commit, checkout and merge.
 const HEAD: &str = "../.git/logs/HEAD";
 
 fn main() {

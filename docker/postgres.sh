@@ -1,4 +1,5 @@
-# Sourced once, when PostgreSQL makes its cluster: the committer's database and account, which may do nothing else.
+# Sourced once, when PostgreSQL creates its cluster. Makes the committer's database and its account, which has no other
+# rights.
 # shellcheck shell=bash
 psql --quiet --set=ON_ERROR_STOP=1 --username=postgres --set=password="$(cat /var/lib/streamseal/postgres/streamseal)" <<'SQL'
 CREATE ROLE streamseal LOGIN PASSWORD :'password';

@@ -1,4 +1,4 @@
-//! Compiles what looks into librdkafka's own structures, against the very sources that rdkafka-sys has built.
+//! Compiles the C code that reads librdkafka's internal structures, against the sources that rdkafka-sys built.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ fn main() {
     println!("cargo::rerun-if-changed=src/raw_headers.c");
     let sources = env::var_os("DEP_RDKAFKA_ROOT").expect("rdkafka-sys builds librdkafka and says where");
     let sources = PathBuf::from(sources);
-    // Its headers compile with warnings of their own.
+    // librdkafka's headers cause warnings.
     cc::Build::new()
         .file("src/raw_headers.c")
         .include(&sources)

@@ -1,17 +1,16 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use evidence::SignedCheckpoint;
 use evidence::statement::LedgerId;
-use keystore::Head;
+use evidence::{Head, SignedCheckpoint};
 
 use crate::anchored::head;
+use crate::blocking::blocking;
 use crate::config::Config;
 use crate::incidents::Incidents;
-use crate::log::{Fault, Log};
+use crate::log::{Log, LogError};
 use crate::publisher::Publisher;
 use crate::remote::Remote;
-use crate::run::blocking;
 
 /// Where an anchor goes on whose repository or state file was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +99,12 @@ async fn prove_all(
     for old in known {
         match log.compare(old, &present).await {
             Ok(()) => {}
-            Err(Fault::Contradiction(contradiction)) => {
+            Err(LogError::Incident(incident)) => {
                 let (ledger, known) = (log.ledger().clone(), signed.into_iter().find(|signed| head(signed) == old));
-                let keep = move || Ok(incidents.keep_both(&ledger, &contradiction, known, present));
+                let keep = move || Ok(incidents.keep_both(&ledger, &incident, known, present));
                 bail!("INCIDENT: {}", blocking(keep).await?);
             }
-            Err(fault) => return Err(fault.into()),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(Some(largest))

@@ -1,8 +1,7 @@
 use anyhow::ensure;
 use evidence::chain::{Keys, Role};
 use evidence::witness::AddCheckpoint;
-use evidence::{Hash, SignedCheckpoint, VerifierKey, sha256};
-use keystore::Head;
+use evidence::{Hash, Head, SignedCheckpoint, VerifierKey, sha256};
 
 use crate::decide::Anchored;
 

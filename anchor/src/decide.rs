@@ -1,7 +1,7 @@
 //! What to do, decided from what was seen. No I/O, no clock.
 
+use evidence::Head;
 use evidence::incident::Shown;
-use keystore::Head;
 
 /// What is known of a head that was committed to the branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Action {
 
 /// A log that contradicts what it signed before. Nothing may be cosigned then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Contradiction {
+pub(crate) enum LogIncident {
     /// It has fewer entries.
     #[error("the log went backwards: it offers {offered}, but {cosigned} was cosigned")]
     Backwards { cosigned: Head, offered: Head },
@@ -34,7 +34,7 @@ pub(crate) enum Contradiction {
     NotContinued { known: Head, offered: Head, shown: Box<Shown> },
 }
 
-impl Contradiction {
+impl LogIncident {
     /// The head that was known before.
     pub(crate) const fn known(&self) -> Head {
         match self {
@@ -60,7 +60,7 @@ pub(crate) fn about_head(
     offered: Head,
     now: u64,
     heartbeat_s: u64,
-) -> Result<Action, Contradiction> {
+) -> Result<Action, LogIncident> {
     if let Some(cosigned) = cosigned {
         not_below(cosigned, offered)?;
     }
@@ -71,12 +71,12 @@ pub(crate) fn about_head(
 }
 
 /// Refuses a head that is smaller than one that is known, or another one of its size.
-pub(crate) fn not_below(cosigned: Head, offered: Head) -> Result<(), Contradiction> {
+pub(crate) fn not_below(cosigned: Head, offered: Head) -> Result<(), LogIncident> {
     if offered.size < cosigned.size {
-        return Err(Contradiction::Backwards { cosigned, offered });
+        return Err(LogIncident::Backwards { cosigned, offered });
     }
     if offered.size == cosigned.size && offered.root != cosigned.root {
-        return Err(Contradiction::Forked { cosigned, offered });
+        return Err(LogIncident::Forked { cosigned, offered });
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ pub(crate) struct BranchFacts {
 
 /// Why the branch cannot be continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BranchFault {
+pub(crate) enum BranchRefusal {
     /// The state file is gone or was never there.
     #[error("the repository holds anchors of this log, but the key has no record of them: its state file was lost")]
     StateLost,
@@ -130,13 +130,13 @@ pub(crate) enum BranchFault {
 }
 
 /// Decides whether the branch may be continued.
-pub(crate) fn about_branch(facts: BranchFacts) -> Result<Branch, BranchFault> {
+pub(crate) fn about_branch(facts: BranchFacts) -> Result<Branch, BranchRefusal> {
     match facts {
         BranchFacts { recorded: false, present: false, .. } => Ok(Branch::Fresh),
-        BranchFacts { recorded: false, present: true, .. } => Err(BranchFault::StateLost),
+        BranchFacts { recorded: false, present: true, .. } => Err(BranchRefusal::StateLost),
         BranchFacts { same: true, .. } => Ok(Branch::Complete),
         BranchFacts { unchanged: true, .. } => Ok(Branch::Pending),
-        _ => Err(BranchFault::RepositoryLost),
+        _ => Err(BranchRefusal::RepositoryLost),
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) struct RemoteFacts {
 
 /// A remote whose branch is not what it must be. Nothing is pushed then, and nothing is ever forced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Incident {
+pub(crate) enum RemoteIncident {
     /// The branch was there and is gone.
     Deleted,
     /// The branch went back to an older commit.
@@ -179,7 +179,7 @@ pub(crate) enum Incident {
     Rewritten,
 }
 
-impl Incident {
+impl RemoteIncident {
     /// What happened, for a log line that goes on with the commits.
     pub(crate) const fn what(self) -> &'static str {
         match self {
@@ -192,15 +192,15 @@ impl Incident {
 }
 
 /// Decides whether to push to a remote.
-pub(crate) fn about_remote(facts: RemoteFacts) -> Result<Push, Incident> {
+pub(crate) fn about_remote(facts: RemoteFacts) -> Result<Push, RemoteIncident> {
     match facts {
         RemoteFacts { present: false, seen: false, .. } => Ok(Push::FastForward),
-        RemoteFacts { present: false, seen: true, .. } => Err(Incident::Deleted),
-        RemoteFacts { ours: true, seen: true, not_behind_seen: false, .. } => Err(Incident::Rewound),
+        RemoteFacts { present: false, seen: true, .. } => Err(RemoteIncident::Deleted),
+        RemoteFacts { ours: true, seen: true, not_behind_seen: false, .. } => Err(RemoteIncident::Rewound),
         RemoteFacts { same: true, .. } => Ok(Push::UpToDate),
         RemoteFacts { ours: true, .. } => Ok(Push::FastForward),
-        RemoteFacts { ahead: true, .. } => Err(Incident::Ahead),
-        _ => Err(Incident::Rewritten),
+        RemoteFacts { ahead: true, .. } => Err(RemoteIncident::Ahead),
+        _ => Err(RemoteIncident::Rewritten),
     }
 }
 
@@ -245,10 +245,10 @@ mod tests {
             let cosigned = head(5);
             for size in [0, 3, 4] {
                 let offered = head(size);
-                let wanted = Err(Contradiction::Backwards { cosigned, offered });
+                let wanted = Err(LogIncident::Backwards { cosigned, offered });
                 assert_eq!(about_head(Some(cosigned), branch, offered, 1000, 60), wanted);
             }
-            let wanted = Err(Contradiction::Forked { cosigned, offered: fork(5) });
+            let wanted = Err(LogIncident::Forked { cosigned, offered: fork(5) });
             assert_eq!(about_head(Some(cosigned), branch, fork(5), 1000, 60), wanted);
         }
     }
@@ -273,13 +273,13 @@ mod tests {
     fn a_branch_is_continued_only_where_the_key_left_it() {
         let facts = |recorded, present, same, unchanged| BranchFacts { recorded, present, same, unchanged };
         assert_eq!(about_branch(facts(false, false, false, false)), Ok(Branch::Fresh));
-        assert_eq!(about_branch(facts(false, true, false, false)), Err(BranchFault::StateLost));
+        assert_eq!(about_branch(facts(false, true, false, false)), Err(BranchRefusal::StateLost));
         assert_eq!(about_branch(facts(true, true, true, false)), Ok(Branch::Complete));
         assert_eq!(about_branch(facts(true, true, true, true)), Ok(Branch::Complete));
         assert_eq!(about_branch(facts(true, true, false, true)), Ok(Branch::Pending));
         assert_eq!(about_branch(facts(true, false, false, true)), Ok(Branch::Pending));
-        assert_eq!(about_branch(facts(true, false, false, false)), Err(BranchFault::RepositoryLost));
-        assert_eq!(about_branch(facts(true, true, false, false)), Err(BranchFault::RepositoryLost));
+        assert_eq!(about_branch(facts(true, false, false, false)), Err(BranchRefusal::RepositoryLost));
+        assert_eq!(about_branch(facts(true, true, false, false)), Err(BranchRefusal::RepositoryLost));
     }
 
     #[test]
@@ -294,16 +294,16 @@ mod tests {
         assert_eq!(about_remote(RemoteFacts { same: true, ..older }), Ok(Push::UpToDate));
         assert_eq!(about_remote(RemoteFacts { same: true, ..seen_older }), Ok(Push::UpToDate));
 
-        assert_eq!(about_remote(RemoteFacts { seen: true, ..absent }), Err(Incident::Deleted));
-        assert_eq!(about_remote(RemoteFacts { seen: true, ..older }), Err(Incident::Rewound));
+        assert_eq!(about_remote(RemoteFacts { seen: true, ..absent }), Err(RemoteIncident::Deleted));
+        assert_eq!(about_remote(RemoteFacts { seen: true, ..older }), Err(RemoteIncident::Rewound));
         for seen in [false, true] {
             let foreign = RemoteFacts { seen, present: true, ..absent };
-            assert_eq!(about_remote(foreign), Err(Incident::Rewritten));
+            assert_eq!(about_remote(foreign), Err(RemoteIncident::Rewritten));
             // Even when it comes after what was last seen, it is not what this anchor made.
-            assert_eq!(about_remote(RemoteFacts { not_behind_seen: seen, ..foreign }), Err(Incident::Rewritten));
+            assert_eq!(about_remote(RemoteFacts { not_behind_seen: seen, ..foreign }), Err(RemoteIncident::Rewritten));
             assert_eq!(
                 about_remote(RemoteFacts { ahead: true, not_behind_seen: seen, ..foreign }),
-                Err(Incident::Ahead)
+                Err(RemoteIncident::Ahead)
             );
         }
     }

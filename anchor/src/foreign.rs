@@ -4,10 +4,10 @@ use std::time::Duration;
 use git2::Oid;
 
 use crate::anchored::head;
+use crate::blocking::blocking;
 use crate::incidents::Incidents;
-use crate::log::{Fault, Log};
-use crate::publisher::Publisher;
-use crate::run::{blocking, lock};
+use crate::log::{Log, LogError};
+use crate::publisher::{Publisher, lock};
 
 /// How long the process may look for a contradiction before it ends.
 const LAST_LOOK: Duration = Duration::from_secs(10);
@@ -38,11 +38,11 @@ impl Foreign {
         let (known, found) = (anchor.signed().clone(), self.log.checkpoint().await?);
         match self.log.compare(head(&known), &found).await {
             Ok(()) => Ok(None),
-            Err(Fault::Contradiction(contradiction)) => {
+            Err(LogError::Incident(incident)) => {
                 let (incidents, ledger) = (Arc::clone(&self.incidents), self.log.ledger().clone());
-                blocking(move || Ok(Some(incidents.keep_both(&ledger, &contradiction, Some(known), found)))).await
+                blocking(move || Ok(Some(incidents.keep_both(&ledger, &incident, Some(known), found)))).await
             }
-            Err(fault) => Err(fault.into()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -10,7 +10,7 @@ use evidence::statement::LedgerId;
 use evidence::time::utc;
 use evidence::{Hash, SignedCheckpoint};
 
-use crate::decide::Contradiction;
+use crate::decide::LogIncident;
 use crate::unix_seconds;
 
 /// A log that changes its mind at every look must not fill the disk. The first incidents prove the most.
@@ -37,26 +37,26 @@ impl Incidents {
         Self { folder: key.with_file_name("incidents"), kept: Mutex::default() }
     }
 
-    /// Keeps the two heads of a contradiction, and says in words what it is and where they are. `known` is the signed note
+    /// Keeps the two heads of an incident, and says in words what it is and where they are. `known` is the signed note
     /// of the head that was known before, `found` that of the other.
     pub(crate) fn keep_both(
         &self,
         ledger: &LedgerId,
-        contradiction: &Contradiction,
+        incident: &LogIncident,
         known: Option<SignedCheckpoint>,
         found: SignedCheckpoint,
     ) -> String {
         let kept = match known {
             Some(known) => {
-                let shown = contradiction.shown().cloned();
+                let shown = incident.shown().cloned();
                 match Incident::new(ledger.clone(), unix_seconds(), known, found, shown) {
                     Ok(incident) => self.keep(&incident),
                     Err(error) => format!("the signed heads are not kept: {error}"),
                 }
             }
-            None => format!("the signature on {} is in an older anchor, and not kept", contradiction.known()),
+            None => format!("the signature on {} is in an older anchor, and not kept", incident.known()),
         };
-        format!("{contradiction}; {kept}")
+        format!("{incident}; {kept}")
     }
 
     /// Keeps an incident, once, and says in words where it is; or why it is not kept.

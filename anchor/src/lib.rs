@@ -7,6 +7,7 @@
 mod address;
 mod adopt;
 mod anchored;
+mod blocking;
 mod config;
 mod decide;
 mod foreign;

@@ -4,15 +4,14 @@ use evidence::incident::Shown;
 use evidence::statement::LedgerId;
 use evidence::tile::Tiles;
 use evidence::tree::{consistency_nodes, decompose, verify_consistency};
-use evidence::{Entry, Hash, Note, SignedCheckpoint};
-use keystore::Head;
+use evidence::{Entry, Hash, Head, Note, SignedCheckpoint};
 
 use crate::anchored::head;
-use crate::decide::{Contradiction, not_below};
+use crate::decide::{LogIncident, not_below};
 
 /// Why the log's head cannot be cosigned now.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum LogError {
     /// It does not answer, or has nothing to show yet.
     #[error("{0}")]
     Unavailable(String),
@@ -22,7 +21,7 @@ pub(crate) enum Fault {
     Untrusted(String),
     /// It signed a head that contradicts one that it signed before.
     #[error(transparent)]
-    Contradiction(#[from] Contradiction),
+    Incident(#[from] LogIncident),
 }
 
 /// The log that a committer serves, read over C2SP tlog-tiles and trusted in nothing.
@@ -40,25 +39,31 @@ impl Log {
         Ok(Self { client: Client::new(committer)?, ledger })
     }
 
+    /// Where it is, without a password.
+    pub(crate) fn place(&self) -> String {
+        self.client.place()
+    }
+
     /// The ledger that it is the log of.
     pub(crate) const fn ledger(&self) -> &LedgerId {
         &self.ledger
     }
 
     /// The newest checkpoint, with the valid signature of a log key in force, and no other.
-    pub(crate) async fn checkpoint(&self) -> Result<SignedCheckpoint, Fault> {
-        let bytes = self.client.checkpoint().await.map_err(|e| Fault::Unavailable(e.to_string()))?;
-        let bytes = bytes.ok_or_else(|| Fault::Unavailable("the committer has signed no checkpoint yet".to_owned()))?;
+    pub(crate) async fn checkpoint(&self) -> Result<SignedCheckpoint, LogError> {
+        let bytes = self.client.checkpoint().await.map_err(|e| LogError::Unavailable(e.to_string()))?;
+        let bytes =
+            bytes.ok_or_else(|| LogError::Unavailable("the committer has signed no checkpoint yet".to_owned()))?;
         // After the checkpoint: so the grant of the key that signed it is among them.
         let keys = self.keys().await?;
         self.verified(&bytes, &keys)
-            .map_err(|problem| Fault::Untrusted(format!("the committer's checkpoint: {problem}")))
+            .map_err(|problem| LogError::Untrusted(format!("the committer's checkpoint: {problem}")))
     }
 
     /// The ledger's keys.
-    pub(crate) async fn keys(&self) -> Result<Keys, Fault> {
-        let texts = self.client.keys().await.map_err(|e| Fault::Unavailable(e.to_string()))?.entries;
-        let untrusted = |problem: String| Fault::Untrusted(format!("the committer's key entries: {problem}"));
+    pub(crate) async fn keys(&self) -> Result<Keys, LogError> {
+        let texts = self.client.keys().await.map_err(|e| LogError::Unavailable(e.to_string()))?.entries;
+        let untrusted = |problem: String| LogError::Untrusted(format!("the committer's key entries: {problem}"));
         let entries = texts.iter().map(|text| Entry::parse(text.as_bytes())).collect::<Result<Vec<_>, _>>();
         let entries = entries.map_err(|error| untrusted(error.to_string()))?;
         let state = State::of_keys(&self.ledger, &entries).map_err(|refusal| untrusted(refusal.to_string()))?;
@@ -82,25 +87,25 @@ impl Log {
     }
 
     /// The tiles that the proofs from older sizes to `head` are made of, shown to be of the tree that `head` names.
-    pub(crate) async fn tiles(&self, head: Head, old_sizes: &[u64]) -> Result<Tiles, Fault> {
+    pub(crate) async fn tiles(&self, head: Head, old_sizes: &[u64]) -> Result<Tiles, LogError> {
         let mut nodes = Vec::new();
         for old in old_sizes {
-            let groups = consistency_nodes(*old, head.size).map_err(|e| Fault::Untrusted(e.to_string()))?;
+            let groups = consistency_nodes(*old, head.size).map_err(|e| LogError::Untrusted(e.to_string()))?;
             nodes.extend(groups.into_iter().flatten());
             // Where the proof fails, the root that the tree has there is the proof of that.
             nodes.extend(decompose(0..*old));
         }
         self.client.tiles(head.size, &head.root, nodes).await.map_err(|error| match error {
-            TilesError::Contradiction { .. } => Fault::Untrusted(format!("the committer's tiles: {error}")),
-            _ => Fault::Unavailable(error.to_string()),
+            TilesError::Mismatch { .. } => LogError::Untrusted(format!("the committer's tiles: {error}")),
+            _ => LogError::Unavailable(error.to_string()),
         })
     }
 
     /// Proves that a head continues one that is known.
     ///
     /// # Errors
-    /// [`Fault::Contradiction`] when it does not.
-    pub(crate) async fn compare(&self, known: Head, offered: &SignedCheckpoint) -> Result<(), Fault> {
+    /// [`LogError::Incident`] when it does not.
+    pub(crate) async fn compare(&self, known: Head, offered: &SignedCheckpoint) -> Result<(), LogError> {
         let offered = head(offered);
         not_below(known, offered)?;
         let tiles = self.tiles(offered, &[known.size]).await?;
@@ -109,12 +114,12 @@ impl Log {
 }
 
 /// The proof that the tree of `old` is the beginning of the tree of `new`, which `tiles` are of. It was verified.
-pub(crate) fn prove(tiles: &Tiles, old: Head, new: Head) -> Result<Vec<Hash>, Fault> {
-    let proof = tiles.consistency_proof(old.size).map_err(|e| Fault::Untrusted(e.to_string()))?;
+pub(crate) fn prove(tiles: &Tiles, old: Head, new: Head) -> Result<Vec<Hash>, LogError> {
+    let proof = tiles.consistency_proof(old.size).map_err(|e| LogError::Untrusted(e.to_string()))?;
     if verify_consistency(old.size, &old.root, new.size, &new.root, &proof).is_ok() {
         return Ok(proof);
     }
     // The tiles are of the new head, so the old one cannot be its beginning.
-    let root = tiles.compact_range(old.size).map_err(|e| Fault::Untrusted(e.to_string()))?.root();
-    Err(Contradiction::NotContinued { known: old, offered: new, shown: Box::new(Shown { root, path: proof }) }.into())
+    let root = tiles.compact_range(old.size).map_err(|e| LogError::Untrusted(e.to_string()))?.root();
+    Err(LogIncident::NotContinued { known: old, offered: new, shown: Box::new(Shown { root, path: proof }) }.into())
 }

@@ -30,22 +30,22 @@ impl Network {
 
     /// The commit that the remote's branch is at.
     pub(crate) fn tip(&self, ours: &Repository) -> anyhow::Result<Option<Oid>> {
-        let fault = RefCell::new(None);
+        let reason = RefCell::new(None);
         let list = || {
             let mut remote = ours.git().remote_anonymous(&self.remote.url)?;
-            let callbacks = Some(self.callbacks(&fault));
+            let callbacks = Some(self.callbacks(&reason));
             let connection = remote.connect_auth(Direction::Fetch, callbacks, Some(self.proxy_options()))?;
             let heads = connection.list()?;
             Ok(heads.iter().find(|head| head.name() == ours.reference()).map(git2::RemoteHead::oid))
         };
-        self.explain(list(), &fault).context("ask for the branch")
+        self.explain(list(), &reason).context("ask for the branch")
     }
 
     /// Fetches the remote's branch; it becomes `reference` of our repository. Gives up after `bytes_max`.
     pub(crate) fn fetch(&self, ours: &Repository, reference: &str, bytes_max: usize) -> anyhow::Result<()> {
-        let fault = RefCell::new(None);
+        let reason = RefCell::new(None);
         let fetch = || {
-            let mut callbacks = self.callbacks(&fault);
+            let mut callbacks = self.callbacks(&reason);
             callbacks.transfer_progress(|progress| progress.received_bytes() <= bytes_max);
             let mut options = FetchOptions::new();
             options
@@ -57,15 +57,15 @@ impl Network {
             let refspec = format!("+{}:{reference}", ours.reference());
             ours.git().remote_anonymous(&self.remote.url)?.fetch(&[refspec], Some(&mut options), None)
         };
-        self.explain(fetch(), &fault).context("fetch the branch")
+        self.explain(fetch(), &reason).context("fetch the branch")
     }
 
     /// Moves the remote's branch from `theirs` to our newest commit, which must come after it.
     pub(crate) fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {
-        let fault = RefCell::new(None);
+        let reason = RefCell::new(None);
         let refused = RefCell::new(None);
         let push = || {
-            let mut callbacks = self.callbacks(&fault);
+            let mut callbacks = self.callbacks(&reason);
             callbacks.push_update_reference(|_, status| {
                 *refused.borrow_mut() = status.map(str::to_owned);
                 Ok(())
@@ -85,18 +85,18 @@ impl Network {
             let refspec = format!("{0}:{0}", ours.reference());
             ours.git().remote_anonymous(&self.remote.url)?.push(&[refspec], Some(&mut options))
         };
-        self.explain(push(), &fault).context("push")?;
+        self.explain(push(), &reason).context("push")?;
         match refused.into_inner() {
             None => Ok(()),
             Some(reason) => bail!("the remote refused the push: {reason}"),
         }
     }
 
-    /// `fault` takes the reason when a callback fails, because libgit2 does not hand it back.
-    fn callbacks<'a>(&'a self, fault: &'a RefCell<Option<String>>) -> RemoteCallbacks<'a> {
+    /// `reason` keeps the cause when a callback fails, because libgit2 does not hand it back.
+    fn callbacks<'a>(&'a self, reason: &'a RefCell<Option<String>>) -> RemoteCallbacks<'a> {
         let fail = |error: anyhow::Error| {
             let text = format!("{error:#}");
-            *fault.borrow_mut() = Some(text.clone());
+            *reason.borrow_mut() = Some(text.clone());
             git2::Error::from_str(&text)
         };
         let mut asked = CredentialType::empty();
@@ -142,8 +142,8 @@ impl Network {
     }
 
     /// The result with the reason that a callback gave.
-    fn explain<T>(&self, result: Result<T, git2::Error>, fault: &RefCell<Option<String>>) -> anyhow::Result<T> {
-        result.map_err(|error| match fault.take() {
+    fn explain<T>(&self, result: Result<T, git2::Error>, reason: &RefCell<Option<String>>) -> anyhow::Result<T> {
+        result.map_err(|error| match reason.take() {
             Some(reason) => anyhow!(reason),
             None => anyhow!("{}{}", error.message(), http::way(self.proxy().as_deref())),
         })
@@ -196,7 +196,7 @@ fn same_server(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ::tests::{BareRepository, GitHttp, Scratch};
+    use ::testbed::{BareRepository, GitHttp, Scratch};
 
     use super::*;
 

@@ -1,11 +1,12 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anyhow::Context;
-use evidence::{Hash, SignedCheckpoint, SigningKey};
+use evidence::{Hash, Head, SignedCheckpoint, SigningKey};
 use git2::Oid;
-use keystore::Head;
 
 use crate::anchored::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
 use crate::config::Config;
-use crate::decide::{Branch, BranchFacts, BranchFault, about_branch, cosignature_time};
+use crate::decide::{Branch, BranchFacts, BranchRefusal, about_branch, cosignature_time};
 use crate::libgit2::is_failed_sync;
 use crate::pack;
 use crate::repository::Repository;
@@ -48,6 +49,11 @@ impl Error {
     }
 }
 
+/// Locks a publisher that tasks share. A panic may leave its work half done: `recover` completes or refuses that.
+pub(crate) fn lock(publisher: &Mutex<Publisher>) -> MutexGuard<'_, Publisher> {
+    publisher.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Publisher {
     /// Opens key, state and repository for the log of this origin.
     pub(crate) fn open(config: &Config, origin: &str) -> anyhow::Result<Self> {
@@ -60,6 +66,11 @@ impl Publisher {
         let state = State::open(&config.key, origin)?;
         let repository = Repository::open_own(&config.repository, &config.reference()).context("anchor.repository")?;
         Ok(Self { key, origin: origin.to_owned(), state, repository })
+    }
+
+    /// The name of the key that cosigns.
+    pub(crate) fn key_name(&self) -> &str {
+        self.key.verifier_key().name()
     }
 
     /// The largest head ever cosigned.
@@ -92,7 +103,7 @@ impl Publisher {
         match (about_branch(facts), record) {
             (Ok(Branch::Pending), Some(record)) => Ok(Some(self.commit(tip, &record)?)),
             (Ok(_), _) => Ok(tip),
-            (Err(fault), _) => Err(Error::Fatal(self.explain(fault, tip))),
+            (Err(refusal), _) => Err(Error::Fatal(self.explain(refusal, tip))),
         }
     }
 
@@ -117,12 +128,12 @@ impl Publisher {
         commit.map_or(Ok(None), |commit| self.repository.file_at(commit, &path))
     }
 
-    fn explain(&self, fault: BranchFault, tip: Option<Oid>) -> anyhow::Error {
+    fn explain(&self, refusal: BranchRefusal, tip: Option<Oid>) -> anyhow::Error {
         let holds = tip.map_or_else(|| "nothing".to_owned(), |tip| format!("commit {tip}"));
         let cosigned = self.cosigned().map_or_else(|| "nothing".to_owned(), |head| head.to_string());
         anyhow::anyhow!(
-            "{fault}. {} holds {holds}; the key has cosigned {cosigned}. Nothing is cosigned until you have looked into it \
-             and said from where to go on (`streamseal anchor --config FILE --adopt SOURCE`)",
+            "{refusal}. {} holds {holds}; the key has cosigned {cosigned}. Nothing is cosigned until you have looked into it \
+             and said where to continue (`streamseal anchor --config FILE adopt SOURCE`)",
             self.repository.folder().display()
         )
     }

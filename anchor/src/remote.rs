@@ -6,7 +6,7 @@ use git2::Oid;
 
 use crate::address::Address;
 use crate::config;
-use crate::decide::{Incident, Push, RemoteFacts, about_remote};
+use crate::decide::{Push, RemoteFacts, RemoteIncident, about_remote};
 use crate::network::Network;
 use crate::path_remote::PathRemote;
 use crate::publisher::Error;
@@ -48,7 +48,7 @@ pub(crate) enum Standing {
 /// What was found where an incident happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Report {
-    pub(crate) incident: Incident,
+    pub(crate) incident: RemoteIncident,
     /// What the remote holds.
     pub(crate) theirs: Option<Oid>,
     /// What was last seen there.

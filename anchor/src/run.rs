@@ -1,11 +1,11 @@
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
 use evidence::statement::LedgerId;
-use evidence::{Hash, SignedCheckpoint};
+use evidence::{Hash, Head, SignedCheckpoint};
 use git2::Oid;
-use keystore::Head;
 use service::{Backoff, Condition, Health, Shutdown, admin};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -13,13 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::anchored::{Anchor, head};
+use crate::blocking::blocking;
 use crate::config::Config;
-use crate::decide::{self, Action, Anchored, Contradiction};
+use crate::decide::{self, Action, Anchored, LogIncident};
 use crate::foreign::Foreign;
 use crate::incidents::Incidents;
-use crate::log::{Fault, Log, prove};
+use crate::log::{Log, LogError, prove};
 use crate::metrics::{self, MakerMetrics, show_anchored};
-use crate::publisher::{self, Publisher};
+use crate::publisher::{self, Publisher, lock};
 use crate::push::keep_pushed;
 use crate::remote::Remote;
 use crate::unix_seconds;
@@ -39,12 +40,17 @@ pub async fn run(config: Config, ledger: LedgerId, listener: TcpListener, shutdo
     config.check()?;
     service::metrics::install(crate::metrics::METRICS)?;
     let health = Health::new();
+    // Nothing says ready before the log was looked at.
+    health.component("log");
+    let listen = listener.local_addr().context("`anchor.listen`")?;
     // Whatever ends this function ends its tasks.
     let shutdown = shutdown.child_token();
     let _end_tasks = shutdown.clone().drop_guard();
     let mut admin = tokio::spawn(admin::serve(listener, admin::router(health.clone()), shutdown.clone()));
 
-    let mut maker = Maker::start(config, ledger, &health, &shutdown).await?;
+    let mut maker = Maker::new(config, ledger, &health).await?;
+    maker.announce(listen)?;
+    maker.recover(&shutdown).await?;
     let mut pushing = maker.start_pushing(&health, &shutdown);
     tokio::select! {
         watched = maker.watch(&shutdown) => watched?,
@@ -78,33 +84,33 @@ struct Maker {
     clock: Condition,
 }
 
-/// What ended one look at the log.
-enum Stop {
+/// Why a look at the log anchored nothing.
+enum LookError {
     /// The process must end.
     Fatal(anyhow::Error),
     /// Nothing can be anchored now.
-    Later(Fault),
+    Later(LogError),
     /// The log contradicts what it signed before.
     Incident(String),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Later(fault)
+impl From<LogError> for LookError {
+    fn from(error: LogError) -> Self {
+        Self::Later(error)
     }
 }
 
-impl From<publisher::Error> for Stop {
+impl From<publisher::Error> for LookError {
     fn from(error: publisher::Error) -> Self {
         match error {
             publisher::Error::Fatal(error) => Self::Fatal(error),
-            publisher::Error::Retry(error) => Self::Later(Fault::Unavailable(format!("{error:#}"))),
+            publisher::Error::Retry(error) => Self::Later(LogError::Unavailable(format!("{error:#}"))),
         }
     }
 }
 
 impl Maker {
-    async fn start(config: Config, ledger: LedgerId, health: &Health, shutdown: &Shutdown) -> anyhow::Result<Self> {
+    async fn new(config: Config, ledger: LedgerId, health: &Health) -> anyhow::Result<Self> {
         let remotes = config.remotes.iter().enumerate().map(|(i, remote)| {
             let remote = Remote::new(remote, &config.key).with_context(|| format!("anchor.remotes[{i}]"))?;
             Ok(Arc::new(remote))
@@ -117,8 +123,7 @@ impl Maker {
         };
         let last = publisher.last()?;
         let witnesses = Witnesses::new(&config.witnesses, last.as_ref().map(|last| last.signed()), health)?;
-        let first = publisher.cosigned().is_none();
-        let mut maker = Self {
+        Ok(Self {
             log,
             witnesses,
             publisher: Arc::new(Mutex::new(publisher)),
@@ -129,17 +134,40 @@ impl Maker {
             condition: Condition::new(health.component("log")),
             clock: Condition::new(health.component("clock")),
             config,
-        };
-        match maker.publisher(|publisher| publisher.recover()).await {
-            Ok(tip) => drop(maker.tip.send_replace(tip)),
-            Err(publisher::Error::Fatal(error)) => return Err(maker.foreign().explain(error).await),
+        })
+    }
+
+    /// Says what this anchor is.
+    fn announce(&self, listen: SocketAddr) -> anyhow::Result<()> {
+        let publisher = lock(&self.publisher);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            ledger = self.log.ledger().origin,
+            key = publisher.key_name(),
+            size = publisher.last()?.map_or(0, |last| last.head().size),
+            committer = self.log.place(),
+            repository = %self.config.repository.display(),
+            remotes = self.remotes.iter().map(|remote| remote.name()).collect::<Vec<_>>().join(","),
+            witnesses = self.witnesses.names().collect::<Vec<_>>().join(","),
+            %listen,
+            "anchor started"
+        );
+        Ok(())
+    }
+
+    /// Commits what was cosigned before this start, and makes sure that no remote knows more than this anchor.
+    async fn recover(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let is_first = lock(&self.publisher).cosigned().is_none();
+        match self.publisher(|publisher| publisher.recover()).await {
+            Ok(tip) => drop(self.tip.send_replace(tip)),
+            Err(publisher::Error::Fatal(error)) => return Err(self.foreign().explain(error).await),
             // Every look begins with it again.
             Err(publisher::Error::Retry(error)) => tracing::warn!("the last anchor is not committed yet: {error:#}"),
         }
-        if first {
-            maker.ask_remotes(shutdown).await?;
+        if is_first {
+            self.ask_remotes(shutdown).await?;
         }
-        Ok(maker)
+        Ok(())
     }
 
     /// Before the very first cosignature: no remote may hold a branch that is not known here. A key whose state was lost
@@ -156,8 +184,8 @@ impl Maker {
                     Ok(Some(tip)) => {
                         let error = anyhow::anyhow!(
                             "{name} holds the branch {:?} already, at {tip}, and nothing here knows of it: this key's \
-                             state was lost, or the remote belongs to another anchor. Say from where to go on (`streamseal \
-                             anchor --config FILE --adopt SOURCE`)",
+                             state was lost, or the remote belongs to another anchor. Say where to continue (`streamseal \
+                             anchor --config FILE adopt SOURCE`)",
                             self.config.branch
                         );
                         return Err(self.foreign().explain_by(error, tip).await);
@@ -214,12 +242,12 @@ impl Maker {
                     backoff.reset();
                     self.interval()
                 }
-                Err(Stop::Fatal(error)) => return Err(self.foreign().explain(error).await),
-                Err(Stop::Later(fault)) => {
-                    self.report_fault(&fault);
+                Err(LookError::Fatal(error)) => return Err(self.foreign().explain(error).await),
+                Err(LookError::Later(error)) => {
+                    self.report_error(&error);
                     backoff.next_delay()
                 }
-                Err(Stop::Incident(what)) => {
+                Err(LookError::Incident(what)) => {
                     self.report_incident(what);
                     backoff.next_delay()
                 }
@@ -275,7 +303,7 @@ impl Maker {
     }
 
     /// Looks at the log once, and anchors its head if it is time.
-    async fn look(&mut self) -> Result<(), Stop> {
+    async fn look(&mut self) -> Result<(), LookError> {
         let (tip, cosigned, last) = self
             .publisher(|publisher| {
                 let tip = publisher.recover()?;
@@ -296,11 +324,11 @@ impl Maker {
         let proof = match self.proof(cosigned, anchored, &checkpoint, now).await {
             Ok(Some(proof)) => proof,
             Ok(None) => return Ok(()),
-            Err(Fault::Contradiction(contradiction)) => {
-                let known = last.as_ref().map(Anchor::signed).filter(|last| head(last) == contradiction.known());
-                return Err(Stop::Incident(self.keep(contradiction, known.cloned(), checkpoint).await?));
+            Err(LogError::Incident(incident)) => {
+                let known = last.as_ref().map(Anchor::signed).filter(|last| head(last) == incident.known());
+                return Err(LookError::Incident(self.keep(incident, known.cloned(), checkpoint).await?));
             }
-            Err(fault) => return Err(fault.into()),
+            Err(error) => return Err(error.into()),
         };
         let last = last.as_ref().map(Anchor::signed);
         // What a witness said of this head before stands if it says nothing now.
@@ -317,7 +345,7 @@ impl Maker {
         anchored: Option<Anchored>,
         checkpoint: &SignedCheckpoint,
         now: u64,
-    ) -> Result<Option<Vec<Hash>>, Fault> {
+    ) -> Result<Option<Vec<Hash>>, LogError> {
         let offered = head(checkpoint);
         match decide::about_head(cosigned, anchored, offered, now, self.config.heartbeat_s.into())? {
             Action::Wait => return Ok(None),
@@ -332,16 +360,16 @@ impl Maker {
         before.map_or(Ok(Vec::new()), |before| prove(&tiles, before, offered)).map(Some)
     }
 
-    /// Keeps both heads of a contradiction, and returns what there is to say.
+    /// Keeps both heads of an incident, and returns the message about it.
     async fn keep(
         &self,
-        contradiction: Contradiction,
+        incident: LogIncident,
         known: Option<SignedCheckpoint>,
         found: SignedCheckpoint,
-    ) -> Result<String, Stop> {
+    ) -> Result<String, LookError> {
         let (incidents, ledger) = (Arc::clone(&self.incidents), self.log.ledger().clone());
-        let keep = move || Ok(incidents.keep_both(&ledger, &contradiction, known, found));
-        blocking(keep).await.map_err(Stop::Fatal)
+        let keep = move || Ok(incidents.keep_both(&ledger, &incident, known, found));
+        blocking(keep).await.map_err(LookError::Fatal)
     }
 
     async fn publish(
@@ -349,7 +377,7 @@ impl Maker {
         checkpoint: SignedCheckpoint,
         proof: Vec<Hash>,
         cosignatures: Vec<Cosignature>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), LookError> {
         let size = head(&checkpoint).size;
         let now = unix_seconds();
         let tip = self.publisher(move |publisher| publisher.publish(&checkpoint, proof, cosignatures, now)).await?;
@@ -391,9 +419,9 @@ impl Maker {
         self.condition.works(|| tracing::info!("the log can be anchored again"));
     }
 
-    fn report_fault(&mut self, fault: &Fault) {
-        self.condition.fails(fault.to_string(), |text| {
-            if let Fault::Unavailable(_) = fault {
+    fn report_error(&mut self, error: &LogError) {
+        self.condition.fails(error.to_string(), |text| {
+            if let LogError::Unavailable(_) = error {
                 tracing::warn!("nothing is anchored for now: {text}");
             } else {
                 self.metrics.untrusted.increment(1);
@@ -426,16 +454,4 @@ fn foreign_branch(remote: &Remote, publisher: &Publisher) -> anyhow::Result<Opti
     }
     remote.fetch_foreign(ours, theirs);
     Ok(Some(theirs))
-}
-
-pub(crate) fn lock(publisher: &Mutex<Publisher>) -> std::sync::MutexGuard<'_, Publisher> {
-    // What a panic left half done, recover() completes or refuses.
-    publisher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Calls what blocks on a thread that may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(call).await.context("a blocking call panicked")?
 }

@@ -1,8 +1,9 @@
+use evidence::Head;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::Oid;
-use keystore::{Head, HighWater};
+use keystore::HighWater;
 
 /// What the key must never forget, in the high-water file beside it: the largest head ever cosigned, and the anchor that
 /// the branch holds or is about to hold.

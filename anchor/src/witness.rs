@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use committer_client::http::{self, Server};
 use evidence::witness::{AddCheckpoint, parse_cosignatures, parse_size};
-use evidence::{NoteSignature, SignedCheckpoint, VerifierKey};
-use keystore::Head;
+use evidence::{Head, NoteSignature, SignedCheckpoint, VerifierKey};
 use reqwest::{Response, StatusCode, Url, redirect};
 
 use crate::anchored::head;

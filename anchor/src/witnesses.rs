@@ -75,6 +75,10 @@ impl Witnesses {
         self.plan();
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.witnesses.iter().map(|member| member.witness.name())
+    }
+
     /// When to call [`Witnesses::ask_owing`]; `None` while nobody owes a line.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due

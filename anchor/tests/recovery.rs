@@ -208,7 +208,10 @@ async fn a_lost_repository_is_refused_until_the_remote_is_adopted() {
     let t = two_anchors().await;
     fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
     let refusal = t.site.refusal().await;
-    assert!(refusal.contains("does not hold the last anchor") && refusal.contains("--adopt"), "{refusal}");
+    assert!(
+        refusal.contains("does not hold the last anchor") && refusal.contains("anchor --config FILE adopt SOURCE"),
+        "{refusal}"
+    );
     let source = Source::Remote(t.site.config.remotes[0].url.clone());
     let head = adopt(&t.site.config, ledger(), &source).await.expect("adopted");
     assert_eq!(head.expect("an anchor").size, 9);
@@ -320,7 +323,7 @@ async fn a_new_key_takes_over_after_an_adoption() {
     keystore::write_signing_key(&config.key, &new).expect("written");
     let site = Site { folder: t.site.folder, config };
     let refusal = site.refusal().await;
-    assert!(refusal.contains("--adopt"), "{refusal}");
+    assert!(refusal.contains("anchor --config FILE adopt SOURCE"), "{refusal}");
     adopt(&site.config, ledger(), &Source::Repository).await.expect("adopted");
     let running = site.start().await;
     let repository = site.path("anchor.git");

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::*;
-use tests::{BareRepository, GitHttp, GitSsh, Scratch};
+use testbed::{BareRepository, GitHttp, GitSsh, Scratch};
 
 const PASSWORD: &str = "correct horse";
 /// `me:correct horse` in base64.

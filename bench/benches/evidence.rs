@@ -1,4 +1,4 @@
-//! The pieces that the line's and the verifier's speed are made of, one by one: `cargo bench -p bench`.
+//! The single operations that decide the speed of the line and the verifier: `cargo bench -p bench`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -129,7 +129,7 @@ fn entries(criterion: &mut Criterion) {
     group.bench_function("encode", |bencher| bencher.iter(|| black_box(&entry).to_bytes()));
     group.bench_function("parse", |bencher| bencher.iter(|| Entry::parse(black_box(&bytes)).expect("an entry")));
     group.bench_function("sign and draft", |bencher| bencher.iter(|| chain.next()));
-    // Each one is applied to the chain that the last one left, as in a committer.
+    // Each entry extends the chain of the previous one, as in a committer.
     let mut apply = |bencher: &mut criterion::Bencher<'_>| {
         let chain = std::cell::RefCell::new(&mut chain);
         bencher.iter_batched(
@@ -151,7 +151,7 @@ fn entry_proofs(criterion: &mut Criterion) {
     }
     let (index, root) = (ENTRIES / 3, tree.root());
     let siblings = inclusion_nodes(index, ENTRIES).expect("there is such an entry");
-    // In a tree of a power of two each sibling is a whole subtree.
+    // In a tree with a power of two of leaves, each sibling is a complete subtree.
     let path: Vec<Hash> = siblings.concat().iter().map(|node| nodes[node]).collect();
     let hash = leaf(index);
     let mut group = criterion.benchmark_group("entry proof");

@@ -1,32 +1,32 @@
-//! What a case is, and what it is given.
+//! A case and its context.
 
 use std::cell::RefCell;
 
-use ::tests::Scratch;
 use anyhow::Context as _;
+use testbed::Scratch;
 
 use crate::line::Options;
 use crate::measurement::figure;
 use crate::{CaseResults, Measurement, Plan, Servers};
 
-/// Something to measure: a module of `cases`, with one entry in the list there.
+/// A case: a module of `cases`, with an entry in the list there.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// Its name on the command line and in the results: that of its module.
+    /// Its name on the command line and in the results, the same as its module's.
     pub name: &'static str,
-    /// What it measures, in a sentence or two for the report.
+    /// A description for the report, in one or two sentences.
     pub about: &'static str,
-    /// Measures, and hands each measurement to [`Context::record`] as soon as it is there.
+    /// Measures, and passes each measurement to [`Context::record`] at once.
     pub run: fn(&Context<'_>) -> anyhow::Result<()>,
 }
 
-/// What a case is given.
+/// The context of a case.
 pub struct Context<'a> {
-    /// How many samples are taken of everything.
+    /// Samples per measurement.
     pub runs: usize,
-    /// To be through in seconds, to see that it works: the values mean nothing.
+    /// Runs everything small, as a test. The values mean nothing.
     pub quick: bool,
-    /// Kafka and PostgreSQL, started when they are first asked for.
+    /// Kafka and PostgreSQL, started at their first use.
     pub servers: &'a Servers,
     /// How the line is measured.
     pub line: &'a Options,
@@ -47,26 +47,26 @@ impl<'a> Context<'a> {
         Self { runs: *runs, quick: *quick, servers, line, only: only.as_deref(), results, save }
     }
 
-    /// Whether a measurement of this name was asked for (`--only`).
+    /// Whether `--only` selects a measurement of this name.
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_none_or(|words| name.contains(words))
     }
 
-    /// `whole`, or `quick` when it is only to be seen that things work.
+    /// `whole`, or `quick` in a quick run.
     pub fn size<T>(&self, whole: T, quick: T) -> T {
         if self.quick { quick } else { whole }
     }
 
-    /// An empty folder that is gone afterwards.
+    /// An empty folder, removed afterwards.
     pub fn scratch(&self, name: &str) -> Scratch {
         Scratch::new(name)
     }
 
-    /// Takes the samples of ours and of what it is compared with in turns, each first in every second: what changes
-    /// slowly on the machine does the same to both. One of each before them warms up and is thrown away.
+    /// Takes samples of ours and of the baseline in turns, and swaps their order in each turn, so that slow changes of
+    /// the machine affect both alike. A first sample of each warms up and is dropped.
     ///
     /// # Errors
-    /// The first of a measurement.
+    /// The first error of a measurement.
     pub fn alternate(
         &self,
         mut ours: impl FnMut() -> anyhow::Result<f64>,
@@ -87,16 +87,16 @@ impl<'a> Context<'a> {
         Ok((our_samples, baseline_samples))
     }
 
-    /// Takes the samples of something that is compared with nothing, after one that warms up.
+    /// Takes samples without a baseline, after one that warms up.
     ///
     /// # Errors
-    /// The first of a measurement.
+    /// The first error of a measurement.
     pub fn repeat(&self, mut ours: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<Vec<f64>> {
         ours()?;
         (0..self.runs).map(|_| ours()).collect()
     }
 
-    /// Keeps a measurement: written to the results at once, so that what comes later cannot lose it.
+    /// Writes a measurement to the results at once, so that a later error does not lose it.
     ///
     /// # Errors
     /// When it cannot be written.

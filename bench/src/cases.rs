@@ -1,4 +1,4 @@
-//! What is measured. A case is a module with a [`Case`] named `CASE`, and a line here.
+//! The cases. A case is a module with a [`Case`] named `CASE`, and a line here.
 
 mod anchor;
 mod append;

@@ -1,11 +1,12 @@
-//! What got worse since another run, beyond noise.
+//! Compares two runs, and finds what got worse beyond noise.
 //!
-//! Where there is a baseline, the ratios to it are compared, turn by turn; so a slower or busier machine is not taken for
-//! a slower program. Without one the samples themselves are, on the same kind of machine only. A measurement is *worse*
-//! when its median is worse by more than [`CHANGE_MIN`], and the one-sided exact test of Mann and Whitney says that
-//! samples of one distribution would come out so with a chance of less than [`CHANCE_MAX`]: of five samples against five,
-//! at most one of 25 pairs may be the other way round. *Better* is the same the other way. What is compared in dozens of
-//! rows is found by chance now and then: measure a row again before looking for its cause.
+//! With a baseline, it compares the ratios to the baseline of each turn, so a slower or busier machine does not look
+//! like a slower program. Without one, it compares the samples, on the same kind of machine only.
+//!
+//! A measurement is *worse* if its median is worse by more than [`CHANGE_MIN`], and if samples of one distribution
+//! would differ this much with a chance below [`CHANCE_MAX`], by the one-sided exact Mann-Whitney test. With five
+//! samples against five, at most one of 25 pairs may point the other way. *Better* is the reverse. Among dozens of
+//! rows, one is sometimes worse by chance: measure it again before you look for a cause.
 
 use std::fmt;
 use std::path::Path;
@@ -14,12 +15,12 @@ use crate::measurement::figure;
 use crate::statistics::{chance_of_higher, median};
 use crate::{Better, Measurement, Results};
 
-/// Less than 3 % is nobody's concern.
+/// Changes below 3 % do not matter.
 const CHANGE_MIN: f64 = 0.03;
 
 const CHANCE_MAX: f64 = 0.01;
 
-/// What became of one measurement.
+/// The result of comparing one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Beyond noise.
@@ -28,7 +29,7 @@ pub enum Outcome {
     Better,
     /// Within noise.
     Same,
-    /// So few samples that no difference could be told from noise.
+    /// Too few samples to tell a difference from noise.
     TooFew,
     /// Absolute values of different machines.
     OtherMachine,
@@ -38,7 +39,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Comparison {
     rows: Vec<Row>,
-    /// What only one of the runs has.
+    /// Measurements that only one run has.
     unpaired: Vec<String>,
 }
 
@@ -109,12 +110,12 @@ fn outcome(old: &[f64], new: &[f64], better: Better) -> Outcome {
 }
 
 impl Comparison {
-    /// Whether anything got worse.
+    /// Whether a measurement got worse.
     pub fn is_worse(&self) -> bool {
         self.rows.iter().any(|row| row.outcome == Outcome::Worse)
     }
 
-    /// What became of a measurement, by `case: name`.
+    /// The result for a measurement, by `case: name`.
     pub fn outcome(&self, name: &str) -> Option<Outcome> {
         self.rows.iter().find(|row| row.name == name).map(|row| row.outcome)
     }
@@ -165,7 +166,7 @@ mod tests {
         compare(&run(vec![old]), &run(vec![new])).outcome("made-up: rate").expect("both have it")
     }
 
-    /// Five values around one, as far from it as measurements are; the same every time.
+    /// Five values with a realistic spread around one, the same every time.
     fn noisy(around: f64, seed: u32) -> Vec<f64> {
         let noise = |i: u32| f64::from((seed * 5 + i).wrapping_mul(2_654_435_761) >> 16) / 65_536.0 - 0.5;
         (0..5).map(|i| around * (1.0 + 0.04 * noise(i))).collect()

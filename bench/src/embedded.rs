@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use committer::store::Store;
-use committer::{Compute, Ledger, LogKey, Materials, Opened, Parts, system_clock};
+use committer::{Committer, CommitterParts, Compute, Ledger, LogKey, Opened, system_clock};
 use service::{Backoff, Health, Shutdown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::ledger::TestLedger;
+use testbed::statements::TestLedger;
 
-/// How often it is asked whether all is signed.
+/// Interval between checks whether all entries are signed.
 const ASK_EVERY: Duration = Duration::from_millis(2);
 
-/// A committer that signs, and everything that it runs.
+/// A committer that signs, and its tasks.
 pub(crate) struct Embedded {
     pub(crate) opened: Opened,
     store: Arc<dyn Store>,
@@ -25,14 +25,14 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Starts one on an SQLite file in a folder, with its log key there, and returns when it serves.
+    /// Starts a committer on an SQLite file in a folder, with its log key there. Returns when it serves.
     pub(crate) async fn start(ledger: &TestLedger, folder: &Path) -> anyhow::Result<Self> {
         let url = format!("sqlite:{}", folder.join("chain.db").display());
         let store = committer::store::open(&url, &ledger.id()).await?;
         Self::start_on(ledger, folder, store, Duration::from_secs(1)).await
     }
 
-    /// The same on a database, with a checkpoint as often as that.
+    /// Starts a committer on a database, with this interval between checkpoints.
     pub(crate) async fn start_on(
         ledger: &TestLedger,
         folder: &Path,
@@ -41,7 +41,7 @@ impl Embedded {
     ) -> anyhow::Result<Self> {
         let kept = Ledger::new(ledger.genesis.clone(), ledger.grants.clone())?;
         let log_key = Some(LogKey::open(ledger.log.clone(), &folder.join("log.key"), &kept)?);
-        let (parts, tasks) = Parts::new(Materials {
+        let (committer, tasks) = Committer::new(CommitterParts {
             store: Arc::clone(&store),
             ledger: kept,
             log_key,
@@ -56,18 +56,18 @@ impl Embedded {
         let lead_stop = Shutdown::new();
         let (serves, served) = oneshot::channel();
         let mut spawned: JoinSet<_> = tasks.chain.into_iter().chain(tasks.readers).collect();
-        spawned.spawn(parts.lead(
+        spawned.spawn(committer.lead(
             move || {
                 let _ = serves.send(());
             },
             lead_stop.clone(),
         ));
         served.await.context("the committer ended")?;
-        let stops = [lead_stop, parts.stop_chain.clone(), parts.stop_readers.clone()];
-        Ok(Self { opened: parts.opened, store, stops, tasks: spawned })
+        let stops = [lead_stop, committer.stop_chain.clone(), committer.stop_readers.clone()];
+        Ok(Self { opened: committer.opened, store, stops, tasks: spawned })
     }
 
-    /// Waits for a checkpoint of that size.
+    /// Waits for a checkpoint of this size.
     pub(crate) async fn until_signed(&self, size: u64) -> anyhow::Result<()> {
         while self.store.checkpoint().await?.is_none_or(|checkpoint| checkpoint.head.size < size) {
             tokio::time::sleep(ASK_EVERY).await;
@@ -75,7 +75,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) async fn end(mut self) -> anyhow::Result<()> {
         self.stops.iter().for_each(Shutdown::cancel);
         while let Some(ended) = self.tasks.join_next().await {

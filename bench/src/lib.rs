@@ -1,5 +1,5 @@
-//! Measurements: each *case* measures ours and what it is compared with in turns, in one run on one machine. Raw results
-//! are kept as JSON; tables, plots and the comparison of two runs are made from them.
+//! Measures streamseal. Each *case* measures ours and a baseline in turns, in one run on one machine. Raw results are
+//! kept as JSON. Tables, plots and the comparison of two runs come from them.
 //!
 //! A new case is a module in `cases`, and a line in the list there.
 
@@ -7,10 +7,6 @@ mod case;
 pub mod cases;
 pub mod compare;
 mod embedded;
-// Keys and statements as the committer's own tests make them.
-#[path = "../../committer/tests/suite/ledger.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod ledger;
 pub mod line;
 pub mod load;
 mod long_chain;

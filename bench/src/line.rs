@@ -1,4 +1,4 @@
-//! The line as its users run it: the release binary's services, each in a process of its own, on real servers.
+//! The line as users run it: each service of the release binary in its own process, on real servers.
 
 pub mod bare;
 pub mod commitments;
@@ -11,38 +11,39 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use ::tests::{Process, Scratch, eventually, free_port, http_get, run, streamseal, unique, until};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use kafka::Properties;
 use serde_json::Value;
+use testbed::{Process, Scratch, eventually, free_port, http_get, run, streamseal, unique, until};
 
 use crate::Servers;
 use crate::processor::busy;
 
-/// For a service to be ready.
+/// Time until a service is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// For everything to be sealed; also in a build that is not optimised.
+/// Time until everything is sealed, even in an unoptimised build.
 const SEALED_WITHIN: Duration = Duration::from_secs(300);
 
-/// How often it is asked how far sealing is: seldom while much is left, as asking costs the committer something.
+/// Bounds of the interval between requests for the cursor. It is long while much is left, because each request costs
+/// the committer time.
 const ASK_MIN: Duration = Duration::from_millis(2);
 const ASK_MAX: Duration = Duration::from_millis(250);
 
 /// How the line is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The codec that topics are filled with: none, gzip, snappy, lz4 or zstd
+    /// Codec of the records: none, gzip, snappy, lz4 or zstd
     #[arg(long, default_value = "none")]
     pub codec: String,
-    /// Kafka clients of the bare consumer: as many as the ingest-consumer has
+    /// Kafka clients of the bare consumer; use the number of the ingest-consumer
     #[arg(long, default_value_t = 1)]
     pub handles: u32,
     /// A field of the line's configuration, such as ingest.batch_age_ms=50; may be repeated
     #[arg(long = "set", value_name = "SECTION.FIELD=VALUE", value_parser = setting)]
     pub set: Vec<Setting>,
-    /// The command to measure; without it, that of this work tree, which is built first
+    /// The `streamseal` to measure; by default the one of this work tree, which is built first
     #[arg(long, value_name = "FILE")]
     pub streamseal: Option<PathBuf>,
 }
@@ -50,35 +51,35 @@ pub struct Options {
 /// A field of the configuration, such as `ingest.batch_age_ms`, and its value.
 pub type Setting = (String, toml::Value);
 
-/// A value as TOML has it; what is no TOML is a string, so that a shell's quotes need no quotes.
+/// A TOML value. Anything that is not TOML is a string, so that the shell needs no nested quotes.
 fn setting(text: &str) -> Result<Setting, String> {
     let (name, value) = text.split_once('=').ok_or("wants SECTION.FIELD=VALUE")?;
     let parsed = format!("value = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
     Ok((name.to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))))
 }
 
-/// A ledger of its own, with its committer on a database of its own running, and an ingest-consumer that can be started.
+/// A ledger with a running committer on its own database, and an ingest-consumer to start.
 #[derive(Debug)]
 pub struct Line {
     config: PathBuf,
     cluster: String,
     binary: PathBuf,
-    /// The committer's, and its size without entries.
+    /// The committer's database, and its size without entries.
     database: (String, u64),
     committer: Process,
     committer_address: SocketAddr,
-    /// After the processes: dropped in this order.
+    /// Declared after the processes, because fields drop in this order.
     _folder: Scratch,
 }
 
-/// How far the ingest-consumer got, and what it took.
+/// Time and resources of an ingest-consumer's run.
 #[derive(Debug, Clone, Copy)]
 pub struct Sealed {
-    /// From when it began to read to when the committer had the last of it committed.
+    /// From the first read until the committer committed the last entry.
     pub took: Duration,
-    /// The most memory that it had resident.
+    /// Peak resident memory.
     pub memory_peak_bytes: u64,
-    /// Of all processors of the machine, meanwhile.
+    /// Processor time of the whole machine during the run.
     pub processor_time: Duration,
 }
 
@@ -125,11 +126,11 @@ impl Line {
         Ok(Self { database: (database, empty), config, cluster, binary, committer, committer_address, _folder: folder })
     }
 
-    /// Starts the ingest-consumer, waits until the offsets below `until` of all partitions of `topic` are committed, and
-    /// ends it.
+    /// Starts the ingest-consumer, waits until the offsets below `until` of all partitions of `topic` are committed,
+    /// and stops it.
     ///
     /// # Errors
-    /// When the committer does not answer as it should.
+    /// When the committer does not answer, or answers with an error.
     pub fn seal(&self, topic: &str, partitions: u32, until: u64) -> anyhow::Result<Sealed> {
         let ingest = self.start_ingest("info");
         let begun = eventually("the ingest-consumer reads", READY_WITHIN, || {
@@ -160,15 +161,15 @@ impl Line {
         Ok(Sealed { took, memory_peak_bytes, processor_time })
     }
 
-    /// Starts the ingest-consumer, with this filter for its log.
+    /// Starts the ingest-consumer with a log filter.
     pub fn start_ingest(&self, log: &str) -> Process {
         service(&self.binary, "ingest", &self.config, log)
     }
 
-    /// How many bytes an entry takes in the database, with everything that is kept beside it.
+    /// Bytes per entry in the database, including indexes and tree nodes.
     ///
     /// # Errors
-    /// When database or committer do not say.
+    /// When database or committer do not answer.
     pub fn bytes_per_entry(&self, servers: &Servers) -> anyhow::Result<f64> {
         let (url, empty) = &self.database;
         let (_, status) = http_get(self.committer_address, "/v1/status").context("the committer does not answer")?;
@@ -177,7 +178,7 @@ impl Line {
         Ok(servers.database_bytes(url)?.saturating_sub(*empty) as f64 / entries)
     }
 
-    /// The command that is measured.
+    /// The measured command.
     pub fn binary(&self) -> &Path {
         &self.binary
     }
@@ -187,7 +188,7 @@ impl Line {
         self.config.with_file_name(name)
     }
 
-    /// One more configuration beside the ledger's own, for another service of it.
+    /// Writes another configuration beside the ledger's own, for another service.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -198,10 +199,10 @@ impl Line {
         Ok(config)
     }
 
-    /// The offset up to which a partition is sealed.
+    /// The cursor of a partition.
     ///
     /// # Errors
-    /// When the committer does not say.
+    /// When the committer does not answer.
     pub fn next_offset(&self, topic: &str, partition: u32) -> anyhow::Result<u64> {
         next_offset(self.committer_address, &self.cluster, topic, partition)
     }
@@ -217,10 +218,10 @@ impl Line {
     }
 }
 
-/// The offset up to which the committer at this address has a partition.
+/// A partition's cursor at the committer with this address.
 ///
 /// # Errors
-/// When it does not say.
+/// When it does not answer.
 pub fn next_offset(committer: SocketAddr, cluster: &str, topic: &str, partition: u32) -> anyhow::Result<u64> {
     let query = format!("/v1/cursors?cluster={cluster}&topic={topic}&partition={partition}");
     let (status, body) = http_get(committer, &query).context("the committer does not answer")?;
@@ -236,12 +237,12 @@ fn service(binary: &Path, kind: &str, config: &Path, log: &str) -> Process {
     Process::start(kind, config.with_extension(format!("{kind}.log")), command)
 }
 
-/// When the ingest-consumer began to read its first partition, as its log says: before its first record came.
+/// When the ingest-consumer began to read its first partition, by its log. This is before its first record arrived.
 fn began_to_read(log: &str) -> Option<SystemTime> {
     logged_at(log.lines().find(|line| line.contains("ingest_consumer::seat: reading offset="))?)
 }
 
-/// When a line of a log was written, to the microsecond.
+/// The time of a log line, to the microsecond.
 pub(crate) fn logged_at(line: &str) -> Option<SystemTime> {
     let time: Timestamp = line.split_whitespace().next()?.parse().ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(time.as_microsecond()).ok()?))

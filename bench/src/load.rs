@@ -1,4 +1,4 @@
-//! A load on a line that runs already, such as that of `docker/compose.bench.yml`.
+//! A load on a line that already runs, such as the one of `docker/compose.bench.yml`.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,57 +18,57 @@ const ABOUT: &str = "A load on a line that ran already, with producers, servers 
                      ends with the last commitment that a reader of the topic of commitments got. The bare consumer read \
                      the same records afterwards.";
 
-/// For the first records of a new topic to be sealed: who seals it must find it first.
+/// Time until the first records of a new topic are sealed: the ingest-consumer must find the topic first.
 const FOUND_WITHIN: Duration = Duration::from_secs(330);
 
-/// For more to be sealed while something is left.
+/// Time until more is sealed, while records remain.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Loads a line that runs already: produces, waits until all is sealed, and compares with a bare consumer
+/// Loads a line that already runs: produces, waits until all records are sealed, and compares with a bare consumer
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Kafka's bootstrap.servers
     #[arg(long, value_name = "HOST:PORT,...")]
     bootstrap_servers: String,
-    /// The address of the committer, which must be ready
+    /// The URL of the committer, which must be ready
     #[arg(long, value_name = "URL")]
     committer: String,
-    /// The topic that the committer publishes to
+    /// The topic of commitments
     #[arg(long, default_value = "commitments")]
     commitments: String,
-    /// New topics are made with names that begin so; the line must seal them
+    /// Prefix of the names of new topics, which the line must seal
     #[arg(long, value_name = "PREFIX", default_value = "bench-")]
     topics: String,
-    /// Records each second, or flat-out
+    /// Records per second, or flat-out
     #[arg(long, default_value = "flat-out")]
     rate: Rate,
-    /// Of each record's value, in bytes
+    /// Size of each record's value, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     size: usize,
-    /// Of each topic
+    /// Partitions of each topic
     #[arg(long, default_value_t = 4)]
     partitions: u32,
-    /// How long each run produces
+    /// Seconds that each run produces
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Samples, each with a topic of its own
+    /// Number of samples, each with its own topic
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// none, gzip, snappy, lz4 or zstd
+    /// Codec: none, gzip, snappy, lz4 or zstd
     #[arg(long, default_value = "none")]
     codec: String,
-    /// Kafka clients of the bare consumer: as many as the ingest-consumer has
+    /// Kafka clients of the bare consumer; use the number of the ingest-consumer
     #[arg(long, default_value_t = 1)]
     handles: u32,
-    /// Where results go: more than one load may go into one folder
+    /// Folder for results; several loads may share one
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// What runs there, such as Kafka=4.3.1, for the results; may be repeated
+    /// Versions for the results, such as Kafka=4.3.1; may be repeated
     #[arg(long, value_name = "NAME=VERSION", value_parser = servers::version_of)]
     version_of: Vec<servers::VersionOf>,
 }
 
-/// How fast records are sent.
+/// The rate of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rate {
     FlatOut,
@@ -91,7 +91,7 @@ impl FromStr for Rate {
     }
 }
 
-/// What a run showed: rates in records a second.
+/// The rates of a run, in records per second.
 #[derive(Debug)]
 struct Run {
     produced: f64,
@@ -103,7 +103,7 @@ struct Run {
 /// `streamseal-bench load`
 ///
 /// # Errors
-/// When something does not answer, or is not sealed.
+/// When a server does not answer, or records are not sealed.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let addresses = Addresses {
         bootstrap_servers: Some(args.bootstrap_servers.clone()),
@@ -137,7 +137,7 @@ impl Args {
         let Self { partitions, size, seconds, .. } = *self;
         let bootstrap = servers.bootstrap();
         let flood = Flood { topic, partitions, size, codec: &self.codec };
-        // The line must have found the topic before anything is timed.
+        // The line must find the topic before the measurement begins.
         let (_, first) = commitments.during(topic, partitions, FOUND_WITHIN, || {
             let first = flood.send(bootstrap, Until::Each(1))?;
             Ok((first, first))
@@ -152,7 +152,7 @@ impl Args {
                 (each * u64::from(partitions), took, None)
             }
             Rate::EventsS(events_s) => {
-                // As many for each partition.
+                // The same number for each partition.
                 let each = (events_s * seconds).div_ceil(u64::from(partitions));
                 let paced = Paced { topic, first, partitions, events_s, size };
                 let (sealed, (sent, took)) = commitments.during(topic, partitions, PATIENCE, || {

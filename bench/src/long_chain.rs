@@ -1,17 +1,16 @@
-//! A chain of any length without its middle: enough of it for a committer to go on, as nothing that it does on the way
-//! needs the middle.
+//! A chain of any length without its middle. A committer can continue it, because it does not read the middle.
 
 use std::path::Path;
 
 use committer::store::{self, Append, EntryRow, Moved, StreamRow};
-use evidence::chain::{Position, State, StreamHead};
+use evidence::chain::{Position, State, StreamState};
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Hash, SignedStatement, Statement, sha256};
-use keystore::{Head, HighWater};
+use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, sha256};
+use keystore::HighWater;
 
-use crate::ledger::{ORIGIN, TestLedger, stream};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
-/// Entries at the beginning that are there: what a committer reads back behind the newest while a case runs.
+/// Number of real entries at the start.
 const FIRST: usize = 9_000;
 
 /// The time of all entries.
@@ -23,7 +22,7 @@ pub(crate) struct LongChain {
 }
 
 impl LongChain {
-    /// A chain of so many entries, the last of which states where its one stream stands.
+    /// A chain of `size` entries. The last one is the heads statement for its only stream.
     pub(crate) fn make(ledger: &TestLedger, size: u64) -> Self {
         let mut first = Beginning::new(ledger);
         let id = stream("t-long", 0);
@@ -32,15 +31,15 @@ impl LongChain {
         let number = beginning.len() as u64 - FIRST as u64;
         let beginning = first.append(&beginning, number);
 
-        // The newest summary and the heads statement are all that is true of the end.
+        // Only the newest summary and the heads statement are real at the end.
         let made_up = |what: &str, index: u64| sha256(format!("{what} {index}").as_bytes());
         let at = size - 2;
-        let head = StreamHead { next: 10 * at, statement: made_up("statement", at), ..first.stream_head() };
-        let position = Position { next_seq: at, head: made_up("leaf", at - 1), time: TIME };
+        let stream = StreamState { next: 10 * at, statement: made_up("statement", at), ..first.stream_state() };
+        let position = Position { next_seq: at, last_leaf: made_up("leaf", at - 1), time: TIME };
         let mut state = State::new(ORIGIN, ledger.id().genesis)
-            .resume(&first.key_entries, [head.clone()], position)
+            .resume(&first.key_entries, [stream.clone()], position)
             .expect("the beginning's keys");
-        let newest = ledger.summary(&id, head.next, head.next + 10, Some(head.statement));
+        let newest = ledger.summary(&id, stream.next, stream.next + 10, Some(stream.statement));
         let newest = applied(&mut state, newest);
         let heads = state.draft_heads().expect("the stream moved");
         let heads = applied(&mut state, SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
@@ -53,7 +52,7 @@ impl LongChain {
                 let stored = beginning.nodes.iter().find(|(stored, _)| *stored == node);
                 let hash = match stored {
                     Some((_, hash)) => *hash,
-                    None if node == Node::leaf(at - 1) => position.head,
+                    None if node == Node::leaf(at - 1) => position.last_leaf,
                     None => made_up(&format!("level {level}"), index),
                 };
                 tree.push(node, hash).expect("the next of the edge");
@@ -72,14 +71,14 @@ impl LongChain {
                 }
             });
         }
-        let row = StreamRow { number, head: state.stream(&id).expect("moved").clone(), last_summary: Some(at) };
-        let position = Position { next_seq: size, head: heads.leaf(), time: TIME };
-        let streams = vec![Moved { from: Some(first.stream_head().next), row }];
+        let row = StreamRow { number, state: state.stream(&id).expect("moved").clone(), last_summary: Some(at) };
+        let position = Position { next_seq: size, last_leaf: heads.leaf(), time: TIME };
+        let streams = vec![Moved { from: Some(first.stream_state().next), row }];
         let end = Append { entries: rows, streams, nodes, position };
         Self { parts: vec![beginning, end], head: Head { size, root: tree.root() } }
     }
 
-    /// Writes it to an empty database, with the memory of having signed it beside the log key.
+    /// Writes it to an empty database, and its high-water file beside the log key.
     pub(crate) async fn write(&self, ledger: &TestLedger, url: &str, log_key: &Path) -> anyhow::Result<()> {
         let store = store::open(url, &ledger.id()).await?;
         for part in &self.parts {
@@ -98,12 +97,12 @@ fn applied(state: &mut State, statement: SignedStatement) -> EncodedEntry {
     entry
 }
 
-/// Only its leaf hash is ever asked for.
+/// Only its leaf hash is ever used.
 fn made_up_row(seq: u64, leaf: Hash) -> EntryRow {
     EntryRow { seq, leaf, statement: leaf, kind: "summary".to_owned(), place: None, bytes: Vec::new() }
 }
 
-/// The entries that are really there.
+/// The real entries.
 struct Beginning {
     state: State,
     tree: CompactRange,
@@ -116,7 +115,7 @@ impl Beginning {
         Self { state: State::new(&id.origin, id.genesis), tree: CompactRange::starting_at(0), key_entries: Vec::new() }
     }
 
-    fn stream_head(&self) -> StreamHead {
+    fn stream_state(&self) -> StreamState {
         self.state.stream(&stream("t-long", 0)).expect("it has begun").clone()
     }
 
@@ -135,9 +134,9 @@ impl Beginning {
             });
             entries.push(EntryRow::new(&entry, of_stream));
         }
-        let head = self.stream_head();
-        let (next_seq, newest) = (self.state.next_seq(), self.state.head().expect("there are entries"));
-        let streams = vec![Moved { from: None, row: StreamRow { number, last_summary: Some(head.seq), head } }];
-        Append { entries, streams, nodes, position: Position { next_seq, head: newest, time: TIME } }
+        let state = self.stream_state();
+        let (next_seq, last_leaf) = (self.state.next_seq(), self.state.last_leaf().expect("there are entries"));
+        let streams = vec![Moved { from: None, row: StreamRow { number, last_summary: Some(state.seq), state } }];
+        Append { entries, streams, nodes, position: Position { next_seq, last_leaf, time: TIME } }
     }
 }

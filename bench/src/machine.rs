@@ -1,4 +1,4 @@
-//! Where and with what a run was made.
+//! The machine and the versions of a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,33 +7,33 @@ use std::process::{Command, Stdio};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Versions that make a difference, by their names in Cargo.lock.
+/// Relevant dependencies, by their names in Cargo.lock.
 const PACKAGES: [&str; 7] = ["blake3", "ed25519-dalek", "git2", "rdkafka-sys", "reqwest", "sqlx", "tokio"];
 
-/// The commit that this is built from, `-dirty` if something was changed since; what is measured is built with it.
+/// The commit of this build and of the measured programs, with `-dirty` after changes.
 pub(crate) const COMMIT: &str = env!("BENCH_COMMIT");
 
-/// A machine and the programs that were measured on it.
+/// A machine and the measured programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// When the newest piece of the run ended.
+    /// The end of the run's newest piece.
     pub time: Timestamp,
     /// Its host name.
     pub host: String,
     /// The model of its processor.
     pub processor: String,
-    /// How many of them it has for us.
+    /// Number of available processors.
     pub cores: usize,
-    /// In MiB.
+    /// Memory, in MiB.
     pub memory_mib: u64,
     /// Name and version of the kernel.
     pub kernel: String,
-    /// Of everything that takes part.
+    /// Versions of all programs.
     pub versions: BTreeMap<String, String>,
 }
 
 impl Machine {
-    /// The one that this runs on, with what this is built from.
+    /// This machine and this build.
     pub(crate) fn this() -> Self {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -62,13 +62,13 @@ impl Machine {
         }
     }
 
-    /// Whether absolute values of the other can be compared with those of this one.
+    /// Whether absolute values of both machines are comparable.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (&self.processor, self.cores) == (&other.processor, other.cores)
     }
 }
 
-/// The versions in Cargo.lock that make a difference.
+/// The versions of the relevant dependencies in Cargo.lock.
 fn packages() -> BTreeMap<String, String> {
     let lock: toml::Table = include_str!("../../Cargo.lock").parse().expect("cargo reads it too");
     let packages = lock["package"].as_array().into_iter().flatten();
@@ -79,7 +79,7 @@ fn packages() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What a command says; a container may lack it.
+/// The output of a command, if it exists: a container may lack it.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok();
     let output = output.filter(|output| output.status.success());

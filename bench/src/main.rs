@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use bench::{Addresses, Servers, compare, line, load, report};
 use clap::{Parser, Subcommand};
 
-/// That of what is measured.
+/// The same allocator as in the measured programs.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -30,34 +30,34 @@ enum Command {
         /// The folder of the run
         dir: PathBuf,
     },
-    /// Says what got worse from one run to another beyond noise; the exit code is 1 if anything did
+    /// Lists measurements that got worse beyond noise; exits with 1 if any did
     Compare {
-        /// The folder of the run before
+        /// The folder of the older run
         old: PathBuf,
-        /// The folder of the run after
+        /// The folder of the newer run
         new: PathBuf,
     },
-    /// Starts a Kafka and a PostgreSQL for several runs, prints their addresses, and keeps them until it is ended
+    /// Starts a Kafka and a PostgreSQL for several runs, prints their addresses, and stops them at its end
     Servers,
     /// Lists the cases
     Cases,
 }
 
-/// Measures cases, adds their raw results to a folder and writes its report
+/// Measures cases, adds their raw results to a folder, and writes its report
 #[derive(Debug, clap::Args)]
 struct RunArgs {
-    /// Cases, by their names; all when none is given
+    /// Names of cases; by default all
     cases: Vec<String>,
     /// Samples of each measurement
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// To see that it works: everything small, the values mean nothing
+    /// Runs everything small, as a test; the values mean nothing
     #[arg(long)]
     quick: bool,
-    /// Only measurements whose names hold these words
+    /// Only measurements whose names contain these words
     #[arg(long, value_name = "WORDS")]
     only: Option<String>,
-    /// Where results go; by default bench/runs/<date>-<machine>
+    /// Folder for results; by default bench/runs/<date>-<machine>
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -66,10 +66,10 @@ struct RunArgs {
     addresses: Addresses,
 }
 
-/// When something got worse.
+/// The exit code if something got worse.
 const WORSE: u8 = 1;
 
-/// When it could not do its work.
+/// The exit code of an error.
 const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -89,7 +89,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Report { dir } => report::write(&dir)?,
         Command::Compare { old, new } => {
             let comparison = compare::compare_folders(&old, &new)?;
-            // A reader that has seen enough, such as `head`, is no reason to panic.
+            // A reader that stops early, such as `head`, is not an error.
             write!(std::io::stdout(), "{comparison}").context("the comparison")?;
             return Ok(if comparison.is_worse() { WORSE } else { 0 });
         }

@@ -1,4 +1,4 @@
-//! What was measured: a row of the report.
+//! A measurement: a row of the report.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,30 +8,30 @@ use serde::{Deserialize, Serialize};
 use crate::machine::COMMIT;
 use crate::statistics::{median, range};
 
-/// One thing that was measured, several times, and what it is compared with.
+/// The samples of one measurement, and its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// What, such as `1 KiB, 8 partitions`; unique in its case.
+    /// Its name, such as `1 KiB, 8 partitions`; unique in its case.
     pub name: String,
-    /// Of all samples, such as `events/s`.
+    /// The unit of all samples, such as `events/s`.
     pub unit: String,
     /// Whether more is better.
     pub better: Better,
-    /// A value for each run.
+    /// One value per run.
     pub samples: Vec<f64>,
-    /// What it is compared with; its samples were taken in turns with ours.
+    /// The baseline, sampled in turns with ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
-    /// What is to be reached.
+    /// The goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<Goal>,
-    /// Percentiles (0 to 100) and the values at them, over all runs, where a whole distribution was measured.
+    /// Percentiles (0 to 100) and their values over all runs, if a distribution was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub percentiles: Vec<(f64, f64)>,
-    /// What else must be known to measure the same again.
+    /// Other settings that are needed to repeat it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
-    /// The commit that was measured; empty where it was not kept.
+    /// The measured commit; empty if it is unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub commit: String,
 }
@@ -46,16 +46,16 @@ pub enum Better {
     Lower,
 }
 
-/// What a measurement is compared with.
+/// The baseline of a measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// What it is, such as `bare consumer`.
+    /// Its name, such as `bare consumer`.
     pub name: String,
-    /// A value for each run, in the same unit; the n-th was taken right before or after the n-th of ours.
+    /// One value per run, in the same unit. The n-th was taken right before or after the n-th of ours.
     pub samples: Vec<f64>,
 }
 
-/// What is to be reached, by the medians.
+/// A goal for the median.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Goal {
@@ -70,7 +70,7 @@ pub enum Goal {
 }
 
 impl Measurement {
-    /// Something measured; more is better for `Better::Higher`.
+    /// A measurement without baseline and goal.
     ///
     /// # Panics
     /// When there is no sample.
@@ -89,17 +89,17 @@ impl Measurement {
         }
     }
 
-    /// The same, compared with something.
+    /// Adds a baseline.
     ///
     /// # Panics
-    /// When there is not one sample for each of ours.
+    /// When the numbers of samples differ.
     pub fn against(mut self, name: &str, samples: Vec<f64>) -> Self {
         assert_eq!(samples.len(), self.samples.len(), "the baseline is measured in turns with ours");
         self.baseline = Some(Baseline { name: name.to_owned(), samples });
         self
     }
 
-    /// The same with a goal.
+    /// Adds a goal.
     ///
     /// # Panics
     /// When the goal is a ratio and there is no baseline.
@@ -110,13 +110,13 @@ impl Measurement {
         self
     }
 
-    /// The same with percentiles of the whole distribution.
+    /// Adds percentiles of the distribution.
     pub fn percentiles(mut self, percentiles: Vec<(f64, f64)>) -> Self {
         self.percentiles = percentiles;
         self
     }
 
-    /// The same with a setting.
+    /// Adds a setting.
     pub fn setting(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.settings.insert(name.to_owned(), value.to_string());
         self
@@ -132,8 +132,7 @@ impl Measurement {
         Some(self.median() / median(&self.baseline.as_ref()?.samples))
     }
 
-    /// Each sample divided by the baseline's of the same turn: what a busy moment of the machine does to both is not in
-    /// them.
+    /// Each sample divided by the baseline's sample of the same turn. A busy moment of the machine affects both alike.
     pub fn ratios(&self) -> Option<Vec<f64>> {
         let baseline = self.baseline.as_ref()?;
         Some(self.samples.iter().zip(&baseline.samples).map(|(ours, theirs)| ours / theirs).collect())
@@ -167,7 +166,7 @@ impl fmt::Display for Goal {
     }
 }
 
-/// A number as people read it: three digits that count, thousands apart.
+/// A number with three significant digits and separated thousands.
 pub(crate) fn figure(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();

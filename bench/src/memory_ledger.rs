@@ -1,4 +1,4 @@
-//! A ledger in memory, of which a case makes evidence.
+//! A ledger in memory, from which a case makes evidence.
 
 use evidence::chain::{Role, State};
 use evidence::statement::{Action, Genesis, KeyStatement, LastEvent, SignedStatement, Statement, Summary};
@@ -32,7 +32,7 @@ pub(crate) fn event(offset: u64, value: &[u8]) -> EventRef<'_> {
 }
 
 impl Ledger {
-    /// A ledger that has sealed nothing yet.
+    /// A ledger without sealed events.
     pub(crate) fn new() -> Self {
         let key = |name, algorithm, seed| SigningKey::from_seed(name, algorithm, &[seed; 32]).expect("a name");
         let operator = key("operator", Algorithm::Ed25519, 1);
@@ -64,7 +64,7 @@ impl Ledger {
         ledger
     }
 
-    /// Appends a statement and returns its entry. Where entries before it were skipped, it names some hash as theirs.
+    /// Appends a statement and returns its entry. If earlier entries were skipped, it names a made-up hash for them.
     fn append(&mut self, statement: SignedStatement) -> Vec<u8> {
         let mut entry = self.state.draft(statement, 1_700_000_000_000);
         if entry.seq > 0 {
@@ -74,7 +74,7 @@ impl Ledger {
         entry.to_bytes()
     }
 
-    /// Seals the next batch of a stream, events at all offsets as [`event`] makes them, and returns its entry.
+    /// Seals the next batch of a stream, with an [`event`] at each offset, and returns its entry.
     pub(crate) fn seal(&mut self, stream: &StreamId, leaves: Leaves<'_>) -> Vec<u8> {
         let head = self.state.stream(stream);
         let (first, events) = (head.map_or(0, |head| head.next), leaves.leaves.len() as u64);
@@ -113,7 +113,7 @@ impl Ledger {
         format!("log {}\nwitness w {}\nquorum w\n", self.log.verifier_key(), self.witness.verifier_key())
     }
 
-    /// The trust file of an auditor, who asks for no age.
+    /// The trust file of an auditor, without `max-anchor-age`.
     pub(crate) fn trust(&self) -> String {
         let genesis = self.state.ledger().genesis;
         format!("streamseal/trust@v1\norigin {ORIGIN}\ngenesis {genesis}\nmax-anchor-age -\n\n{}", self.policy())

@@ -9,7 +9,7 @@ use crate::line::Options;
 use crate::results::write_machine;
 use crate::{Case, CaseResults, Context, Machine, Servers, report};
 
-/// What is to be measured.
+/// The measurements to make.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// These, in this order.
@@ -28,9 +28,9 @@ impl Plan {
     /// Measures, adds the results to the folder, and writes its report.
     ///
     /// # Errors
-    /// The first of a case; what was measured before it is in the folder.
+    /// The first error of a case. Earlier results are in the folder.
     pub fn run(&self, servers: &Servers, folder: &Path) -> anyhow::Result<()> {
-        ensure!(self.runs > 0, "--runs 0: nothing would be measured");
+        ensure!(self.runs > 0, "--runs 0 would measure nothing");
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         for case in &self.cases {
             eprintln!("# {}", case.name);

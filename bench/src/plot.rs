@@ -12,13 +12,13 @@ use crate::statistics::{median, range};
 use crate::{CaseResults, Measurement};
 
 const WIDTH: u32 = 900;
-/// For the names of measurements, in the same font as everything else.
+/// Width for the names of measurements.
 const NAMES_WIDTH: u32 = 230;
 const ROW_HEIGHT: u32 = 34;
 const FONT: (&str, u32) = ("sans-serif", 13);
 const OURS: RGBColor = RGBColor(0x1b, 0x6c, 0xa8);
 const BASELINE: RGBColor = RGBColor(0x99, 0x99, 0x99);
-/// Of the colours of percentile curves.
+/// Number of colours of percentile curves.
 const CURVES: [RGBColor; 5] = [
     OURS,
     RGBColor(0xc0, 0x39, 0x2b),
@@ -27,7 +27,7 @@ const CURVES: [RGBColor; 5] = [
     RGBColor(0xb9, 0x77, 0x0e),
 ];
 
-/// The plots of a case by their names: every sample, and the percentiles where there are any.
+/// The plots of a case, by name: all samples, and percentiles if there are any.
 pub(crate) fn plots(case: &CaseResults) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut plots = vec![("samples", draw(samples_height(case), |area| samples(area, case))?)];
     if case.measurements.iter().any(|measured| !measured.percentiles.is_empty()) {
@@ -49,7 +49,7 @@ fn draw(height: u32, plot: impl FnOnce(&Area<'_>) -> anyhow::Result<()>) -> anyh
     Ok(svg)
 }
 
-/// A backend that writes into a string does not fail, so this is for a range that cannot be drawn.
+/// The error for a range that cannot be drawn. A backend that writes to a string does not fail.
 fn failed(error: impl Debug) -> anyhow::Error {
     anyhow!("cannot draw: {error:?}")
 }
@@ -59,7 +59,7 @@ fn samples_height(case: &CaseResults) -> u32 {
     units * 70 + case.measurements.len() as u32 * ROW_HEIGHT
 }
 
-/// The units of a case, in the order in which they come.
+/// The units of a case, in order of appearance.
 fn units(case: &CaseResults) -> Vec<&str> {
     let mut units: Vec<&str> = Vec::new();
     for measured in &case.measurements {
@@ -70,7 +70,7 @@ fn units(case: &CaseResults) -> Vec<&str> {
     units
 }
 
-/// For each unit one chart: a row for each measurement, with a dot for every sample and a line at the median.
+/// One chart per unit: a row per measurement, with a dot per sample and a line at the median.
 fn samples(area: &Area<'_>, case: &CaseResults) -> anyhow::Result<()> {
     let mut rest = area.clone();
     for unit in units(case) {
@@ -97,7 +97,7 @@ fn chart(area: &Area<'_>, title: &str, rows: &[&Measurement]) -> anyhow::Result<
         .light_line_style(WHITE)
         .x_labels(6)
         .x_label_formatter(&|value| figure(*value))
-        // Twice as many places as rows: those in the middle of a row are named.
+        // Two positions per row; the middle of a row has its name.
         .y_labels(2 * count + 1)
         .y_label_formatter(&name)
         .label_style(FONT)
@@ -117,7 +117,7 @@ fn chart(area: &Area<'_>, title: &str, rows: &[&Measurement]) -> anyhow::Result<
     Ok(())
 }
 
-/// From below the smallest sample to above the largest, wide enough that noise does not look large.
+/// The range of all samples, wide enough that noise does not look large.
 fn all_samples(rows: &[&Measurement]) -> Range<f64> {
     let baselines = rows.iter().filter_map(|row| row.baseline.as_ref()).flat_map(|baseline| &baseline.samples);
     let values: Vec<f64> = rows.iter().flat_map(|row| &row.samples).chain(baselines).copied().collect();
@@ -126,7 +126,7 @@ fn all_samples(rows: &[&Measurement]) -> Range<f64> {
     low / 1.5..high.max(low) * 1.5
 }
 
-/// A curve for each measurement with percentiles; rare values get as much room as frequent ones.
+/// A curve per measurement with percentiles. Rare values get as much space as frequent ones.
 fn percentiles(area: &Area<'_>, case: &CaseResults) -> anyhow::Result<()> {
     let curves: Vec<_> = case.measurements.iter().filter(|measured| !measured.percentiles.is_empty()).collect();
     let all: Vec<f64> = curves.iter().flat_map(|curve| curve.percentiles.iter().map(|(_, value)| *value)).collect();
@@ -167,8 +167,7 @@ fn percentiles(area: &Area<'_>, case: &CaseResults) -> anyhow::Result<()> {
         .map_err(failed)
 }
 
-/// How rare what lies above a percentile is: 0 for p0, 1 for p90, 2 for p99. What nothing lies above is as rare as one in
-/// 100,000.
+/// The rarity of values above a percentile: 0 for p0, 1 for p90, 2 for p99. p100 counts as one in 100,000.
 fn rarity(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(1e-5).log10()
 }

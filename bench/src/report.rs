@@ -1,4 +1,4 @@
-//! The report of a run, for people: `report.md` and plots beside its raw results.
+//! The report of a run: `report.md` and plots beside its raw results.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::{CaseResults, Machine, Measurement, Results, plot};
 /// Writes `report.md` and the plots into the folder of a run.
 ///
 /// # Errors
-/// When the run cannot be read or the folder not be written to.
+/// When the run cannot be read or the folder cannot be written.
 pub fn write(folder: &Path) -> anyhow::Result<()> {
     let results = Results::read(folder)?;
     let mut text = head(&results.machine);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_report_has_a_row_for_each_measurement_and_a_plot() {
-        let folder = ::tests::Scratch::new("report");
+        let folder = testbed::Scratch::new("report");
         write_machine(folder.path(), Machine::this()).unwrap();
         let rate = Measurement::new("1 KiB", "events/s", Better::Higher, vec![900_000.0, 950_000.0, 1_000_000.0])
             .against("bare consumer", vec![1_000_000.0; 3])

@@ -12,14 +12,14 @@ use crate::{Case, Machine, Measurement, cases};
 
 const MACHINE: &str = "machine.json";
 
-/// What a case measured.
+/// The measurements of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaseResults {
     /// Its name.
     pub case: String,
     /// What it measures.
     pub about: String,
-    /// In the order in which they were taken first.
+    /// In the order of their first measurement.
     pub measurements: Vec<Measurement>,
 }
 
@@ -28,7 +28,7 @@ impl CaseResults {
         Self { case: case.name.to_owned(), about: case.about.to_owned(), measurements: Vec::new() }
     }
 
-    /// Adds to what is in the folder. A measurement that was there is replaced: a run may be made piece by piece.
+    /// Adds measurements to the folder and replaces those with the same name, so that a run can be made piece by piece.
     pub(crate) fn add_to(&self, folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(format!("{}.json", self.case));
         let mut all = if path.exists() { read(&path)? } else { Self { measurements: Vec::new(), ..self.clone() } };
@@ -42,12 +42,12 @@ impl CaseResults {
     }
 }
 
-/// All of a run.
+/// All results of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
-    /// Where and with what it was made.
+    /// The machine and the versions.
     pub machine: Machine,
-    /// In the order of the list of cases; cases that are not there any more come last.
+    /// In the order of the list of cases. Removed cases come last.
     pub cases: Vec<CaseResults>,
 }
 
@@ -55,7 +55,7 @@ impl Results {
     /// Reads a run's folder.
     ///
     /// # Errors
-    /// When there is none, or something in it is not what was written.
+    /// When there is none, or a file is malformed.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let machine = read(&folder.join(MACHINE))?;
         let mut found = BTreeMap::new();
@@ -78,7 +78,7 @@ impl Results {
     }
 }
 
-/// Writes where and with what the run is made. Versions that only an earlier piece of the run knew stay.
+/// Writes machine and versions. Keeps versions that only an earlier piece of the run knew.
 pub(crate) fn write_machine(folder: &Path, mut machine: Machine) -> anyhow::Result<()> {
     let path = folder.join(MACHINE);
     if path.exists() {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_run_made_in_pieces_is_one_run() {
-        let folder = ::tests::Scratch::new("results");
+        let folder = testbed::Scratch::new("results");
         write_machine(folder.path(), Machine::this()).unwrap();
         let piece = |names: &[&str], value| CaseResults {
             case: "line".into(),

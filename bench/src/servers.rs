@@ -1,10 +1,9 @@
-//! Kafka and PostgreSQL for the cases: started here, or those of the command line.
+//! Kafka and PostgreSQL for the cases, started here or named on the command line.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ::tests::{Kafka, Postgres, until};
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -12,26 +11,27 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use testbed::{Kafka, Postgres, until};
 
-/// For Kafka to answer.
+/// Time for an answer of Kafka.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// For one look at whether a topic has leaders.
+/// Time for one check whether a topic has leaders.
 const PEEK: Duration = Duration::from_millis(500);
 
-/// How often a committer is asked that does not answer yet.
+/// Interval between requests to a committer that does not answer yet.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Servers that run already.
+/// Servers that already run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Addresses {
-    /// Kafka's bootstrap.servers; without it, a Kafka of its own is started
+    /// Kafka's bootstrap.servers; by default a new Kafka is started
     #[arg(long, value_name = "HOST:PORT,...")]
     pub bootstrap_servers: Option<String>,
-    /// PostgreSQL, as a URL with a user who may create databases; without it, one of its own is started
+    /// URL of a PostgreSQL with a user who may create databases; by default a new one is started
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
-    /// What runs there, such as Kafka=4.3.1, for the results; may be repeated
+    /// Versions for the results, such as Kafka=4.3.1; may be repeated
     #[arg(long, value_name = "NAME=VERSION", value_parser = version_of)]
     pub version_of: Vec<VersionOf>,
 }
@@ -44,7 +44,7 @@ pub(crate) fn version_of(text: &str) -> Result<VersionOf, String> {
     Ok((name.to_owned(), version.to_owned()))
 }
 
-/// The servers of a run. What is started ends with the process.
+/// The servers of a run. Started servers end with the process.
 #[derive(Debug)]
 pub struct Servers {
     addresses: Addresses,
@@ -54,10 +54,10 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts nothing yet.
+    /// Starts no server yet.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// When the system cannot start threads.
     pub fn new(addresses: Addresses) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self { addresses, runtime, used_kafka: AtomicBool::new(false), used_postgres: AtomicBool::new(false) })
@@ -69,7 +69,7 @@ impl Servers {
         self.addresses.bootstrap_servers.as_deref().unwrap_or_else(|| Kafka::shared().bootstrap())
     }
 
-    /// Creates a topic on Kafka, if there is none of this name, and waits until each partition has its leader.
+    /// Creates a topic, unless it exists, and waits until each partition has a leader.
     ///
     /// # Errors
     /// When the broker refuses.
@@ -108,30 +108,30 @@ impl Servers {
     /// Kafka's id.
     ///
     /// # Errors
-    /// When the broker does not tell it.
+    /// When the broker does not answer.
     pub fn cluster_id(&self) -> anyhow::Result<String> {
         let properties = kafka::Properties::new([("bootstrap.servers", self.bootstrap())])?;
         Ok(kafka::Cluster::new(&properties, ANSWER_WITHIN)?.id()?)
     }
 
-    /// The address of a new empty database of PostgreSQL.
+    /// The URL of a new, empty PostgreSQL database.
     ///
     /// # Errors
     /// When the server does not create it.
     pub fn database(&self) -> anyhow::Result<String> {
         self.used_postgres.store(true, Ordering::Relaxed);
         let Some(url) = &self.addresses.postgres else { return Ok(Postgres::shared().database()) };
-        // Other runs may have left theirs there.
-        let name = format!("bench_{}_{}", std::process::id(), ::tests::unique("ledger").replace('-', "_"));
+        // Other runs may have left databases there.
+        let name = format!("bench_{}_{}", std::process::id(), testbed::unique("ledger").replace('-', "_"));
         self.execute(url, &format!("CREATE DATABASE {name}"))?;
         let (server, _) = url.rsplit_once('/').with_context(|| format!("{url} names no database to connect to"))?;
         Ok(format!("{server}/{name}"))
     }
 
-    /// Starts both, says where they are, and keeps them until the process is ended.
+    /// Starts both, prints their addresses, and keeps them until the process ends.
     ///
     /// # Errors
-    /// When it cannot be said.
+    /// When the addresses cannot be printed.
     pub fn keep(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let postgres = Postgres::shared().address_of("postgres");
         let (bootstrap, version) = (self.bootstrap(), Kafka::VERSION);
@@ -142,16 +142,16 @@ impl Servers {
         }
     }
 
-    /// How much room a database takes.
+    /// Size of a database, in bytes.
     ///
     /// # Errors
-    /// When the server does not say.
+    /// When the server does not answer.
     pub fn database_bytes(&self, url: &str) -> anyhow::Result<u64> {
         let bytes = self.ask(url, "SELECT pg_database_size(current_database())::text")?;
         bytes.parse().with_context(|| format!("{url}: {bytes} bytes"))
     }
 
-    /// The versions of those that were used, and what is given of them.
+    /// The versions of the servers in use, and those given on the command line.
     pub(crate) fn versions(&self) -> Vec<(String, String)> {
         let mut versions = Vec::new();
         if self.used_kafka.load(Ordering::Relaxed) {

@@ -1,6 +1,6 @@
-//! The little statistics that few samples allow.
+//! Statistics for few samples.
 
-/// The median; of an even number the mean of the middle two.
+/// The median. For an even number of values, the mean of the middle two.
 ///
 /// # Panics
 /// When there is no value.
@@ -17,16 +17,15 @@ pub(crate) fn range(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 
-/// How likely it is that samples of one and the same distribution come out at least this much in favour of `high`: the
-/// one-sided, exact test of Mann and Whitney. It asks nothing of the distribution, which five samples cannot show, and
-/// one wild sample weighs no more than its rank.
+/// The probability that samples of one distribution favour `high` at least this much, by the one-sided exact
+/// Mann-Whitney test. The test assumes nothing about the distribution, and an outlier weighs no more than its rank.
 ///
 /// # Panics
 /// When there is no value on one side.
 pub(crate) fn chance_of_higher(high: &[f64], low: &[f64]) -> f64 {
     assert!(!high.is_empty() && !low.is_empty(), "no values");
     let pairs = high.iter().flat_map(|high| low.iter().map(move |low| (high, low)));
-    // How many pairs are against it; a tie is half of one.
+    // Number of pairs against it; a tie counts half.
     let against: f64 = pairs
         .map(|(high, low)| {
             if high > low {
@@ -44,7 +43,7 @@ pub(crate) fn chance_of_higher(high: &[f64], low: &[f64]) -> f64 {
     at_most / all
 }
 
-/// In how many orders of `m` and `n` values there are 0, 1, 2, ... pairs in which one of the `n` is the larger: the
+/// The number of orders of `m` and `n` values with 0, 1, 2, ... pairs in which the one of the `n` is larger: the
 /// coefficients of the Gaussian binomial of m + n over m.
 fn orders(m: usize, n: usize) -> Vec<f64> {
     // For each number of the `m` values, those with as many of the `n` as rows were done.
@@ -52,7 +51,8 @@ fn orders(m: usize, n: usize) -> Vec<f64> {
     for _ in 0..n {
         let mut next = vec![vec![1.0]];
         for i in 1..=m {
-            // The largest value is one of the `m`, and in no such pair, or one of the `n`, and in one with each of the `m`.
+            // The largest value is one of the `m`, and in no such pair, or one of the `n`, and in one with each of the
+            // `m`.
             let without: &[f64] = &next[i - 1];
             let with = &row[i];
             let mut ways = vec![0.0; without.len().max(with.len() + i)];
@@ -87,7 +87,7 @@ mod tests {
         let (low, high) = ([1.0, 2.0, 3.0, 4.0, 5.0], [6.0, 7.0, 8.0, 9.0, 10.0]);
         assert_eq!(chance_of_higher(&high, &low), 1.0 / 252.0);
         assert_eq!(chance_of_higher(&low, &high), 1.0);
-        // One pair the other way round.
+        // One pair points the other way.
         assert_eq!(chance_of_higher(&[5.5, 7.0, 8.0, 9.0, 10.0], &[1.0, 2.0, 3.0, 4.0, 6.0]), 2.0 / 252.0);
         assert!(chance_of_higher(&low, &low) > 0.5);
     }

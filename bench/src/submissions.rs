@@ -1,4 +1,4 @@
-//! Submissions to a committer, signed beforehand: whoever measures a committer does not measure signing.
+//! Submissions to a committer, signed in advance so that no case measures signing.
 
 use anyhow::{Context as _, ensure};
 use axum::body::Bytes;
@@ -6,7 +6,7 @@ use committer::Opened;
 use committer_client::SubmitRequest;
 use evidence::SignedStatement;
 
-use crate::ledger::{TestLedger, stream, text};
+use testbed::statements::{TestLedger, stream, text};
 
 /// The bodies of submissions, in order for each stream.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub(crate) struct Submissions {
 }
 
 impl Submissions {
-    /// So many statements, at least one for each stream, `per_request` of them in a body.
+    /// At least one statement per stream, with `per_request` statements in a body.
     pub(crate) fn make(ledger: &TestLedger, statements: usize, streams: usize, per_request: usize) -> Self {
         let each = (statements / streams).max(1);
         let bodies = |number: usize| -> Vec<Bytes> {
@@ -42,27 +42,27 @@ impl Submissions {
         Self { streams: vec![vec![body(statements)]], statements: statements.len() }
     }
 
-    /// Submits all of them in this process, each stream's one after the other, until they are committed.
+    /// Submits all in this process, in order for each stream, until they are committed.
     ///
     /// # Errors
-    /// When one is not accepted.
+    /// When a statement is not accepted.
     pub(crate) async fn submit(&self, opened: &Opened) -> anyhow::Result<()> {
         let opened = opened.clone();
         self.each(move |_, body| {
             let opened = opened.clone();
             async move {
                 let answer = opened.submit(body).await.map_err(|failure| anyhow::anyhow!(failure.message))?;
-                ensure!(answer.stopped.is_none(), "{:?}", answer.stopped);
+                ensure!(answer.refused.is_none(), "{:?}", answer.refused);
                 Ok(())
             }
         })
         .await
     }
 
-    /// Submits all of them over HTTP, the streams shared out to the committers at these addresses.
+    /// Submits all over HTTP. The committers at these addresses share the streams.
     ///
     /// # Errors
-    /// When one is not accepted.
+    /// When a statement is not accepted.
     pub(crate) async fn post(&self, client: &reqwest::Client, committers: &[String]) -> anyhow::Result<()> {
         let (client, committers) = (client.clone(), committers.to_vec());
         self.each(move |stream, body| {
@@ -71,7 +71,7 @@ impl Submissions {
             async move {
                 let response = request.send().await?.error_for_status()?;
                 let answer = response.bytes().await?;
-                // The client's processor is the committer's: it does not parse what it knows.
+                // Client and committer share the processors, so the client does not parse the answers.
                 let accepted = answer.windows(STOPPED_NOWHERE.len()).any(|part| part == STOPPED_NOWHERE);
                 ensure!(accepted, "{}", String::from_utf8_lossy(&answer));
                 Ok(())
@@ -106,5 +106,5 @@ fn body(statements: &[SignedStatement]) -> Bytes {
     serde_json::to_vec(&request).expect("strings are JSON").into()
 }
 
-/// Stands near the end of an answer without a refusal.
+/// The mark near the end of an answer without a refusal.
 const STOPPED_NOWHERE: &[u8] = b"\"stopped\":null";

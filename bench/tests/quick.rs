@@ -1,4 +1,4 @@
-//! Every case runs, on real servers, and leaves results and a report. What it measures means nothing here.
+//! Every case runs on real servers and leaves results and a report. The values mean nothing here.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
@@ -11,9 +11,9 @@ struct Line {
     options: line::Options,
 }
 
-/// Runs a case, or what of it has these words in its names, and returns the names of what was measured.
+/// Runs a case, or its measurements with these words in their names, and returns the names.
 fn measure(case: &str, only: Option<&str>) -> Vec<String> {
-    let folder = tests::Scratch::new("run");
+    let folder = testbed::Scratch::new("run");
     let plan = Plan {
         cases: vec![cases::named(case).unwrap()],
         runs: 1,

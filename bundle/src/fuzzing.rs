@@ -3,7 +3,7 @@
 use crate::Run;
 use crate::manifest::Manifest;
 
-/// A manifest as it is written again; `None` for what is none.
+/// Decodes a manifest and encodes it again; `None` when it does not decode.
 pub fn manifest(bytes: &[u8]) -> Option<String> {
     Manifest::parse(bytes).ok().map(|manifest| manifest.encode())
 }

@@ -1,8 +1,24 @@
 //! Bundles: plain folders that let someone verify events offline.
 //!
-//! A bundle carries evidence and no authority. Nothing in it is believed because it is there: the verifier hashes what
-//! it reads and compares with what the auditor brings. So the rules below only serve to read hostile input safely, in
-//! memory that does not grow with the bundle.
+//! A bundle carries evidence and no authority. The verifier hashes what it reads and compares it with what the auditor
+//! brings. The rules below only make it safe to read hostile input, in memory that does not grow with the bundle.
+//!
+//! # Example
+//!
+//! ```
+//! use bundle::{Reader, Writer};
+//! use evidence::sha256;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("bundle");
+//! Writer::create(&path, "example.com/audit", sha256(b"genesis"), b"a signed note", vec![])?.finish()?;
+//!
+//! let reader = Reader::open(&path)?;
+//! assert_eq!(reader.checkpoint()?, b"a signed note");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Layout
 //!
@@ -83,6 +99,8 @@
 //!
 //! Records lie in `[from, to)` and ascend by offset. An event that no longer exists (expired, compacted, erased) has no
 //! record; its leaf preimage stays, and what remains can still be verified. A content preimage has at most 2^30 bytes.
+
+#![warn(clippy::missing_errors_doc, rustdoc::broken_intra_doc_links)]
 
 mod error;
 mod folder;

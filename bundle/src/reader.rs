@@ -32,6 +32,9 @@ pub struct Reader {
 
 impl Reader {
     /// Opens a bundle and checks that exactly the files are there that its manifest calls for, with their lengths.
+    ///
+    /// # Errors
+    /// [`Error`] when a file is absent, superfluous, unreadable or malformed.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let root = Arc::new(Folder::open_root(path)?);
         let manifest = Manifest::parse(&root.read(MANIFEST, MANIFEST_BYTES_MAX)?)?;
@@ -46,11 +49,17 @@ impl Reader {
     }
 
     /// The bytes of the checkpoint's signed note.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be read or is too long.
     pub fn checkpoint(&self) -> Result<Vec<u8>, Error> {
         self.root.read("checkpoint", CHECKPOINT_BYTES_MAX)
     }
 
     /// The heads lines, when there are any.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be opened.
     pub fn heads(&self) -> Result<Option<HeadsReader>, Error> {
         let Some(wanted) = self.manifest.heads_bytes else { return Ok(None) };
         let (file, _) = self.root.file("heads")?;
@@ -58,11 +67,17 @@ impl Reader {
     }
 
     /// The runs of entries, from the first.
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be opened.
     pub fn runs(&self) -> Result<RunReader, Error> {
         Ok(RunReader::new(PartsReader::open(&self.root, "entries/".into(), "", self.manifest.entries_bytes)?))
     }
 
     /// The batches of a stream, from the first.
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be opened.
     ///
     /// # Panics
     /// If the manifest has no stream with this index.

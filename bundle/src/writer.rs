@@ -90,6 +90,9 @@ impl Writer {
     }
 
     /// Writes the lines under the newest heads statement, which come sorted as the statement has them.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be written.
     pub fn heads(&mut self, lines: impl IntoIterator<Item = HeadsLine>) -> Result<(), Error> {
         let mut bytes = 0;
         self.file("heads", |file| {
@@ -147,6 +150,9 @@ impl Writer {
     }
 
     /// Writes the manifest, makes everything durable and moves it to the target.
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be written, synced or moved.
     pub fn finish(mut self) -> Result<(), Error> {
         self.entries.sync()?;
         let mut streams = Vec::with_capacity(self.streams.len());
@@ -205,7 +211,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {
-            // There is nobody to tell; what stays is a hidden folder beside the target.
+            // `drop` cannot report an error. At worst a hidden folder stays beside the target.
             let _ = fs::remove_dir_all(folder);
         }
     }

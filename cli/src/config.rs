@@ -91,8 +91,7 @@ impl Config {
         let anchor = self.anchor.as_ref();
         let branch = anchor.map_or_else(|| "anchors".to_owned(), |anchor| anchor.branch.clone());
         let repository = given.or(anchor.map(|anchor| anchor.repository.as_path()));
-        let repository =
-            repository.context("--repository: wants a repository, as the configuration has no [anchor]")?;
+        let repository = repository.context("--clone: wants a repository, as the configuration has no [anchor]")?;
         Ok((repository.to_owned(), branch))
     }
 }

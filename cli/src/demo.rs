@@ -153,7 +153,7 @@ fn verify(dir: &Path, bundle: &Path) -> (u8, String) {
         bundle: bundle.to_owned(),
         trust: dir.join("trust"),
         clones: vec![dir.join("anchors.git")],
-        expect: Vec::new(),
+        streams: Vec::new(),
         accept_gap: Vec::new(),
         pin: None,
         branch: "anchors".to_owned(),

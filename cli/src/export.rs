@@ -49,9 +49,9 @@ pub(crate) struct Args {
     /// Only up to the first event of each partition with this timestamp or a later one, in milliseconds since 1970
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     pub until: Option<i64>,
-    /// Git repository with the anchors, bare or a clone; without it, the anchor's own of the configuration
+    /// A clone of the repository with the anchors, bare or not; without it, the configured anchor's own
     #[arg(long, value_name = "DIR")]
-    pub repository: Option<PathBuf>,
+    pub clone: Option<PathBuf>,
     /// Go up to the committer's newest checkpoint, although it is not anchored yet: it cannot be proven before it is
     #[arg(long)]
     pub unanchored: bool,
@@ -66,7 +66,7 @@ impl Args {
             streams: Vec::new(),
             since: None,
             until: None,
-            repository: None,
+            clone: None,
             unanchored: false,
         }
     }
@@ -110,7 +110,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
 pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found> {
     let ledger = Ledger::open(config).await?;
     let client = &ledger.client;
-    let checkpoint = checkpoint(config, client, args.repository.as_deref(), args.unanchored).await?;
+    let checkpoint = checkpoint(config, client, args.clone.as_deref(), args.unanchored).await?;
     let size = checkpoint.checkpoint().size;
     let heads = client.heads(size).await?.with_context(|| {
         format!("no heads statement among the first {size} entries yet: wait for the next one (committer.heads_s)")
@@ -140,13 +140,13 @@ pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found
 pub(crate) async fn checkpoint(
     config: &Config,
     client: &Client,
-    repository: Option<&Path>,
+    clone: Option<&Path>,
     unanchored: bool,
 ) -> anyhow::Result<SignedCheckpoint> {
     let bytes = if unanchored {
         client.checkpoint().await?.context("the committer has signed no checkpoint yet")?
     } else {
-        let (repository, branch) = config.anchors(repository)?;
+        let (repository, branch) = config.anchors(clone)?;
         let newest = anchor::newest_checkpoint(&repository, &branch, &config.ledger.origin)?;
         newest.with_context(|| format!("{} holds no anchor yet: wait, or take --unanchored", repository.display()))?
     };
@@ -215,10 +215,7 @@ async fn topic_id(client: &Client, stream: &StreamId) -> anyhow::Result<Option<S
     let first = client.stream_entries(&query(stream, 0, 1)).await?;
     let entry = first.entries.first().with_context(|| format!("the committer has no entry of {stream}"))?;
     let entry = Entry::parse(entry.entry.as_bytes())?;
-    Ok(match entry.statement.statement() {
-        Statement::Epoch(epoch) => epoch.topic_id.clone(),
-        other => other.advance().and_then(|a| a.topic_id.map(ToOwned::to_owned)),
-    })
+    Ok(entry.statement.statement().place().and_then(|place| place.topic_id.map(ToOwned::to_owned)))
 }
 
 /// Cuts offsets down to a time range.

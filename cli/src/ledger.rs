@@ -38,8 +38,8 @@ impl Ledger {
         let signed = SignedStatement::sign(statement, keys);
         let text = String::from_utf8(signed.to_bytes()).expect("a statement is text");
         let answer = self.client.submit(vec![text]).await?;
-        if let Some(stopped) = answer.stopped {
-            bail!("the committer refused the statement: {}: {}", stopped.code, stopped.message);
+        if let Some(refused) = answer.refused {
+            bail!("the committer refused the statement: {}: {}", refused.code, refused.message);
         }
         let accepted = answer.accepted.first().context("the committer accepted nothing and refused nothing")?;
         Ok(accepted.seq)

@@ -8,14 +8,10 @@ use crate::output;
 
 /// Each service with what it declares.
 const SERVICES: [(&str, &str, &[Metric]); 4] = [
-    ("ingest", "One of each for every partition that this process has or had.", ingest_consumer::METRICS),
-    ("committer", "The signer and the publisher have their gauges where they run.", committer::METRICS),
-    ("anchor", "One of each for every remote and every witness, where there is such a label.", anchor::METRICS),
-    (
-        "Every process",
-        "Where one process runs several services, each of them shows these for all.",
-        service::metrics::METRICS,
-    ),
+    ("ingest", "Each of these exists for every partition that this process has, or had.", ingest_consumer::METRICS),
+    ("committer", "The gauges of sizes exist where the signer or the publisher runs.", committer::METRICS),
+    ("anchor", "Those with a label exist for every remote or witness.", anchor::METRICS),
+    ("Every process", "A process has one set of metrics, even if it runs several services.", service::metrics::METRICS),
 ];
 
 /// Prints the reference of the metrics as Markdown.

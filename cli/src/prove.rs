@@ -24,9 +24,9 @@ pub(crate) struct Args {
     /// The epoch of the stream; without it, the newest
     #[arg(long)]
     epoch: Option<u64>,
-    /// Git repository with the anchors, bare or a clone; without it, the anchor's own of the configuration
+    /// A clone of the repository with the anchors, bare or not; without it, the configured anchor's own
     #[arg(long, value_name = "DIR")]
-    repository: Option<PathBuf>,
+    clone: Option<PathBuf>,
     /// Take the committer's newest checkpoint, although it is not anchored yet: nothing can be proven by it before it is
     #[arg(long)]
     unanchored: bool,
@@ -44,7 +44,7 @@ struct InBatch {
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let ledger = Ledger::open(&config).await?;
-    let checkpoint = export::checkpoint(&config, &ledger.client, args.repository.as_deref(), args.unanchored).await?;
+    let checkpoint = export::checkpoint(&config, &ledger.client, args.clone.as_deref(), args.unanchored).await?;
     let entry = args.event.entry(&config, &ledger.client, args.epoch).await?;
     let (offset, size) = (args.event.offset, checkpoint.checkpoint().size);
     let Statement::Summary(summary) = entry.statement.statement() else {

@@ -49,8 +49,8 @@ pub(crate) struct CommitterArgs {
 enum CommitterCommand {
     /// Hashes and applies the whole database again and names the first entry that does not fit
     Fsck,
-    /// Takes the database for all that was ever signed, and writes that beside the log key: the answer when the committer
-    /// refuses because the log key's high-water file was lost. See first that the database is not behind the newest anchor
+    /// Continues from the database: use it when the committer refuses because the log key's high-water file was lost.
+    /// Check first that the database is not behind the newest anchor
     Adopt,
 }
 
@@ -61,10 +61,19 @@ pub(crate) struct AnchorArgs {
     config: ConfigFile,
     #[command(flatten)]
     pub log: LogArgs,
-    /// Take the branch of a remote (by its name in the configuration), or of the own `repository`, as the one to go on
-    /// from, and end: the answer when the anchor refuses because its repository or state was lost
-    #[arg(long, value_name = "REMOTE|repository")]
-    adopt: Option<String>,
+    #[command(subcommand)]
+    command: Option<AnchorCommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum AnchorCommand {
+    /// Continues from a branch that you trust: use it when the anchor refuses because its repository or state was lost.
+    /// The committer must run, and the anchor must not
+    Adopt {
+        /// `repository` for the branch of the anchor's own repository, or a remote's name in the configuration
+        #[arg(value_name = "repository|REMOTE")]
+        source: String,
+    },
 }
 
 /// Listeners of all services.
@@ -125,8 +134,8 @@ pub(crate) async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
 /// `streamseal anchor`
 pub(crate) async fn anchor(args: &AnchorArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    if let Some(source) = &args.adopt {
-        return adopt(&config, source).await;
+    if let Some(AnchorCommand::Adopt { source }) = &args.command {
+        return adopt_branch(&config, source).await;
     }
     let listener = listen(section(&config.anchor, "anchor")?.listen).await?;
     let mut running = Running::new();
@@ -188,14 +197,14 @@ impl Running {
 
     fn committer(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
         let section = section(&config.committer, "committer")?.clone();
-        let surroundings = committer::Surroundings {
+        let parts = committer::ServiceParts {
             ledger: ledger(config)?,
             kafka: config.kafka.clone(),
             clock: committer::system_clock(),
             listener,
             shutdown: self.shutdown.clone(),
         };
-        self.tasks.spawn(async move { committer::run(section, surroundings).await.context("committer") });
+        self.tasks.spawn(async move { committer::run(section, parts).await.context("committer") });
         Ok(())
     }
 
@@ -217,7 +226,7 @@ impl Running {
     }
 }
 
-async fn adopt(config: &Config, source: &str) -> anyhow::Result<()> {
+async fn adopt_branch(config: &Config, source: &str) -> anyhow::Result<()> {
     let source = match source {
         "repository" => anchor::Source::Repository,
         remote => anchor::Source::Remote(remote.to_owned()),
@@ -225,8 +234,8 @@ async fn adopt(config: &Config, source: &str) -> anyhow::Result<()> {
     let ledger = ledger(config)?.id().clone();
     let held = anchor::adopt(section(&config.anchor, "anchor")?, ledger, &source).await?;
     match held {
-        Some(head) => output::line(format_args!("the anchor goes on from {head}")),
-        None => output::line("the anchor goes on from a branch without an anchor of this ledger"),
+        Some(head) => output::line(format_args!("the anchor continues from {head}")),
+        None => output::line("the anchor continues from a branch without an anchor of this ledger"),
     }
     Ok(())
 }
@@ -250,7 +259,7 @@ async fn adopt_database(config: &Config) -> anyhow::Result<()> {
     let section = section(&config.committer, "committer")?;
     let head = committer::adopt(section, &ledger(config)?, |checked, of| show(&progress, checked, of)).await?;
     progress.finish_and_clear();
-    output::line(format_args!("the committer goes on from {head}"));
+    output::line(format_args!("the committer continues from {head}"));
     Ok(())
 }
 

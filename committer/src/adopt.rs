@@ -1,26 +1,26 @@
-//! `committer adopt`: a database taken for all that was ever signed, where the memory of that was lost.
+//! `committer adopt`: restores a lost high-water file from the database.
 
 use anyhow::{Context, ensure};
-use keystore::Head;
+use evidence::Head;
 
 use crate::config::{Config, Ledger};
-use crate::parts::LogKey;
-use crate::run::open_log_key;
+use crate::log_key::LogKey;
 use crate::{fsck, store};
 
-/// Writes the high-water file beside the log key as if everything in the database had been signed: the operator's answer
-/// when the signer ends because that file is not there. Returns what it remembers now. `progress` is that of [`fsck`].
+/// Writes the high-water file beside the log key as if everything in the database had been signed. The operator runs it
+/// when the signer ends because that file is missing. Returns the head written. `progress` is that of [`fsck`].
 ///
-/// Only the operator can know that the database is not an old copy; all else is checked as [`fsck`] does.
+/// Only the operator can know that the database is no old copy. Everything else is checked as [`fsck`] does.
 ///
 /// # Errors
-/// When there is no log key or its high-water file is there, and when the database is not sound; nothing is written then.
+/// If there is no log key, its high-water file exists, or the database is not sound. Nothing is written then.
 pub async fn adopt(config: &Config, ledger: &Ledger, progress: impl FnMut(u64, u64) + Send) -> anyhow::Result<Head> {
     let path = config.log_key.as_deref().context("there is no `committer.log_key`, so there is nothing to remember")?;
-    let LogKey { mut high_water, .. } = open_log_key(path, ledger)?;
-    if let Some(head) = high_water.head() {
-        let path = high_water.path().display();
-        anyhow::bail!("{path} is there and says {head}: the committer goes on from it, there is nothing to adopt");
+    let log_key = LogKey::read(path, ledger)?;
+    if let Some(head) = log_key.signed() {
+        let path = log_key.high_water_path();
+        let path = path.display();
+        anyhow::bail!("{path} exists and says {head}: the committer continues from it, so there is nothing to adopt");
     }
     let store = store::open_existing(&config.database.0, ledger.id()).await?;
     let report = fsck(&*store, ledger.id(), progress).await;
@@ -28,6 +28,6 @@ pub async fn adopt(config: &Config, ledger: &Ledger, progress: impl FnMut(u64, u
     let report = report?;
     closed?;
     ensure!(report.is_sound(), "the database is not sound, so it is not adopted: {report}");
-    high_water.advance(report.valid)?;
+    log_key.advance(report.valid)?;
     Ok(report.valid)
 }

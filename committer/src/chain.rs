@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use evidence::chain::{Position, Refusal, State};
 use evidence::statement::{Heads, LedgerId};
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Entry, Hash, Partition, SignedStatement, Statement, StreamId};
-use keystore::Head;
+use evidence::{EncodedEntry, Entry, Hash, Head, Partition, SignedStatement, Statement, StreamId};
 
 use crate::parse::parse;
 use crate::store::{EntryRow, Store, StoreError, StoredCheckpoint, StreamRow};
@@ -16,8 +15,8 @@ const TILE_HEIGHT: u8 = 8;
 
 /// The chain up to some entry.
 ///
-/// The appender keeps one and lets it run ahead of the database within a transaction; the signer and `fsck` build one
-/// from the first entry on. All decisions are [`State::apply`]'s.
+/// The appender keeps one and lets it run ahead of the database within a transaction. The signer and `fsck` build one
+/// from the first entry on. [`State::apply`] makes all decisions.
 #[derive(Debug)]
 pub(crate) struct Chain {
     state: State,
@@ -55,7 +54,7 @@ impl Chain {
         }
     }
 
-    /// The chain as the store's tables have it. The store must be locked, or what is read may not fit together.
+    /// Loads the chain from the store's tables. The store must be locked, or the reads may not fit together.
     pub(crate) async fn load(
         store: &dyn Store,
         ledger: &LedgerId,
@@ -68,7 +67,7 @@ impl Chain {
         check_checkpoint(store, position).await?;
         let lines = store.heads_lines(position.next_seq).await?;
         let lines: HashMap<_, _> = lines.iter().map(|line| (&line.stream, (line.next, line.statement))).collect();
-        streams.iter().try_for_each(|row| check_row(row, lines.get(&row.head.id).copied()))?;
+        streams.iter().try_for_each(|row| check_row(row, lines.get(&row.state.id).copied()))?;
         check_heads(&streams, heads.as_ref())?;
         entries.extend(heads);
         entries.sort_by_key(|entry| entry.seq);
@@ -77,18 +76,17 @@ impl Chain {
         chain.resume(&entries, streams, position)
     }
 
-    /// The chain moved on to `position` by what the tables say of the entries in between, so that what another committer
-    /// verified is not verified here again. `None` when what is stored does not continue this chain. The store must be
-    /// locked.
+    /// Moves the chain to `position` with what the tables say about the entries in between. What another committer
+    /// verified is not verified again. `None` if the stored entries do not continue this chain. The store must be locked.
     pub(crate) async fn follow(mut self, store: &dyn Store, position: Position) -> Result<Option<Self>, StoreError> {
         let seqs = self.size()..position.next_seq;
-        // Before the new ones, the newest that this chain has must stand as it was.
-        let newest = self.state.head();
+        // The newest entry that this chain has must still be there, unchanged.
+        let newest = self.state.last_leaf();
         let begin = seqs.start - u64::from(newest.is_some());
         let leaves = store.nodes(0, begin..seqs.end).await?;
         let new = newest.map_or(Some(&*leaves), |newest| leaves.strip_prefix(&[newest]));
         let Some(new) = new.filter(|new| new.len() as u64 == seqs.end - seqs.start) else { return Ok(None) };
-        if leaves.last() != Some(&position.head) {
+        if leaves.last() != Some(&position.last_leaf) {
             return Ok(None);
         }
         new.iter().for_each(|leaf| self.tree.push_leaf(*leaf));
@@ -98,8 +96,8 @@ impl Chain {
         let ends = store.ends(seqs).await?;
         let ends: HashMap<_, _> = ends.iter().map(|end| (end.number, (end.next, end.statement))).collect();
         if moved.len() != ends.len() {
-            return Err(StoreError::damaged(format!(
-                "the table streams has {} of the {} streams that other committers moved: run fsck, and put the rows right \
+            return Err(StoreError::corrupt(format!(
+                "the table streams has {} of the {} streams that other committers moved: run fsck, and correct the rows \
                  (docs/operations.md, Recovery)",
                 moved.len(),
                 ends.len()
@@ -109,20 +107,22 @@ impl Chain {
         self.resume(&entries, moved, position).map(Some)
     }
 
-    /// The chain with its state at `position`, where its tree is already.
+    /// Moves the state to `position`, where the tree is already.
     fn resume(mut self, entries: &[Entry], moved: Vec<StreamRow>, position: Position) -> Result<Self, StoreError> {
         for row in &moved {
             let stored = Stored { number: row.number, last_summary: row.last_summary };
-            self.streams.insert(row.head.id.clone(), stored);
+            self.streams.insert(row.state.id.clone(), stored);
         }
-        let moved = moved.into_iter().map(|row| row.head);
+        let moved = moved.into_iter().map(|row| row.state);
         self.state = self.state.resume(entries, moved, position).map_err(|refusal| {
-            StoreError::damaged(format!("the stored entries of no stream are no chain: {refusal}: run fsck"))
+            StoreError::corrupt(format!(
+                "the stored genesis, key and heads entries are no valid chain: {refusal}: run fsck"
+            ))
         })?;
         Ok(self)
     }
 
-    /// The chain with a state, the edge of its tree, and the numbers of its streams.
+    /// Makes a chain from a state, the edge of its tree, and the numbers of its streams.
     pub(crate) fn resumed(state: State, tree: CompactRange, numbers: impl Iterator<Item = (StreamId, u64)>) -> Self {
         let stored = |number| Stored { number, last_summary: None };
         Self { state, tree, streams: numbers.map(|(id, number)| (id, stored(number))).collect() }
@@ -134,7 +134,7 @@ impl Chain {
         self.apply(EncodedEntry::new(entry))
     }
 
-    /// Applies the next entry; one that is refused changes nothing.
+    /// Applies the next entry. A refused entry changes nothing.
     pub(crate) fn apply(&mut self, entry: EncodedEntry) -> Result<Applied, Refusal> {
         self.state.apply_encoded(&entry)?;
         let statement = entry.entry().statement.statement();
@@ -162,8 +162,8 @@ impl Chain {
 
     /// The row of a stream that has a statement.
     pub(crate) fn stream_row(&self, id: &StreamId) -> Option<StreamRow> {
-        let (head, stored) = (self.state.stream(id)?, self.streams.get(id)?);
-        Some(StreamRow { number: stored.number, head: head.clone(), last_summary: stored.last_summary })
+        let (state, stored) = (self.state.stream(id)?, self.streams.get(id)?);
+        Some(StreamRow { number: stored.number, state: state.clone(), last_summary: stored.last_summary })
     }
 
     /// The row of a partition's open stream, if it has one.
@@ -176,7 +176,7 @@ impl Chain {
         self.streams.keys().filter_map(|id| self.stream_row(id))
     }
 
-    /// What decides.
+    /// The state that decides.
     pub(crate) fn state(&self) -> &State {
         &self.state
     }
@@ -191,66 +191,66 @@ impl Chain {
         self.tree.root()
     }
 
-    /// Where it stands; `None` when it is empty.
+    /// The chain's position; `None` when it is empty.
     pub(crate) fn position(&self) -> Option<Position> {
-        let head = self.state.head()?;
-        Some(Position { next_seq: self.state.next_seq(), head, time: self.state.time() })
+        let last_leaf = self.state.last_leaf()?;
+        Some(Position { next_seq: self.state.next_seq(), last_leaf, time: self.state.time() })
     }
 }
 
-/// A chain that is shorter than its own checkpoint, or another one, is an old copy or was changed. Where no signer looks,
-/// this is all that tells.
+/// Compares the chain with its own checkpoint. A shorter or different chain is an old copy or was changed. Without a
+/// signer, nothing else would notice.
 async fn check_checkpoint(store: &dyn Store, position: Position) -> Result<(), StoreError> {
     let Some(StoredCheckpoint { head: signed, .. }) = store.checkpoint().await? else { return Ok(()) };
     if position.next_seq < signed.size {
-        return Err(StoreError::damaged(format!(
-            "it has {} entries, its own checkpoint says {signed}: it lost its newest entries: put the full one back",
+        return Err(StoreError::corrupt(format!(
+            "it has {} entries, but its own checkpoint says {signed}: it lost its newest entries: put the full one back",
             position.next_seq
         )));
     }
     let root = load_tree(store, signed.size).await?.root();
     if root != signed.root {
         let found = Head { size: signed.size, root };
-        return Err(StoreError::damaged(format!("it has {found}, its own checkpoint says {signed}: run fsck")));
+        return Err(StoreError::corrupt(format!("it has {found}, its own checkpoint says {signed}: run fsck")));
     }
     Ok(())
 }
 
-/// The table of streams repeats what the entries say, and is what new statements are decided by: a row that was changed
-/// would let in statements that have no place in the chain. `newest` is what the stream's newest entry says.
-fn check_row(StreamRow { head, .. }: &StreamRow, newest: Option<(u64, Hash)>) -> Result<(), StoreError> {
-    if newest == Some((head.next, head.statement)) {
+/// Compares a row of the table `streams` with the stream's newest entry, `newest`. The row repeats what the entries say,
+/// and new statements are decided by it: a changed row would let invalid statements into the chain.
+fn check_row(StreamRow { state, .. }: &StreamRow, newest: Option<(u64, Hash)>) -> Result<(), StoreError> {
+    if newest == Some((state.next, state.statement)) {
         return Ok(());
     }
     let newest = newest.map_or_else(|| "none".to_owned(), |(next, statement)| format!("{next} {statement}"));
-    Err(StoreError::damaged(format!(
-        "the table streams says that {} stands at {} {}, its newest entry says {newest}: put the row right \
+    Err(StoreError::corrupt(format!(
+        "the table streams says that {} is at {} {}, but its newest entry says {newest}: correct the row \
          (docs/operations.md, Recovery)",
-        head.id, head.next, head.statement
+        state.id, state.next, state.statement
     )))
 }
 
-/// And so would one that was removed. `heads` is the newest heads entry.
+/// Compares the number of rows with the newest heads entry: a removed row would let invalid statements in too.
 fn check_heads(rows: &[StreamRow], heads: Option<&Entry>) -> Result<(), StoreError> {
     let Some(Entry { seq, statement, .. }) = heads else { return Ok(()) };
     let Statement::Heads(Heads { streams: stated, .. }) = statement.statement() else {
-        return Err(StoreError::damaged(format!("entry {seq} is stored as heads and is not")));
+        return Err(StoreError::corrupt(format!("entry {seq} is stored as heads, but is none")));
     };
     let found = rows.iter().filter(|row| row.number < *seq).count() as u64;
     if found != *stated {
-        return Err(StoreError::damaged(format!(
-            "the table streams has {found} streams that began before entry {seq}, which states {stated}: run fsck, and put \
-             the rows right (docs/operations.md, Recovery)"
+        return Err(StoreError::corrupt(format!(
+            "the table streams has {found} streams that began before entry {seq}, which states {stated}: run fsck, and correct \
+             the rows (docs/operations.md, Recovery)"
         )));
     }
     Ok(())
 }
 
-/// The edge of the tree over the first `size` entries, from the stored hashes of complete subtrees.
+/// Loads the edge of the tree over the first `size` entries from the stored hashes of complete subtrees.
 pub(crate) async fn load_tree(store: &dyn Store, size: u64) -> Result<CompactRange, StoreError> {
     let mut tree = CompactRange::starting_at(0);
     for level in (0..=56).rev().step_by(TILE_HEIGHT.into()) {
-        // Those that no stored subtree above covers: fewer than 256.
+        // Only those that no higher stored subtree covers: fewer than 256.
         let above = size.checked_shr(u32::from(level) + 8).unwrap_or(0);
         let indices = above << TILE_HEIGHT..size >> level;
         if indices.is_empty() {
@@ -258,14 +258,14 @@ pub(crate) async fn load_tree(store: &dyn Store, size: u64) -> Result<CompactRan
         }
         let hashes = store.nodes(level, indices.clone()).await?;
         if hashes.len() as u64 != indices.end - indices.start {
-            return Err(StoreError::damaged(format!(
+            return Err(StoreError::corrupt(format!(
                 "{} of the tree's subtrees {indices:?} of level {level} are stored: run fsck",
                 hashes.len()
             )));
         }
         for (index, hash) in indices.zip(hashes) {
             tree.push(Node { level, index }, hash)
-                .map_err(|e| StoreError::damaged(format!("the tree of {size} entries: {e}")))?;
+                .map_err(|e| StoreError::corrupt(format!("the tree of {size} entries: {e}")))?;
         }
     }
     Ok(tree)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Wakes those who read the chain when it may have changed. It says nothing about how: they look for themselves.
+/// Wakes the readers of the chain when it may have changed. They read for themselves what changed.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes(Arc<watch::Sender<u64>>);
 
@@ -11,12 +11,12 @@ impl Changes {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    /// Wakes all that wait.
+    /// Wakes all subscribers.
     pub(crate) fn announce(&self) {
         self.0.send_modify(|count| *count += 1);
     }
 
-    /// For one that will wait.
+    /// A receiver that changes with each announcement.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
     }

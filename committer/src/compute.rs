@@ -3,20 +3,20 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Where work that takes milliseconds and never waits is done: hashing, signatures, a synced file.
+/// Where work runs that takes milliseconds and never waits: hashing, signatures, syncing a file.
 #[derive(Debug, Clone, Copy)]
 pub enum Compute {
-    /// On threads of the runtime that are there for it, so that no task is held up.
+    /// On the runtime's blocking threads, so that it holds up no task.
     Threads,
-    /// At once, where it is asked for: a simulation has one thread, and what it does must repeat.
+    /// At once, on the caller's thread. A simulation needs this to be repeatable.
     Here,
 }
 
 impl Compute {
-    /// Does it.
+    /// Runs the work.
     ///
     /// # Panics
-    /// When the work does.
+    /// If the work panics.
     pub(crate) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
         match self {
             Self::Threads => tokio::task::spawn_blocking(work).await.expect("the work does not panic"),
@@ -25,8 +25,8 @@ impl Compute {
     }
 }
 
-/// Turns at work that comes with requests: as many at a time as there are processors. More threads would take the
-/// processors from the one transaction that all of them wait for.
+/// Limits how many requests compute at once to the number of processors. More would take processors from the one
+/// transaction that all of them wait for.
 #[derive(Debug, Clone)]
 pub(crate) struct Turns(Arc<Semaphore>);
 
@@ -36,7 +36,7 @@ impl Turns {
         Self(Arc::new(Semaphore::new(processors)))
     }
 
-    /// Waits for a turn, which lasts until what is returned is dropped.
+    /// Waits for a turn. It lasts until the permit is dropped.
     pub(crate) async fn wait(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.0).acquire_owned().await.expect("it is never closed")
     }

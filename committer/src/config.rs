@@ -11,30 +11,32 @@ use evidence::{SignedStatement, Statement, VerifierKey};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use sqlx::postgres::PgConnectOptions;
 
 /// The committer: keeps the chain, signs its heads, serves it and publishes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The database: `sqlite:FILE` for one committer, `postgres://user:password@host:port/name` for one or several.
-    /// PostgreSQL with `synchronous_commit` or `fsync` off is refused, and so is a connection pooler that shares connections
-    /// (transaction pooling): use session pooling or the server's own port. A failover to an asynchronous standby can lose
-    /// entries that were acknowledged: the signer then refuses the database.
+    /// The committer refuses PostgreSQL with `synchronous_commit` or `fsync` off. It also refuses a connection pooler that
+    /// shares connections (transaction pooling): use session pooling or the server's own port. A failover to an
+    /// asynchronous standby can lose acknowledged entries; the signer then refuses the database.
     pub database: DatabaseUrl,
-    /// The log key, a file of mode 0600, which signs checkpoints and heads: that of the genesis, or one granted since.
-    /// What was signed last stands beside it, in a file whose name ends in `.high-water`: keep the two together, never
-    /// restore that file from a backup, and move it along when another log key takes over. One committer of a ledger
-    /// signs; one without a log key appends and serves only, and does not know when the database is an old copy.
+    /// File of the log key, mode 0600. The key signs checkpoints and heads. It is the genesis's log key or one granted
+    /// since. The file with the suffix `.high-water` beside it remembers the last signed head. Keep the two together. When
+    /// another log key takes over, move the `.high-water` file beside that one. Never restore it from a backup. Only one
+    /// committer of a ledger signs. Without a log key a committer only appends and serves, and cannot tell an old copy of
+    /// the database.
     pub log_key: Option<PathBuf>,
-    /// The shortest time between two checkpoints in milliseconds.
+    /// Minimum time between two checkpoints, in milliseconds.
     #[serde(default = "default_checkpoint_ms")]
     pub checkpoint_ms: NonZeroU32,
-    /// Seconds between two entries that state where all streams stand, while any of them moves.
+    /// Seconds between two heads statements, while any stream moves.
     #[serde(default = "default_heads_s")]
     pub heads_s: NonZeroU32,
     /// The Kafka topic that every entry is published to: `commitments`, or a name that begins with
-    /// `streamseal.commitments.`. No ingest-consumer, of whichever ledger, seals topics of these names. Each ledger needs a
-    /// topic of its own: the committer publishes nothing to one that holds anything else. It must be allowed to describe,
+    /// `streamseal.commitments.`. No ingest-consumer of any ledger seals topics with these names. Each ledger needs a topic
+    /// of its own: the committer publishes nothing to a topic that holds anything else. It needs the right to describe,
     /// read and write the topic.
     #[serde(default = "default_commitments_topic", deserialize_with = "commitments_topic")]
     pub commitments_topic: String,
@@ -43,7 +45,7 @@ pub struct Config {
     pub listen: SocketAddr,
 }
 
-/// Address of a database. It may hold a password, so it is never shown.
+/// URL of a database. It may hold a password, so `Debug` hides it.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct DatabaseUrl(pub String);
@@ -66,6 +68,19 @@ impl Config {
 }
 
 impl DatabaseUrl {
+    /// Kind and place of the database, without user and password.
+    pub(crate) fn place(&self) -> String {
+        if let Some(rest) = self.0.strip_prefix("sqlite:") {
+            let file = rest.strip_prefix("//").unwrap_or(rest);
+            return format!("SQLite {}", file.split('?').next().unwrap_or_default());
+        }
+        let Ok(options) = self.0.parse::<PgConnectOptions>() else { return "unknown".to_owned() };
+        let host =
+            options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+        let name = options.get_database().unwrap_or_else(|| options.get_username());
+        format!("PostgreSQL {host}:{}/{name}", options.get_port())
+    }
+
     /// The file of an SQLite URL (`sqlite:chain.db`, `sqlite://chain.db`), seen from `folder`.
     fn resolve(&mut self, folder: &Path) {
         let Some(rest) = self.0.strip_prefix("sqlite:") else { return };
@@ -74,7 +89,7 @@ impl DatabaseUrl {
         if Path::new(file).is_absolute() || file.starts_with(':') {
             return;
         }
-        // The file is percent-encoded, as it stands in a URL; the folder is not.
+        // The URL's file is percent-encoded; the folder is not.
         let folder = folder.join("").to_string_lossy().replace('%', "%25").replace('?', "%3F");
         self.0 = format!("sqlite:{folder}{file}{query}");
     }
@@ -98,8 +113,8 @@ fn commitments_topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
         return Ok(name);
     }
     Err(D::Error::custom(format!(
-        "wants {COMMITMENTS_TOPIC}, or a name that begins with {COMMITMENTS_TOPIC_PREFIX}, not {name:?}: by these names \
-         ingest-consumers know what not to seal"
+        "must be {COMMITMENTS_TOPIC} or begin with {COMMITMENTS_TOPIC_PREFIX}, not {name:?}: ingest-consumers recognize \
+         by these names what not to seal"
     )))
 }
 
@@ -119,7 +134,7 @@ impl Ledger {
     /// Takes the genesis and the key statements that follow it when the chain is empty.
     ///
     /// # Errors
-    /// When they are not the valid beginning of a chain.
+    /// If they do not begin a valid chain.
     pub fn new(genesis: SignedStatement, grants: Vec<SignedStatement>) -> anyhow::Result<Self> {
         let Statement::Genesis(statement) = genesis.statement() else {
             anyhow::bail!("the genesis file holds a {} statement", genesis.statement().kind());
@@ -156,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_of_a_database_is_relative_to_the_configuration() {
+    fn database_file_is_relative_to_the_configuration() {
         for (url, resolved) in [
             ("sqlite:chain.db", "sqlite:/etc/seal 100%25/chain.db"),
             ("sqlite://data/chain.db?cache=private", "sqlite:/etc/seal 100%25/data/chain.db?cache=private"),
@@ -171,7 +186,21 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_of_commitments_is_known_by_its_name() {
+    fn place_of_database_holds_no_password() {
+        for (url, place) in [
+            ("sqlite:/var/chain.db", "SQLite /var/chain.db"),
+            ("sqlite:///var/chain.db?cache=private", "SQLite /var/chain.db"),
+            ("postgres://seal:secret@db/seal", "PostgreSQL db:5432/seal"),
+            ("postgresql://seal:s%2Fecret@[::1]:5433/chains?sslmode=require", "PostgreSQL [::1]:5433/chains"),
+            ("postgres:///seal?host=/run/postgresql&user=seal&password=secret", "PostgreSQL /run/postgresql:5432/seal"),
+            ("postgres://seal:sec/ret@db/seal", "unknown"),
+        ] {
+            assert_eq!(DatabaseUrl(url.to_owned()).place(), place, "{url}");
+        }
+    }
+
+    #[test]
+    fn commitments_topic_needs_a_reserved_name() {
         let parse = |topic: &str| {
             let fields = format!("database = 'sqlite:chain.db'\ncommitments_topic = '{topic}'");
             service::config::parse::<Config>(&fields, Path::new("x.toml")).map_err(|error| format!("{error:#}"))
@@ -186,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn debug_hides_the_password() {
         let shown = format!("{:?}", DatabaseUrl("postgres://seal:secret@db/seal".to_owned()));
         assert_eq!(shown, "postgres:...");
     }

@@ -1,6 +1,7 @@
-//! The HTTP interface: submissions, reads, and the log as C2SP tlog-tiles. Everything read comes from the store.
+//! The HTTP interface: submissions, reads, and the log as C2SP tlog-tiles. All reads come from the store.
 
 mod answer;
+mod opened;
 mod reads;
 mod submit;
 mod tiles;
@@ -12,14 +13,9 @@ use axum::extract::{DefaultBodyLimit, FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::routing::{get, post};
 use committer_client::caps;
-use evidence::statement::LedgerId;
 
-pub use answer::Failure;
-
-use crate::appender::Appender;
-use crate::checkpoints::Checkpoints;
-use crate::compute::{Compute, Turns};
-use crate::store::Store;
+pub use answer::ApiError;
+pub use opened::Opened;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -29,23 +25,12 @@ pub(crate) struct Api {
     bodies: submit::Bodies,
 }
 
-/// The chain to serve: what the HTTP interface does once a request was read.
-#[derive(Clone)]
-pub struct Opened {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) checkpoints: Checkpoints,
-    pub(crate) appender: Appender,
-    pub(crate) ledger: LedgerId,
-    pub(crate) compute: Compute,
-    pub(crate) turns: Turns,
-}
-
 impl Api {
     pub(crate) fn new() -> Self {
         Self { opened: Arc::default(), bodies: submit::Bodies::new() }
     }
 
-    /// From now on requests are served instead of put off.
+    /// Serves requests from now on. Until then they are answered with 503.
     pub(crate) fn open(&self, opened: Opened) {
         // Only `run` does this, once.
         let _ = self.opened.set(opened);
@@ -74,12 +59,12 @@ impl FromRef<Api> for submit::Bodies {
 }
 
 impl FromRequestParts<Api> for Opened {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Failure> {
+    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         api.opened
             .get()
             .cloned()
-            .ok_or_else(|| Failure::unavailable("the committer is not ready yet: /readyz says why"))
+            .ok_or_else(|| ApiError::unavailable("the committer is not ready yet: /readyz says why"))
     }
 }

@@ -1,49 +1,48 @@
 //! Appends signed statements to the chain, signs checkpoints, serves and publishes the log.
 //!
-//! A statement's way: the HTTP interface reads it and verifies its signatures; the appender's queue takes it; the worker
-//! locks the ledger, lets `evidence::chain::State` decide, and commits what waits as one transaction of the [`store`].
-//! The signer reads the chain back and signs its head; the publisher sends every entry to Kafka. Committers that share
-//! a PostgreSQL know nothing of each other.
+//! The HTTP interface parses a statement and verifies its signatures, and the appender queues it. The appender's worker
+//! locks the ledger, lets `evidence::chain::State` decide, and commits all queued statements in one transaction of the
+//! [`store`]. The signer reads the chain back and signs its head. The publisher sends every entry to Kafka. Committers
+//! that share a PostgreSQL know nothing of each other.
 
 mod adopt;
 mod appender;
 mod chain;
 mod changes;
 mod checkpoints;
+mod committer;
 mod compute;
 mod config;
 #[cfg(test)]
-mod failing;
+mod failing_link;
 mod fsck;
+mod handoff;
 mod http;
+mod log_key;
 mod metrics;
 mod parse;
-mod parts;
 mod publisher;
-mod recent;
 mod replay;
 mod resume;
 mod run;
 mod signer;
+mod soundness;
 pub mod store;
-#[cfg(test)]
-#[path = "../tests/suite/ledger.rs"]
-#[allow(dead_code, reason = "the suites use more of it")]
-mod test_ledger;
 mod watcher;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use adopt::adopt;
+pub use committer::{Committer, CommitterParts, Task, Tasks};
 pub use compute::Compute;
 pub use config::{Config, DatabaseUrl, Ledger};
 pub use fsck::{Report, fsck};
-pub use http::{Failure, Opened};
+pub use http::{ApiError, Opened};
+pub use log_key::LogKey;
 pub use metrics::METRICS;
-pub use parts::{LogKey, Materials, Parts, Task, Tasks};
 pub use publisher::{Deliver, Message, Newest, Topic};
-pub use run::{Surroundings, run};
+pub use run::{ServiceParts, run};
 
 /// Milliseconds since 1970 by the clock of this machine.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use evidence::chain::Refusal;
+use evidence::statement::StatementKind;
 use service::metrics::{Counter, Histogram};
 
 service::catalogue! {
@@ -22,10 +23,7 @@ service::catalogue! {
         "Time of one transaction.";
 }
 
-/// The kinds of statements. Their counters are there from the start.
-const KINDS: [&str; 6] = ["genesis", "key", "summary", "gap", "epoch", "heads"];
-
-/// The codes with which a submitted statement can be refused. Their counters are there from the start.
+/// The codes with which a submitted statement can be refused. Their counters exist from the start.
 const REFUSAL_CODES: [&str; 16] = [
     "wrong-genesis",
     "wrong-ledger",
@@ -48,7 +46,8 @@ const REFUSAL_CODES: [&str; 16] = [
 /// What the appender counts.
 pub(crate) struct AppenderMetrics {
     pub(crate) append_seconds: Histogram,
-    entries: HashMap<String, Counter>,
+    /// One per kind of statement, from the start.
+    entries: HashMap<&'static str, Counter>,
 }
 
 impl AppenderMetrics {
@@ -58,7 +57,7 @@ impl AppenderMetrics {
         }
         Self {
             append_seconds: APPEND_SECONDS.with([]),
-            entries: KINDS.map(|kind| (kind.to_owned(), ENTRIES.with([kind]))).into(),
+            entries: StatementKind::ALL.map(|kind| (kind.name(), ENTRIES.with([kind.name()]))).into(),
         }
     }
 

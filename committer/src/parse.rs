@@ -1,4 +1,4 @@
-//! Entries as they are stored, parsed strictly, with their signatures verified ahead of `apply`.
+//! Parses stored entries strictly, and verifies their signatures ahead of `apply`.
 
 use std::num::NonZero;
 
@@ -10,16 +10,16 @@ use crate::store::{StoreError, StoredEntry};
 /// With fewer entries than this per thread, starting a thread costs more than it saves.
 const ENTRIES_PER_THREAD_MIN: usize = 64;
 
-/// A stored entry. That its seq is its own is left to `apply`.
+/// Parses a stored entry. `apply` checks its seq.
 pub(crate) fn parse(stored: &StoredEntry) -> Result<Entry, StoreError> {
-    let damaged = |problem: String| StoreError::damaged(format!("entry {}: {problem}: run fsck", stored.seq));
-    Entry::parse(&stored.bytes).map_err(|error| damaged(error.to_string()))
+    let corrupt = |problem: String| StoreError::corrupt(format!("entry {}: {problem}: run fsck", stored.seq));
+    Entry::parse(&stored.bytes).map_err(|error| corrupt(error.to_string()))
 }
 
-/// Verifies statements' signatures by the keys that they name. The result is remembered with each statement, so that
-/// `apply`, which alone decides, has it at once.
+/// Verifies statements' signatures with the keys that they name. Each statement remembers the result, so that `apply`,
+/// which alone decides, has it at once.
 pub(crate) fn verify_ahead<'a>(keys: &Keys, statements: impl IntoIterator<Item = &'a SignedStatement>) {
-    // By key, as many at a time take less time. There are few keys.
+    // Grouped by key, because batches verify faster. There are few keys.
     let mut by_key: Vec<(&GrantedKey, Vec<&Note>)> = Vec::new();
     for statement in statements {
         for granted in statement.note().signatures().filter_map(|signature| keys.by_signature(signature)) {
@@ -34,7 +34,7 @@ pub(crate) fn verify_ahead<'a>(keys: &Keys, statements: impl IntoIterator<Item =
     }
 }
 
-/// An entry, or why it is none.
+/// An entry, or why the bytes are none.
 pub(crate) type Parsed = Result<EncodedEntry, evidence::Error>;
 
 /// Parses entries and verifies their signatures by the keys known so far, on all processors.

@@ -1,5 +1,5 @@
-//! Publishes every entry to the topic of commitments, in seq order; a publisher that was frozen while another took over
-//! may still send what it had in hand.
+//! Publishes every entry to the topic of commitments, in seq order. Entries may repeat: a publisher that was frozen while
+//! another took over may still send what it had in hand.
 
 mod ours;
 mod topic;
@@ -20,13 +20,13 @@ use crate::store::{Lease, Store, StoreError, StoreErrorKind};
 pub(crate) use topic::KafkaTopic;
 pub use topic::{Deliver, Message, Newest, Topic};
 
-/// Entries between two recordings of how far publishing got: after a crash at most so many are repeated.
+/// Entries published between two updates of the published size. After a crash, at most this many are repeated.
 const CHUNK: u64 = 500;
 
-/// How often a committer that is not the publisher looks whether it may become it.
+/// How often a committer tries to become the publisher.
 const LEASE_EVERY: Duration = Duration::from_secs(5);
 
-/// What publishing needs.
+/// Publishes the entries of one ledger.
 pub(crate) struct Publisher {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: LedgerId,
@@ -42,31 +42,31 @@ enum Holds {
     Ours,
 }
 
-/// Why publishing stopped for now.
+/// Why publishing was interrupted. It is tried again.
 #[derive(Debug, thiserror::Error)]
-enum Pause {
+enum PublishError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Kafka(#[from] kafka::Error),
     #[error("another committer publishes now")]
     LeaseLost,
-    /// The topic may be anybody's.
+    /// The topic may belong to another ledger.
     #[error(
-        "the topic {topic} cannot be looked at, so nothing is published: {error}. The committer must reach the brokers, and be \
+        "the topic {topic} cannot be read, so nothing is published: {error}. The committer must reach the brokers, and be \
          allowed to describe, read and write the topic"
     )]
-    Unseen { topic: String, error: kafka::Error },
+    TopicUnreadable { topic: String, error: kafka::Error },
     /// The topic is not this ledger's.
     #[error("{0}")]
     NotOurs(String),
 }
 
 impl Publisher {
-    /// Publishes until `stop`; whatever goes wrong is tried again.
+    /// Publishes until `stop`, and retries whatever fails.
     ///
     /// # Errors
-    /// When librdkafka does not accept the properties, or the disk failed under the database.
+    /// When librdkafka rejects the properties, or the database's disk failed.
     pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, stop: Shutdown) -> anyhow::Result<()> {
         self.topic.producer().context("publishing to Kafka")?;
         let mut backoff = self.backoff.clone();
@@ -75,7 +75,7 @@ impl Publisher {
                 Ok(Some(lease)) => lease,
                 Ok(None) => {
                     self.condition.component().ready();
-                    pause(LEASE_EVERY, &stop).await;
+                    sleep(LEASE_EVERY, &stop).await;
                     continue;
                 }
                 Err(error) => {
@@ -84,13 +84,11 @@ impl Publisher {
                     continue;
                 }
             };
-            if let Err(reason) = self.publish(lease, &mut changes, &stop, &mut backoff).await {
-                if let Pause::Store(error) = &reason
-                    && error.kind == StoreErrorKind::Broken
-                {
-                    return Err(reason.into());
+            if let Err(error) = self.publish(lease, &mut changes, &stop, &mut backoff).await {
+                if matches!(&error, PublishError::Store(error) if error.kind == StoreErrorKind::DiskFailed) {
+                    return Err(error.into());
                 }
-                self.report(reason);
+                self.report(error);
                 backoff.wait(&stop).await;
             }
         }
@@ -104,7 +102,7 @@ impl Publisher {
         changes: &mut watch::Receiver<u64>,
         stop: &Shutdown,
         backoff: &mut Backoff,
-    ) -> Result<(), Pause> {
+    ) -> Result<(), PublishError> {
         let producer = self.topic.producer()?;
         let mut published = self.store.published().await?.unwrap_or(0);
         let shown = metrics::PUBLISHED_SIZE.with([]);
@@ -121,11 +119,11 @@ impl Publisher {
                 must_look = !is_there;
             }
             if !lease.is_held().await {
-                return Err(Pause::LeaseLost);
+                return Err(PublishError::LeaseLost);
             }
             let entries = self.store.entries(published..published + CHUNK).await?;
             if entries.is_empty() {
-                // All was published, maybe before this start.
+                // Everything is published, maybe since before this start.
                 if is_there {
                     self.works();
                 }
@@ -138,7 +136,7 @@ impl Publisher {
             if !producer.deliver(messages, self.condition.component(), stop).await? {
                 return Ok(());
             }
-            // Another ledger may have begun in the same empty topic: from now on that shows.
+            // Another ledger may have begun in the same empty topic. From now on its records show.
             must_look = std::mem::take(&mut is_first);
             self.store.set_published(end).await?;
             published = end;
@@ -149,18 +147,18 @@ impl Publisher {
         Ok(())
     }
 
-    /// Makes sure that nobody else's records are on the topic, before anything is published to it. `None` when there is
-    /// no topic yet: a broker may make it at the first record.
-    async fn look(&mut self, published: u64) -> Result<Option<Holds>, Pause> {
+    /// Makes sure before publishing that the topic holds nobody else's records. `None` if there is no topic yet: a broker
+    /// may create it at the first record.
+    async fn look(&mut self, published: u64) -> Result<Option<Holds>, PublishError> {
         let topic = self.topic.name();
         let newest = self.topic.newest().await;
-        let newest = newest.map_err(|error| Pause::Unseen { topic: topic.to_owned(), error })?;
+        let newest = newest.map_err(|error| PublishError::TopicUnreadable { topic: topic.to_owned(), error })?;
         let Some(newest) = newest else {
             self.condition.fails(topic::absent(topic), log);
             return Ok(None);
         };
         match ours::refusal(topic, &self.ledger, &newest, published) {
-            Some(refusal) => Err(Pause::NotOurs(refusal)),
+            Some(refusal) => Err(PublishError::NotOurs(refusal)),
             None => Ok(Some(if newest.is_empty() { Holds::Nothing } else { Holds::Ours })),
         }
     }
@@ -169,8 +167,8 @@ impl Publisher {
         self.condition.works(|| tracing::info!("publishing again"));
     }
 
-    fn report(&mut self, reason: Pause) {
-        self.condition.fails(reason.to_string(), log);
+    fn report(&mut self, error: PublishError) {
+        self.condition.fails(error.to_string(), log);
     }
 }
 
@@ -185,11 +183,8 @@ fn message(entry: &Entry) -> Message {
     let advance = statement.advance();
     let commitment = Commitment {
         seq: entry.seq,
-        ledger: match statement {
-            Statement::Genesis(genesis) => genesis.origin.clone(),
-            other => other.ledger().map(|ledger| ledger.origin.clone()).unwrap_or_default(),
-        },
-        kind: statement.kind().to_owned(),
+        ledger: entry.statement.ledger().origin,
+        kind: statement.kind().name().to_owned(),
         cluster: stream.map(|s| s.partition.cluster.clone()),
         topic: stream.map(|s| s.partition.topic.clone()),
         partition: stream.map(|s| s.partition.number),
@@ -206,22 +201,22 @@ fn message(entry: &Entry) -> Message {
     };
     let key = match stream {
         Some(stream) => format!("{}/{}", stream.partition.topic, stream.partition.number),
-        None => statement.kind().to_owned(),
+        None => statement.kind().name().to_owned(),
     };
     Message { key, value: serde_json::to_vec(&commitment).expect("strings and numbers are JSON") }
 }
 
-async fn pause(duration: Duration, stop: &Shutdown) {
+async fn sleep(duration: Duration, stop: &Shutdown) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = tokio::time::sleep(duration) => {}
     }
 }
 
-/// Returns when something changed, at `stop`, or when it is time to look at the lease.
+/// Resolves when something changed, at `stop`, or when it is time to check the lease.
 async fn wait_for_more(changes: &mut watch::Receiver<u64>, stop: &Shutdown) {
     tokio::select! {
         _ = changes.changed() => {}
-        () = pause(LEASE_EVERY, stop) => {}
+        () = sleep(LEASE_EVERY, stop) => {}
     }
 }

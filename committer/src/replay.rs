@@ -1,6 +1,6 @@
-//! Reading the chain back from the store: every entry re-hashed and applied, everything beside it compared.
+//! Reads the chain back from the store: re-hashes and applies every entry, and compares everything stored beside it.
 //!
-//! The signer does this for all that it signs, `fsck` for the whole database.
+//! The signer does this for everything it signs, `fsck` for the whole database.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use evidence::{EncodedEntry, Hash};
 
 use crate::chain::Chain;
 use crate::compute::Compute;
+use crate::handoff::{HandedEntry, Handoff};
 use crate::parse::{Parsed, parse_all};
-use crate::recent::{Handed, Recent};
 use crate::store::{EntryRow, Store, StoreError, StoreErrorKind};
 
 /// Entries read at a time.
 const CHUNK: u64 = 1_000;
 
-/// The chain as far as it was read back.
+/// The chain as far as it is read back.
 #[derive(Debug)]
 pub(crate) struct Replay {
     compute: Compute,
     /// Entries that need not be parsed and verified again.
-    recent: Option<Recent>,
+    handoff: Option<Handoff>,
     chain: Chain,
-    /// What must be stored beside the entries read, and was not yet found to be.
+    /// What must be stored beside the entries read, and is not confirmed yet.
     expected: Vec<Expected>,
 }
 
-/// Something that follows from the entries and is stored for lookups.
+/// Data that follows from the entries and is stored for lookups.
 #[derive(Debug)]
 enum Expected {
     Row(EntryRow),
@@ -39,13 +39,13 @@ enum Expected {
 
 /// Why reading back stopped.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum ReplayError {
     /// The database did not answer.
     #[error(transparent)]
     Store(StoreError),
-    /// What is stored is not a valid chain.
+    /// The stored entries are not a valid chain.
     #[error("entry {seq}: {problem}")]
-    Bad {
+    Invalid {
         /// The first seq that is wrong.
         seq: u64,
         /// What is wrong with it.
@@ -53,27 +53,27 @@ pub(crate) enum Fault {
     },
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for ReplayError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl Fault {
-    fn bad(seq: u64, problem: impl ToString) -> Self {
-        Self::Bad { seq, problem: problem.to_string() }
+impl ReplayError {
+    fn invalid(seq: u64, problem: impl ToString) -> Self {
+        Self::Invalid { seq, problem: problem.to_string() }
     }
 }
 
 impl Replay {
     /// Nothing read yet.
-    pub(crate) fn new(ledger: &LedgerId, compute: Compute, recent: Option<Recent>) -> Self {
-        Self { compute, recent, chain: Chain::new(ledger), expected: Vec::new() }
+    pub(crate) fn new(ledger: &LedgerId, compute: Compute, handoff: Option<Handoff>) -> Self {
+        Self { compute, handoff, chain: Chain::new(ledger), expected: Vec::new() }
     }
 
-    /// Goes on from a chain that was not read from its first entry on.
-    pub(crate) fn resumed(chain: Chain, compute: Compute, recent: Option<Recent>) -> Self {
-        Self { compute, recent, chain, expected: Vec::new() }
+    /// Continues from a chain that was not read from its first entry on.
+    pub(crate) fn resumed(chain: Chain, compute: Compute, handoff: Option<Handoff>) -> Self {
+        Self { compute, handoff, chain, expected: Vec::new() }
     }
 
     /// The chain as far as it was read.
@@ -81,14 +81,14 @@ impl Replay {
         &self.chain
     }
 
-    /// Whether all that must be stored beside the entries read was found to be there.
+    /// Whether everything that must be stored beside the entries read was found.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.expected.is_empty()
     }
 
-    /// Reads some of the entries before `end`, one at least unless there is none left. After a fault the same call
-    /// looks again at what was bad.
-    pub(crate) async fn advance(&mut self, store: &dyn Store, end: u64) -> Result<(), Fault> {
+    /// Reads some of the entries before `end`, at least one unless none is left. After an error the same call reads the
+    /// invalid entry again.
+    pub(crate) async fn advance(&mut self, store: &dyn Store, end: u64) -> Result<(), ReplayError> {
         self.confirm(store).await?;
         let begin = self.chain.size();
         if begin >= end {
@@ -97,22 +97,22 @@ impl Replay {
         let end = end.min(begin + CHUNK);
         let rows = read(store, begin, end).await?;
         if rows.is_empty() {
-            return Err(Fault::bad(begin, "absent"));
+            return Err(ReplayError::invalid(begin, "absent"));
         }
-        let handed = self.recent.as_ref().map(|recent| recent.take(begin..end)).unwrap_or_default();
+        let handed = self.handoff.as_ref().map(|handoff| handoff.take(begin..end)).unwrap_or_default();
         let keys = Arc::new(self.chain.state().keys().clone());
         // A thousand signatures take some 20 ms.
         let nothing = Chain::new(self.chain.state().ledger());
         let chain = std::mem::replace(&mut self.chain, nothing);
         let result;
         (self.chain, self.expected, result) = self.compute.run(move || apply(chain, &keys, rows, handed)).await;
-        // What was applied before a bad entry may have something wrong beside it: that is the earlier fault.
+        // The rows beside the entries applied before an invalid one may be wrong: that is the earlier error.
         self.confirm(store).await?;
         result
     }
 
-    /// Compares what must be stored with what is; returns when all of it is there.
-    async fn confirm(&mut self, store: &dyn Store) -> Result<(), Fault> {
+    /// Confirms that everything expected is stored.
+    async fn confirm(&mut self, store: &dyn Store) -> Result<(), ReplayError> {
         for expected in &self.expected {
             match expected {
                 Expected::Row(row) => confirm_row(store, row).await?,
@@ -124,58 +124,63 @@ impl Replay {
     }
 }
 
-/// Rows from `begin` on; one only, where one of those behind it cannot be read.
-async fn read(store: &dyn Store, begin: u64, end: u64) -> Result<Vec<EntryRow>, Fault> {
+/// Rows from `begin` on; only one if a later row cannot be read.
+async fn read(store: &dyn Store, begin: u64, end: u64) -> Result<Vec<EntryRow>, ReplayError> {
     match store.rows(begin..end).await {
-        Err(error) if error.kind != StoreErrorKind::Damaged => return Err(error.into()),
+        Err(error) if error.kind != StoreErrorKind::Corrupt => return Err(error.into()),
         Err(_) => {}
         Ok(rows) => return Ok(rows),
     }
     store.rows(begin..begin + 1).await.map_err(|error| match error.kind {
-        StoreErrorKind::Damaged => Fault::bad(begin, error.message),
-        _ => Fault::Store(error),
+        StoreErrorKind::Corrupt => ReplayError::invalid(begin, error.message),
+        _ => ReplayError::Store(error),
     })
 }
 
-async fn confirm_row(store: &dyn Store, expected: &EntryRow) -> Result<(), Fault> {
+async fn confirm_row(store: &dyn Store, expected: &EntryRow) -> Result<(), ReplayError> {
     let found = store.rows(expected.seq..expected.seq + 1).await?;
     match found.first() {
-        None => Err(Fault::bad(expected.seq, "absent")),
+        None => Err(ReplayError::invalid(expected.seq, "absent")),
         Some(row) => match row.difference(expected) {
             None => Ok(()),
-            Some(column) => Err(Fault::bad(expected.seq, format!("its column {column} is not what the entry says"))),
+            Some(column) => {
+                Err(ReplayError::invalid(expected.seq, format!("its column {column} differs from the entry")))
+            }
         },
     }
 }
 
-async fn confirm_node(store: &dyn Store, node: Node, hash: Hash) -> Result<(), Fault> {
+async fn confirm_node(store: &dyn Store, node: Node, hash: Hash) -> Result<(), ReplayError> {
     if store.nodes(node.level, node.index..node.index + 1).await? == [hash] {
         return Ok(());
     }
-    // The entry that completed the subtree is where the row was due.
+    // The subtree was due with the entry that completes it.
     let seq = node.range().end - 1;
-    Err(Fault::bad(seq, format!("the tree's subtree {} of level {} is not stored as it is", node.index, node.level)))
+    Err(ReplayError::invalid(
+        seq,
+        format!("the tree's subtree {} of level {} is missing or wrong", node.index, node.level),
+    ))
 }
 
-/// Applies rows in order, up to the first that cannot be.
+/// Applies rows in order, up to the first invalid one.
 fn apply(
     mut chain: Chain,
     keys: &Keys,
     rows: Vec<EntryRow>,
-    handed: VecDeque<Handed>,
-) -> (Chain, Vec<Expected>, Result<(), Fault>) {
+    handed: VecDeque<HandedEntry>,
+) -> (Chain, Vec<Expected>, Result<(), ReplayError>) {
     let mut expected = Vec::new();
     for (row, entry) in rows.iter().zip(entries_of(keys, &rows, handed)) {
         let seq = chain.size();
         if row.seq != seq {
-            return (chain, expected, Err(Fault::bad(seq, "absent")));
+            return (chain, expected, Err(ReplayError::invalid(seq, "absent")));
         }
         let applied = match entry {
-            Err(problem) => return (chain, expected, Err(Fault::bad(seq, problem))),
+            Err(problem) => return (chain, expected, Err(ReplayError::invalid(seq, problem))),
             Ok(entry) => match chain.apply(entry) {
                 Err(refusal) => {
                     let problem = format!("{refusal} ({})", refusal.code());
-                    return (chain, expected, Err(Fault::bad(seq, problem)));
+                    return (chain, expected, Err(ReplayError::invalid(seq, problem)));
                 }
                 Ok(applied) => applied,
             },
@@ -188,8 +193,8 @@ fn apply(
     (chain, expected, Ok(()))
 }
 
-/// The entries in rows: those handed over where the row is what was appended, all others parsed and verified.
-fn entries_of(keys: &Keys, rows: &[EntryRow], handed: VecDeque<Handed>) -> Vec<Parsed> {
+/// The entries in rows. Those handed over are used where the row is what was appended; all others are parsed and verified.
+fn entries_of(keys: &Keys, rows: &[EntryRow], handed: VecDeque<HandedEntry>) -> Vec<Parsed> {
     let handed = match_handed(rows, handed);
     let others = rows.iter().zip(&handed).filter(|(_, handed)| handed.is_none());
     let others: Vec<_> = others.map(|(row, _)| &row.bytes).collect();
@@ -199,8 +204,8 @@ fn entries_of(keys: &Keys, rows: &[EntryRow], handed: VecDeque<Handed>) -> Vec<P
     handed.into_iter().map(entry).collect()
 }
 
-/// In step with the rows, what was handed over of each, if that is what was read back.
-fn match_handed(rows: &[EntryRow], mut handed: VecDeque<Handed>) -> Vec<Option<EncodedEntry>> {
+/// For each row the entry handed over, if it is what was read back.
+fn match_handed(rows: &[EntryRow], mut handed: VecDeque<HandedEntry>) -> Vec<Option<EncodedEntry>> {
     let entry_of = |row: &EntryRow| {
         while handed.front().is_some_and(|handed| handed.seq() < row.seq) {
             handed.pop_front();

@@ -1,4 +1,4 @@
-//! The service: opens the database, begins the chain, and runs everything until told to end.
+//! The service: opens the database, begins the chain, and runs all parts until shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,22 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::Clock;
+use crate::committer::{Committer, CommitterParts, Tasks};
 use crate::compute::Compute;
 use crate::config::{Config, Ledger};
 use crate::http::Api;
-use crate::parts::{LogKey, Materials, Parts, Tasks};
+use crate::log_key::LogKey;
 use crate::publisher::{KafkaTopic, Topic};
 use crate::store::{self, Store, StoreErrorKind};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// How long each step of an orderly end may take.
+/// Maximum time of each step of an orderly shutdown.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// What a committer is given besides its configuration.
-pub struct Surroundings {
+/// What the service is made of, besides its configuration.
+pub struct ServiceParts {
     /// The ledger to keep.
     pub ledger: Ledger,
     /// Where `commitments` goes; without it nothing is published.
@@ -36,27 +37,43 @@ pub struct Surroundings {
     pub shutdown: Shutdown,
 }
 
-/// Runs a committer until shutdown. A database or broker that is away is waited for.
+/// Runs a committer until shutdown. Waits for a database or broker that is unreachable.
 ///
 /// # Errors
-/// When the configuration, the log key or the database must not be used as they are, or a disk failed.
-pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<()> {
-    let Surroundings { ledger, kafka, clock, listener, shutdown } = surroundings;
+/// If the configuration, the log key or the database is unusable, or a disk failed.
+pub async fn run(config: Config, parts: ServiceParts) -> anyhow::Result<()> {
+    let ServiceParts { ledger, kafka, clock, listener, shutdown } = parts;
     service::metrics::install(crate::metrics::METRICS)?;
-    let log_key = config.log_key.as_deref().map(|path| open_log_key(path, &ledger)).transpose()?;
+    let log_key = config.log_key.as_deref().map(|path| LogKey::read(path, &ledger)).transpose()?;
     let health = Health::new();
+    // Nothing says ready before the database is known.
+    health.component("database");
+    let listen = listener.local_addr().context("`committer.listen`")?;
     let api = Api::new();
-    // Ends the parts when one of them fails, without ending what else the process runs.
+    // Ends all parts when one of them fails, but no other service of the process.
     let stop = shutdown.child_token();
     let server = admin::serve(listener, api.router().merge(admin::router(health.clone())), stop.clone());
     let mut server = tokio::spawn(server);
 
     let running = async {
         let Some(store) = open_store(&config, &ledger, &health, &stop).await? else { return Ok(None) };
+        // A database that is away again is reported by the watcher.
+        let position = store.position().await.ok();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            ledger = ledger.id().origin,
+            size = position.map(|position| position.map_or(0, |position| position.next_seq)),
+            database = config.database.place(),
+            log_key = log_key.as_ref().map(|log_key| log_key.key().verifier_key().name().to_owned()),
+            brokers = kafka.as_ref().and_then(kafka::Properties::brokers),
+            topic = kafka.as_ref().map(|_| config.commitments_topic.as_str()),
+            %listen,
+            "committer started"
+        );
         let topic = kafka.map(|properties| {
             Arc::new(KafkaTopic { properties, name: config.commitments_topic.as_str().into() }) as Arc<dyn Topic>
         });
-        let (parts, tasks) = Parts::new(Materials {
+        let (committer, tasks) = Committer::new(CommitterParts {
             store,
             ledger,
             log_key,
@@ -68,7 +85,7 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
             backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
             health: health.clone(),
         });
-        Ok::<_, anyhow::Error>(Some(Running::start(parts, tasks, api.clone(), &stop)))
+        Ok::<_, anyhow::Error>(Some(Running::start(committer, tasks, api.clone(), &stop)))
     };
     let running = tokio::select! {
         running = running => running,
@@ -81,7 +98,7 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
                 served = &mut server => served.context("the server's task").flatten(),
             };
             stop.cancel();
-            // First the requests under way, then what they might still need.
+            // Requests in progress end first: they may still need the parts.
             if !server.is_finished() {
                 server.await.context("the server's task")??;
             }
@@ -94,13 +111,7 @@ pub async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<(
     result
 }
 
-/// The log key and what stands beside it.
-pub(crate) fn open_log_key(path: &std::path::Path, ledger: &Ledger) -> anyhow::Result<LogKey> {
-    let key = keystore::read_signing_key(path).context("`committer.log_key`")?;
-    LogKey::open(key, path, ledger)
-}
-
-/// Opens the database, however long it is away; `None` at `stop`.
+/// Opens the database, and waits as long as it is unreachable; `None` at `stop`.
 async fn open_store(
     config: &Config,
     ledger: &Ledger,
@@ -129,28 +140,28 @@ async fn open_store(
 
 type Spawned = JoinSet<anyhow::Result<()>>;
 
-/// The parts as tasks.
+/// A committer whose parts run as tasks.
 struct Running {
-    parts: Parts,
+    committer: Committer,
     lead: Spawned,
     chain: Spawned,
     readers: Spawned,
 }
 
 impl Running {
-    fn start(parts: Parts, tasks: Tasks, api: Api, stop: &Shutdown) -> Self {
-        let opened = parts.opened.clone();
-        let lead = parts.lead(move || api.open(opened), stop.clone());
+    fn start(committer: Committer, tasks: Tasks, api: Api, stop: &Shutdown) -> Self {
+        let opened = committer.opened.clone();
+        let lead = committer.lead(move || api.open(opened), stop.clone());
         let Tasks { chain, readers } = tasks;
         Self {
-            parts,
+            committer,
             lead: Spawned::from_iter([lead]),
             chain: chain.into_iter().collect(),
             readers: readers.into_iter().collect(),
         }
     }
 
-    /// Returns at the end of the first part that ends: at shutdown, or because it failed.
+    /// Returns when the first part ends, at shutdown or because it failed.
     async fn first_end(&mut self) -> anyhow::Result<()> {
         tokio::select! {
             Some(ended) = self.lead.join_next() => ended.context("a task of the committer").flatten(),
@@ -159,37 +170,37 @@ impl Running {
         }
     }
 
-    /// States and signs where everything stands, then ends all parts. `result` is that of the first part that ended.
+    /// Appends and signs a last heads statement, then ends all parts. `result` is that of the first part that ended.
     async fn end(self, result: anyhow::Result<()>) -> anyhow::Result<()> {
         if !self.chain.is_empty() {
-            let stated = tokio::time::timeout(STEP_MAX, self.parts.state_end()).await;
+            let stated = tokio::time::timeout(STEP_MAX, self.committer.state_end()).await;
             if !matches!(stated, Ok(true)) {
-                tracing::warn!("ending without a last statement of where all streams stand");
+                tracing::warn!("stopping without a last heads statement");
             }
         }
         let lead = end_all(self.lead).await;
-        self.parts.stop_chain.cancel();
+        self.committer.stop_chain.cancel();
         let chain = end_all(self.chain).await;
-        self.parts.stop_readers.cancel();
+        self.committer.stop_readers.cancel();
         let result = result.and(lead).and(chain).and(end_all(self.readers).await);
-        // After a failure, a disk's say, SQLite must not move what it holds from one file to another.
+        // After an error, such as a disk's, SQLite must not move data from one file to another.
         result?;
-        match tokio::time::timeout(STEP_MAX, self.parts.close()).await {
-            Ok(Err(error)) if error.kind == StoreErrorKind::Broken => Err(error.into()),
+        match tokio::time::timeout(STEP_MAX, self.committer.close()).await {
+            Ok(Err(error)) if error.kind == StoreErrorKind::DiskFailed => Err(error.into()),
             Ok(Err(error)) => {
-                tracing::warn!("the database's -wal file, if it has one, still belongs to it: {error}");
+                tracing::warn!("closing the database failed, so keep its -wal file, if it has one: {error}");
                 Ok(())
             }
             Ok(Ok(())) => Ok(()),
             Err(_) => {
-                tracing::warn!("the database is still in use: its -wal file, if it has one, belongs to it");
+                tracing::warn!("the database is still in use, so keep its -wal file, if it has one");
                 Ok(())
             }
         }
     }
 }
 
-/// Waits for tasks that were told to end.
+/// Waits for tasks that were told to stop.
 async fn end_all(mut tasks: Spawned) -> anyhow::Result<()> {
     let ends = async {
         while let Some(ended) = tasks.join_next().await {
@@ -198,7 +209,7 @@ async fn end_all(mut tasks: Spawned) -> anyhow::Result<()> {
         Ok(())
     };
     tokio::time::timeout(STEP_MAX, ends).await.unwrap_or_else(|_| {
-        tracing::warn!("ending although a task has not come to its end");
+        tracing::warn!("stopping although a task is still running");
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! Where the chain is kept: one contract, two databases, and a third in memory to test with.
+//! Where the chain is stored: one contract, two databases, and a third in memory for tests.
 
 mod error;
 mod files;
@@ -20,51 +20,50 @@ use async_trait::async_trait;
 use evidence::chain::Position;
 use evidence::statement::{HeadsLine, LedgerId};
 use evidence::tree::Node;
-use evidence::{Hash, Partition, StreamId};
-use keystore::Head;
+use evidence::{Hash, Head, Partition, StreamId};
 
 use postgres::PostgresStore;
 use sqlite::SqliteStore;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use rows::{EntryRow, Moved, Sought, StoredEntry, StreamEnd, StreamNewest, StreamPlace, StreamRow};
+pub use rows::{EntryRow, Lookup, Moved, StoredEntry, StreamEnd, StreamNewest, StreamPlace, StreamRow};
 
-/// No call of a [`Store`] takes longer.
+/// Maximum time of a call of a [`Store`].
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The chain of one ledger in a database.
 ///
-/// A store decides nothing: it keeps what it is given and gives back what it kept. What it promises:
+/// A store decides nothing: it returns what was written. Its promises:
 ///
 /// - **Atomic.** [`Transaction::commit`] writes entries, stream rows, tree nodes and position together or not at all,
 ///   and readers see all of it or nothing.
-/// - **Durable.** When `commit` returns `Ok`, all of it has reached the disk (fsync) of the database. A database that
-///   is set to acknowledge before that is refused when it is opened.
-/// - **Exclusive.** Between [`Store::begin`] and the end of the transaction, no other process, on whatever machine,
-///   changes this ledger's chain; what `begin` returned stays true.
-/// - **Honest.** Any error but one of kind [`StoreErrorKind::Unknown`] means that nothing was written. After `Unknown`
-///   the transaction was committed or not; [`Store::begin`] with the same statements tells.
-/// - **Present.** What `commit` wrote is in files that still have their names. An SQLite file that was removed or replaced
-///   under the process is [`StoreErrorKind::Unavailable`].
-/// - **Bounded.** Every call ends within [`CALL_TIME_MAX`], also when the network swallows everything.
+/// - **Durable.** When `commit` returns `Ok`, all of it is on the database's disk (fsync). Opening refuses a database that
+///   is configured to acknowledge earlier.
+/// - **Exclusive.** Between [`Store::begin`] and the end of the transaction, no other process on any machine
+///   changes this ledger's chain. What `begin` returned stays true.
+/// - **Honest.** Any error except [`StoreErrorKind::Unknown`] means that nothing was written. After `Unknown` the
+///   transaction may be committed; [`Store::begin`] with the same lookups tells.
+/// - **Present.** The files that `commit` wrote still have their names. An SQLite file that was removed or replaced while
+///   the process runs is [`StoreErrorKind::Unavailable`].
+/// - **Bounded.** Every call ends within [`CALL_TIME_MAX`], even if the network drops everything.
 /// - **Append-only.** Entries and tree nodes are never changed or removed. A row in the way of a new one is
-///   [`StoreErrorKind::Damaged`].
+///   [`StoreErrorKind::Corrupt`].
 ///
 /// Everything is keyed by ledger; ledgers in one database do not see each other.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Locks the chain for an append, waiting for other appends to end. Dropping the transaction ends it unwritten.
+    /// Locks the chain for an append, and waits for other appends to end. Dropping the transaction writes nothing.
     ///
-    /// Of the statements `sought` it says which the chain holds already.
-    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError>;
+    /// Returns those of the looked-up statements that the chain already holds.
+    async fn begin(&self, lookups: &[Lookup]) -> Result<Begun, StoreError>;
 
-    /// Where the chain stands; `None` when it is empty.
+    /// The chain's position; `None` when it is empty.
     async fn position(&self) -> Result<Option<Position>, StoreError>;
 
     /// The entries of a range of seqs, in order; fewer when some are absent.
     async fn entries(&self, seqs: Range<u64>) -> Result<Vec<StoredEntry>, StoreError>;
 
-    /// The same with all that is stored beside each entry.
+    /// The same with everything stored beside each entry.
     async fn rows(&self, seqs: Range<u64>) -> Result<Vec<EntryRow>, StoreError>;
 
     /// The entries in a range of seqs that are of no stream, in order.
@@ -76,7 +75,7 @@ pub trait Store: Send + Sync {
     /// The newest heads entry with a seq below `size`.
     async fn heads_entry(&self, size: u64) -> Result<Option<StoredEntry>, StoreError>;
 
-    /// Where all streams stood when the chain had `size` entries, in no particular order.
+    /// The lines of all streams when the chain had `size` entries, in no particular order.
     async fn heads_lines(&self, size: u64) -> Result<Vec<HeadsLine>, StoreError>;
 
     /// Of each stream with entries below `size`, the newest of them, in no particular order.
@@ -85,14 +84,14 @@ pub trait Store: Send + Sync {
     /// All streams, in no particular order.
     async fn streams(&self) -> Result<Vec<StreamRow>, StoreError>;
 
-    /// The ids of the clusters that the streams are of, each once, in no particular order.
+    /// The ids of the streams' clusters, each once, in no particular order.
     async fn clusters(&self) -> Result<Vec<String>, StoreError>;
 
     /// The streams that have entries in a range of seqs, each once, in no particular order.
     async fn moved_streams(&self, seqs: Range<u64>) -> Result<Vec<StreamRow>, StoreError>;
 
-    /// Where the entries of a range of seqs leave the streams that they are of, by the entries alone: each stream once, in
-    /// no particular order.
+    /// The cursors of streams after the entries of a range of seqs, from the entries alone. Each stream once, in no
+    /// particular order.
     async fn ends(&self, seqs: Range<u64>) -> Result<Vec<StreamEnd>, StoreError>;
 
     /// The stream of a partition in its newest epoch.
@@ -109,7 +108,7 @@ pub trait Store: Send + Sync {
     /// in order; fewer when some are absent.
     async fn nodes(&self, level: u8, indices: Range<u64>) -> Result<Vec<Hash>, StoreError>;
 
-    /// The seq of a stored entry that a chain of `size` entries does not have. For `fsck`.
+    /// The seq of a stored entry outside of a chain of `size` entries. For `fsck`.
     async fn stray_entry(&self, size: u64) -> Result<Option<i64>, StoreError>;
 
     /// How many tree nodes are stored. For `fsck`.
@@ -118,7 +117,7 @@ pub trait Store: Send + Sync {
     /// The newest signed checkpoint.
     async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreError>;
 
-    /// Keeps a checkpoint, unless one of a larger size is kept already.
+    /// Stores a checkpoint, unless a larger one is stored already.
     async fn put_checkpoint(&self, checkpoint: &StoredCheckpoint) -> Result<(), StoreError>;
 
     /// How many entries were published to the topic of commitments; `None` before the first.
@@ -127,22 +126,22 @@ pub trait Store: Send + Sync {
     /// Records how many entries were published. It never goes down.
     async fn set_published(&self, size: u64) -> Result<(), StoreError>;
 
-    /// Takes the place of this ledger's one publisher, or `None` when another has it.
+    /// Takes the lease of this ledger's one publisher; `None` if another process has it.
     async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError>;
 
-    /// Ends all connections, once nothing uses the store or its clones any more. Of an SQLite database one file is left
-    /// then, if no other process has it open: a copy of it is whole.
+    /// Closes all connections, once nothing uses the store or its clones any more. An SQLite database is a single file
+    /// then, unless another process has it open, so that a copy of the file is whole.
     ///
     /// # Errors
-    /// When SQLite's log could not be written back; what it holds is safe there.
+    /// If SQLite's log could not be written back. Its data is safe in the log.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
 /// What an append begins with.
 pub struct Begun {
-    /// Where the chain stands; `None` when it is empty.
+    /// The chain's position; `None` when it is empty.
     pub position: Option<Position>,
-    /// Those of the statements sought that the chain holds, by the hashes of their texts.
+    /// Those of the looked-up statements that the chain already holds, by statement hash.
     pub known: HashMap<Hash, StoredEntry>,
     /// The lock.
     pub transaction: Box<dyn Transaction>,
@@ -158,7 +157,7 @@ pub trait Transaction: Send {
     async fn commit(self: Box<Self>, append: &Append) -> Result<(), StoreError>;
 }
 
-/// All that one transaction writes.
+/// Everything that one transaction writes.
 #[derive(Debug, Clone)]
 pub struct Append {
     /// The new entries, in order.
@@ -167,11 +166,11 @@ pub struct Append {
     pub streams: Vec<Moved>,
     /// The complete subtrees that the entries complete, of levels 8, 16, 24 and so on.
     pub nodes: Vec<(Node, Hash)>,
-    /// Where the chain stands afterwards.
+    /// The chain's position afterwards.
     pub position: Position,
 }
 
-/// A signed head as it is kept.
+/// A stored checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredCheckpoint {
     /// Size and root.
@@ -180,7 +179,7 @@ pub struct StoredCheckpoint {
     pub note: Vec<u8>,
 }
 
-/// The right to publish; others may take it once this is dropped or its connection is gone.
+/// The right to publish. Others may take it once this is dropped or its connection ends.
 #[async_trait]
 pub trait Lease: Send {
     /// Whether it is still held.
@@ -190,21 +189,21 @@ pub trait Lease: Send {
 /// Opens the database at a `sqlite:` or `postgres:` URL, brings its tables up to date, and finds or begins the ledger.
 ///
 /// # Errors
-/// [`StoreErrorKind::Refused`] when the database must not be used: a URL that names none, a setting that voids
-/// durability, another genesis under the same origin, tables of a newer version.
+/// [`StoreErrorKind::Refused`] if the database must not be used: an invalid URL, a setting that voids durability, another
+/// genesis under the same origin, or tables of a newer version.
 pub async fn open(url: &str, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
     open_as(url, ledger, IfAbsent::Begin).await
 }
 
-/// As [`open`], for a ledger that is there.
+/// As [`open`], for a ledger that exists.
 ///
 /// # Errors
-/// As [`open`]; also [`StoreErrorKind::Refused`] when there is no such database or ledger in it.
+/// As [`open`]; also [`StoreErrorKind::Refused`] if the database does not exist or does not hold the ledger.
 pub async fn open_existing(url: &str, ledger: &LedgerId) -> Result<Arc<dyn Store>, StoreError> {
     open_as(url, ledger, IfAbsent::Refuse).await
 }
 
-/// What to do about a ledger that is not there.
+/// What to do if the ledger does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IfAbsent {
     Begin,
@@ -215,18 +214,18 @@ async fn open_as(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Ar
     match url.split_once(':') {
         Some(("sqlite", _)) => Ok(Arc::new(SqliteStore::open(url, ledger, if_absent).await?)),
         Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, ledger, if_absent).await?)),
-        // The URL is not shown: what looks like none of these may still hold a password.
+        // The message omits the URL, which may hold a password.
         _ => Err(StoreError::refused("`database` must begin with sqlite: or postgres:")),
     }
 }
 
-/// The statement that removes what a table holds for one ledger of the database, for people to run.
+/// The SQL with which an operator removes one ledger's rows from a table.
 pub(crate) fn deletion(table: &str, ledger: &LedgerId) -> String {
     let origin = ledger.origin.replace('\'', "''");
     format!("DELETE FROM {table} WHERE ledger = (SELECT id FROM ledgers WHERE origin = '{origin}')")
 }
 
-/// Gives a statement no more time than a call may take.
+/// Limits a statement to the time of a call.
 async fn in_time<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     match tokio::time::timeout(CALL_TIME_MAX, statement).await {
         Ok(result) => Ok(result?),

@@ -1,4 +1,4 @@
-//! Looks at the database now and then: other committers may have appended, it may be away, or its checkpoint changed.
+//! Polls the database: other committers may have appended, it may be unreachable, or its checkpoint may be forged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::store::{Store, StoreError, StoreErrorKind};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What watching needs.
-pub(crate) struct Parts {
+/// What the watcher is made of.
+pub(crate) struct WatcherParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) checkpoints: Checkpoints,
     /// Told when the position changed.
@@ -25,25 +25,25 @@ pub(crate) struct Parts {
     pub(crate) health: Component,
 }
 
-/// Looks until `stop`.
+/// Polls until `stop`.
 ///
 /// # Errors
-/// When the disk failed under the database: the service ends.
-pub(crate) async fn watch(parts: Parts, stop: Shutdown) -> Result<(), StoreError> {
-    let Parts { store, checkpoints, changes, seen, health } = parts;
+/// If the database's disk failed: the service ends.
+pub(crate) async fn watch(parts: WatcherParts, stop: Shutdown) -> Result<(), StoreError> {
+    let WatcherParts { store, checkpoints, changes, seen, health } = parts;
     let mut known = None;
     let mut condition = Condition::new(health);
     while !stop.is_cancelled() {
         let position = store.position().await;
         let checkpoint = checkpoints.newest().await;
-        // A bad checkpoint stops nobody who waits for entries.
+        // A bad checkpoint does not hold up those who wait for entries.
         let problem = position.as_ref().err().or(checkpoint.as_ref().err());
         match problem {
-            None => condition.works(|| tracing::info!("the database is well again")),
+            None => condition.works(|| tracing::info!("the database works again")),
             Some(error) => condition.fails(error.to_string(), |error| tracing::error!("{error}; trying again")),
         }
         match (position, checkpoint) {
-            (Err(error), _) | (_, Err(error)) if error.kind == StoreErrorKind::Broken => return Err(error),
+            (Err(error), _) | (_, Err(error)) if error.kind == StoreErrorKind::DiskFailed => return Err(error),
             (Ok(position), _) => {
                 if known != position {
                     known = position;
@@ -76,24 +76,24 @@ mod tests {
     use service::Health;
 
     use super::*;
-    use crate::failing::Failing;
+    use crate::failing_link::FailingLink;
     use crate::store::memory::{Link, MemoryDatabase};
     use crate::system_clock;
-    use crate::test_ledger::{ORIGIN, TestLedger};
+    use testbed::statements::{ORIGIN, TestLedger};
 
     #[tokio::test]
-    async fn the_largest_position_is_kept_and_a_failed_disk_ends_it() {
+    async fn largest_position_is_kept_and_disk_error_ends_it() {
         let ledger = TestLedger::new("watcher");
-        let (memory, link) = (MemoryDatabase::new(system_clock()), Arc::new(Failing::default()));
-        let store = memory.open(&ledger.id(), Arc::<Failing>::clone(&link) as Arc<dyn Link>).expect("opens");
+        let (memory, link) = (MemoryDatabase::new(system_clock()), Arc::new(FailingLink::default()));
+        let store = memory.open(&ledger.id(), Arc::<FailingLink>::clone(&link) as Arc<dyn Link>).expect("opens");
         let (changes, health, (seen, mut largest)) = (Changes::new(), Health::new(), watch::channel(None));
         let mut changed = changes.subscribe();
         let checkpoints = Checkpoints::new(Arc::clone(&store), ledger.id());
-        let parts = Parts { store, checkpoints, changes, seen, health: health.component("database") };
+        let parts = WatcherParts { store, checkpoints, changes, seen, health: health.component("database") };
         let watching = tokio::spawn(watch(parts, Shutdown::new()));
         let stands_at = |next_seq| {
             let mut tables = memory.tables(ORIGIN);
-            tables.position = Some(Position { next_seq, head: ledger.genesis.hash(), time: 0 });
+            tables.position = Some(Position { next_seq, last_leaf: ledger.genesis.hash(), time: 0 });
             memory.replace(ORIGIN, tables);
         };
         for (next_seq, expected) in [(3, 3), (2, 3), (5, 5)] {
@@ -104,13 +104,13 @@ mod tests {
         link.plan("position", 0, StoreErrorKind::Unavailable);
         let shown = async {
             while health.not_ready().is_empty() {
-                assert!(!watching.is_finished(), "that the database is away is no reason to end");
+                assert!(!watching.is_finished(), "an unreachable database does not end it");
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(30 * EVERY, shown).await.expect("shown");
-        link.plan("position", 0, StoreErrorKind::Broken);
+        link.plan("position", 0, StoreErrorKind::DiskFailed);
         let error = watching.await.expect("no panic").expect_err("the disk failed");
-        assert_eq!(error.kind, StoreErrorKind::Broken);
+        assert_eq!(error.kind, StoreErrorKind::DiskFailed);
     }
 }

@@ -1,7 +1,6 @@
-# A Docker engine for a machine that has none: Debian's own packages, unpacked into a folder and run from there. Sourced
-# by docker/test; wants root. The machine's network stays as it is: no default bridge, no rules, no forwarding. So
-# containers see each other on networks of compose, but nothing outside; a build that fetches something takes the network
-# of the host (build.yml).
+# A Docker engine for a machine without one: Debian's packages, unpacked into a folder. docker/test sources this; it needs
+# root. It does not change the machine's network: no default bridge, no rules, no forwarding. So containers reach each
+# other on the networks of compose, but nothing outside. A build that fetches something uses the host's network (build.yml).
 # shellcheck shell=bash
 
 # The archive that this machine installs from.
@@ -15,8 +14,8 @@ debian_mirror() {
     echo "${archives%%$'\n'*}"
 }
 
-# engine_unpack DIR: programs to DIR/usr. Engine and compose are trixie's, as bookworm has no such compose; what they
-# execute is bookworm's, since trixie's runc wants a newer libc.
+# engine_unpack DIR: unpacks programs to DIR/usr. Engine and compose come from trixie, because bookworm lacks this compose.
+# The programs that they execute come from bookworm, because trixie's runc needs a newer libc.
 engine_unpack() {
     local dir=$1 package
     mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial"
@@ -35,10 +34,10 @@ engine_unpack() {
     rm -r "$dir/apt"
 }
 
-# engine_start DIR: returns when it answers, with PATH and the DOCKER_ variables set for it.
+# engine_start DIR: starts the engine, sets PATH and the DOCKER_ variables, and returns when it answers.
 engine_start() {
     local dir=$1
-    # For the names of containers to be found: there are rules inside of their networks.
+    # Containers find each other's names by rules inside of their networks.
     if ! command -v iptables >/dev/null; then
         apt-get --quiet --quiet update
         apt-get --quiet --quiet install --yes --no-install-recommends iptables
@@ -47,7 +46,7 @@ engine_start() {
     export PATH=$dir/usr/bin:$dir/usr/sbin:$PATH DOCKER_HOST=unix://$dir/docker.sock DOCKER_CONFIG=$dir/config
     mkdir -p "$DOCKER_CONFIG"
     ln -s "$dir/usr/libexec/docker/cli-plugins" "$DOCKER_CONFIG/cli-plugins"
-    # It ends with this shell, whatever ends that.
+    # It ends with this shell in any case.
     setpriv --pdeathsig TERM dockerd --host "$DOCKER_HOST" --data-root "$dir/data" --exec-root "$dir/exec" \
         --pidfile "$dir/dockerd.pid" --bridge none --iptables=false --ip6tables=false --ip-forward=false \
         >"$dir/dockerd.log" 2>&1 </dev/null &
@@ -62,14 +61,14 @@ engine_start() {
     done
 }
 
-# engine_stop DIR: ends it, and removes all that it kept.
+# engine_stop DIR: stops the engine and removes its data.
 engine_stop() {
     local dir=$1
     if [ -n "${engine_pid:-}" ]; then
         kill "$engine_pid" 2>/dev/null || true
         wait "$engine_pid" 2>/dev/null || true
     fi
-    # What it had mounted: namespaces of networks, and layers of a container that would not end.
+    # Its mounts: namespaces of networks, and layers of a container that did not stop.
     awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort --reverse | xargs --no-run-if-empty umount
     rm -rf "$dir"
 }

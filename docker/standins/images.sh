@@ -1,7 +1,7 @@
-# Stand-ins for the public images, under their names and tags, for a machine that can pull none: made of Debian's packages,
-# this machine's Rust and Kafka's jars from Maven. They show that the Dockerfile and the compose files work, not that the
-# public images do. They hold this machine's certificate authorities, so they are never to be pushed anywhere. Sourced by
-# docker/test, which makes them only in an engine of its own.
+# Stand-ins for the public images, under their names and tags, for a machine that cannot pull. They consist of Debian's
+# packages, this machine's Rust, and Kafka's jars from Maven. They test the Dockerfile and the compose files, not the public
+# images. Never push them: they contain this machine's certificate authorities. docker/test sources this, and makes them
+# only in its own engine.
 # shellcheck shell=bash
 
 standins=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -44,13 +44,13 @@ postgres_17() {
         --chrooted-customize-hook='rm -r /var/lib/postgresql/17 && mkdir /var/lib/postgresql/data /docker-entrypoint-initdb.d && chown postgres:postgres /var/lib/postgresql/data && chmod 700 /var/lib/postgresql/data'
 }
 
-# Kafka's jars are those that the tests of the line fetched, where they did.
+# Uses the jars of Kafka that the tests fetched, if they did.
 kafka_4_3_1() {
     local jars=${XDG_CACHE_HOME:-$HOME/.cache}/streamseal-tests/kafka-4.3.1
     if [ ! -d "$jars" ]; then
         jars=$1/kafka
-        # With a repository of its own: Maven's cannot be shared with the tests that fetch the same at the same time.
-        mvn --batch-mode --quiet --file "$standins/../../tests/kafka/pom.xml" dependency:copy-dependencies \
+        # Tests fetch the same files at the same time, and two Mavens cannot share a repository.
+        mvn --batch-mode --quiet --file "$standins/../../testbed/kafka/pom.xml" dependency:copy-dependencies \
             -DincludeScope=runtime -DoutputDirectory="$jars" -Dmaven.repo.local="$1/maven"
     fi
     debian_image apache/kafka:4.3.1 bookworm openjdk-17-jre-headless \

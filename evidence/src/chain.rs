@@ -8,8 +8,8 @@ mod streams;
 mod tests;
 
 pub use keys::{GrantedKey, Keys, NotByLog, Revocation};
-pub use refusal::Refusal;
-pub use streams::{StreamHead, Streams};
+pub use refusal::{Refusal, RefusalKind};
+pub use streams::{StreamState, Streams};
 
 pub use crate::statement::Role;
 
@@ -26,7 +26,7 @@ pub struct State {
     ledger: LedgerId,
     next_seq: u64,
     /// The leaf hash of the entry before `next_seq`; `None` at the start and after a skip.
-    head: Option<Hash>,
+    last_leaf: Option<Hash>,
     time: i64,
     /// Every entry from here to `next_seq` was applied.
     unbroken_from: u64,
@@ -35,13 +35,13 @@ pub struct State {
     heads: Option<Heads>,
 }
 
-/// Where a chain stands, as a store keeps it beside the key entries and the streams.
+/// The position of a chain, as a store keeps it beside the key entries and the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The seq of the next entry.
     pub next_seq: u64,
     /// The leaf hash of the entry before it.
-    pub head: Hash,
+    pub last_leaf: Hash,
     /// The time of that entry in milliseconds since 1970.
     pub time: i64,
 }
@@ -52,7 +52,7 @@ impl State {
         Self {
             ledger: LedgerId { origin: origin.to_owned(), genesis },
             next_seq: 0,
-            head: None,
+            last_leaf: None,
             time: i64::MIN,
             unbroken_from: 0,
             keys: Keys::default(),
@@ -72,7 +72,7 @@ impl State {
     }
 
     /// The state at `position`, from this one on, by the word of a store for the entries in between: those of no stream,
-    /// in order (of heads entries the newest will do), and the heads of the streams that the others moved. Those entries
+    /// in order (of heads entries the newest will do), and the states of the streams that the others moved. Those entries
     /// are verified; the rest is left to the signer and `fsck`.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl State {
     pub fn resume<'a>(
         mut self,
         entries: impl IntoIterator<Item = &'a Entry>,
-        moved: impl IntoIterator<Item = StreamHead>,
+        moved: impl IntoIterator<Item = StreamState>,
         position: Position,
     ) -> Result<Self, Refusal> {
         let unbroken_from = self.unbroken_from;
@@ -88,11 +88,11 @@ impl State {
         if self.next_seq > position.next_seq {
             return Err(Refusal::WrongSeq { expected: position.next_seq, found: self.next_seq - 1 });
         }
-        for head in moved {
-            self.streams.put(head);
+        for stream in moved {
+            self.streams.put(stream);
         }
         self.next_seq = position.next_seq;
-        self.head = Some(position.head);
+        self.last_leaf = Some(position.last_leaf);
         self.time = position.time;
         self.unbroken_from = unbroken_from;
         Ok(self)
@@ -110,17 +110,26 @@ impl State {
     pub fn skip_to(&mut self, seq: u64) {
         if seq > self.next_seq {
             self.next_seq = seq;
-            self.head = None;
+            self.last_leaf = None;
             self.unbroken_from = seq;
         }
     }
 
     /// The entry that a statement would become, appended at `now` in milliseconds since 1970.
     pub fn draft(&self, statement: SignedStatement, now: i64) -> Entry {
-        Entry { seq: self.next_seq, prev: self.head, keys: self.keys.newest(), time: now.max(self.time), statement }
+        Entry {
+            seq: self.next_seq,
+            prev: self.last_leaf,
+            keys: self.keys.newest(),
+            time: now.max(self.time),
+            statement,
+        }
     }
 
     /// Applies the next entry; an entry that is refused leaves the state as it was.
+    ///
+    /// # Errors
+    /// The first rule of SPEC.md section 8.2 that the entry breaks.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), Refusal> {
         self.check(entry)?;
         self.take(entry, entry.leaf_hash());
@@ -128,6 +137,9 @@ impl State {
     }
 
     /// The same without encoding and hashing the entry again.
+    ///
+    /// # Errors
+    /// As [`State::apply`].
     pub fn apply_encoded(&mut self, encoded: &EncodedEntry) -> Result<(), Refusal> {
         self.check(encoded.entry())?;
         self.take(encoded.entry(), encoded.leaf());
@@ -166,8 +178,8 @@ impl State {
     }
 
     /// The leaf hash of the newest entry; `None` at the start and after a skip.
-    pub fn head(&self) -> Option<Hash> {
-        self.head
+    pub fn last_leaf(&self) -> Option<Hash> {
+        self.last_leaf
     }
 
     /// The time of the newest entry in milliseconds since 1970; `i64::MIN` at the start.
@@ -185,9 +197,9 @@ impl State {
         &self.streams
     }
 
-    /// The head of a stream that has a statement.
-    pub fn stream(&self, id: &StreamId) -> Option<&StreamHead> {
-        self.streams.head(id)
+    /// The state of a stream that has a statement.
+    pub fn stream(&self, id: &StreamId) -> Option<&StreamState> {
+        self.streams.state(id)
     }
 
     /// The newest heads statement applied.
@@ -212,8 +224,8 @@ impl State {
             return Err(Refusal::WrongSeq { expected: self.next_seq, found: seq });
         }
         // After a skip the previous leaf hash is not known; only its presence can be checked.
-        let prev_fits = match self.head {
-            Some(head) => entry.prev == Some(head),
+        let prev_fits = match self.last_leaf {
+            Some(leaf) => entry.prev == Some(leaf),
             None => entry.prev.is_some() == (seq > 0),
         };
         if !prev_fits {
@@ -282,7 +294,7 @@ impl State {
             Statement::Heads(heads) => self.heads = Some(heads.clone()),
         }
         self.next_seq = entry.seq + 1;
-        self.head = Some(leaf);
+        self.last_leaf = Some(leaf);
         self.time = entry.time;
     }
 }

@@ -33,7 +33,7 @@ impl Checkpoint {
         if size == 0 && root != tree::empty_root() {
             return Err(lines.error("the root of size 0 is not that of the empty tree"));
         }
-        // Only what is a checkpoint in all else can be one that is merely not supported.
+        // `unsupported` only applies to a checkpoint that is otherwise well formed.
         if !is_name(&origin) {
             let problem = format!("origin {origin:?} is not 1 to 255 printable ASCII characters without space and `+`");
             return Err(Error::unsupported(OBJECT, problem));
@@ -79,6 +79,9 @@ impl SignedCheckpoint {
     }
 
     /// Reads a checkpoint note.
+    ///
+    /// # Errors
+    /// As [`Note::parse`] and [`Checkpoint::parse`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let note = Note::parse(bytes)?;
         let checkpoint = Checkpoint::parse(note.text())?;

@@ -19,7 +19,7 @@ pub struct Entry {
     pub statement: SignedStatement,
 }
 
-/// An entry with its bytes and their leaf hash: whoever stores it needs all three, and each is made once.
+/// An entry with its bytes and their leaf hash. A store needs all three; each is computed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedEntry {
     entry: Entry,
@@ -29,6 +29,9 @@ pub struct EncodedEntry {
 
 impl Entry {
     /// Reads an entry in its only spelling.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         EncodedEntry::parse(bytes).map(|encoded| encoded.entry)
     }
@@ -84,6 +87,9 @@ impl EncodedEntry {
     }
 
     /// Reads an entry as [`Entry::parse`] does.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let encoded = Self::new(Entry::decode(bytes)?);
         if encoded.bytes != bytes {

@@ -2,7 +2,7 @@
 
 use crate::Error;
 
-/// The length that stands for "null" in a content preimage, where null and empty differ.
+/// The length that means "null" in a content preimage, where null and empty differ.
 const NULL: u32 = u32::MAX;
 
 /// What a record's timestamp means, as Kafka tells it.
@@ -123,6 +123,9 @@ impl<'a> Content<'a> {
 ///
 /// Accepts exactly what [`EventRef::encode_content`] writes: every byte belongs to the record, none is missing, none
 /// follows. The error names the byte where the preimage stops making sense.
+///
+/// # Errors
+/// [`Error::Malformed`] names the byte where the preimage stops making sense.
 pub fn decode_content(bytes: &[u8]) -> Result<Content<'_>, Error> {
     match decode_plain(bytes) {
         Some(content) => Ok(content),

@@ -51,6 +51,9 @@ pub struct EventProof {
 
 impl EventProof {
     /// Reads an event proof in its only spelling.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > EVENT_PROOF_BYTES_MAX {
             return Err(Error::malformed(OBJECT, "longer than 64 MiB"));
@@ -152,6 +155,7 @@ fn push_entry(out: &mut String, name: &str, entry: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statement::StatementKind;
 
     #[test]
     fn what_is_longer_than_64_mib_is_not_looked_at() {
@@ -166,7 +170,7 @@ mod tests {
     #[test]
     fn an_error_names_the_part() {
         let parts = [ProofPart::Event, ProofPart::Entry, ProofPart::Key(3), ProofPart::Newest];
-        let error = |part| EventProofError::NoKeyEntry(part, "heads").to_string();
+        let error = |part| EventProofError::NoKeyEntry(part, StatementKind::Heads).to_string();
         for (part, name) in parts.into_iter().zip(["the event", "the entry that", "key entry 3", "the last entry"]) {
             assert!(error(part).contains(name), "{}", error(part));
         }

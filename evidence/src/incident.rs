@@ -172,7 +172,7 @@ impl Incident {
         if same_size || self.shown.is_some() { Kind::Fork } else { Kind::Rollback }
     }
 
-    /// What stands for this pair of heads, whenever it is noticed: the SHA-256 of both texts, the known one first.
+    /// Identifies this pair of heads, whenever it is noticed: the SHA-256 of both texts, the known one first.
     pub fn id(&self) -> Hash {
         sha256((self.known.checkpoint().encode() + &self.found.checkpoint().encode()).as_bytes())
     }
@@ -247,7 +247,7 @@ mod tests {
         signed(2, node_hash(&a, &b))
     }
 
-    /// A head of three entries, of which the second is another one, and the proof of that.
+    /// A head of three entries with another second entry, and the proof of that.
     fn forked_three() -> (SignedCheckpoint, Shown) {
         let [a, _, c] = leaves();
         let root = node_hash(&a, &leaf_hash(b"other"));

@@ -57,7 +57,7 @@ impl VerifierKey {
         Ok(Self { name: name.to_owned(), algorithm, public_key, id })
     }
 
-    /// The key's name, which stands on its signature lines.
+    /// The key's name, as its signature lines show it.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -42,6 +42,9 @@ impl LeafPreimage {
     }
 
     /// Reads what [`Self::to_bytes`] writes, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] names the byte that is wrong.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, Error> {
         let malformed = |problem: String| Error::malformed("leaf preimage", problem);
         let field = |at: usize| bytes[at..at + 8].try_into().expect("eight bytes");
@@ -136,6 +139,9 @@ impl LeafHasher {
     ///
     /// Fails, and adds nothing, if it is not a content preimage: the zeros of the padding would otherwise hash like
     /// trailing bytes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not a content preimage. Nothing is added then.
     pub fn push_content(
         &mut self,
         offset: i64,

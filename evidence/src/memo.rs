@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::VerifierKey;
 
-/// What was not asked for while so many others were is forgotten.
+/// Capacity. Beyond it, the entries not asked for recently are forgotten.
 const SIGNATURES_MAX: usize = 10_000;
 
 /// Signatures by what was signed.

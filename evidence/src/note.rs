@@ -73,6 +73,9 @@ impl NoteSignature {
     }
 
     /// Reads one line `— name base64`, without its newline.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the bytes are not in this form, or above a limit.
     pub fn parse(line: &str) -> Result<Self, Error> {
         let malformed = |problem: &str| Error::malformed(OBJECT, format!("signature line {line:?}: {problem}"));
         let rest = line.strip_prefix(PREFIX).ok_or_else(|| malformed("does not begin with an em dash and a space"))?;
@@ -115,6 +118,9 @@ impl Note {
     }
 
     /// Reads a note: text, an empty line, one or more signature lines.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the bytes are not in this form, or above a limit.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let malformed = |problem: &str| Error::malformed(OBJECT, problem);
         if bytes.len() > NOTE_BYTES_MAX {
@@ -186,7 +192,7 @@ impl Note {
         self.lines.push(Line { signature, valid_under: OnceLock::new() });
     }
 
-    /// Drops the signature lines with the key's name and id, so that it can sign anew.
+    /// Drops the signature lines with the key's name and id, so that it can sign again.
     pub fn remove_signatures_by(&mut self, key: &VerifierKey) {
         self.lines.retain(|line| !line.signature.is_by(key));
     }
@@ -203,6 +209,9 @@ impl Note {
 
     /// Verifies the signatures by `key`, of either algorithm: there is one or more, and all are valid. What was found valid
     /// once is remembered.
+    ///
+    /// # Errors
+    /// [`NoteError`] when no signature is by `key`, or one by it is invalid.
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
         let mut lines = self.lines_by(key).peekable();
         if lines.peek().is_none() {
@@ -215,6 +224,9 @@ impl Note {
     }
 
     /// As [`Note::verify`], but several lines by `key` are an error too, valid or not.
+    ///
+    /// # Errors
+    /// As [`Note::verify`], and when several lines are by `key`.
     pub fn verify_only(&self, key: &VerifierKey) -> Result<(), NoteError> {
         if self.lines_by(key).nth(1).is_some() {
             return Err(NoteError::Repeated(key.name().to_owned()));
@@ -262,12 +274,18 @@ impl Note {
     }
 
     /// Verifies the cosignatures by `key` and returns the time of the newest one, in seconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Note::verify`], and when `key` does not cosign.
     pub fn verify_cosignature(&self, key: &VerifierKey) -> Result<u64, NoteError> {
         self.verify_cosignatures(key).map(|times| *times.end())
     }
 
     /// Verifies the cosignatures by `key`, as [`Note::verify`] does, and returns the times of the earliest and of the newest
-    /// one, in seconds since 1970. A witness cosigns one checkpoint several times, and whoever passes it on may merge them.
+    /// one, in seconds since 1970. A witness may cosign one checkpoint several times, and a relay may merge the lines.
+    ///
+    /// # Errors
+    /// As [`Note::verify`], and when `key` does not cosign.
     pub fn verify_cosignatures(&self, key: &VerifierKey) -> Result<RangeInclusive<u64>, NoteError> {
         let invalid = || NoteError::Invalid(key.name().to_owned());
         if key.algorithm() != Algorithm::Cosignature {
@@ -383,7 +401,7 @@ mod tests {
         let mut other = Note::unsigned("another\n".into()).expect("lines");
         other.sign(&key);
         let stolen = other.signatures().next().expect("signed").clone();
-        // Wherever the wrong line stands.
+        // The place of the wrong line does not matter.
         for at in 0..=2 {
             let mut lines: Vec<_> = note.signatures().cloned().collect();
             lines.insert(at, stolen.clone());

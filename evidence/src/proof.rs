@@ -39,6 +39,9 @@ pub enum ProofError {
 
 impl TlogProof {
     /// Reads a proof in its only spelling.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed(OBJECT, "not UTF-8"))?;
         let mut lines = Lines::new(OBJECT, text)?;
@@ -78,6 +81,9 @@ impl TlogProof {
 
     /// Verifies that the entry with this leaf hash is in the log at [`TlogProof::index`], and judges the checkpoint. The
     /// caller computes the leaf hash from the entry, and looks at [`Verdict::satisfied`].
+    ///
+    /// # Errors
+    /// [`ProofError`] when the policy refuses the checkpoint, or the path does not lead to its root.
     pub fn verify(&self, leaf: &Hash, policy: &Policy) -> Result<Verdict, ProofError> {
         let verdict = policy.check(&self.checkpoint)?;
         let head = self.checkpoint.checkpoint();

@@ -20,7 +20,7 @@ use curve25519_dalek::{EdwardsPoint, Scalar};
 use ed25519_dalek::{Signature, SignatureError, VerifyingKey};
 use sha2::{Digest, Sha512};
 
-/// After so many signatures a key is worth its table, which takes about as long to make as half as many are verified.
+/// Signatures that a key verifies before it gets a table. Making the table takes as long as verifying half of these.
 const USES_BEFORE_TABLE: usize = 32;
 
 /// Tables in this process, so that keys in hostile evidence cannot fill the memory: 64 of 215 KiB. Later keys stay slow.
@@ -31,7 +31,7 @@ static TABLES: AtomicUsize = AtomicUsize::new(0);
 /// Multiples of the base point.
 static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::of(ED25519_BASEPOINT_POINT));
 
-/// A public key; clones share what is known of it.
+/// A public key. Clones share its table.
 #[derive(Clone)]
 pub(crate) struct PublicKey {
     key: VerifyingKey,
@@ -78,7 +78,7 @@ impl PublicKey {
         }
     }
 
-    /// The table, when the key has been used often enough; so many signatures are verified now.
+    /// The table, once the key is used often enough. The caller is about to verify this number of signatures.
     fn table(&self, used: usize) -> Option<&KeyTable> {
         let Recurring { uses, table } = &*self.recurring;
         // Until then every use is counted, and afterwards none.

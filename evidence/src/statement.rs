@@ -5,6 +5,7 @@ mod gap;
 mod genesis;
 mod heads;
 mod key;
+mod kind;
 mod signed;
 mod summary;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use gap::{Gap, Reason};
 pub use genesis::{Continues, Genesis};
 pub use heads::{Heads, HeadsLine, heads_root};
 pub use key::{Action, KeyStatement, Role, TopicPattern};
+pub use kind::{Effect, StatementKind};
 pub use signed::{SIGNATURES_PER_STATEMENT_MAX, STATEMENT_BYTES_MAX, SignedStatement};
 pub use summary::{LastEvent, Summary};
 
@@ -39,7 +41,7 @@ pub enum Statement {
     Gap(Gap),
     /// Begins a new stream where a topic was recreated or truncated.
     Epoch(Epoch),
-    /// Commits to where every stream stands.
+    /// Commits to the state of every stream.
     Heads(Heads),
 }
 
@@ -67,6 +69,19 @@ pub struct Advance<'a> {
     pub prev: Option<Hash>,
 }
 
+/// Where a statement leaves its stream, and the offsets that it covers on the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The stream.
+    pub stream: &'a StreamId,
+    /// Its topic id as Kafka prints it, where the cluster has them.
+    pub topic_id: Option<&'a str>,
+    /// The first offset covered.
+    pub first: u64,
+    /// The stream's cursor afterwards. An epoch statement covers nothing: both are its `start`.
+    pub next: u64,
+}
+
 impl Statement {
     /// Reads the text of a statement, in its only spelling.
     ///
@@ -74,14 +89,14 @@ impl Statement {
     /// `Unsupported` for a kind or version that is not known, `Malformed` for everything else.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut lines = Lines::new(OBJECT, text)?;
-        let statement = match lines.line()? {
-            genesis::FIRST_LINE => Self::Genesis(Genesis::decode(lines)?),
-            key::FIRST_LINE => Self::Key(KeyStatement::decode(lines)?),
-            summary::FIRST_LINE => Self::Summary(Summary::decode(lines)?),
-            gap::FIRST_LINE => Self::Gap(Gap::decode(lines)?),
-            epoch::FIRST_LINE => Self::Epoch(Epoch::decode(lines)?),
-            heads::FIRST_LINE => Self::Heads(Heads::decode(lines)?),
-            other => return Err(unknown(other)),
+        let first_line = lines.line()?;
+        let statement = match StatementKind::from_first_line(first_line).ok_or_else(|| unknown(first_line))? {
+            StatementKind::Genesis => Self::Genesis(Genesis::decode(lines)?),
+            StatementKind::Key => Self::Key(KeyStatement::decode(lines)?),
+            StatementKind::Summary => Self::Summary(Summary::decode(lines)?),
+            StatementKind::Gap => Self::Gap(Gap::decode(lines)?),
+            StatementKind::Epoch => Self::Epoch(Epoch::decode(lines)?),
+            StatementKind::Heads => Self::Heads(Heads::decode(lines)?),
         };
         if statement.encode() != text {
             return Err(Error::malformed(OBJECT, "not the only spelling of its content"));
@@ -101,15 +116,15 @@ impl Statement {
         }
     }
 
-    /// The kind as it stands in the first line.
-    pub fn kind(&self) -> &'static str {
+    /// Its kind.
+    pub fn kind(&self) -> StatementKind {
         match self {
-            Self::Genesis(_) => "genesis",
-            Self::Key(_) => "key",
-            Self::Summary(_) => "summary",
-            Self::Gap(_) => "gap",
-            Self::Epoch(_) => "epoch",
-            Self::Heads(_) => "heads",
+            Self::Genesis(_) => StatementKind::Genesis,
+            Self::Key(_) => StatementKind::Key,
+            Self::Summary(_) => StatementKind::Summary,
+            Self::Gap(_) => StatementKind::Gap,
+            Self::Epoch(_) => StatementKind::Epoch,
+            Self::Heads(_) => StatementKind::Heads,
         }
     }
 
@@ -125,14 +140,20 @@ impl Statement {
         }
     }
 
-    /// The stream whose state it changes: for an epoch statement, the new stream.
+    /// The stream whose state it changes, if its kind has one: for an epoch statement, the new stream.
     pub fn stream(&self) -> Option<&StreamId> {
-        match self {
-            Self::Summary(s) => Some(&s.stream),
-            Self::Gap(s) => Some(&s.stream),
-            Self::Epoch(s) => Some(&s.stream),
-            Self::Genesis(_) | Self::Key(_) | Self::Heads(_) => None,
-        }
+        self.place().map(|place| place.stream)
+    }
+
+    /// Its place in its stream, if its kind has one.
+    pub fn place(&self) -> Option<Place<'_>> {
+        let (stream, topic_id, first, next) = match self {
+            Self::Summary(s) => (&s.stream, &s.topic_id, s.first, s.next),
+            Self::Gap(s) => (&s.stream, &s.topic_id, s.first, s.next),
+            Self::Epoch(s) => (&s.stream, &s.topic_id, s.start, s.start),
+            Self::Genesis(_) | Self::Key(_) | Self::Heads(_) => return None,
+        };
+        Some(Place { stream, topic_id: topic_id.as_deref(), first, next })
     }
 
     /// The offsets it covers, for a summary or a gap.
@@ -140,7 +161,7 @@ impl Statement {
         let (stream, topic_id, first, next, prev) = match self {
             Self::Summary(s) => (&s.stream, &s.topic_id, s.first, s.next, s.prev),
             Self::Gap(s) => (&s.stream, &s.topic_id, s.first, s.next, s.prev),
-            _ => return None,
+            Self::Genesis(_) | Self::Key(_) | Self::Epoch(_) | Self::Heads(_) => return None,
         };
         Some(Advance { stream, topic_id: topic_id.as_deref(), first, next, prev })
     }

@@ -64,7 +64,7 @@ impl<'a> Lines<'a> {
         Ok(block)
     }
 
-    /// What has not been read yet.
+    /// The text that was not read yet.
     pub(crate) fn rest(&self) -> &'a str {
         self.rest
     }

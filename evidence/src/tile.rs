@@ -107,6 +107,9 @@ impl Tile {
     }
 
     /// Parses what [`Tile::entries_path`] writes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling.
     pub fn parse_entries_path(path: &str) -> Result<Self, Error> {
         path.strip_prefix("tile/entries/")
             .and_then(|place| Self::parse_place(0, place))

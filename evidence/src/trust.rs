@@ -21,6 +21,9 @@ pub struct TrustFile {
 
 impl TrustFile {
     /// Reads a trust file. The first part has one spelling; the policy after the empty line may have comments.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed(OBJECT, "not UTF-8"))?;
         let mut lines = Lines::new(OBJECT, text)?;

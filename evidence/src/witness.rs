@@ -80,6 +80,9 @@ impl AddCheckpoint {
 
     /// Verifies that the checkpoint follows from the one before, or that it claims to be the first. Signatures are
     /// looked at elsewhere.
+    ///
+    /// # Errors
+    /// [`StepError`] when it does not follow.
     pub fn verify_step(&self, before: Option<&Checkpoint>) -> Result<(), StepError> {
         let next = self.checkpoint.checkpoint();
         if let Some(before) = before.filter(|before| before.origin != next.origin) {
@@ -95,6 +98,9 @@ impl AddCheckpoint {
 
 /// Reads a witness's answer 200: signature lines, unverified
 /// ([`SignedCheckpoint::add_cosignature`] verifies them).
+///
+/// # Errors
+/// [`Error::Malformed`] when a line is no signature line.
 pub fn parse_cosignatures(bytes: &[u8]) -> Result<Vec<NoteSignature>, Error> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed(RESPONSE, "not UTF-8"))?;
     let lines = text.strip_suffix('\n').ok_or_else(|| Error::malformed(RESPONSE, "does not end in a newline"))?;
@@ -106,6 +112,9 @@ pub fn parse_cosignatures(bytes: &[u8]) -> Result<Vec<NoteSignature>, Error> {
 }
 
 /// Reads a witness's answer 409: the size of the newest checkpoint that it cosigned.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is not a size on a line of its own.
 pub fn parse_size(bytes: &[u8]) -> Result<u64, Error> {
     std::str::from_utf8(bytes)
         .ok()

@@ -11,12 +11,12 @@ use verifier::{Expectation, Inputs, fuzzing, verify};
 
 use crate::{halves, scratch, text};
 
-/// When the golden evidence is verified, in seconds since 1970.
+/// The time at which the golden evidence is verified, in seconds since 1970.
 const NOW_S: u64 = 1_800_003_600;
 
 /// The golden bundle and trust file of the verifier's vectors.
 pub struct Golden {
-    /// The files of the bundle, by their names in it.
+    /// The files of the bundle, by name.
     pub files: BTreeMap<String, Vec<u8>>,
     /// The trust file.
     pub trust: PathBuf,
@@ -25,7 +25,7 @@ pub struct Golden {
 static GOLDEN: LazyLock<Golden> = LazyLock::new(Golden::read);
 
 impl Golden {
-    /// The files of the golden bundle, in the order in which an input numbers them.
+    /// The files of the golden bundle. An input names them by their index.
     pub const FILES: [&str; 8] = [
         "manifest",
         "checkpoint",
@@ -64,9 +64,8 @@ pub(crate) fn pin(data: &[u8]) {
     }
 }
 
-/// Files in the place of those of the golden bundle: for each a number, a length of two bytes, and its bytes. The lengths
-/// in the manifest are made right, unless the manifest is among them. Whatever is proven then is the golden bundle, or
-/// says so.
+/// Replaces files of the golden bundle: for each an index, a length of two bytes, and its bytes. The lengths in the manifest
+/// are corrected, unless the manifest is among the files. Only files equal to the golden ones may be proven.
 pub(crate) fn folder(data: &[u8]) {
     let golden = &*GOLDEN;
     let mut files = golden.files.clone();
@@ -95,7 +94,7 @@ pub(crate) fn folder(data: &[u8]) {
         let _ = (report.to_string(), report.to_json());
         if report.verdict.exit_code() == 0 {
             for (name, bytes) in files.iter().filter(|(name, _)| !is_free(name)) {
-                assert_eq!(*bytes, golden.files[name], "{name} is another and proven");
+                assert_eq!(*bytes, golden.files[name], "{name} differs and is proven");
             }
         }
     });
@@ -120,7 +119,7 @@ fn read_with(changed: &[(&str, &[u8])]) {
     with_bundle(&files, |path| read_all(path, &files));
 }
 
-/// Lays a bundle out and calls with its folder. Only files that differ from the golden ones are written, and put back.
+/// Calls with the folder of a bundle. Writes only files that differ from the golden ones, and restores them.
 fn with_bundle(files: &BTreeMap<String, Vec<u8>>, call: impl FnOnce(&Path)) {
     scratch::with(|folder| {
         let path = folder.join("bundle");
@@ -134,22 +133,22 @@ fn with_bundle(files: &BTreeMap<String, Vec<u8>>, call: impl FnOnce(&Path)) {
     });
 }
 
-/// A sequence of no bytes has no file, and the folder of files that are not there is not there.
+/// Writes a file of a bundle. An empty sequence has no file, and a folder without files does not exist.
 fn put(path: &Path, bytes: &[u8]) {
     let is_part = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"000000"));
     if !bytes.is_empty() || !is_part {
         return scratch::write(path, bytes);
     }
     let _ = fs::remove_file(path);
-    // Only an empty folder goes.
+    // `remove_dir` removes only empty folders.
     let mut parent = path.parent();
     while let Some(folder) = parent.filter(|folder| fs::remove_dir(folder).is_ok()) {
         parent = folder.parent();
     }
 }
 
-/// What may differ in what is proven: the manifest may claim more than there is; the checkpoint may have lines of unknown
-/// keys; a leaf index may be left out. Each is compared in another place.
+/// Whether a file may differ and still be proven. The manifest may claim a wider range, the checkpoint may have lines of
+/// unknown keys, and a leaf index may be left out.
 fn is_free(name: &str) -> bool {
     name == "manifest" || name == "checkpoint" || name.ends_with(".leaves")
 }
@@ -173,7 +172,7 @@ fn fix_lengths(files: &mut BTreeMap<String, Vec<u8>>, golden: &Golden) {
     files.insert("manifest".into(), manifest.into_bytes());
 }
 
-/// Reads the bundle as far as it goes; what is read to its end encodes to the same bytes.
+/// Reads the bundle as far as possible. A file that is read to its end encodes to the same bytes.
 fn read_all(path: &Path, files: &BTreeMap<String, Vec<u8>>) {
     let Ok(reader) = Reader::open(path) else { return };
     let mut entries = Vec::new();
@@ -203,7 +202,7 @@ fn read_frames(reader: &Reader, stream: usize, files: &BTreeMap<String, Vec<u8>>
     let (Some(leaves_file), Some(events_file)) = (files.get(&leaves_file), files.get(&events_file)) else { return };
     let Ok(mut batches) = reader.batches(stream) else { return };
     let (mut leaves, mut events) = (Vec::new(), Vec::new());
-    // The frames say themselves which entry they are about.
+    // Each frame names its entry.
     while let Some(seq) = leaves_file.get(leaves.len()..leaves.len() + 8) {
         let number = u64::from_be_bytes(seq.try_into().expect("eight bytes"));
         let Ok((leaf_count, event_count)) = batches.begin(number) else { return };

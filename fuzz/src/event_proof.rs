@@ -8,19 +8,19 @@ use evidence::statement::LedgerId;
 use evidence::{EventProof, EventProofChecker};
 use serde_json::Value;
 
-/// The golden event proofs, and what they are verified against.
-struct Golden {
+/// The golden event proofs, with the ledger and policy that they are verified against.
+struct GoldenProofs {
     ledger: LedgerId,
     policy: Policy,
     proofs: Vec<EventProof>,
 }
 
-static GOLDEN: LazyLock<Golden> = LazyLock::new(|| {
+static GOLDEN: LazyLock<GoldenProofs> = LazyLock::new(|| {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../evidence/vectors/event_proofs.json"));
     let vectors: Value = serde_json::from_slice(&std::fs::read(path).expect("vectors")).expect("JSON");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let proof = |proof: &Value| EventProof::parse(text(&proof["proof"]).as_bytes()).expect("a proof");
-    Golden {
+    GoldenProofs {
         ledger: LedgerId {
             origin: text(&vectors["origin"]),
             genesis: text(&vectors["genesis"]).parse().expect("a hash"),
@@ -33,10 +33,10 @@ static GOLDEN: LazyLock<Golden> = LazyLock::new(|| {
 pub(crate) fn event_proof(data: &[u8]) {
     let Ok(proof) = EventProof::parse(data) else { return };
     assert_eq!(proof.to_bytes(), data);
-    let Golden { ledger, policy, proofs } = &*GOLDEN;
+    let GoldenProofs { ledger, policy, proofs } = &*GOLDEN;
     let mut checker = EventProofChecker::new(ledger.clone(), policy);
     let alone = checker.check(&proof).map(|sealed| sealed.words.satisfied);
-    // What a checker has seen before makes no difference.
+    // Proofs that the checker took before make no difference.
     for golden in proofs {
         assert!(checker.check(golden).is_ok_and(|sealed| sealed.words.satisfied));
     }

@@ -1,12 +1,12 @@
-//! The verifier's own readers of Git.
+//! The readers of Git objects, packs and references.
 
 use std::fs;
 
-use verifier::fuzzing;
+use git_reader::fuzzing;
 
 use crate::{halves, scratch};
 
-/// As large an object as is asked for here, in bytes.
+/// The largest object that the targets ask for, in bytes.
 const BYTES_MAX: usize = 64 * 1024;
 
 pub(crate) fn commit(data: &[u8]) {
@@ -29,7 +29,7 @@ pub(crate) fn delta(data: &[u8]) {
     assert_eq!(Some(made), by_the_book(base, delta));
 }
 
-/// What a delta makes, as Git's documentation of the format has it; only for deltas that are good.
+/// Applies a valid delta as Git's documentation of the format says.
 fn by_the_book(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut at = delta;
     let mut next = || {
@@ -62,7 +62,7 @@ fn by_the_book(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// An object's file of its own: what is read has the name that it is read by.
+/// A loose object.
 pub(crate) fn loose_object(data: &[u8]) {
     scratch::with(|folder| {
         let objects = folder.join("loose");
@@ -104,7 +104,7 @@ pub(crate) fn references(data: &[u8]) {
         assert!(tips.len() <= 64);
         for (name, commit) in tips {
             assert!(name.ends_with("/anchors") && commit.len() == 40, "{name} {commit}");
-            // Where it was read, it stands: a symbolic reference leads to another line.
+            // The input holds it. A symbolic reference leads to another line.
             let is_own = name == "refs/remotes/origin/anchors";
             let is_loose = is_own && loose == format!("{commit}\n").as_bytes();
             let is_symbolic = is_own && loose.starts_with(b"ref: ");

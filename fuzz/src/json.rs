@@ -21,8 +21,8 @@ pub(crate) fn answer(data: &[u8]) {
     as_type::<ErrorView>(data);
 }
 
-/// What is read is what any other reader sees: each field that is written again stands in the body with this value, and
-/// no key decided by coming first or last.
+/// Requires that any other reader sees the same: the body has each field that is written again, with the same value, and
+/// no duplicate key decides.
 fn as_type<T: Serialize + DeserializeOwned>(data: &[u8]) {
     let Ok(read) = serde_json::from_slice::<T>(data) else { return };
     let again = serde_json::to_value(&read).expect("can be written");
@@ -32,7 +32,7 @@ fn as_type<T: Serialize + DeserializeOwned>(data: &[u8]) {
     assert_eq!(serde_json::to_value(&back).expect("can be written"), again);
 }
 
-/// Whether all of `part` stands in `whole`. Null and absent are alike.
+/// Whether `whole` contains all of `part`. Null equals absent.
 fn is_in(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => {

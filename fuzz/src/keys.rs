@@ -23,7 +23,7 @@ pub(crate) fn private_key(data: &[u8]) {
     }
 }
 
-/// A key file is the key and a newline, which may be left out.
+/// A key file: the key and an optional newline.
 pub(crate) fn key_file(data: &[u8]) {
     scratch::with(|folder| {
         let path = folder.join("key");
@@ -35,7 +35,7 @@ pub(crate) fn key_file(data: &[u8]) {
     });
 }
 
-/// What stands below the checksum, which is made right: otherwise nothing would ever get past it.
+/// The file below the checksum. The checksum is computed, because random bytes never pass it.
 pub(crate) fn high_water(data: &[u8]) {
     scratch::with(|folder| {
         let path = folder.join("high-water");

@@ -1,8 +1,8 @@
-//! What fuzzing tries on every parser of the project.
+//! Fuzz targets for every parser of the project.
 //!
-//! A target takes any bytes, gives them to a parser, and panics where a rule does not hold: what decodes encodes to the
-//! same bytes again, and what was not sealed is not proven. libFuzzer calls the targets (`just fuzz`); a test calls them
-//! with the corpus.
+//! A target gives any bytes to a parser, and panics if a rule does not hold. Decoded bytes must encode to the same bytes
+//! again, and an event that was not sealed must not be proven. libFuzzer calls the targets (`just fuzz`); a test calls
+//! them with the corpus.
 
 mod anchors;
 mod bundles;
@@ -16,10 +16,10 @@ mod scratch;
 
 pub use bundles::Golden;
 
-/// Tries bytes on a parser.
+/// Gives bytes to a parser.
 pub type Target = fn(&[u8]);
 
-/// All targets, by their names, which are those of the folders of the corpus too.
+/// All targets by name. Each has a folder of this name in the corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("anchor-packs", anchors::packs),
     ("anchor-record", anchors::record),
@@ -70,12 +70,12 @@ pub fn names() -> Vec<&'static str> {
     TARGETS.iter().map(|(name, _)| *name).collect()
 }
 
-/// Bytes that are text; fuzzing of what takes text only tries nothing else.
+/// The bytes as text. Parsers that take text are tried with nothing else.
 fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
 }
 
-/// The two parts of an input: its first two bytes are the length of the first one.
+/// The two parts of an input. Its first two bytes are the length of the first part.
 fn halves(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = data.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))

@@ -1,4 +1,4 @@
-//! Checkpoints, proofs, tiles, policies, and what witnesses are sent and answer.
+//! Checkpoints, proofs, tiles, policies, and the messages of witnesses.
 
 use evidence::incident::Incident;
 use evidence::policy::Policy;
@@ -17,7 +17,7 @@ pub(crate) fn checkpoint(data: &[u8]) {
 pub(crate) fn incident(data: &[u8]) {
     let Ok(incident) = Incident::parse(data) else { return };
     assert_eq!(incident.to_bytes(), data);
-    // Nobody's heads prove nothing.
+    // Without known log keys, an incident proves nothing.
     assert!(incident.verify(&[]).is_err());
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn tlog_proof(data: &[u8]) {
 pub(crate) fn witness_request(data: &[u8]) {
     let Ok(request) = AddCheckpoint::parse(data) else { return };
     assert_eq!(request.to_bytes(), data);
-    // Whatever is before it, there is an answer.
+    // Any head before it gives an answer.
     let _ = request.verify_step(None);
     let _ = request.verify_step(Some(request.checkpoint.checkpoint()));
 }
@@ -45,7 +45,7 @@ pub(crate) fn cosignatures(data: &[u8]) {
     }
 }
 
-/// A policy may have comments and spaces; without them it has one spelling.
+/// A policy may have comments and spaces. Without them it has one encoding.
 pub(crate) fn policy(data: &[u8]) {
     let Ok(policy) = Policy::parse(data) else { return };
     let plain = policy.encode();
@@ -61,7 +61,7 @@ pub(crate) fn trust_file(data: &[u8]) {
     let Ok(trust) = TrustFile::parse(data) else { return };
     let plain = trust.encode();
     assert_eq!(TrustFile::parse(plain.as_bytes()).expect("its own text").encode(), plain);
-    // What is before the policy has one spelling.
+    // The lines before the policy have one encoding.
     let head = plain.split("\n\n").next().unwrap_or_default();
     assert!(data.starts_with(head.as_bytes()));
 }
@@ -77,7 +77,7 @@ pub(crate) fn tile_path(data: &[u8]) {
     }
 }
 
-/// The first byte is the width of the tile, the others are the tile.
+/// The first byte is the width of the tile; the others are the tile.
 pub(crate) fn tile(data: &[u8]) {
     let Some((width, bytes)) = data.split_first() else { return };
     let Some(tile) = Tile::new(0, 0, u16::from(*width)) else { return };

@@ -1,4 +1,4 @@
-//! Files for parsers that read files, in the system's folder for temporary files.
+//! Temporary files, for parsers that read files.
 
 use std::cell::OnceCell;
 use std::fs;
@@ -12,7 +12,7 @@ thread_local! {
     static FOLDER: OnceCell<TempDir> = const { OnceCell::new() };
 }
 
-/// Calls with a folder that stays the same on one thread.
+/// Calls with a temporary folder, which is the same for all calls on one thread.
 pub(crate) fn with<T>(call: impl FnOnce(&Path) -> T) -> T {
     FOLDER.with(|folder| {
         let folder = folder.get_or_init(|| TempDir::new().expect("a folder"));
@@ -20,7 +20,7 @@ pub(crate) fn with<T>(call: impl FnOnce(&Path) -> T) -> T {
     })
 }
 
-/// Writes a file and the folders that it is in.
+/// Writes a file, and makes its folders.
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).expect("made");

@@ -1,8 +1,8 @@
-//! The corpus, on the stable compiler: every input of every target. So the targets are compiled and tried on each run of
-//! the tests, and what fuzzing once found stays found: such an input is kept in the corpus under a name of its own.
+//! Tries every input of the corpus on its target, with the stable compiler. So each run of the tests compiles
+//! the targets, and every input that fuzzing once found stays in the corpus.
 //!
-//! The inputs named `vector-*` are taken from the vectors;
-//! `UPDATE_VECTORS=1 cargo test -p fuzz what_is_taken_from_the_vectors` writes them anew.
+//! The inputs named `vector-*` come from the vectors;
+//! `UPDATE_VECTORS=1 cargo test -p fuzz corpus_matches_vectors` writes them again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fuzz::Golden;
 use serde_json::Value;
 
-/// The most inputs of one target that are taken from one list of vectors.
+/// The most inputs of one target from one list of vectors.
 const INPUTS_MAX: usize = 8;
 
 fn folder(target: &str) -> PathBuf {
@@ -19,7 +19,7 @@ fn folder(target: &str) -> PathBuf {
 }
 
 #[test]
-fn every_input_of_the_corpus_passes() {
+fn corpus_passes() {
     for (name, target) in fuzz::TARGETS {
         let mut inputs: Vec<PathBuf> = fs::read_dir(folder(name))
             .unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -29,7 +29,7 @@ fn every_input_of_the_corpus_passes() {
         assert!(!inputs.is_empty(), "{name} has no corpus");
         for input in inputs {
             let data = fs::read(&input).expect("read");
-            // Cut and continued too: a corpus that only decodes would try little here.
+            // Cut and continued too: inputs that all decode would try little here.
             eprintln!("{}", input.display());
             target(&data);
             target(&data[..data.len() / 2]);
@@ -40,7 +40,7 @@ fn every_input_of_the_corpus_passes() {
 }
 
 #[test]
-fn the_corpus_has_a_folder_for_each_target_and_no_other() {
+fn corpus_folders_match_targets() {
     let mut folders: Vec<String> = fs::read_dir(folder(""))
         .expect("listed")
         .map(|folder| folder.expect("listed").file_name().into_string().expect("a name"))
@@ -55,7 +55,7 @@ fn vectors(name: &str) -> Value {
     serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON")
 }
 
-/// One field of each of the items of a list, evenly spread.
+/// One field of items of a list, evenly spread.
 fn take(vectors: &Value, list: &str, field: &str) -> Vec<String> {
     let all: Vec<&str> =
         vectors[list].as_array().expect("a list").iter().filter_map(|item| item[field].as_str()).collect();
@@ -75,13 +75,13 @@ fn bytes(lists: &[(&str, &str, &str)]) -> Vec<Vec<u8>> {
     texts(lists).into_iter().map(from_hex).collect()
 }
 
-/// Two parts as targets of two parts take them.
+/// Two parts in the form that targets of two parts take.
 fn halves(first: &[u8], second: &[u8]) -> Vec<u8> {
     [&(first.len() as u16).to_be_bytes()[..], first, second].concat()
 }
 
 #[test]
-fn what_is_taken_from_the_vectors() {
+fn corpus_matches_vectors() {
     let mut corpus: BTreeMap<&str, Vec<Vec<u8>>> = BTreeMap::from([
         (
             "checkpoint",
@@ -187,7 +187,7 @@ fn answers() -> Vec<Vec<u8>> {
         r#"{"origin":"o","genesis":"g","size":"9","checkpoint_size":"8","published_size":null,"clusters":["c"]}"#.into(),
         r#"{"code":"not-found","message":"m"}"#.into(),
         r#"{"statements":["a","b"]}"#.into(),
-        // Keys that are there twice: a reader must not take one of them.
+        // Duplicate keys: a reader must not choose one of them.
         r#"{"code":"a","code":"b","message":"m"}"#.into(),
         r#"{"seq":"3","seq":"4","entry":"e","lines":[]}"#.into(),
         r#"["code","message"]"#.into(),
@@ -198,7 +198,7 @@ fn answers() -> Vec<Vec<u8>> {
 
 /// One reader takes the first of two values, another the last.
 #[test]
-fn keys_that_are_there_twice_are_refused() {
+fn duplicate_keys_are_refused() {
     let refused = |body: &str| {
         let error = serde_json::from_str::<committer_client::ErrorView>(body).expect_err("refused");
         assert!(error.to_string().contains("duplicate field"), "{error}");
@@ -216,7 +216,7 @@ fn keys_that_are_there_twice_are_refused() {
     assert!(status(r#""published_size":null,"published_size":"1""#).is_err());
 }
 
-/// Each file of the golden bundle in its own place, and none.
+/// Each file of the golden bundle in its own place, and no file.
 fn folders(golden: &dyn Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
     let file = |(number, name): (usize, &&str)| {
         let bytes = golden(&format!("bundle/{name}"));
@@ -246,7 +246,7 @@ fn git_inputs() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let commit = odb.read(parents[1]).expect("read").data().to_vec();
     let tree = git.find_commit(parents[1]).expect("there").tree_id();
     let tree = odb.read(tree).expect("read").data().to_vec();
-    // Stored and not compressed, so that every byte of it means something: zlib's header, one block, a checksum.
+    // Stored and not compressed, so that every byte matters: zlib's header, one block, a checksum.
     let zlib = |bytes: &[u8]| {
         let len = bytes.len() as u16;
         let (a, b) = bytes.iter().fold((1_u32, 0_u32), |(a, b), byte| {
@@ -293,27 +293,27 @@ fn check(path: &Path, generated: &[u8]) {
         return;
     }
     let committed = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    assert!(committed == generated, "{} is not what the vectors have; UPDATE_VECTORS=1 writes it anew", path.display());
+    assert!(committed == generated, "{} differs from the vectors; UPDATE_VECTORS=1 writes it again", path.display());
 }
 
-/// The corpus is of use only if its inputs get far: those of Git are read.
+/// Inputs are useful only if they get far: those of Git must decode.
 #[test]
-fn the_inputs_of_git_are_whole() {
+fn git_inputs_decode() {
     let input = |target: &str| fs::read(folder(target).join("vector-00")).expect("read");
-    assert!(verifier::fuzzing::commit(&input("git-commit")).is_some());
-    assert!(verifier::fuzzing::tree(&input("git-tree")).is_some());
+    assert!(git_reader::fuzzing::commit(&input("git-commit")).is_some());
+    assert!(git_reader::fuzzing::tree(&input("git-tree")).is_some());
     let delta = input("git-delta");
-    assert_eq!(verifier::fuzzing::delta(&delta[2..7], &delta[7..], 100).as_deref(), Some(&b"hello!"[..]));
+    assert_eq!(git_reader::fuzzing::delta(&delta[2..7], &delta[7..], 100).as_deref(), Some(&b"hello!"[..]));
     let dir = tempfile::tempdir().expect("a folder");
     let objects = dir.path().join("objects");
     let loose = objects.join("07").join("07".repeat(19));
     fs::create_dir_all(loose.parent().expect("in a folder")).expect("made");
     fs::write(loose, input("git-loose-object")).expect("written");
-    assert_eq!(verifier::fuzzing::object(&objects, [7; 20], 100), Some(("blob", b"hello".to_vec())));
+    assert_eq!(git_reader::fuzzing::object(&objects, [7; 20], 100), Some(("blob", b"hello".to_vec())));
     let pack = input("git-pack");
     let split = 2 + usize::from(u16::from_be_bytes([pack[0], pack[1]]));
     fs::create_dir_all(objects.join("pack")).expect("made");
     fs::write(objects.join("pack/pack-x.idx"), &pack[2..split]).expect("written");
     fs::write(objects.join("pack/pack-x.pack"), &pack[split..]).expect("written");
-    assert_eq!(verifier::fuzzing::object(&objects, [8; 20], 100), Some(("blob", b"hello!".to_vec())));
+    assert_eq!(git_reader::fuzzing::object(&objects, [8; 20], 100), Some(("blob", b"hello!".to_vec())));
 }

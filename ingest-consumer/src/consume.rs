@@ -1,98 +1,93 @@
-//! The thread that reads: one Kafka client, and the streams' steps. It never waits for the committer.
+//! The reading thread: one Kafka client, and the steps of all streams. It never waits for the committer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use evidence::statement::Statement;
 use kafka::{Consumer, Polled, Rebalance, TopicPartition, Waker};
 use service::{Component, Health, Shutdown};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::assignment::{Assignment, span};
+use crate::clients::Clients;
 use crate::config::Source;
-use crate::hashing::{Hashing, Load};
-use crate::lag::Cursors;
-use crate::outside::Outside;
-use crate::seat::{Seat, span};
-use crate::stream::{Action, Answer, Input, InspectError, Inspection, Limits, Stream};
+use crate::hashing::{HashJob, Hashing};
+use crate::status::StreamStatuses;
+use crate::stream::{Action, Input, Limits, Stream};
 
-/// How often the group's offsets are committed, which are a display only.
+/// How often the group's offsets are committed. They are only a display.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A member that the group gave nothing for so long is a spare one, and ready as such.
+/// A member without partitions for this long is a spare one, and ready.
 const JOIN_MAX: Duration = Duration::from_secs(10);
 
-/// Trouble with Kafka is logged as a warning so often at most.
-const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
+/// The shortest time between two warnings about Kafka.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The longest wait for events, when nothing else is due.
+/// The longest wait for events while nothing else is due.
 const POLL_MAX: Duration = Duration::from_secs(10);
 
-/// What the thread works with.
+/// What a [`ConsumeLoop`] is made from.
 #[derive(Clone)]
-pub(crate) struct Setup {
+pub(crate) struct ConsumeLoopParts {
     pub(crate) properties: kafka::Properties,
-    /// The Kafka client's memory is shared out among so many partitions, the most that it can have.
+    /// The most partitions that the Kafka client can have. They share its memory.
     pub(crate) partitions_max: usize,
     pub(crate) source: Source,
     pub(crate) limits: Limits,
-    pub(crate) outside: Arc<Outside>,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) health: Health,
-    pub(crate) cursors: Cursors,
+    pub(crate) statuses: StreamStatuses,
     pub(crate) runtime: Handle,
     pub(crate) shutdown: Shutdown,
 }
 
-/// Why reading ended.
+/// Why the loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It was told to.
+pub(crate) enum Exit {
     Shutdown,
-    /// This Kafka client cannot read a topic that was created again: another one has to be made.
+    /// This Kafka client cannot read a recreated topic: a new one is needed.
     NewClient,
-    /// The group gave so many partitions, more than this Kafka client was made for.
-    Crowded(usize),
+    /// The group assigned this many partitions, more than the Kafka client was made for.
+    TooManyPartitions(usize),
 }
 
-/// An answer on its way from a task to the thread.
+/// An answer from a task to the thread.
 struct Reply {
     partition: TopicPartition,
-    /// The seat that asked; the partition may have been taken away and given back since.
-    seat: u64,
-    content: Content,
+    /// The assignment that asked. The partition may have been revoked and assigned again since.
+    assignment: u64,
+    input: Input<'static>,
 }
 
-enum Content {
-    Inspected(Result<Inspection, InspectError>),
-    Answered(Answer),
-}
-
-/// Reads until shutdown, and tells `ended` why reading ended: an error when the Kafka client cannot be made or cannot go
-/// on. What was read and not sealed is read again by the next one. Then leaves the group, which may take long.
-pub(crate) fn consume(setup: Setup, hashing: Hashing, ended: impl FnOnce(Result<Ended, kafka::Error>)) {
-    match Consumption::new(setup, hashing) {
-        Ok(mut consumption) => {
-            let result = consumption.run();
-            consumption.leave();
-            ended(result);
+/// Reads until shutdown, then passes the result to `on_exit`: an error if the Kafka client cannot be made or fails.
+/// Leaves the group afterwards, which may take long.
+///
+/// The next loop reads again what was read but not sealed.
+pub(crate) fn consume(parts: ConsumeLoopParts, hashing: Hashing, on_exit: impl FnOnce(Result<Exit, kafka::Error>)) {
+    match ConsumeLoop::new(parts, hashing) {
+        Ok(mut consume_loop) => {
+            let result = consume_loop.run();
+            consume_loop.leave();
+            on_exit(result);
         }
-        Err(error) => ended(Err(error)),
+        Err(error) => on_exit(Err(error)),
     }
 }
 
-struct Consumption {
-    setup: Setup,
+struct ConsumeLoop {
+    parts: ConsumeLoopParts,
     consumer: Consumer,
-    seats: HashMap<TopicPartition, Seat>,
-    /// Partitions to read from these offsets, collected because starting one may interrupt others.
+    assignments: HashMap<TopicPartition, Assignment>,
+    /// Partitions to start, with their offsets. Collected, because starting one may interrupt others.
     starts: HashMap<TopicPartition, i64>,
-    /// Halted partitions, not to be fetched any more.
+    /// Halted partitions to stop.
     stops: Vec<TopicPartition>,
     commits: HashMap<TopicPartition, i64>,
     committed: Instant,
-    /// When trouble with Kafka was logged as a warning last.
-    told: Option<Instant>,
+    /// When a problem with Kafka was last logged as a warning.
+    warned: Option<Instant>,
     replies: mpsc::Receiver<Reply>,
     replier: mpsc::Sender<Reply>,
     waker: Waker,
@@ -102,38 +97,39 @@ struct Consumption {
     begun: Instant,
     /// No stream's tick is due before this time.
     due_ms: u64,
-    seats_made: u64,
-    /// Until the group gives the first partitions: not ready.
+    assignments_made: u64,
+    /// Not ready, until the group assigns the first partitions.
     joining: Option<Component>,
-    renew: bool,
+    /// Whether a stream needs a new Kafka client.
+    needs_new_client: bool,
 }
 
-impl Consumption {
-    fn new(setup: Setup, hashing: Hashing) -> Result<Self, kafka::Error> {
-        let properties = setup.properties.shared_by(setup.partitions_max);
-        let (consumer, assigned) = match &setup.source {
+impl ConsumeLoop {
+    fn new(parts: ConsumeLoopParts, hashing: Hashing) -> Result<Self, kafka::Error> {
+        let properties = parts.properties.shared_by(parts.partitions_max);
+        let (consumer, assigned) = match &parts.source {
             Source::Group(subscription) => (Consumer::subscribe(&properties, subscription)?, Vec::new()),
-            Source::Partitions(group, assigned) => (Consumer::alone(&properties, group)?, assigned.clone()),
+            Source::Partitions(group, assigned) => (Consumer::standalone(&properties, group)?, assigned.clone()),
         };
         let waker = consumer.waker();
-        let wake_at_shutdown = setup.runtime.spawn({
-            let (shutdown, waker) = (setup.shutdown.clone(), waker.clone());
+        let wake_at_shutdown = parts.runtime.spawn({
+            let (shutdown, waker) = (parts.shutdown.clone(), waker.clone());
             async move {
                 shutdown.cancelled().await;
                 waker.wake();
             }
         });
-        let joining = not_joined(&setup.health, "joining the group");
+        let joining = not_joined(&parts.health, "joining the group");
         let (replier, replies) = mpsc::channel();
-        let mut consumption = Self {
-            setup,
+        let mut consume_loop = Self {
+            parts,
             consumer,
-            seats: HashMap::new(),
+            assignments: HashMap::new(),
             starts: HashMap::new(),
             stops: Vec::new(),
             commits: HashMap::new(),
             committed: Instant::now(),
-            told: None,
+            warned: None,
             replies,
             replier,
             waker,
@@ -142,36 +138,36 @@ impl Consumption {
             actions: Vec::new(),
             begun: Instant::now(),
             due_ms: 0,
-            seats_made: 0,
+            assignments_made: 0,
             joining: Some(joining),
-            renew: false,
+            needs_new_client: false,
         };
         if !assigned.is_empty() {
-            consumption.take_seats(assigned);
+            consume_loop.assign(assigned);
         }
-        Ok(consumption)
+        Ok(consume_loop)
     }
 
-    fn run(&mut self) -> Result<Ended, kafka::Error> {
-        while !self.setup.shutdown.is_cancelled() {
+    fn run(&mut self) -> Result<Exit, kafka::Error> {
+        while !self.parts.shutdown.is_cancelled() {
             self.take_replies();
-            while let Some(load) = self.hashing.hashed(false) {
-                self.take_events(load);
+            while let Some(job) = self.hashing.hashed(false) {
+                self.take_events(job);
             }
-            self.look_again();
+            self.reinspect_stalled();
             self.tick();
-            if self.renew {
-                return Ok(Ended::NewClient);
+            if self.needs_new_client {
+                return Ok(Exit::NewClient);
             }
-            // Before anything of the new ones is fetched.
-            if self.seats.len() > self.setup.partitions_max {
-                return Ok(Ended::Crowded(self.seats.len()));
+            // Before the client fetches the new partitions.
+            if self.assignments.len() > self.parts.partitions_max {
+                return Ok(Exit::TooManyPartitions(self.assignments.len()));
             }
             self.stop()?;
             self.start()?;
             self.commit();
             if self.joining.is_some() && self.begun.elapsed() >= JOIN_MAX {
-                tracing::info!("the group gave no partitions to this member; it waits as a spare one");
+                tracing::info!("no partitions assigned: other members hold them all (spare)");
                 self.joined();
             }
             let wait = if self.hashing.is_busy() {
@@ -181,60 +177,60 @@ impl Consumption {
             };
             let rebalance = match self.consumer.poll(wait)? {
                 Polled::Batch(batch) => {
-                    let Some(seat) = self.seats.get(batch.partition()) else {
-                        // Taken away, and the news of it follow.
+                    let Some(assignment) = self.assignments.get(batch.partition()) else {
+                        // Revoked; the rebalance event follows.
                         let partition = batch.partition().clone();
                         self.consumer.hold(&partition);
                         continue;
                     };
-                    let (events, bytes) = self.hashing.away(seat.reading());
-                    let load = if events > 0 && !seat.stream.wants_events_after(events, bytes) {
-                        // The batch is given again.
+                    let (events, bytes) = self.hashing.in_flight(assignment.read_id());
+                    let hashed = if events > 0 && !assignment.stream.wants_events_after(events, bytes) {
+                        // The next poll returns the batch again.
                         self.hashing.hashed(true)
                     } else {
-                        let mut load = self.hashing.load(batch.partition().clone(), seat.reading());
-                        load.fill(batch);
-                        self.hashing.hash(load)
+                        let mut job = self.hashing.job(batch.partition().clone(), assignment.read_id());
+                        job.fill(batch);
+                        self.hashing.hash(job)
                     };
-                    if let Some(load) = load {
-                        self.take_events(load);
+                    if let Some(job) = hashed {
+                        self.take_events(job);
                     }
                     continue;
                 }
                 Polled::Rebalance(rebalance) => rebalance,
-                Polled::Trouble(trouble) => {
-                    self.tell(&trouble);
+                Polled::Warning(warning) => {
+                    self.warn(&warning);
                     continue;
                 }
                 Polled::Idle => {
-                    // There is nothing better to do until then.
-                    if let Some(load) = self.hashing.hashed(true) {
-                        self.take_events(load);
+                    // Nothing else is due until then.
+                    if let Some(job) = self.hashing.hashed(true) {
+                        self.take_events(job);
                     }
                     continue;
                 }
             };
             match rebalance {
-                Rebalance::Assigned(partitions) => self.take_seats(partitions),
-                Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => self.leave_seats(&partitions),
+                Rebalance::Assigned(partitions) => self.assign(partitions),
+                Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => self.revoke(&partitions),
             }
         }
-        Ok(Ended::Shutdown)
+        Ok(Exit::Shutdown)
     }
 
     fn now_ms(&self) -> u64 {
         millis(self.begun)
     }
 
-    fn take_seats(&mut self, partitions: Vec<TopicPartition>) {
+    fn assign(&mut self, partitions: Vec<TopicPartition>) {
         self.joined();
         for partition in partitions {
             span(&partition).in_scope(|| tracing::info!("assigned"));
-            let outside = &self.setup.outside;
-            let stream = Stream::new(outside.ledger().clone(), outside.partition(&partition), self.setup.limits);
-            self.seats_made += 1;
-            let seat = Seat::new(self.seats_made, &partition, stream, &self.setup.health);
-            self.seats.insert(partition, seat);
+            let clients = &self.parts.clients;
+            let stream = Stream::new(clients.ledger().clone(), clients.partition(&partition), self.parts.limits);
+            self.assignments_made += 1;
+            let assignment = Assignment::new(self.assignments_made, &partition, stream, &self.parts.health);
+            self.assignments.insert(partition, assignment);
             self.due_ms = 0;
         }
     }
@@ -245,137 +241,143 @@ impl Consumption {
         }
     }
 
-    fn leave_seats(&mut self, partitions: &[TopicPartition]) {
+    fn revoke(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             span(partition).in_scope(|| tracing::info!("no longer assigned"));
             self.starts.remove(partition);
             self.commits.remove(partition);
-            self.setup.cursors.remove(partition);
-            if let Some(seat) = self.seats.remove(partition) {
-                seat.leave();
+            self.parts.statuses.remove(partition);
+            if let Some(assignment) = self.assignments.remove(partition) {
+                assignment.revoke();
             }
         }
     }
 
-    /// Gives everything back but the Kafka client.
+    /// Releases everything but the Kafka client.
     fn leave(&mut self) {
         self.wake_at_shutdown.abort();
-        not_joined(&self.setup.health, "making a new Kafka client");
+        not_joined(&self.parts.health, "making a new Kafka client");
         self.commit_now();
-        for (partition, seat) in self.seats.drain() {
-            self.setup.cursors.remove(&partition);
-            seat.leave();
+        for (partition, assignment) in self.assignments.drain() {
+            self.parts.statuses.remove(&partition);
+            assignment.revoke();
         }
     }
 
     fn take_replies(&mut self) {
         while let Ok(reply) = self.replies.try_recv() {
-            let Some(seat) = self.seats.get_mut(&reply.partition).filter(|seat| seat.id == reply.seat) else {
-                continue;
-            };
-            let input = match reply.content {
-                Content::Inspected(result) => Input::Inspected(result),
-                Content::Answered(answer) => Input::Answered(answer),
-            };
-            seat.stream.step(millis(self.begun), input, &mut self.actions);
+            let assignment = self.assignments.get_mut(&reply.partition);
+            let Some(assignment) = assignment.filter(|assignment| assignment.id == reply.assignment) else { continue };
+            assignment.stream.step(millis(self.begun), reply.input, &mut self.actions);
             self.act(&reply.partition);
         }
     }
 
-    /// Hands hashed events to their stream, unless it has begun to read elsewhere since.
-    fn take_events(&mut self, mut load: Load) {
-        let partition = load.partition.clone();
-        if let Some(seat) = self.seats.get_mut(&partition).filter(|seat| seat.reading() == load.reading) {
+    /// Passes hashed events to their stream, unless it has begun another read since.
+    fn take_events(&mut self, mut job: HashJob) {
+        let partition = job.partition.clone();
+        let assignment = self.assignments.get_mut(&partition);
+        if let Some(assignment) = assignment.filter(|assignment| assignment.read_id() == job.read) {
             let now_ms = millis(self.begun);
-            if !load.events.is_empty() {
-                seat.stream.step(now_ms, Input::Events(&load.events), &mut self.actions);
+            if !job.events.is_empty() {
+                assignment.stream.step(now_ms, Input::Events(&job.events), &mut self.actions);
             }
-            if let Some(input) = load.rest.take() {
-                seat.stream.step(now_ms, input, &mut self.actions);
+            if let Some(input) = job.rest.take() {
+                assignment.stream.step(now_ms, input, &mut self.actions);
             }
             self.act(&partition);
         }
-        self.hashing.give_back(load);
+        self.hashing.recycle(job);
     }
 
-    /// Has streams that do not move look again.
-    fn look_again(&mut self) {
-        for partition in self.setup.cursors.take_stalled() {
-            if let Some(seat) = self.seats.get_mut(&partition) {
-                seat.stream.step(millis(self.begun), Input::LookAgain, &mut self.actions);
+    /// Lets stalled streams inspect again.
+    fn reinspect_stalled(&mut self) {
+        for partition in self.parts.statuses.take_stalled() {
+            if let Some(assignment) = self.assignments.get_mut(&partition) {
+                assignment.stream.step(millis(self.begun), Input::Reinspect, &mut self.actions);
                 self.act(&partition);
             }
         }
     }
 
-    /// Lets time pass for the streams that wait for it.
+    /// Ticks the streams whose deadline has passed.
     fn tick(&mut self) {
         let now_ms = self.now_ms();
         if now_ms < self.due_ms {
             return;
         }
         self.due_ms = u64::MAX;
-        let is_due = |seat: &Seat| seat.stream.deadline_ms().is_some_and(|deadline| now_ms >= deadline);
-        let due = self.seats.iter().filter(|(_, seat)| is_due(seat)).map(|(partition, _)| partition.clone());
+        let is_due = |assignment: &Assignment| assignment.stream.deadline_ms().is_some_and(|at| now_ms >= at);
+        let due = self.assignments.iter().filter(|(_, assignment)| is_due(assignment));
+        let due = due.map(|(partition, _)| partition.clone());
         for partition in due.collect::<Vec<_>>() {
-            if let Some(seat) = self.seats.get_mut(&partition) {
-                seat.stream.step(now_ms, Input::Tick, &mut self.actions);
+            if let Some(assignment) = self.assignments.get_mut(&partition) {
+                assignment.stream.step(now_ms, Input::Tick, &mut self.actions);
                 self.act(&partition);
             }
         }
-        let deadlines = self.seats.values().filter_map(|seat| seat.stream.deadline_ms());
+        let deadlines = self.assignments.values().filter_map(|assignment| assignment.stream.deadline_ms());
         self.due_ms = deadlines.min().unwrap_or(u64::MAX);
     }
 
-    /// Does what a stream wants done after a step.
+    /// Carries out the actions of a stream's step.
     fn act(&mut self, partition: &TopicPartition) {
-        let Some(seat) = self.seats.get_mut(partition) else { return };
+        let Some(assignment) = self.assignments.get_mut(partition) else { return };
         for action in self.actions.drain(..) {
-            seat.note(&action);
+            assignment.note(&action);
             match action {
                 Action::Inspect => {
-                    let outside = Arc::clone(&self.setup.outside);
-                    let asked = partition.clone();
-                    let reply = async move { Content::Inspected(outside.inspect(&asked).await) };
-                    spawn(&self.setup, &self.replier, &self.waker, partition, seat.id, reply);
+                    let clients = Arc::clone(&self.parts.clients);
+                    let inspected = partition.clone();
+                    let input = async move { Input::Inspected(clients.inspect(&inspected).await) };
+                    spawn(&self.parts, &self.replier, &self.waker, partition, assignment.id, input);
                 }
                 Action::Submit { topic_id, statements } => {
-                    let submission = submit(Arc::clone(&self.setup.outside), partition, seat, topic_id, statements);
-                    spawn(&self.setup, &self.replier, &self.waker, partition, seat.id, submission);
+                    let clients = Arc::clone(&self.parts.clients);
+                    let topic = Arc::clone(&partition.topic);
+                    let seconds = assignment.metrics.submit_seconds.clone();
+                    let input = async move {
+                        let begun = Instant::now();
+                        let outcome = clients.submit(&topic, topic_id, statements).await;
+                        seconds.record(begun.elapsed());
+                        Input::Submitted(outcome)
+                    };
+                    spawn(&self.parts, &self.replier, &self.waker, partition, assignment.id, input);
                 }
                 Action::Read(offset) => {
-                    let offset = i64::try_from(offset).expect("Kafka's offsets and the chain's end at 2^63 - 1");
-                    seat.read_anew();
+                    let offset = i64::try_from(offset).expect("offsets of Kafka and of the chain are at most 2^63 - 1");
+                    assignment.begin_read();
                     self.starts.insert(partition.clone(), offset);
                 }
                 Action::Sealed(sealed) => {
                     self.commits.insert(partition.clone(), i64::try_from(sealed.next).unwrap_or(i64::MAX));
                 }
-                Action::NewClient => self.renew = true,
+                Action::NewClient => self.needs_new_client = true,
                 Action::Halted(_) => self.stops.push(partition.clone()),
-                Action::Gap(_) | Action::LastGone(_) | Action::Cleared | Action::Trouble(_) => {}
+                Action::Gap(_) | Action::LastEventCompacted(_) | Action::Resumed | Action::Blocked(_) => {}
             }
         }
-        if let Some(standing) = seat.show() {
-            self.setup.cursors.set(partition, standing);
+        if let Some(status) = assignment.show() {
+            self.parts.statuses.set(partition, status);
         }
-        if seat.hold_changed() {
-            if seat.held { self.consumer.hold(partition) } else { self.consumer.release(partition) }
+        if assignment.hold_changed() {
+            if assignment.held { self.consumer.hold(partition) } else { self.consumer.release(partition) }
         }
-        self.due_ms = self.due_ms.min(seat.stream.deadline_ms().unwrap_or(u64::MAX));
+        self.due_ms = self.due_ms.min(assignment.stream.deadline_ms().unwrap_or(u64::MAX));
     }
 
-    /// A broker that is away is heard of at every attempt to reach it; that is not worth a warning each.
-    fn tell(&mut self, trouble: &str) {
-        if self.told.is_none_or(|told| told.elapsed() >= TROUBLE_INTERVAL) {
-            self.told = Some(Instant::now());
-            tracing::warn!("Kafka: {trouble}");
+    /// Logs a problem of the Kafka client. An unreachable broker is reported at every attempt, so most reports are
+    /// debug lines.
+    fn warn(&mut self, warning: &str) {
+        if self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+            self.warned = Some(Instant::now());
+            tracing::warn!("Kafka: {warning}");
         } else {
-            tracing::debug!("Kafka: {trouble}");
+            tracing::debug!("Kafka: {warning}");
         }
     }
 
-    /// Stops fetching what halted, and frees what was fetched of it.
+    /// Stops fetching halted partitions, and frees what was fetched.
     fn stop(&mut self) -> Result<(), kafka::Error> {
         let consumer = &self.consumer;
         self.stops.retain(|partition| consumer.position(partition).is_some());
@@ -385,14 +387,14 @@ impl Consumption {
         self.consumer.stop(&std::mem::take(&mut self.stops))
     }
 
-    /// Starts what is to be read. A partition that was taken away meanwhile is left out; the news of it follow.
+    /// Starts the collected partitions. Skips one that was revoked meanwhile; its rebalance event follows.
     fn start(&mut self) -> Result<(), kafka::Error> {
         while !self.starts.is_empty() {
             match self.consumer.start(self.starts.clone()) {
                 Ok(()) => {
                     for partition in self.starts.drain().map(|(partition, _)| partition) {
-                        // Only what is started can be held.
-                        if self.seats.get(&partition).is_some_and(|seat| seat.held) {
+                        // Only a started partition can be held.
+                        if self.assignments.get(&partition).is_some_and(|assignment| assignment.held) {
                             self.consumer.hold(&partition);
                         }
                     }
@@ -420,12 +422,12 @@ impl Consumption {
         }
         let offsets: Vec<_> = self.commits.drain().collect();
         if let Err(error) = self.consumer.commit(&offsets) {
-            tracing::debug!("the group's offsets, a display only, were not committed: {error}");
+            tracing::debug!("the group's offsets, which are only a display, were not committed: {error}");
         }
     }
 }
 
-/// Reports that there are no partitions yet, and why.
+/// Reports that no partitions are assigned yet, and why.
 pub(crate) fn not_joined(health: &Health, reason: &str) -> Component {
     let component = health.component("group");
     component.not_ready(reason);
@@ -436,39 +438,22 @@ fn millis(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Has something asked, and the answer brought back to the thread.
+/// Runs a task that sends its input back to the thread.
 fn spawn(
-    setup: &Setup,
+    parts: &ConsumeLoopParts,
     replier: &mpsc::Sender<Reply>,
     waker: &Waker,
     partition: &TopicPartition,
-    seat: u64,
-    asked: impl Future<Output = Content> + Send + 'static,
+    assignment: u64,
+    task: impl Future<Output = Input<'static>> + Send + 'static,
 ) {
     let (replier, waker, partition) = (replier.clone(), waker.clone(), partition.clone());
-    let shutdown = setup.shutdown.clone();
-    setup.runtime.spawn(async move {
-        if let Some(content) = shutdown.run_until_cancelled_owned(asked).await {
-            // The thread may have ended; then nobody waits for the answer.
-            let _ = replier.send(Reply { partition, seat, content });
+    let shutdown = parts.shutdown.clone();
+    parts.runtime.spawn(async move {
+        if let Some(input) = shutdown.run_until_cancelled_owned(task).await {
+            // The thread may have ended; then nobody needs the answer.
+            let _ = replier.send(Reply { partition, assignment, input });
             waker.wake();
         }
     });
-}
-
-fn submit(
-    outside: Arc<Outside>,
-    partition: &TopicPartition,
-    seat: &Seat,
-    topic_id: Option<String>,
-    statements: Vec<Statement>,
-) -> impl Future<Output = Content> + Send + 'static {
-    let topic = Arc::clone(&partition.topic);
-    let seconds = seat.metrics.submit_seconds.clone();
-    async move {
-        let begun = Instant::now();
-        let answer = outside.submit(&topic, topic_id, statements).await;
-        seconds.record(begun.elapsed());
-        Content::Answered(answer)
-    }
 }

@@ -1,15 +1,15 @@
-//! The committer's answer about a stream, believed only as far as signatures go.
+//! The committer's answer about a stream, believed only as far as signatures prove it.
 
 use evidence::chain::{GrantedKey, Keys, Role, State};
 use evidence::statement::{LedgerId, Summary};
 use evidence::{Entry, Partition, SignedStatement, Statement, VerifierKey};
 
-use crate::stream::{Below, Cursor, Standing};
+use crate::stream::{Cursor, Permission, SealedTail};
 
 /// The keys of a ledger, from its genesis and key entries.
 ///
 /// # Errors
-/// When an entry is malformed, or is refused after the ones before it.
+/// If an entry is malformed, or refused after the entries before it.
 pub fn keys(ledger: &LedgerId, entries: &[String]) -> Result<Keys, String> {
     let entries = entries.iter().map(|text| Entry::parse(text.as_bytes())).collect::<Result<Vec<_>, _>>();
     let entries = entries.map_err(|error| format!("a key entry: {error}"))?;
@@ -21,7 +21,7 @@ pub fn keys(ledger: &LedgerId, entries: &[String]) -> Result<Keys, String> {
 }
 
 /// Whether a key may seal a topic now.
-pub fn standing(ledger: &LedgerId, keys: &Keys, key: &VerifierKey, topic: &str) -> Standing {
+pub fn permission(ledger: &LedgerId, keys: &Keys, key: &VerifierKey, topic: &str) -> Permission {
     let name = key.name();
     let problem = match keys.granted().iter().find(|granted| granted.key == *key) {
         None => format!("the signing key {key} is not granted in ledger {}", ledger.origin),
@@ -29,15 +29,15 @@ pub fn standing(ledger: &LedgerId, keys: &Keys, key: &VerifierKey, topic: &str) 
             format!("the signing key {name} was revoked in entry {}", revocation.seq)
         }
         Some(granted) if granted.role != Role::Ingest => {
-            format!("the key {name} is granted the role {}, sealing takes the role ingest", granted.role)
+            format!("the key {name} is granted the role {}, but sealing needs the role ingest", granted.role)
         }
         Some(granted) if !seals(granted, topic) => {
             let topics: Vec<String> = granted.topics.iter().map(ToString::to_string).collect();
             format!("the signing key {name} is granted for {}, not for topic {topic}", topics.join(" "))
         }
-        Some(_) => return Standing::Granted,
+        Some(_) => return Permission::Granted,
     };
-    Standing::Refused(problem)
+    Permission::Denied(problem)
 }
 
 fn seals(granted: &GrantedKey, topic: &str) -> bool {
@@ -46,11 +46,10 @@ fn seals(granted: &GrantedKey, topic: &str) -> bool {
 
 /// Verifies the committer's answer about a partition.
 ///
-/// `keys` must be those of after the answer: a key that it does not have was never granted.
+/// Read `keys` after the answer: then a key that is missing was never granted.
 ///
 /// # Errors
-/// What does not verify, or contradicts itself or what was asked: a statement of another ledger, stream or cursor is as
-/// wrong as one without a valid signature.
+/// If a signature does not verify, if the answer contradicts itself, or if it is about another ledger or stream.
 pub fn verify(
     ledger: &LedgerId,
     keys: &Keys,
@@ -78,13 +77,13 @@ pub fn verify(
     let Some(newest) = newest else {
         if answer.epoch != 0 || answer.next != 0 || last.is_some() {
             let committer_client::Cursor { epoch, next, .. } = answer;
-            return Err(format!("it names epoch {epoch} and offset {next} without a statement"));
+            return Err(format!("it names epoch {epoch} and offset {next}, but no statement"));
         }
         return Ok(Cursor::default());
     };
     let (stated_next, topic_id, begun) = stated(newest.statement());
     if stated_next != answer.next {
-        return Err(format!("it names offset {}, its newest statement {stated_next}", answer.next));
+        return Err(format!("it names offset {}, but its newest statement names {stated_next}", answer.next));
     }
     Ok(Cursor {
         epoch: answer.epoch,
@@ -92,12 +91,13 @@ pub fn verify(
         topic_id,
         statement: Some(newest.hash()),
         begun,
-        below: below(newest.statement(), last),
+        tail: tail(newest.statement(), last),
     })
 }
 
-/// Whether every signature is valid, by a key that was granted and not revoked at that seq and may sign it. Where the
-/// seq is not told, a revocation does not count: what was signed before it stays valid.
+/// Whether every signature is valid, by a key that may sign the statement and was granted and not revoked at `seq`.
+///
+/// Without a seq, revocations do not count: signatures before a revocation stay valid.
 fn is_signed(keys: &Keys, signed: &SignedStatement, seq: Option<u64>) -> bool {
     let topic = signed.statement().stream().map_or("", |stream| stream.partition.topic.as_str());
     signed.note().signatures().all(|signature| {
@@ -121,25 +121,25 @@ fn summary_with_events(signed: &SignedStatement, next: u64) -> Result<&Summary, 
         Statement::Summary(summary) if summary.last.is_some() => {
             Err(format!("the last summary ends at offset {}, after the cursor {next}", summary.next))
         }
-        _ => Err("the last summary is no summary with events".to_owned()),
+        _ => Err("the last summary is not a summary with events".to_owned()),
     }
 }
 
-/// Cursor, topic id, and whether a summary or gap of the epoch exists.
+/// The cursor, the topic id, and whether the epoch has a summary or gap.
 fn stated(statement: &Statement) -> (u64, Option<String>, bool) {
     match statement {
         Statement::Summary(summary) => (summary.next, summary.topic_id.clone(), true),
         Statement::Gap(gap) => (gap.next, gap.topic_id.clone(), true),
         Statement::Epoch(epoch) => (epoch.start, epoch.topic_id.clone(), false),
         Statement::Genesis(_) | Statement::Key(_) | Statement::Heads(_) => {
-            unreachable!("these are about no stream, and the statement was found to be about one")
+            unreachable!("these have no stream, and the statement was checked to have one")
         }
     }
 }
 
-/// What can be compared below the cursor: the last event, the offsets of its summary after it, and those of the newest
+/// What Kafka can be compared with: the last event, the offsets after it in its summary, and the offsets of the newest
 /// summary if that has no events.
-fn below(newest: &Statement, last: Option<&Summary>) -> Below {
+fn tail(newest: &Statement, last: Option<&Summary>) -> SealedTail {
     let newest = match newest {
         Statement::Summary(summary) => Some(summary),
         _ => None,
@@ -150,7 +150,7 @@ fn below(newest: &Statement, last: Option<&Summary>) -> Below {
         let start = summary.last.map_or(summary.first, |last| last.offset + 1);
         start..summary.next
     });
-    Below { last: last.and_then(|summary| summary.last), empty: empty.filter(|range| !range.is_empty()).collect() }
+    SealedTail { last: last.and_then(|summary| summary.last), empty: empty.filter(|range| !range.is_empty()).collect() }
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
     use evidence::{Hash, SigningKey};
 
     use super::*;
-    use crate::ledger::{Ledger, ingest_key, key};
+    use testbed::memory_ledger::{MemoryLedger, ingest_key, key};
 
     fn partition() -> Partition {
         Partition { cluster: "c1".into(), topic: "orders".into(), number: 3 }
@@ -170,8 +170,8 @@ mod tests {
         LastEvent { offset, leaf: evidence::sha256(b"leaf") }
     }
 
-    /// A summary from the ledger's cursor on, with one event at `event` or none.
-    fn summary(ledger: &Ledger, next: u64, event: Option<u64>) -> Summary {
+    /// A summary from the ledger's cursor to `next`, with one event at offset `event` or none.
+    fn summary(ledger: &MemoryLedger, next: u64, event: Option<u64>) -> Summary {
         let open = ledger.open(&partition());
         Summary {
             ledger: ledger.id(),
@@ -192,19 +192,19 @@ mod tests {
         String::from_utf8(SignedStatement::sign(statement, &[key]).to_bytes()).expect("notes are text")
     }
 
-    fn seal(ledger: &mut Ledger, next: u64, event: Option<u64>) {
+    fn seal(ledger: &mut MemoryLedger, next: u64, event: Option<u64>) {
         let statement = Statement::Summary(summary(ledger, next, event));
-        assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).stopped, None);
+        assert_eq!(ledger.submit(&[signed(statement, &ingest_key())]).refused, None);
     }
 
-    fn believe(ledger: &Ledger, answer: &committer_client::Cursor) -> Result<Cursor, String> {
+    fn believe(ledger: &MemoryLedger, answer: &committer_client::Cursor) -> Result<Cursor, String> {
         let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
         verify(&ledger.id(), &keys, &partition(), answer)
     }
 
     #[test]
-    fn a_stream_without_statements_begins_at_0() {
-        let ledger = Ledger::new();
+    fn stream_without_statements_begins_at_0() {
+        let ledger = MemoryLedger::new();
         let mut answer = ledger.cursor(&partition());
         assert_eq!(believe(&ledger, &answer), Ok(Cursor::default()));
         answer.next = 5;
@@ -214,33 +214,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_below_the_cursor_is_known() {
-        let mut ledger = Ledger::new();
+    fn tail_is_taken_from_the_statements() {
+        let mut ledger = MemoryLedger::new();
         seal(&mut ledger, 10, Some(9));
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
         assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (0, 10, Some("T1"), true));
         assert_eq!(cursor.statement, ledger.open(&partition()).map(|head| head.statement));
-        assert_eq!(cursor.below, Below { last: Some(last(9)), empty: vec![] });
-        // Offsets after the last event, and those of a batch without events.
+        assert_eq!(cursor.tail, SealedTail { last: Some(last(9)), empty: vec![] });
+        // Offsets after the last event, and offsets of a batch without events.
         seal(&mut ledger, 15, Some(12));
         seal(&mut ledger, 17, None);
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
-        assert_eq!(cursor.below, Below { last: Some(last(12)), empty: vec![13..15, 15..17] });
+        assert_eq!(cursor.tail, SealedTail { last: Some(last(12)), empty: vec![13..15, 15..17] });
         // A gap may hold anything.
         let after_last = std::iter::once(13..15).collect();
         ledger.skip_to(&partition(), None, 20);
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
-        assert_eq!((cursor.next, cursor.below), (20, Below { last: Some(last(12)), empty: after_last }));
-        // A new epoch begins with nothing.
+        assert_eq!((cursor.next, cursor.tail), (20, SealedTail { last: Some(last(12)), empty: after_last }));
+        // A new epoch has no tail.
         ledger.begin_epoch(&partition(), Some("T2".into()), 0);
         let cursor = believe(&ledger, &ledger.cursor(&partition())).expect("good");
         assert_eq!((cursor.epoch, cursor.next, cursor.topic_id.as_deref(), cursor.begun), (1, 0, Some("T2"), false));
-        assert_eq!(cursor.below, Below::default());
+        assert_eq!(cursor.tail, SealedTail::default());
     }
 
     #[test]
-    fn an_answer_about_something_else_is_wrong() {
-        let mut ledger = Ledger::new();
+    fn answer_about_another_stream_is_refused() {
+        let mut ledger = MemoryLedger::new();
         seal(&mut ledger, 10, Some(9));
         let good = ledger.cursor(&partition());
         let wrong = |problem: &str, change: &dyn Fn(&mut committer_client::Cursor)| {
@@ -251,11 +251,11 @@ mod tests {
                 other => panic!("{problem}: {other:?}"),
             }
         };
-        wrong("it names offset 11, its newest statement 10", &|answer| answer.next = 11);
+        wrong("it names offset 11, but its newest statement names 10", &|answer| answer.next = 11);
         wrong("is not about orders/3 of cluster c1 epoch 1", &|answer| answer.epoch = 1);
         wrong("the newest statement: ", &|answer| answer.statement = Some("no note".into()));
         let of = |change: &dyn Fn(&mut Summary)| {
-            let mut summary = summary(&Ledger::new(), 10, Some(9));
+            let mut summary = summary(&MemoryLedger::new(), 10, Some(9));
             change(&mut summary);
             Some(signed(Statement::Summary(summary), &ingest_key()))
         };
@@ -266,15 +266,15 @@ mod tests {
         wrong("is of another ledger", &|answer| answer.statement = other_ledger.clone());
         let later = of(&|summary| summary.next = 12);
         wrong("ends at offset 12, after the cursor 10", &|answer| answer.last_summary = later.clone());
-        let mut gapped = Ledger::new();
+        let mut gapped = MemoryLedger::new();
         gapped.skip_to(&partition(), None, 10);
         let gap = gapped.cursor(&partition()).statement;
-        wrong("no summary with events", &|answer| answer.last_summary = gap.clone());
+        wrong("not a summary with events", &|answer| answer.last_summary = gap.clone());
     }
 
     #[test]
-    fn only_keys_of_the_ledger_count_each_for_its_role_topics_and_time() {
-        let mut ledger = Ledger::new();
+    fn keys_count_only_for_role_topics_and_time() {
+        let mut ledger = MemoryLedger::new();
         let narrow = key("narrow", 8);
         ledger.grant(&narrow, &["payments"]);
         let operator = key("operator", 1);
@@ -324,8 +324,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_those_that_the_genesis_leads_to() {
-        let ledger = Ledger::new();
+    fn keys_follow_from_the_genesis() {
+        let ledger = MemoryLedger::new();
         let entries = ledger.keys().entries;
         assert_eq!(keys(&ledger.id(), &entries).expect("good").granted().len(), 3);
         let mut other = ledger.id();
@@ -342,22 +342,23 @@ mod tests {
     }
 
     #[test]
-    fn standing_says_why_a_key_does_not_count() {
-        let mut ledger = Ledger::new();
+    fn denied_permission_names_the_reason() {
+        let mut ledger = MemoryLedger::new();
         let narrow = key("narrow", 8);
         ledger.grant(&narrow, &["payments", "pay*"]);
-        let of = |ledger: &Ledger, key: &SigningKey| {
+        let of = |ledger: &MemoryLedger, key: &SigningKey| {
             let keys = keys(&ledger.id(), &ledger.keys().entries).expect("good keys");
-            match standing(&ledger.id(), &keys, key.verifier_key(), "orders") {
-                Standing::Granted => "granted".to_owned(),
-                Standing::Refused(problem) => problem,
-                other @ Standing::UnknownCluster(_) => panic!("no cluster was asked about: {other:?}"),
+            match permission(&ledger.id(), &keys, key.verifier_key(), "orders") {
+                Permission::Granted => "granted".to_owned(),
+                Permission::Denied(problem) => problem,
+                other @ Permission::UnknownCluster(_) => panic!("this checks no cluster: {other:?}"),
             }
         };
         assert_eq!(of(&ledger, &ingest_key()), "granted");
         assert!(of(&ledger, &narrow).ends_with("narrow is granted for payments pay*, not for topic orders"));
         assert!(
-            of(&ledger, &key("operator", 1)).ends_with("is granted the role operator, sealing takes the role ingest")
+            of(&ledger, &key("operator", 1))
+                .ends_with("is granted the role operator, but sealing needs the role ingest")
         );
         assert!(of(&ledger, &key("ingest-a", 9)).contains("is not granted in ledger example.com/audit"));
         ledger.revoke(&ingest_key(), &["*"]);

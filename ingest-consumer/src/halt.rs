@@ -2,19 +2,19 @@ use std::fmt;
 
 use evidence::{Hash, Partition};
 
-/// Why the sealing of a stream stopped. Every reason shows both sides: what was signed and what is found now.
+/// Why a stream halted. Each reason shows both sides: what was signed and what is found now.
 ///
-/// A halted stream stays halted, and the others go on, until what [`Halt::remedy`] says was done.
+/// A halted stream waits until [`Halt::remedy`] is carried out. Other streams continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Halt {
-    /// The topic of this name is another one than the topic that was sealed.
+    /// The topic was deleted and recreated since it was sealed.
     Recreated {
         /// The topic id in the newest statement.
         signed: Option<String>,
         /// The topic id that Kafka shows.
         found: Option<String>,
     },
-    /// Kafka's log ends before the cursor: events that were sealed are gone from its end.
+    /// Kafka's log ends below the cursor: sealed events are missing at its end.
     Truncated {
         /// The cursor.
         next: u64,
@@ -23,75 +23,75 @@ pub enum Halt {
         /// The high watermark that Kafka shows.
         high: u64,
     },
-    /// Kafka returns another event than the one that was sealed at the same offset.
+    /// Kafka returns a different event than the one that was sealed at this offset.
     Altered {
         /// The offset.
         offset: u64,
         /// The leaf that was signed.
         signed: Hash,
-        /// The leaf of what Kafka returns.
+        /// The leaf of the event that Kafka returns.
         found: Hash,
         /// The low watermark that Kafka showed.
         low: u64,
     },
-    /// Kafka returns an event at an offset that was sealed as holding none.
+    /// Kafka returns an event at an offset that was sealed without one.
     Appeared {
         /// The offset.
         offset: u64,
-        /// The leaf of what Kafka returns.
+        /// The leaf of the event that Kafka returns.
         found: Hash,
         /// The low watermark that Kafka showed.
         low: u64,
     },
-    /// A record cannot be read as an event, so nothing can be signed about it.
+    /// A record cannot be read as an event.
     Unreadable {
         /// The offset.
         offset: u64,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
-    /// The client library misreads what Kafka holds from this offset on, so nothing can be signed about it.
+    /// The client library misreads the records from this offset on.
     Misread {
         /// The offset.
         offset: u64,
-        /// How that is known.
+        /// How we know.
         problem: String,
     },
-    /// The brokers are another cluster than those whose streams the ledger holds.
+    /// The ledger holds no streams of the cluster that the brokers belong to.
     OtherCluster {
-        /// The ids of the clusters whose streams the ledger holds, or of the one that was sealed until now.
+        /// The ids of the clusters whose streams the ledger holds, or of the cluster that was sealed until now.
         signed: Vec<String>,
         /// The id that Kafka shows.
         found: String,
     },
-    /// The committer names a cursor that lies behind one it named before, or another statement for the same cursor.
+    /// The committer shows a cursor behind an earlier one, or another statement for the same cursor.
     CursorWentBack {
-        /// What the committer said before, as `epoch E offset N statement H`.
+        /// The earlier cursor, as `epoch E offset N statement H`.
         before: String,
-        /// What it says now.
+        /// The cursor now.
         now: String,
     },
-    /// What the committer says about the stream does not verify.
+    /// The committer's answer about the stream does not verify.
     BadCursor {
-        /// What does not.
+        /// What does not verify.
         problem: String,
     },
     /// The ledger does not let this key seal this topic.
     KeyNotGranted {
-        /// Which key and why.
+        /// Which key, and why.
         problem: String,
     },
-    /// The committer refuses a statement although it agrees about where the stream stands.
+    /// The committer refuses a statement although it agrees about the cursor.
     Refused {
-        /// Its machine-readable reason.
+        /// The machine-readable reason.
         code: String,
-        /// Its reason for people.
+        /// The reason for people.
         message: String,
     },
 }
 
 impl Halt {
-    /// The offset of the record that cannot be read. The halt is over when Kafka no longer has it.
+    /// The offset of the record that cannot be read. The halt ends when Kafka no longer has that record.
     pub(crate) fn record(&self) -> Option<u64> {
         match self {
             Self::Unreadable { offset, .. } | Self::Misread { offset, .. } => Some(*offset),
@@ -99,7 +99,7 @@ impl Halt {
         }
     }
 
-    /// What to do about it, as exactly as can be told: the command, where there is one.
+    /// What to do about it: the exact command, if there is one.
     pub fn remedy(&self, partition: &Partition) -> String {
         let Partition { topic, number, .. } = partition;
         match self {
@@ -139,17 +139,16 @@ impl Halt {
                  --role ingest --scope {topic} --operator-key FILE`; sealing resumes by itself if that is the key of this \
                  process, otherwise restart it with the granted key in `ingest.key`"
             ),
-            Self::Refused { code, .. } => format!(
-                "look {code} up in docs/auditing.md (Refusals), which says what each refusal means; sealing is tried again by \
-                 itself"
-            ),
+            Self::Refused { code, .. } => {
+                format!("look up {code} in docs/auditing.md (Refusals); sealing is retried by itself")
+            }
         }
     }
 }
 
 fn new_epoch(Partition { topic, number, .. }: &Partition, start: u64) -> String {
     format!(
-        "find out what happened to the topic, and keep what is left of the old events. If Kafka can show the old log again, \
+        "find out what happened to the topic, and keep what is left of the old events. If Kafka can get the old log back, \
          repair it and restart this process. Otherwise begin a new epoch once, which seals what Kafka holds now: `streamseal epoch --config FILE --topic {topic} --partition {number} --start {start} \
          --operator-key FILE`"
     )
@@ -169,13 +168,16 @@ impl fmt::Display for Halt {
                 write!(f, "the event at offset {offset} is another one: signed leaf {signed}, Kafka returns {found}")
             }
             Self::Appeared { offset, found, .. } => {
-                write!(f, "an event appeared at offset {offset}: signed as holding none, Kafka returns leaf {found}")
+                write!(
+                    f,
+                    "an event appeared at offset {offset}, which was sealed without one: Kafka returns leaf {found}"
+                )
             }
             Self::Unreadable { offset, problem } => {
                 write!(f, "the record at offset {offset} cannot be read: {problem}")
             }
             Self::Misread { offset, problem } => {
-                write!(f, "the record at offset {offset} is not read as it is: {problem}")
+                write!(f, "the client library misreads the record at offset {offset}: {problem}")
             }
             Self::OtherCluster { signed, found } => {
                 write!(

@@ -1,95 +1,38 @@
-//! How far behind Kafka the sealing is, and whether it moves.
+//! How far sealing is behind Kafka, and which streams are stalled.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka::{Cluster, TopicPartition, Watermarks};
 use service::{Component, Condition, Health, Shutdown};
 
+use crate::assignment::span;
+use crate::clients::Clients;
 use crate::metrics::LagGauges;
-use crate::outside::Outside;
-use crate::progress::Progress;
-use crate::seat::span;
+use crate::stall::StallDetector;
+use crate::status::StreamStatuses;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Where a stream stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// The cursor.
-    pub(crate) next: u64,
-    /// How far it is read, which may be below the cursor at first.
-    pub(crate) position: Option<u64>,
-    /// Whether nothing is known to stand in the way of sealing.
-    pub(crate) is_running: bool,
-    /// How many statements wait for the committer's answer.
-    pub(crate) unacknowledged: usize,
-}
-
-/// What the reading thread and the watch tell each other. Clones share one state.
-#[derive(Clone, Default)]
-pub(crate) struct Cursors(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    /// Where the streams of the assigned partitions stand, as the reading thread last knew.
-    standings: Mutex<BTreeMap<TopicPartition, Standing>>,
-    /// Partitions whose streams are to look again.
-    stalled: Mutex<Vec<TopicPartition>>,
-    /// Whether there are any, for who must not wait for a lock.
-    has_stalled: AtomicBool,
-}
-
-impl Cursors {
-    pub(crate) fn set(&self, partition: &TopicPartition, now: Standing) {
-        let mut cursors = self.lock();
-        match cursors.get_mut(partition) {
-            Some(standing) => *standing = now,
-            None => drop(cursors.insert(partition.clone(), now)),
-        }
-    }
-
-    pub(crate) fn remove(&self, partition: &TopicPartition) {
-        self.lock().remove(partition);
-    }
-
-    /// The partitions that have stalled since this was last asked. Costs nothing where there are none.
-    pub(crate) fn take_stalled(&self) -> Vec<TopicPartition> {
-        if !self.0.has_stalled.swap(false, Ordering::AcqRel) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn stall(&self, partition: &TopicPartition) {
-        self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).push(partition.clone());
-        self.0.has_stalled.store(true, Ordering::Release);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Standing>> {
-        // Each update is one insertion or removal, so a panic elsewhere cannot have left it half done.
-        self.0.standings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Compares the cursors with Kafka's watermarks now and then, until `shutdown`. `kafka` is ready as long as Kafka
-/// answers; a stream that has not moved for `stalled_after` although Kafka has more is not ready.
+/// Compares the cursors with Kafka's watermarks at each interval, until `shutdown`.
+///
+/// `kafka` is ready while Kafka answers. A stream is not ready if it has not moved for `stalled_after` although Kafka
+/// has more.
 pub(crate) async fn watch(
-    outside: Arc<Outside>,
-    cursors: Cursors,
+    clients: Arc<Clients>,
+    statuses: StreamStatuses,
     stalled_after: Duration,
     kafka: Component,
     health: Health,
     shutdown: Shutdown,
 ) {
     let mut interval = tokio::time::interval(INTERVAL);
-    let mut progress = Progress::default();
+    let mut detector = StallDetector::default();
     let mut stalled = HashMap::<TopicPartition, Condition>::new();
     while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
-        let partitions = cursors.lock().keys().cloned().collect::<Vec<_>>();
-        let marks = match outside.ask(move |cluster| watermarks(cluster, partitions)).await {
+        let partitions = statuses.lock().keys().cloned().collect::<Vec<_>>();
+        let marks = match clients.query(move |cluster| watermarks(cluster, partitions)).await {
             Ok(marks) => marks,
             Err(problem) => {
                 kafka.not_ready(problem);
@@ -97,36 +40,36 @@ pub(crate) async fn watch(
             }
         };
         kafka.ready();
-        // Under the lock: a partition that is given away shows nothing more.
-        let standings = cursors.lock();
-        progress.retain(|partition| standings.contains_key(partition));
-        for (_, condition) in stalled.extract_if(|partition, _| !standings.contains_key(partition)) {
+        // Under the lock: a revoked partition must not be shown again.
+        let assigned = statuses.lock();
+        detector.retain(|partition| assigned.contains_key(partition));
+        for (_, condition) in stalled.extract_if(|partition, _| !assigned.contains_key(partition)) {
             condition.remove();
         }
         for (partition, marks) in &marks {
-            let Some(standing) = standings.get(partition) else { continue };
-            let next = i64::try_from(standing.next).unwrap_or(i64::MAX);
+            let Some(status) = assigned.get(partition) else { continue };
+            let next = i64::try_from(status.next).unwrap_or(i64::MAX);
             let open = u64::try_from(marks.high.saturating_sub(marks.stable)).unwrap_or(0);
             let gauges = LagGauges::new(partition);
             gauges.set(marks.lag(next), open);
-            let problem = progress.observe(partition, *standing, marks, Instant::now(), stalled_after);
+            let problem = detector.observe(partition, *status, marks, Instant::now(), stalled_after);
             gauges.stalled(problem.is_some());
             match problem {
                 Some(problem) => {
                     let condition = stalled
                         .entry(partition.clone())
                         .or_insert_with(|| Condition::new(health.component(format!("{partition} progress"))));
-                    // The seconds in the text change at every look.
+                    // The text contains seconds, which always change.
                     condition.fails_as("stalled", problem.to_string(), |_| {
                         span(partition).in_scope(|| tracing::error!("STALLED: {problem}"));
                     });
-                    if problem.is_to_look {
-                        cursors.stall(partition);
+                    if problem.should_reinspect {
+                        statuses.add_stalled(partition);
                     }
                 }
                 None => {
                     if let Some(mut condition) = stalled.remove(partition) {
-                        condition.works(|| span(partition).in_scope(|| tracing::info!("moves again")));
+                        condition.works(|| span(partition).in_scope(|| tracing::info!("no longer stalled")));
                         condition.remove();
                     }
                 }
@@ -135,7 +78,7 @@ pub(crate) async fn watch(
     }
 }
 
-/// The watermarks of those partitions that the cluster tells of.
+/// The watermarks of the partitions that the cluster knows.
 fn watermarks(
     cluster: &Cluster,
     mut partitions: Vec<TopicPartition>,

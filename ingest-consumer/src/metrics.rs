@@ -47,13 +47,13 @@ pub(crate) struct StreamMetrics {
     lag: LagGauges,
 }
 
-/// How far the end of a partition is.
+/// How far sealing is behind the end of a partition.
 pub(crate) struct LagGauges {
     /// Offsets up to the last stable offset that are not sealed.
     lag: Gauge,
     /// Offsets behind the last stable offset: those of open transactions, which cannot be read yet.
     open_transaction_lag: Gauge,
-    /// 1 while the cursor stands still although Kafka has more.
+    /// 1 while the cursor does not move although Kafka has more.
     stalled: Gauge,
 }
 

@@ -1,4 +1,4 @@
-//! What all clients share: where librdkafka's logs and errors go.
+//! Where librdkafka's logs and errors go, for all clients.
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -24,23 +24,23 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-/// Whether librdkafka warns of what is meant to be: producers and consumers share one set of properties, and a
+/// Whether librdkafka warns about something intended: producers and consumers share one set of properties, and we use a
 /// guarantee that it calls experimental.
 fn is_intended(warning: &str) -> bool {
     warning.contains("will be ignored by this") || warning.contains("enable.gapless.guarantee")
 }
 
-/// Statistics are only logged, for who sets `statistics.interval.ms`.
+/// Logs statistics, which librdkafka sends if `statistics.interval.ms` is set.
 pub(crate) fn log_statistics(statistics: &[u8]) {
     tracing::debug!(target: TARGET, "{}", String::from_utf8_lossy(statistics));
 }
 
-/// Errors of the client as a whole, such as a broker that cannot be reached: librdkafka goes on trying.
-pub(crate) fn log_trouble(error: &KafkaError, reason: &str) {
+/// Logs an error of the whole client, such as an unreachable broker. librdkafka keeps trying.
+pub(crate) fn log_error(error: &KafkaError, reason: &str) {
     tracing::warn!(target: TARGET, "{error}: {reason}");
 }
 
-/// The context of clients whose owner has no ear for news.
+/// The context of clients whose owner does not handle events: it logs them.
 #[derive(Debug)]
 pub(crate) struct Logging;
 
@@ -54,7 +54,7 @@ impl ClientContext for Logging {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        log_trouble(&error, reason);
+        log_error(&error, reason);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a sealer must know of a cluster besides its events.
+//! Queries to a cluster: ids, topics and offsets.
 
 mod admin;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka_sys::rd_kafka_OffsetSpec_t as spec;
+use rdkafka_sys::rd_kafka_OffsetSpec_t as offset_spec;
 
 use crate::client::Logging;
 use crate::partition::positions;
@@ -17,37 +17,37 @@ use crate::{Error, Properties, TopicPartition};
 pub use admin::Topic;
 use admin::{Admin, Isolation};
 
-/// Where the events of a partition begin and end. All are offsets of the event that follows.
+/// Where the events of a partition begin and end. Each end is the offset of the next event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
-    /// The first offset that can still be read: what is below was deleted.
+    /// The first offset that can still be read. Everything below was deleted.
     pub low: i64,
     /// The end.
     pub high: i64,
-    /// The end for readers of committed events (last stable offset): below `high` while a transaction is open.
+    /// The end for readers of committed events (last stable offset). It is below `high` while a transaction is open.
     pub stable: i64,
 }
 
 impl Watermarks {
-    /// How many offsets a reader that goes on from `next` has still before it; 0 when it is at the end or past it.
+    /// The number of offsets left to read from `next`; 0 at the end or past it.
     pub fn lag(&self, next: i64) -> u64 {
         u64::try_from(self.stable.saturating_sub(next)).unwrap_or(0)
     }
 }
 
-/// Asks a cluster about itself. Every question waits for its answer, at most for the time-out given at first.
+/// Queries a cluster. Every query blocks until its answer or the timeout.
 pub struct Cluster {
-    /// Before the client that it is of.
+    /// Declared before its client, so that it is dropped first.
     queue: ClientQueue,
     client: BaseConsumer<Logging>,
     timeout: Duration,
 }
 
 impl Cluster {
-    /// Makes a client for questions; brokers are only contacted by the first.
+    /// Makes a client. The first query connects to the brokers.
     ///
     /// # Errors
-    /// [`Error::Property`] when librdkafka refuses a property.
+    /// [`Error::Property`] if librdkafka refuses a property.
     pub fn new(properties: &Properties, timeout: Duration) -> Result<Self, Error> {
         let client = properties.consumer(None).create_with_context(Logging);
         let client = client.map_err(|error| Error::creation("making a client", error))?;
@@ -59,25 +59,25 @@ impl Cluster {
     /// The cluster's id.
     ///
     /// # Errors
-    /// [`Error::Client`] when no broker tells it in time.
+    /// [`Error::Client`] if no broker answers in time.
     pub fn id(&self) -> Result<String, Error> {
         self.serve();
         let id = self.client.client().fetch_cluster_id(self.timeout);
         id.ok_or_else(|| {
-            let reason = format!("no broker told it within {:?}", self.timeout);
+            let reason = format!("no broker answered within {:?}", self.timeout);
             Error::client("asking for the cluster id", reason)
         })
     }
 
-    /// What there is to know about a topic, `None` when it does not exist. Asking does not create it.
+    /// Describes a topic; `None` if it does not exist. The query does not create it.
     ///
     /// # Errors
-    /// [`Error::Client`] when the cluster does not answer or does not allow to ask.
+    /// [`Error::Client`] if the cluster does not answer or denies access.
     pub fn topic(&self, name: &str) -> Result<Option<Topic>, Error> {
         Ok(self.topics([name])?.remove(name))
     }
 
-    /// Those of the topics that exist, by their names; one question for all of them.
+    /// The topics that exist, by name. One query for all.
     ///
     /// # Errors
     /// As for [`topic`](Self::topic).
@@ -89,15 +89,16 @@ impl Cluster {
         answer.map_err(|reason| Error::client(format!("asking about topics {}", names.join(", ")), reason))
     }
 
-    /// Where partitions begin and end. The three marks are asked for one after the other, `low` first: each is at
-    /// least what it was when the call began.
+    /// Where partitions begin and end.
+    ///
+    /// The three marks come from three queries, `low` first. Each is at least as high as when the call began.
     ///
     /// # Errors
-    /// [`Error::Partition`] for the first partition that the cluster does not tell of, say because it does not exist.
-    /// [`Error::Client`] when the cluster does not answer.
+    /// [`Error::Partition`] for the first partition without an answer, such as one that does not exist.
+    /// [`Error::Client`] if the cluster does not answer.
     pub fn watermarks(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Watermarks>, Error> {
-        let earliest = spec::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64;
-        let latest = spec::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
+        let earliest = offset_spec::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64;
+        let latest = offset_spec::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
         let low = self.offsets(partitions, earliest, Isolation::ReadUncommitted)?;
         let stable = self.offsets(partitions, latest, Isolation::ReadCommitted)?;
         let high = self.offsets(partitions, latest, Isolation::ReadUncommitted)?;
@@ -108,8 +109,8 @@ impl Cluster {
         Ok(marks.collect())
     }
 
-    /// For each partition the offset of its first event with this timestamp (milliseconds since 1970) or a later one;
-    /// `None` when it has none.
+    /// The offset of each partition's first event with this timestamp (milliseconds since 1970) or a later one. `None`
+    /// if it has none.
     ///
     /// # Errors
     /// As for [`watermarks`](Self::watermarks).
@@ -118,30 +119,30 @@ impl Cluster {
         partitions: &[TopicPartition],
         timestamp: i64,
     ) -> Result<BTreeMap<TopicPartition, Option<i64>>, Error> {
-        // Negative numbers ask for other things.
+        // Negative numbers have other meanings.
         let offsets = self.offsets(partitions, timestamp.max(0), Isolation::ReadCommitted)?;
-        let known = |offset| (offset >= 0).then_some(offset);
-        Ok(offsets.into_iter().map(|(partition, offset)| (partition, known(offset))).collect())
+        let found = |offset| (offset >= 0).then_some(offset);
+        Ok(offsets.into_iter().map(|(partition, offset)| (partition, found(offset))).collect())
     }
 
-    /// One answer for every partition, or an error.
+    /// One answer per partition, or an error.
     fn offsets(
         &self,
         partitions: &[TopicPartition],
-        question: i64,
+        spec: i64,
         isolation: Isolation,
     ) -> Result<BTreeMap<TopicPartition, i64>, Error> {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
         self.serve();
-        let failed = |reason: String| Error::client("asking for offsets", reason);
+        let client_error = |reason: String| Error::client("asking for offsets", reason);
         let distinct: BTreeSet<_> = partitions.iter().collect();
-        let list = positions(distinct.iter().map(|&partition| (partition, question)));
-        let list = list.map_err(|error| failed(error.to_string()))?;
+        let list = positions(distinct.iter().map(|&partition| (partition, spec)));
+        let list = list.map_err(|error| client_error(error.to_string()))?;
         let answers = Admin::new(&self.client, self.timeout).list_offsets(&list, isolation);
         let mut answers: BTreeMap<_, _> = answers
-            .map_err(failed)?
+            .map_err(client_error)?
             .into_iter()
             .map(|answer| ((answer.topic, answer.partition), answer.offset))
             .collect();
@@ -150,17 +151,17 @@ impl Cluster {
             let offset = answer.unwrap_or_else(|| Err("no answer".to_owned()));
             let offset = offset.map_err(|reason| Error::Partition {
                 partition: partition.clone(),
-                reason: format!("cannot tell its offsets: {reason}"),
+                reason: format!("its offsets are unknown: {reason}"),
             });
             offset.map(|offset| (partition.clone(), offset))
         });
         offsets.collect()
     }
 
-    /// Lets rust-rdkafka log what has come up since the last question.
+    /// Lets rust-rdkafka log what happened since the last query.
     fn serve(&self) {
         while !self.queue.is_empty() {
-            // This client reads nothing: whatever is polled is an error, logged on the way.
+            // This client reads no events, so poll returns only errors, which were logged.
             drop(self.client.poll(Duration::ZERO));
         }
     }

@@ -1,4 +1,4 @@
-//! Reading partitions, as a member of a group or by oneself.
+//! Reading partitions, as a member of a group or standalone.
 
 mod assign;
 mod batch;
@@ -19,110 +19,109 @@ use crate::partition::positions;
 use crate::queue::ClientQueue;
 use crate::signal::{Raised, Signal};
 use crate::{Error, Properties, TopicPartition, Waker};
-use batch::Slot;
-pub use batch::{Batch, Failure, FailureKind, Item};
+use batch::StartedPartition;
+pub use batch::{Batch, Item, ReadError, ReadErrorKind};
 use group::{Group, State};
 
-/// The longest sleep: librdkafka must be served now and then even if it does not ring (it takes an owner who never
-/// polls for dead), and a bell that was missed must not matter for long.
-const NAP_MAX: Duration = Duration::from_secs(1);
+/// The longest sleep. librdkafka must be polled regularly even without events, or it considers the owner dead. It also
+/// bounds the harm of a missed wake-up.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Which topics a member of a group reads.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// The consumer group's id.
     pub group: String,
-    /// Topic names, and patterns that begin with `^` (regular expressions, as librdkafka and, in the newer group
-    /// protocol, the broker understand them).
+    /// Topic names, and patterns that begin with `^`. Patterns are regular expressions of librdkafka, or of the broker
+    /// in the newer group protocol.
     pub topics: Vec<String>,
-    /// Topics that are never read, although a pattern may match them: names, and beginnings of names followed by `*`. Names
-    /// that begin with `__`, Kafka's own, are excluded anyway.
+    /// Topics that are never read, even if a pattern matches: names, and prefixes followed by `*`. Kafka's internal
+    /// topics, which begin with `__`, are always excluded.
     pub exclude: Vec<String>,
 }
 
 /// What [`Consumer::poll`] found.
 #[derive(Debug)]
 pub enum Polled<'a> {
-    /// Events of one partition, and possibly its end or a failure.
+    /// Events of one partition, and possibly its end or an error.
     Batch(Batch<'a>),
-    /// Partitions came or went.
+    /// Partitions were assigned or revoked.
     Rebalance(Rebalance),
-    /// Something to log: a broker that cannot be reached, a topic that does not exist, a commit that failed. librdkafka
-    /// goes on trying.
-    Trouble(String),
-    /// Nothing within the time given, or a [`Waker`] woke.
+    /// Something to log: an unreachable broker, a missing topic, a failed commit. librdkafka keeps trying.
+    Warning(String),
+    /// Nothing before the timeout, or before a [`Waker`] woke.
     Idle,
 }
 
-/// A change of what the group gives to this member. It has been answered when it is seen.
+/// A change of the partitions that the group assigns to this member. It was already answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rebalance {
-    /// These are ours now. Nothing is read before [`Consumer::start`] says from where.
+    /// These are ours now. [`Consumer::start`] begins to read them.
     Assigned(Vec<TopicPartition>),
-    /// These are no longer ours and give nothing more.
+    /// These are no longer ours, and give nothing more.
     Revoked(Vec<TopicPartition>),
-    /// As `Revoked`, but the group gave them to others before we knew: they may be read elsewhere already.
+    /// As `Revoked`, but the group assigned them to others before we knew. Others may read them already.
     Lost(Vec<TopicPartition>),
 }
 
-/// What the client as a whole has to tell, until it is polled for.
+/// An event of the whole client that waits for a poll.
 #[derive(Debug)]
-enum News {
+enum ClientEvent {
     Rebalance(Rebalance),
-    Trouble(String),
+    Warning(String),
 }
 
-/// Reads events, each partition from the offset its owner says, for one owner thread.
+/// Reads events for one owner thread, each partition from an offset that the owner chooses.
 ///
-/// librdkafka fetches ahead for every started partition, a bounded amount, into a queue of its own.
-/// [`poll`](Self::poll) takes batches from the queues in turn. A partition on [`hold`](Self::hold) is not read, and
-/// once its queue is full no longer fetched: this is how back pressure reaches the broker.
+/// librdkafka fetches a bounded amount ahead, into one queue per started partition. [`poll`](Self::poll) takes batches
+/// from the queues in turn. [`hold`](Self::hold) stops reading a partition. Once its queue is full it is no longer
+/// fetched either: this is how back pressure reaches the broker.
 ///
-/// What was read is tracked here, event by event, and not taken from librdkafka, which loses count by one at a
-/// partition's end and at errors (librdkafka #4844).
+/// The consumer tracks positions itself, event by event. librdkafka's positions are off by one at the end of a
+/// partition and at errors (librdkafka #4844).
 ///
 /// Dropping a consumer leaves the group, which may take seconds.
 pub struct Consumer {
-    /// Before `base`: messages and queues are given back before the client goes.
-    slots: Vec<Slot>,
+    /// Declared before `base`: messages and queues must be freed before their client.
+    started: Vec<StartedPartition>,
     client_queue: ClientQueue,
     base: Arc<BaseConsumer<Group>>,
     signal: Arc<Signal>,
     headers: Headers,
-    /// The slot whose turn is next.
+    /// The index in `started` whose turn is next.
     turn: usize,
-    /// When all queues were last looked at, bell or not.
-    looked: Instant,
-    /// Whether a group gives the partitions.
+    /// When all queues were last checked, whether they signalled or not.
+    checked: Instant,
+    /// Whether a group assigns the partitions.
     subscribed: bool,
 }
 
 impl Consumer {
-    /// Joins a group. Which partitions it gives is told by [`Polled::Rebalance`], also while running.
+    /// Joins a group. [`Polled::Rebalance`] tells which partitions it assigns, now and later.
     ///
-    /// Classic groups, eager or cooperative, and the newer `group.protocol=consumer` (KIP-848) are possible.
+    /// Supports classic groups, eager or cooperative, and the newer `group.protocol=consumer` (KIP-848).
     ///
     /// # Errors
-    /// [`Error::Property`] when librdkafka refuses a property, [`Error::Client`] when it refuses a topic or pattern.
+    /// [`Error::Property`] if librdkafka refuses a property, [`Error::Client`] if it refuses a topic or pattern.
     pub fn subscribe(properties: &Properties, subscription: &Subscription) -> Result<Self, Error> {
         let exclude = subscription.exclude.clone();
         let consumer = Self::new(properties, &subscription.group, exclude, true)?;
         let topics: Vec<&str> = subscription.topics.iter().map(String::as_str).collect();
-        let failed = |reason: String| Error::client(format!("subscribing to {}", topics.join(", ")), reason);
+        let client_error = |reason: String| Error::client(format!("subscribing to {}", topics.join(", ")), reason);
         if topics.iter().any(|topic| topic.contains('\0')) {
-            // rust-rdkafka would panic.
-            return Err(failed("a topic's name holds a NUL".to_owned()));
+            // rust-rdkafka panics at a NUL.
+            return Err(client_error("a topic name contains a NUL".to_owned()));
         }
-        consumer.base.subscribe(&topics).map_err(|error| failed(error.to_string()))?;
+        consumer.base.subscribe(&topics).map_err(|error| client_error(error.to_string()))?;
         Ok(consumer)
     }
 
-    /// Reads partitions that its owner chooses, without taking part in a group: just [`start`](Self::start) them. The
-    /// group id serves [`commit`](Self::commit) only.
+    /// Reads partitions that its owner chooses, without joining a group: just [`start`](Self::start) them. Only
+    /// [`commit`](Self::commit) uses the group id.
     ///
     /// # Errors
-    /// [`Error::Property`] when librdkafka refuses a property.
-    pub fn alone(properties: &Properties, group: &str) -> Result<Self, Error> {
+    /// [`Error::Property`] if librdkafka refuses a property.
+    pub fn standalone(properties: &Properties, group: &str) -> Result<Self, Error> {
         Self::new(properties, group, Vec::new(), false)
     }
 
@@ -134,70 +133,71 @@ impl Consumer {
         let signal = Arc::new(Signal::default());
         let client_queue = ClientQueue::of(&base, Arc::clone(&signal))
             .ok_or_else(|| Error::client("making a consumer", "it has no queue"))?;
-        let bell = client_queue.bell();
-        base.set_nonempty_callback(move || bell.ring());
+        let readiness = client_queue.readiness();
+        base.set_nonempty_callback(move || readiness.raise());
         Ok(Self {
-            slots: Vec::new(),
+            started: Vec::new(),
             client_queue,
             base: Arc::new(base),
             signal,
             headers: Headers::default(),
             turn: 0,
-            looked: Instant::now(),
+            checked: Instant::now(),
             subscribed,
         })
     }
 
-    /// Ends waits of [`poll`](Self::poll) from other threads.
+    /// Wakes [`poll`](Self::poll) from other threads.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.signal))
     }
 
-    /// The next batch of some partition, a rebalance, or trouble; waits for it, asleep, at most for `timeout`.
+    /// The next batch of some partition, rebalance or warning. Sleeps until there is one, or until `timeout`.
     ///
-    /// To be called at least every few minutes (`max.poll.interval.ms`), or the group takes this member for dead.
+    /// Call it at least every few minutes (`max.poll.interval.ms`), or the group considers this member dead.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when this consumer can never read again.
+    /// [`Error::Fatal`] if this consumer can never read again.
     pub fn poll(&mut self, timeout: Duration) -> Result<Polled<'_>, Error> {
         let deadline = Instant::now() + timeout;
         loop {
             let now = Instant::now();
-            if now.duration_since(self.looked) >= NAP_MAX {
-                self.looked = now;
-                self.client_queue.look_again();
-                self.slots.iter().for_each(Slot::look_again);
+            if now.duration_since(self.checked) >= SLEEP_MAX {
+                self.checked = now;
+                self.client_queue.set_ready();
+                self.started.iter().for_each(StartedPartition::set_ready);
             }
             self.serve_client()?;
-            let news = self.state().news.pop_front();
-            match news {
-                Some(News::Rebalance(rebalance)) => return Ok(Polled::Rebalance(rebalance)),
-                Some(News::Trouble(trouble)) => return Ok(Polled::Trouble(trouble)),
+            let event = self.state().events.pop_front();
+            match event {
+                Some(ClientEvent::Rebalance(rebalance)) => return Ok(Polled::Rebalance(rebalance)),
+                Some(ClientEvent::Warning(warning)) => return Ok(Polled::Warning(warning)),
                 None => {}
             }
-            if let Some(index) = self.next_slot() {
-                let batch = Batch::new(&mut self.slots[index], &mut self.headers);
+            if let Some(index) = self.next_filled() {
+                let batch = Batch::new(&mut self.started[index], &mut self.headers);
                 return Ok(Polled::Batch(batch));
             }
             let left = deadline.saturating_duration_since(now);
-            match self.signal.wait(left.min(NAP_MAX)) {
+            match self.signal.wait(left.min(SLEEP_MAX)) {
                 Some(Raised::ByWaker) => return Ok(Polled::Idle),
                 Some(Raised::ByQueue) => {}
-                None if left <= NAP_MAX => return Ok(Polled::Idle),
+                None if left <= SLEEP_MAX => return Ok(Polled::Idle),
                 None => {}
             }
         }
     }
 
-    /// The next slot in turn with something to hand out.
-    fn next_slot(&mut self) -> Option<usize> {
-        let count = self.slots.len();
-        let found = (self.turn..self.turn + count).map(|turn| turn % count).find(|&index| self.slots[index].fill())?;
+    /// The next partition in turn that has messages.
+    fn next_filled(&mut self) -> Option<usize> {
+        let count = self.started.len();
+        let found =
+            (self.turn..self.turn + count).map(|turn| turn % count).find(|&index| self.started[index].fill())?;
         self.turn = found + 1;
         Some(found)
     }
 
-    /// Lets rust-rdkafka handle what librdkafka has for the client as a whole, rebalances above all.
+    /// Lets rust-rdkafka handle the events of the whole client, above all rebalances.
     fn serve_client(&mut self) -> Result<(), Error> {
         if !self.client_queue.take_ready() {
             return Ok(());
@@ -210,7 +210,7 @@ impl Consumer {
                     let reason = fatal.map_or_else(|| code.to_string(), |(_, reason)| reason);
                     return Err(Error::Fatal { reason });
                 }
-                // The context was told already, with the reason.
+                // The context already got this error, with its reason.
                 Some(Err(_)) => {}
                 None if self.client_queue.is_empty() => return self.after_rebalance(),
                 None => {}
@@ -218,27 +218,30 @@ impl Consumer {
         }
     }
 
-    /// Partitions that stay with us were paused for the rebalance, and go on from where librdkafka thinks they were
-    /// read to: one too far after an end or an error (librdkafka #4844). So they start again from where they really
-    /// were read to.
+    /// Starts partitions that stay ours again from their real positions.
+    ///
+    /// The rebalance paused them, and librdkafka resumes from its own positions: one too far after an end or an error
+    /// (librdkafka #4844).
     fn after_rebalance(&mut self) -> Result<(), Error> {
         if !mem::take(&mut self.state().interrupted) {
             return Ok(());
         }
         let base = Arc::clone(&self.base);
         let state = base.context().state();
-        self.slots.retain(|slot| state.partitions.get(&slot.partition) == Some(&true));
+        self.started.retain(|started| state.partitions.get(&started.partition) == Some(&true));
         drop(state);
-        let stay = self.slots.iter().filter(|slot| !slot.place.failed);
-        let starts: BTreeMap<_, _> = stay.map(|slot| (slot.partition.clone(), slot.place.next)).collect();
+        let readable = self.started.iter().filter(|started| !started.position.failed);
+        let starts: BTreeMap<_, _> =
+            readable.map(|started| (started.partition.clone(), started.position.next)).collect();
         if starts.is_empty() {
             return Ok(());
         }
-        self.place(starts)
+        self.fetch_from(starts)
     }
 
-    /// Leaves a partition unread until [`release`](Self::release), at the cost of what librdkafka has fetched ahead.
-    /// A partition that is not started is ignored.
+    /// Stops reading a partition until [`release`](Self::release). What librdkafka fetched ahead stays in memory.
+    ///
+    /// Does nothing if the partition is not started.
     pub fn hold(&mut self, partition: &TopicPartition) {
         self.set_held(partition, true);
     }
@@ -249,23 +252,25 @@ impl Consumer {
     }
 
     fn set_held(&mut self, partition: &TopicPartition, held: bool) {
-        let slot = self.slots.iter_mut().find(|s| s.partition == *partition);
-        if let Some(slot) = slot {
-            slot.place.held = held;
+        let started = self.started.iter_mut().find(|started| started.partition == *partition);
+        if let Some(started) = started {
+            started.position.held = held;
         }
     }
 
-    /// The offset that a started partition goes on from: after the last event or end handed out.
+    /// The position of a started partition: the offset after the last event or end that it returned.
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
-        let slot = self.slots.iter().find(|slot| slot.partition == *partition);
-        slot.map(|slot| slot.place.next)
+        let started = self.started.iter().find(|started| started.partition == *partition);
+        started.map(|started| started.position.next)
     }
 
-    /// Tells the group how far partitions are read (the offsets to go on from), for the lag tools of Kafka's users.
-    /// Does not wait; if it fails later, [`Polled::Trouble`] says so. Not to be relied on, and never read here.
+    /// Commits offsets to the group, for lag tools: the next offset to read of each partition.
+    ///
+    /// Does not wait; [`Polled::Warning`] reports a later failure. These offsets are only a display, and this crate
+    /// never reads them.
     ///
     /// # Errors
-    /// [`Error::Client`] when librdkafka does not take it.
+    /// [`Error::Client`] if librdkafka refuses it.
     pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), Error> {
         let list = positions(offsets.iter().map(|(partition, offset)| (partition, *offset)));
         let committed = list.and_then(|list| self.base.commit(&list, CommitMode::Async));
@@ -283,7 +288,7 @@ impl std::fmt::Debug for Consumer {
     }
 }
 
-/// The whole position bookkeeping rests on each partition's queue giving all of its events; one elsewhere is lost.
+/// Positions are right only if every event comes through its partition's queue. One that comes elsewhere would be lost.
 fn stray(message: &BorrowedMessage<'_>) -> Error {
     let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
     Error::Fatal { reason: format!("{topic}/{partition}: offset {offset} came outside its partition's queue") }

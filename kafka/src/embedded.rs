@@ -15,21 +15,21 @@ use crate::{Error, TopicPartition};
 
 /// librdkafka's in-process broker: the real protocol on a loopback port, for a demo and for tests without a Kafka.
 ///
-/// What it is not:
-/// - It keeps nothing: events are in memory, and a new start has a new port and another cluster id.
-/// - Of each partition it keeps the newest 5 MiB and 100,000 produce requests; older events are gone, as if by
-///   retention. Produce no faster than is read.
-/// - It knows no transactions: aborted events are read like others. Nor compaction, access rights or TLS.
-/// - Topics come into being when they are produced to or asked for, with 4 partitions; the protocol's CreateTopics is
-///   missing, so [`create_topic`](Self::create_topic) is for other numbers.
+/// Its limits:
+/// - It stores events in memory only. Each start has a new port and another cluster id.
+/// - It keeps the newest 5 MiB and 100,000 produce requests of each partition, and drops older events as if by
+///   retention. Produce no faster than you read.
+/// - It has no transactions: aborted events are read like others. It has no compaction, access control or TLS.
+/// - Producing to a topic or asking for it creates it, with 4 partitions. The protocol's CreateTopics is missing;
+///   [`create_topic`](Self::create_topic) creates topics with other partition counts.
 pub struct EmbeddedBroker {
-    /// Before the client that it lives in.
+    /// Declared before its client, so that it is dropped first.
     cluster: Owned<sys::rd_kafka_mock_cluster_t>,
     _client: Client<Logging>,
     bootstrap_servers: String,
 }
 
-// SAFETY: what is asked of the cluster goes through a queue to its own thread and is answered from there.
+// SAFETY: every call on the cluster goes through a queue to its own thread, which answers.
 unsafe impl Send for EmbeddedBroker {}
 // SAFETY: as above.
 unsafe impl Sync for EmbeddedBroker {}
@@ -38,7 +38,7 @@ impl EmbeddedBroker {
     /// Starts a broker on a free loopback port. It ends when dropped.
     ///
     /// # Errors
-    /// [`Error::Client`] when it cannot listen.
+    /// [`Error::Client`] if it cannot listen.
     pub fn start() -> Result<Self, Error> {
         let doing = "starting the embedded broker";
         let mut config = ClientConfig::new();
@@ -52,14 +52,14 @@ impl EmbeddedBroker {
             let cluster = sys::rd_kafka_mock_cluster_new(client.native_ptr(), 1);
             let cluster = Owned::new(cluster, sys::rd_kafka_mock_cluster_destroy)
                 .ok_or_else(|| Error::client(doing, "it cannot listen on a loopback port"))?;
-            // A group need not wait for members: whoever comes later starts a rebalance.
+            // A group does not wait for members: a later one starts a rebalance.
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster.as_ptr(), 0);
             let bootstrap = sys::rd_kafka_mock_cluster_bootstraps(cluster.as_ptr());
             Ok(Self { bootstrap_servers: text(bootstrap), cluster, _client: client })
         }
     }
 
-    /// For `bootstrap.servers`.
+    /// The value for `bootstrap.servers`.
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
     }
@@ -67,7 +67,7 @@ impl EmbeddedBroker {
     /// Creates a topic.
     ///
     /// # Errors
-    /// [`Error::Client`] when it exists already.
+    /// [`Error::Client`] if it exists already.
     pub fn create_topic(&self, name: &str, partitions: u32) -> Result<(), Error> {
         let c_name = c_name(name);
         let count = TopicPartition::new(name, partitions).number();

@@ -2,14 +2,13 @@ use rdkafka::error::KafkaError;
 
 use crate::TopicPartition;
 
-/// Why a client could not be made or could not do what it was asked.
+/// Why a client could not be made, or a call failed.
 ///
-/// What happens to one partition while it is read is no error here but a [`Failure`](crate::Failure) in its place
-/// among the partition's events.
+/// An error in reading one partition is a [`ReadError`](crate::ReadError) instead, in its place among the events.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A property of `[kafka]` is missing, unknown, or would void what a reader of evidence promises. Nothing but a
-    /// change of the configuration helps.
+    /// A property of `[kafka]` is missing, unknown or would break a guarantee. Only a change of the configuration
+    /// helps.
     #[error("kafka property \"{name}\": {reason}")]
     Property {
         /// The property's name.
@@ -18,25 +17,25 @@ pub enum Error {
         reason: String,
     },
 
-    /// The partition cannot be started, sought or committed by this consumer, as it does not have it.
+    /// This consumer cannot start or read the partition.
     #[error("{partition}: {reason}")]
     Partition {
         /// The partition.
         partition: TopicPartition,
-        /// Why not.
+        /// Why.
         reason: String,
     },
 
-    /// The cluster or the client library refused or did not answer. Asking again may help.
+    /// The cluster or the client library refused or did not answer. A retry may help.
     #[error("kafka: {doing}: {reason}")]
     Client {
-        /// What was being done, with the topic and partition where there is one.
+        /// What the client was doing, with topic and partition if there is one.
         doing: String,
         /// What librdkafka said.
         reason: String,
     },
 
-    /// The client can never work again (fenced, or a guarantee it was asked for cannot be kept): make a new one.
+    /// The client can never work again: it was fenced, or it cannot keep a guarantee. Make a new one.
     #[error("kafka: the client stopped for good: {reason}")]
     Fatal {
         /// What librdkafka said.
@@ -53,8 +52,7 @@ impl Error {
         Self::Client { doing: doing.into(), reason: reason.to_string() }
     }
 
-    /// For errors of making a client: a bad property is told by its name, and never with its value, which may be a
-    /// password.
+    /// An error in making a client. It names a bad property, but never its value, which may be a password.
     pub(crate) fn creation(doing: &str, error: KafkaError) -> Self {
         match error {
             KafkaError::ClientConfig(_, reason, name, _) => Self::property(name, reason),

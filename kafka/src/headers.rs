@@ -1,6 +1,6 @@
-//! The headers of a record, from the bytes that the broker sent.
+//! Record headers, parsed from the bytes that the broker sent.
 //!
-//! librdkafka's own view is not used: it hands names out as C strings, which end at a NUL.
+//! librdkafka's own parser is not used: it returns names as C strings, which end at a NUL.
 
 use evidence::HeaderRef;
 
@@ -10,7 +10,7 @@ use evidence::HeaderRef;
 /// `headers` is overwritten. Allocates only when it has to grow.
 ///
 /// # Errors
-/// What is wrong, for people. `headers` is then of no use.
+/// The problem, in words. `headers` is then incomplete.
 pub(crate) fn read<'a>(raw: &'a [u8], headers: &mut Vec<HeaderRef<'a>>) -> Result<(), String> {
     headers.clear();
     let mut rest = raw;
@@ -27,14 +27,14 @@ pub(crate) fn read<'a>(raw: &'a [u8], headers: &mut Vec<HeaderRef<'a>>) -> Resul
     if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes follow the last header", rest.len())) }
 }
 
-/// A length and as many bytes; `None` for null.
+/// A length and that many bytes; `None` for null.
 fn bytes<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, String> {
     let len = varint(rest)?;
     if len == -1 {
         return Ok(None);
     }
     let taken = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
-    let (bytes, after) = taken.ok_or_else(|| format!("its length is {len}, and {} bytes are left", rest.len()))?;
+    let (bytes, after) = taken.ok_or_else(|| format!("its length is {len}, but {} bytes are left", rest.len()))?;
     *rest = after;
     Ok(Some(bytes))
 }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn headers_are_read_byte_for_byte() {
         assert_eq!(parsed(&[0]), Ok(vec![]));
-        // The same number, written longer than it need be.
+        // The same number in a longer encoding.
         assert_eq!(parsed(&[0x80, 0]), Ok(vec![]));
         let raw = [8, 4, b'a', 0, 2, b'1', 0, 0, 0, 1, 4, 0xff, 0xfe, 1];
         let (nul, empty): (&[u8], &[u8]) = (b"a\0", b"");
@@ -81,11 +81,11 @@ mod tests {
     fn malformed_headers_are_refused() {
         for raw in [
             &[][..],
-            // Three that are not there, fewer than none, something after none.
+            // Three headers missing, a negative count, a byte after the last header.
             &[6],
             &[1],
             &[0, 7],
-            // A null name, a name and a value longer than what is left, a length below -1.
+            // A null name, a name and a value longer than the rest, a length below -1.
             &[2, 1, 1],
             &[2, 6, b'a', 1],
             &[2, 2, b'a', 4, b'b'],

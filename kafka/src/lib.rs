@@ -1,15 +1,15 @@
-//! Kafka records as events, byte for byte, and what a sealer must know of a cluster.
+//! Kafka records as events, byte for byte, and queries to a cluster.
 //!
-//! - [`Consumer`] reads partitions, given by a group or chosen, each from the offset its owner says. Rebalances, ends and
-//!   failures are values. Nothing is skipped: not at an error, not in a rebalance, not when an offset is gone.
-//! - [`Cluster`] answers questions: cluster and topic ids, watermarks, offsets by time.
-//! - [`Reader`] reads a range again.
+//! - [`Consumer`] reads partitions, each from an offset that its owner chooses. Rebalances, ends and errors are values.
+//!   It never skips an event: not at an error, not in a rebalance, not when an offset was deleted.
+//! - [`Cluster`] queries cluster and topic ids, watermarks, and offsets by time.
+//! - [`Reader`] reads a range of offsets again.
 //! - [`Producer`] writes records in order, each once.
-//! - [`EmbeddedBroker`] is a Kafka for a demo.
+//! - [`EmbeddedBroker`] is an in-process Kafka for demos and tests.
 //!
-//! All of it blocks its caller and belongs on threads of its own; nothing here is async. It stands on librdkafka, of which
-//! one thing must be known: it goes on reading in a topic that was deleted and created again, at the same offset, and says
-//! nothing. Only the topic's id differs, so whoever relies on what was read asks for the id after reading.
+//! All calls block; nothing here is async. This crate builds on librdkafka, which has one trap: when a topic is deleted
+//! and recreated, it continues at the same offset of the new topic without an error. Only the topic id differs. To be
+//! sure where events came from, query the topic id after reading them.
 
 mod client;
 mod cluster;
@@ -27,7 +27,7 @@ mod reader;
 mod signal;
 
 pub use cluster::{Cluster, Topic, Watermarks};
-pub use consumer::{Batch, Consumer, Failure, FailureKind, Item, Polled, Rebalance, Subscription};
+pub use consumer::{Batch, Consumer, Item, Polled, ReadError, ReadErrorKind, Rebalance, Subscription};
 pub use embedded::EmbeddedBroker;
 pub use error::Error;
 pub use partition::TopicPartition;

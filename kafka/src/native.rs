@@ -1,4 +1,4 @@
-//! What librdkafka hands out, owned: each is given back exactly once.
+//! Owned librdkafka objects and texts.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char};
@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use rdkafka_sys as sys;
 
-/// A pointer to something that librdkafka allocated for us, given back with its own function when dropped.
+/// An object that librdkafka allocated for us. Dropping it calls the matching destroy function.
 #[derive(Debug)]
 pub(crate) struct Owned<T> {
     pointer: NonNull<T>,
@@ -17,12 +17,12 @@ impl<T> Owned<T> {
     /// Takes ownership; `None` for a null pointer.
     ///
     /// # Safety
-    /// `pointer` is null, or valid and owned by the caller, with `destroy` as the function that gives it back.
+    /// `pointer` is null, or valid and owned by the caller, and `destroy` is its destroy function.
     pub(crate) unsafe fn new(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
         NonNull::new(pointer).map(|pointer| Self { pointer, destroy })
     }
 
-    /// The pointer, valid as long as `self`.
+    /// The pointer. It is valid as long as `self`.
     pub(crate) fn as_ptr(&self) -> *mut T {
         self.pointer.as_ptr()
     }
@@ -30,27 +30,27 @@ impl<T> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: `new` was promised an owned pointer and its matching function; it is dropped once.
+        // SAFETY: the caller of `new` ensured that the pointer is owned and the function matches; it is dropped once.
         unsafe { (self.destroy)(self.pointer.as_ptr()) }
     }
 }
 
-/// Text that librdkafka lends; what is not UTF-8 is replaced, as this is for people to read.
+/// A copy of a librdkafka text for people; invalid UTF-8 is replaced.
 ///
 /// # Safety
-/// `text` is null or a C string that lives until this returns.
+/// `text` is null, or a C string that lives until this returns.
 pub(crate) unsafe fn text(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
-    // SAFETY: not null, and a C string as promised.
+    // SAFETY: not null, and the caller ensures that it is a C string.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// What an error code means, also one that this version of librdkafka does not know.
+/// An error code in words, even if this version of librdkafka does not know it.
 pub(crate) fn reason(code: i32) -> String {
     let (mut table, mut len) = (std::ptr::null(), 0);
-    // SAFETY: librdkafka points to a constant table and tells its length. The codes are read as the numbers they are.
+    // SAFETY: librdkafka returns a constant table and its length. The codes are read as numbers.
     unsafe {
         sys::rd_kafka_get_err_descs(&mut table, &mut len);
         for index in 0..len {
@@ -63,7 +63,7 @@ pub(crate) fn reason(code: i32) -> String {
     format!("error {code} of the broker")
 }
 
-/// A topic's name for librdkafka. A name that holds a NUL, which Kafka forbids, ends there: no topic is called so.
+/// A topic name for librdkafka. Kafka forbids NUL in names; such a name is cut there, and no topic has it.
 pub(crate) fn c_name(name: &str) -> CString {
     let name = name.split('\0').next().unwrap_or_default();
     CString::new(name).expect("cut before the first NUL")

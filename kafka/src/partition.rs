@@ -22,7 +22,7 @@ impl TopicPartition {
 
     /// The number as librdkafka takes it.
     ///
-    /// A number that Kafka cannot have becomes the largest it could: such a partition does not exist either.
+    /// A number too large for Kafka becomes the largest possible one: such a partition does not exist either.
     pub(crate) fn number(&self) -> i32 {
         i32::try_from(self.partition).unwrap_or(i32::MAX)
     }
@@ -34,7 +34,7 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// As librdkafka takes partitions with offsets; negative ones have a meaning of their own there.
+/// Partitions and offsets in librdkafka's type, where negative offsets have special meanings.
 pub(crate) fn positions<'a>(
     offsets: impl Iterator<Item = (&'a TopicPartition, i64)>,
 ) -> KafkaResult<TopicPartitionList> {

@@ -1,4 +1,4 @@
-//! Writing records, in order and acknowledged.
+//! Writing records in order, with acknowledgements.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,15 @@ use rdkafka::{ClientContext, Message as _};
 
 use crate::{Error, Properties, client};
 
-/// How long a full queue is left alone when no delivery says that there is room: librdkafka makes it a moment after the
-/// delivery is told.
-const ROOM_AGAIN: Duration = Duration::from_millis(10);
+/// The longest wait before retrying a full queue. librdkafka frees the space a moment after it reports the delivery.
+const QUEUE_FULL_RETRY: Duration = Duration::from_millis(10);
 
 /// A record to be produced.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Record<'a> {
     /// The topic.
     pub topic: &'a str,
-    /// The partition; `None` lets the key decide, or chance if there is none.
+    /// The partition. `None` chooses it by the key, or at random without a key.
     pub partition: Option<u32>,
     /// The key.
     pub key: Option<&'a [u8]>,
@@ -31,16 +30,16 @@ pub struct Record<'a> {
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
-/// Produces records: each once, in the order they were sent in (per partition), acknowledged by all replicas in sync.
+/// Produces records: each once, in order per partition, acknowledged by all in-sync replicas.
 ///
-/// A record waits as long as its broker is away. What waits is bounded (`queue.buffering.max.kbytes`): then
-/// [`send`](Self::send) waits too. After the first record that cannot be delivered nothing more is, so that a later
-/// record never arrives in the place of an earlier one: make a new producer and send again from that record on.
+/// A record waits while its broker is unreachable. The queue is bounded (`queue.buffering.max.kbytes`); when it is
+/// full, [`send`](Self::send) waits too. After the first undeliverable record nothing more is delivered, so a later
+/// record never takes the place of an earlier one. Make a new producer then, and send again from that record on.
 pub struct Producer {
     producer: ThreadedProducer<Deliveries>,
 }
 
-/// Delivery reports, counted as they arrive on the producer's own thread.
+/// Delivery reports. They arrive on the producer's own thread.
 #[derive(Debug, Default)]
 struct Deliveries {
     state: Mutex<State>,
@@ -51,16 +50,17 @@ struct Deliveries {
 struct State {
     undelivered: usize,
     delivered: u64,
-    failure: Option<String>,
+    /// The first error.
+    error: Option<String>,
 }
 
 impl Deliveries {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Counters and an option: whole whatever thread panicked.
+        // Each field is valid by itself, whichever thread panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `done`, at most for `timeout`.
+    /// Waits until `done` or `timeout`.
     fn wait(&self, timeout: Duration, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let waited = self.changed.wait_timeout_while(self.state(), timeout, |state| !done(state));
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -77,7 +77,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        client::log_trouble(&error, reason);
+        client::log_error(&error, reason);
     }
 }
 
@@ -90,7 +90,7 @@ impl ProducerContext for Deliveries {
         match result {
             Ok(_) => state.delivered += 1,
             Err((error, message)) => {
-                state.failure.get_or_insert_with(|| undelivered(message.topic(), error));
+                state.error.get_or_insert_with(|| undelivered(message.topic(), error));
             }
         }
         drop(state);
@@ -98,19 +98,20 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// What is told of a record that could not be delivered.
+/// The error message for an undeliverable record.
 fn undelivered(topic: &str, error: &KafkaError) -> String {
     let code = error.rdkafka_error_code();
     let is_missing = matches!(code, Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition));
-    let remedy = if is_missing { "; create the topic, or let the brokers (auto.create.topics.enable)" } else { "" };
+    let remedy =
+        if is_missing { "; create the topic, or let the brokers create it (auto.create.topics.enable)" } else { "" };
     format!("a record for {topic}: {error}{remedy}")
 }
 
 impl Producer {
-    /// Makes a producer; brokers are only contacted when something is sent.
+    /// Makes a producer. The first record connects to the brokers.
     ///
     /// # Errors
-    /// [`Error::Property`] when librdkafka refuses a property.
+    /// [`Error::Property`] if librdkafka refuses a property.
     pub fn new(properties: &Properties) -> Result<Self, Error> {
         let producer = properties
             .producer()
@@ -119,17 +120,16 @@ impl Producer {
         Ok(Self { producer })
     }
 
-    /// Takes a record to be sent. Waits for room, at most for `timeout`; `false` when there was none: then the record
-    /// was not taken.
+    /// Queues a record. Waits for room until `timeout`; `false` if there was none, and the record was not queued.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when some record could not be delivered. [`Error::Client`] when this record is refused at once,
-    /// say for its size; others are not touched by that.
+    /// [`Error::Fatal`] if some record could not be delivered. [`Error::Client`] if this record is refused at once,
+    /// such as for its size; other records are not affected.
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
         let mut message = message(record)?;
         loop {
-            // Counted before librdkafka has it, as it may be delivered before `send` returns.
+            // Counted first, as librdkafka may deliver the record before `send` returns.
             let delivered = self.expect_one_more()?;
             let Err((error, refused)) = self.producer.send(message) else {
                 return Ok(true);
@@ -137,7 +137,7 @@ impl Producer {
             self.deliveries().state().undelivered -= 1;
             match error {
                 KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => message = refused,
-                KafkaError::MessageProduction(RDKafkaErrorCode::Fatal) => return Err(self.fatal()),
+                KafkaError::MessageProduction(RDKafkaErrorCode::Fatal) => return Err(self.fatal_error()),
                 error => {
                     let doing = format!("producing to {}", record.topic);
                     return Err(Error::client(doing, error));
@@ -147,26 +147,26 @@ impl Producer {
             if left.is_zero() {
                 return Ok(false);
             }
-            let room = |state: &State| state.delivered != delivered || state.failure.is_some();
-            drop(self.deliveries().wait(left.min(ROOM_AGAIN), room));
+            let room = |state: &State| state.delivered != delivered || state.error.is_some();
+            drop(self.deliveries().wait(left.min(QUEUE_FULL_RETRY), room));
         }
     }
 
-    /// Waits until all records sent so far are acknowledged, at most for `timeout`; `false` when some are not: they are
-    /// still on their way, and whether they arrived is not known.
+    /// Waits until all records sent so far are acknowledged, or until `timeout`. `false` if some are not: they are
+    /// still in flight, and whether they arrived is unknown.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when some record could not be delivered.
+    /// [`Error::Fatal`] if some record could not be delivered.
     pub fn flush(&self, timeout: Duration) -> Result<bool, Error> {
-        let done = |state: &State| state.undelivered == 0 || state.failure.is_some();
+        let done = |state: &State| state.undelivered == 0 || state.error.is_some();
         let state = self.deliveries().wait(timeout, done);
-        match &state.failure {
-            Some(failure) => Err(failed(failure)),
+        match &state.error {
+            Some(error) => Err(fatal(error)),
             None => Ok(state.undelivered == 0),
         }
     }
 
-    /// How many records have been acknowledged.
+    /// The number of acknowledged records.
     pub fn delivered(&self) -> u64 {
         self.deliveries().state().delivered
     }
@@ -175,33 +175,33 @@ impl Producer {
         self.producer.client().context()
     }
 
-    /// Returns how many were delivered until now.
+    /// Counts one more undelivered record. Returns the number delivered so far.
     fn expect_one_more(&self) -> Result<u64, Error> {
         let mut state = self.deliveries().state();
-        if let Some(failure) = &state.failure {
-            return Err(failed(failure));
+        if let Some(error) = &state.error {
+            return Err(fatal(error));
         }
         state.undelivered += 1;
         Ok(state.delivered)
     }
 
-    fn fatal(&self) -> Error {
-        let fatal = self.producer.client().fatal_error();
-        failed(&fatal.map_or_else(String::new, |(_, reason)| reason))
+    fn fatal_error(&self) -> Error {
+        let error = self.producer.client().fatal_error();
+        fatal(&error.map_or_else(String::new, |(_, reason)| reason))
     }
 }
 
-fn failed(reason: &str) -> Error {
+fn fatal(reason: &str) -> Error {
     Error::Fatal { reason: reason.to_owned() }
 }
 
-/// As rust-rdkafka takes a record.
+/// The record in rust-rdkafka's type.
 fn message<'a>(record: &Record<'a>) -> Result<BaseRecord<'a, [u8], [u8]>, Error> {
     let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
     for &(key, value) in record.headers {
         if key.contains('\0') {
             let doing = format!("producing to {}", record.topic);
-            return Err(Error::client(doing, "a header's name holds a NUL"));
+            return Err(Error::client(doing, "a header name contains a NUL"));
         }
         headers = headers.insert(Header { key, value });
     }

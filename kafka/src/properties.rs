@@ -9,57 +9,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What every client starts from; any of it can be overridden.
+/// Defaults of every client; each can be overridden.
 const COMMON: &[(&str, &str)] = &[("client.id", "streamseal")];
 
-/// The most that a fetch asks for at once (`fetch.max.bytes`), unless it is overridden or other properties ask for another
-/// value. An event that waits keeps the whole response that it came in.
+/// Maximum bytes per fetch (`fetch.max.bytes`), unless overridden or derived from other properties. A queued event
+/// keeps its whole fetch response in memory.
 const FETCH_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// What a response takes beside the bytes fetched; librdkafka insists on this much.
+/// Bytes of a response besides the fetched ones. librdkafka requires this margin.
 const RESPONSE_OVERHEAD_BYTES: u64 = 512;
 
-/// What a consumer starts from; any of it can be overridden.
+/// Defaults of consumers; each can be overridden.
 const CONSUMER: &[(&str, &str)] = &[
-    // Ask again at once when a queue has room: the default of a second leaves the reader waiting.
+    // Fetch again as soon as a queue has room. With the default of a second, the reader waits.
     ("fetch.queue.backoff.ms", "1"),
-    // One fetch at a time is under way with a broker, and a partition whose queue is full is not in it. If all others are
-    // at their ends the broker waits so long with its answer, and the full queue runs empty meanwhile: with the default of
-    // 500 ms one partition's backlog beside idle ones came at a crawl.
+    // librdkafka has one fetch per broker in flight, and leaves out partitions whose queue is full. If all others are
+    // at their ends, the broker delays its answer for this long, and the full queue runs empty meanwhile. With the
+    // default of 500 ms, one partition's backlog beside idle partitions was read very slowly.
     ("fetch.wait.max.ms", "50"),
-    // Reading must not make topics.
+    // Reading must not create topics.
     ("allow.auto.create.topics", "false"),
 ];
 
-/// What bounds how much is fetched ahead, for all partitions of a consumer together. Any of it can be overridden, then for
-/// each partition.
+/// Bounds on fetching ahead, for all partitions of a consumer together. An override applies to each partition.
 ///
-/// librdkafka counts for each partition apart once each has its own queue, so partitions share these. However many that
-/// are not read hold less than 200 MB (tested with 256), most of it librdkafka's own 450 bytes for each event. What can make it
-/// more is that a partition's fetch is counted compressed, and is never less than a whole batch as its producer sent it.
+/// librdkafka counts per partition, as each has its own queue, so partitions get a share of these values. Any number of
+/// unread partitions holds less than 200 MB (tested with 256). Most of this is librdkafka's overhead of 450 bytes per
+/// event. Compression can raise it: librdkafka counts compressed bytes, and fetches at least one whole producer batch.
 const AHEAD: &[(&str, usize)] = &[
     ("queued.min.messages", 128_000),
     ("queued.max.messages.kbytes", 65_536),
     ("fetch.message.max.bytes", 16_777_216),
 ];
 
-/// What the guarantees rest on: the name, the value, and what another value would void.
+/// Properties that the guarantees depend on: name, value, and what another value would break.
 const CONSUMER_FIXED: &[(&str, &str, &str)] = &[
     ("isolation.level", "read_committed", "aborted events would be sealed as if they counted"),
-    ("auto.offset.reset", "error", "events would be skipped without a word when an offset is gone"),
-    ("check.crcs", "true", "events damaged on the way would be sealed as if they were genuine"),
+    ("auto.offset.reset", "error", "events would be skipped silently when an offset was deleted"),
+    ("check.crcs", "true", "events damaged in transit would be sealed as if they were genuine"),
     ("enable.partition.eof", "true", "the end of a partition and trailing transaction markers would not be seen"),
     ("enable.auto.commit", "false", "group offsets would claim more than what is sealed"),
     ("enable.auto.offset.store", "false", "group offsets would claim more than what is sealed"),
 ];
 
-/// What a producer starts from; any of it can be overridden.
+/// Defaults of producers; each can be overridden.
 const PRODUCER: &[(&str, &str)] = &[
     ("linger.ms", "5"),
-    // Bounds the memory of events that wait for a broker.
+    // Bounds the memory of records that wait for a broker.
     ("queue.buffering.max.kbytes", "32768"),
 ];
 
+/// As [`CONSUMER_FIXED`], for producers.
 const PRODUCER_FIXED: &[(&str, &str, &str)] = &[
     ("enable.idempotence", "true", "records could be repeated or overtake each other"),
     ("enable.gapless.guarantee", "true", "a record could be lost between two that arrive"),
@@ -67,14 +67,14 @@ const PRODUCER_FIXED: &[(&str, &str, &str)] = &[
     ("message.timeout.ms", "0", "a record that waited too long would be dropped and later ones overtake it"),
 ];
 
-/// What is not for the configuration.
+/// Properties that cannot be configured, and why.
 const REFUSED: &[(&str, &str)] = &[
-    ("group.id", "the group is named by the service's own configuration"),
+    ("group.id", "the configuration of the service names the group"),
     ("log_level", "the log filter decides, for the target librdkafka"),
     ("transactional.id", "records are produced without transactions"),
 ];
 
-/// librdkafka's other spellings of the names above. Brought to one spelling, as which of two would win is chance.
+/// librdkafka's aliases for the names above. They are replaced: of two spellings, it is undefined which one wins.
 const ALIASES: &[(&str, &str)] = &[
     ("metadata.broker.list", "bootstrap.servers"),
     ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
@@ -84,11 +84,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("delivery.timeout.ms", "message.timeout.ms"),
 ];
 
-/// Properties of librdkafka, by their names there: the `[kafka]` section of the configuration.
+/// Properties of librdkafka, by their names: the `[kafka]` section of the configuration.
 ///
-/// Any property passes through, over defaults that suit a reader of evidence, except those on which the guarantees
-/// rest: an override of one of these is refused with the reason. Values may be strings, integers or booleans. Debug
-/// output shows names only, as values may be secrets.
+/// Every property passes through and overrides our default. Only overrides that would break a guarantee are refused,
+/// with the reason. Values may be strings, integers or booleans. Debug output shows only names, as values may be
+/// secrets.
 ///
 /// ```toml
 /// [kafka]
@@ -102,15 +102,14 @@ const ALIASES: &[(&str, &str)] = &[
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
-    /// A consumer of fewer partitions than these has the same properties: more fetched ahead of one is of no use.
+    /// A consumer of fewer partitions has the same properties: fetching further ahead is of no use.
     pub const PARTITIONS_MIN: usize = 4;
 
-    /// Takes properties as they stand in a configuration.
+    /// Takes the properties of a configuration.
     ///
     /// # Errors
-    /// [`Error::Property`] when `bootstrap.servers` is missing, a property is one that must not be overridden, or one
-    /// is given under two names.
-    /// Whether librdkafka knows a name and accepts its value shows when a client is made.
+    /// [`Error::Property`] if `bootstrap.servers` is missing, a property must not be overridden, or one is given under
+    /// two names. librdkafka checks names and values later, when a client is made.
     pub fn new<N, V>(properties: impl IntoIterator<Item = (N, V)>) -> Result<Self, Error>
     where
         N: Into<String>,
@@ -127,40 +126,45 @@ impl Properties {
             }
         }
         if !kept.contains_key("bootstrap.servers") {
-            let reason = "missing; give the brokers to start from as host:port,host:port";
+            let reason = "missing; give the bootstrap brokers as host:port,host:port";
             return Err(Error::property("bootstrap.servers", reason));
         }
         Ok(Self(kept))
     }
 
-    /// The value given for a property, if any; defaults are not seen.
+    /// The given value of a property; `None` for a default.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// These properties, for a consumer of up to so many partitions: each fetches its share ahead, so that memory is
+    /// The brokers to start from.
+    pub fn brokers(&self) -> Option<&str> {
+        self.get("bootstrap.servers")
+    }
+
+    /// These properties for a consumer of up to this many partitions. Each fetches its share ahead, so memory is
     /// bounded however many there are.
     pub fn shared_by(&self, partitions: usize) -> Self {
         let share = |whole: usize| (whole / partitions.max(Self::PARTITIONS_MIN)).max(1);
         AHEAD.iter().fold(self.clone(), |properties, (name, whole)| properties.or(name, &share(*whole).to_string()))
     }
 
-    /// These properties, with one more where it is not given.
+    /// These properties, with a default for one.
     pub(crate) fn or(&self, name: &str, value: &str) -> Self {
         let mut properties = self.clone();
         properties.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         properties
     }
 
-    /// What librdkafka is told for a consumer, of a group or of none.
+    /// The librdkafka configuration of a consumer, with or without a group.
     pub fn consumer(&self, group: Option<&str>) -> ClientConfig {
         let properties = self.or("fetch.max.bytes", &self.fetch_max_bytes().to_string());
         let mut config = properties.shared_by(1).config(CONSUMER, CONSUMER_FIXED);
         if let Some(group) = group {
             config.set("group.id", group);
         }
-        // Partitions that stay are not interrupted when others move. (The newer protocol always does so, and refuses
-        // to be told.)
+        // Cooperative rebalances do not interrupt partitions that stay. The newer protocol is always cooperative, and
+        // refuses this property.
         if group.is_some()
             && self.get("group.protocol") != Some("consumer")
             && self.get("partition.assignment.strategy").is_none()
@@ -170,10 +174,10 @@ impl Properties {
         config
     }
 
-    /// `fetch.max.bytes` where it is not given. librdkafka wants it to be at least `message.max.bytes`, and so much below
-    /// `receive.message.max.bytes` that a response fits; users set either to what their brokers have.
+    /// The default for `fetch.max.bytes`. librdkafka requires at least `message.max.bytes`, and a response must fit
+    /// into `receive.message.max.bytes`. Users set both to the values of their brokers.
     fn fetch_max_bytes(&self) -> u64 {
-        // What is no number librdkafka refuses by the property's name.
+        // librdkafka refuses what is not a number, and names the property.
         let given = |name: &str| self.get(name).and_then(|value| value.parse::<u64>().ok());
         let most =
             given("receive.message.max.bytes").map_or(u64::MAX, |most| most.saturating_sub(RESPONSE_OVERHEAD_BYTES));
@@ -186,7 +190,7 @@ impl Properties {
 
     fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // What of it is logged is for the service's log filter to say.
+        // The log filter of the service selects the lines.
         config.set_log_level(match self.get("debug") {
             None => RDKafkaLogLevel::Info,
             Some(_) => RDKafkaLogLevel::Debug,
@@ -217,7 +221,7 @@ fn refuse_override(given: &str, name: &str, value: &str) -> Result<(), Error> {
     let fixed = CONSUMER_FIXED.iter().chain(PRODUCER_FIXED);
     for (_, kept, why) in fixed.filter(|(fixed, ..)| *fixed == name) {
         if value != *kept {
-            let reason = format!("must stay {kept}: {why}; remove it");
+            let reason = format!("must stay {kept}: {why}; remove the override");
             return Err(Error::property(given, reason));
         }
     }
@@ -244,7 +248,7 @@ impl From<Properties> for BTreeMap<String, String> {
     }
 }
 
-/// The value of a property: a string, an integer or a boolean, kept as librdkafka takes it.
+/// The value of a property: a string, an integer or a boolean, as the text that librdkafka takes.
 struct Scalar(String);
 
 impl JsonSchema for Scalar {

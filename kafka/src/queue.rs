@@ -1,4 +1,4 @@
-//! The queue of one partition, read in batches.
+//! librdkafka queues: one per partition, read in batches, and one for the client.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -15,41 +15,41 @@ use crate::event::Message;
 use crate::native::{Owned, c_name};
 use crate::signal::{Raised, Signal};
 
-/// The most messages taken from a queue at once: more would not be faster, fewer costs a lock per message.
+/// Maximum messages per read. More would not be faster; fewer would lock the queue more often.
 const BATCH_MAX: usize = 1_000;
 
-/// The fewest, however large they are.
+/// Minimum messages per read, however large they are.
 const BATCH_MIN: usize = 16;
 
-/// So many bytes are taken from a queue at once, if messages are as large as those before. librdkafka fetches as much as was
-/// taken, so more would be memory beyond what it may fetch ahead.
+/// Target bytes per read, estimated from the last messages. librdkafka refills what was read, so more would use memory
+/// beyond the bound on fetching ahead.
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// What a queue's callback touches.
+/// The flag that a queue's callback sets.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub(crate) struct Readiness {
     ready: AtomicBool,
     signal: Arc<Signal>,
 }
 
-impl Bell {
-    /// A bell that has rung: whatever came before it was hung up is not missed.
+impl Readiness {
+    /// Ready at first: messages may have arrived before the callback was set.
     fn new(signal: Arc<Signal>) -> Arc<Self> {
         Arc::new(Self { ready: AtomicBool::new(true), signal })
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn raise(&self) {
         self.ready.store(true, Ordering::Release);
         self.signal.raise(Raised::ByQueue);
     }
 }
 
-/// The queue for what concerns no partition: rebalances, errors, log lines. rust-rdkafka reads it; this knows when to
-/// and whether something is left.
+/// The queue of the client: rebalances, errors, log lines. rust-rdkafka reads it; this tells when to read, and whether
+/// anything is left.
 #[derive(Debug)]
 pub(crate) struct ClientQueue {
     queue: Owned<sys::rd_kafka_queue_t>,
-    bell: Arc<Bell>,
+    readiness: Arc<Readiness>,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread.
@@ -58,29 +58,29 @@ unsafe impl Send for ClientQueue {}
 unsafe impl Sync for ClientQueue {}
 
 impl ClientQueue {
-    /// To be dropped before its consumer. `None` when librdkafka has no such queue.
+    /// Drop it before its consumer. `None` if librdkafka has no such queue.
     pub(crate) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>, signal: Arc<Signal>) -> Option<Self> {
-        // SAFETY: the handle is valid while the consumer lives; what is returned is null or ours to destroy.
+        // SAFETY: the handle is valid while the consumer lives; the returned queues are null or ours to destroy.
         let queue = unsafe {
             let handle = consumer.client().native_ptr();
             let in_group = Owned::new(sys::rd_kafka_queue_get_consumer(handle), sys::rd_kafka_queue_destroy);
             in_group.or_else(|| Owned::new(sys::rd_kafka_queue_get_main(handle), sys::rd_kafka_queue_destroy))
         }?;
-        Some(Self { queue, bell: Bell::new(signal) })
+        Some(Self { queue, readiness: Readiness::new(signal) })
     }
 
-    /// To be rung when the queue stops being empty.
-    pub(crate) fn bell(&self) -> Arc<Bell> {
-        Arc::clone(&self.bell)
+    /// To be raised when the queue is no longer empty.
+    pub(crate) fn readiness(&self) -> Arc<Readiness> {
+        Arc::clone(&self.readiness)
     }
 
-    /// Whether the bell rang since this was last asked.
+    /// Whether it was raised since the last call.
     pub(crate) fn take_ready(&self) -> bool {
-        self.bell.ready.swap(false, Ordering::AcqRel)
+        self.readiness.ready.swap(false, Ordering::AcqRel)
     }
 
-    pub(crate) fn look_again(&self) {
-        self.bell.ready.store(true, Ordering::Release);
+    pub(crate) fn set_ready(&self) {
+        self.readiness.ready.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -89,26 +89,25 @@ impl ClientQueue {
     }
 }
 
-/// The events of one partition as librdkafka fetches them, apart from those of other partitions. librdkafka stops
-/// fetching when a bounded number of them waits to be read.
+/// The queue of one partition. librdkafka stops fetching when a bounded number of messages is queued.
 ///
-/// Keeps its consumer alive: librdkafka wants its queues given back before the client itself.
+/// Keeps its consumer alive: librdkafka requires that queues are destroyed before the client.
 pub(crate) struct PartitionQueue<C: ConsumerContext> {
-    /// Before `bell`, which its callback uses, and before the consumer.
+    /// Declared before `readiness`, which its callback uses, and before the consumer: dropped first.
     queue: Owned<sys::rd_kafka_queue_t>,
-    bell: Arc<Bell>,
+    readiness: Arc<Readiness>,
     taken: Vec<*mut sys::rd_kafka_message_t>,
-    /// So many are taken the next time.
+    /// The number of messages to read next time.
     batch: usize,
     _consumer: Arc<BaseConsumer<C>>,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread; `taken` is empty between calls.
+// SAFETY: librdkafka's queues may be used from any thread, and `taken` is empty between calls.
 unsafe impl<C: ConsumerContext> Send for PartitionQueue<C> {}
 
 impl<C: ConsumerContext> PartitionQueue<C> {
-    /// Takes the partition's queue apart from the consumer's own. To be done before the partition is assigned, so that
-    /// no event goes the other way. `None` when librdkafka cannot have such a topic.
+    /// Separates the partition's queue from the consumer's. Call it before the partition is assigned, or events could
+    /// go to the consumer's queue. `None` if librdkafka cannot have such a topic.
     pub(crate) fn split(
         consumer: Arc<BaseConsumer<C>>,
         partition: &TopicPartition,
@@ -116,44 +115,44 @@ impl<C: ConsumerContext> PartitionQueue<C> {
     ) -> Option<Self> {
         let handle = consumer.client().native_ptr();
         let name = c_name(&partition.topic);
-        // SAFETY: the handle is valid while the consumer lives; what is returned is null or ours to destroy.
+        // SAFETY: the handle is valid while the consumer lives; the returned queues are null or ours to destroy.
         let queue = unsafe {
             let queue = sys::rd_kafka_queue_get_partition(handle, name.as_ptr(), partition.number());
             Owned::new(queue, sys::rd_kafka_queue_destroy)
         }?;
-        let bell = Bell::new(signal);
-        // SAFETY: the queue is valid; `bell` stays where it is and alive until `drop` has taken the callback away.
+        let readiness = Readiness::new(signal);
+        // SAFETY: the queue is valid; `readiness` stays alive at its address until `drop` has removed the callback.
         unsafe {
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
-            sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(ring), Arc::as_ptr(&bell).cast_mut().cast());
+            sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(raise), Arc::as_ptr(&readiness).cast_mut().cast());
         }
-        Some(Self { queue, bell, taken: Vec::with_capacity(BATCH_MAX), batch: BATCH_MIN, _consumer: consumer })
+        Some(Self { queue, readiness, taken: Vec::with_capacity(BATCH_MAX), batch: BATCH_MIN, _consumer: consumer })
     }
 
-    /// Whether something may be there to read. Costs nothing.
+    /// Whether there may be something to read. Costs nothing.
     pub(crate) fn is_ready(&self) -> bool {
-        self.bell.ready.load(Ordering::Acquire)
+        self.readiness.ready.load(Ordering::Acquire)
     }
 
-    /// Makes the next [`read`](Self::read) look, bell or not.
-    pub(crate) fn look_again(&self) {
-        self.bell.ready.store(true, Ordering::Release);
+    /// Makes the next [`read`](Self::read) check the queue.
+    pub(crate) fn set_ready(&self) {
+        self.readiness.ready.store(true, Ordering::Release);
     }
 
-    /// Moves what is there to `into`, at most [`BATCH_MAX`] messages, without waiting.
+    /// Moves up to [`BATCH_MAX`] messages to `into`, without waiting.
     pub(crate) fn read(&mut self, into: &mut VecDeque<Message>) {
-        // The bell rings only when an empty queue gets something. So it is silenced before looking, and the queue
-        // counts as ready until it was seen empty.
-        self.bell.ready.store(false, Ordering::Release);
-        // SAFETY: the queue is valid, and `taken` has room for as many pointers as told.
+        // librdkafka calls back only when an empty queue gets a message. So the flag is cleared before reading, and the
+        // queue counts as ready until a read finds it empty.
+        self.readiness.ready.store(false, Ordering::Release);
+        // SAFETY: the queue is valid, and `taken` has room for that many pointers.
         let count =
             unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.taken.as_mut_ptr(), self.batch) };
-        // Negative when the queue cannot be read from, which a partition's queue always can.
+        // Negative if the queue cannot be read, which does not happen to the queue of a partition.
         let count = usize::try_from(count).unwrap_or(0);
         if count > 0 {
-            self.look_again();
+            self.set_ready();
         }
-        // SAFETY: so many pointers were written, each to a message that is ours now.
+        // SAFETY: librdkafka wrote this many pointers, each to a message that is ours now.
         unsafe { self.taken.set_len(count) };
         let mut bytes = 0;
         for message in self.taken.drain(..).filter_map(NonNull::new) {
@@ -167,7 +166,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         }
     }
 
-    /// Throws away what is there just now.
+    /// Drops the messages that are queued now.
     pub(crate) fn discard(&mut self) {
         let mut dropped = VecDeque::new();
         // SAFETY: the queue is valid while owned.
@@ -185,15 +184,15 @@ impl<C: ConsumerContext> PartitionQueue<C> {
 
 impl<C: ConsumerContext> Drop for PartitionQueue<C> {
     fn drop(&mut self) {
-        // SAFETY: the queue is valid. When this returns no callback runs or will run: librdkafka calls it, and takes it
-        // away, under the queue's lock.
+        // SAFETY: the queue is valid. librdkafka calls and removes the callback under the queue's lock, so none runs
+        // after this returns.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut()) }
     }
 }
 
-/// Called by librdkafka's threads, under the queue's lock, when the queue stops being empty.
-unsafe extern "C" fn ring(_: *mut sys::rd_kafka_t, bell: *mut c_void) {
-    // SAFETY: the bell that `split` passed, alive until `drop` has taken this callback away.
-    let bell = unsafe { &*bell.cast_const().cast::<Bell>() };
-    bell.ring();
+/// Called by librdkafka's threads, under the queue's lock, when the queue is no longer empty.
+unsafe extern "C" fn raise(_: *mut sys::rd_kafka_t, readiness: *mut c_void) {
+    // SAFETY: `split` passed it, and it lives until `drop` has removed this callback.
+    let readiness = unsafe { &*readiness.cast_const().cast::<Readiness>() };
+    readiness.raise();
 }

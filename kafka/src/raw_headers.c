@@ -1,9 +1,8 @@
 /*
- * Hands out the headers of a consumed message as they came from the broker.
+ * Returns the headers of a consumed message as the broker sent them.
  *
- * rd_kafka_message_headers() cuts names at a NUL, allocates, and says nothing of the message format. librdkafka keeps the
- * bytes themselves: a count and the headers in format v2, where even "no headers" is one byte, and nothing at all in the
- * formats before v2.
+ * rd_kafka_message_headers() cuts names at a NUL, allocates, and does not tell the message format. librdkafka keeps the
+ * raw bytes. In format v2 they are a count and the headers, so at least one byte. In older formats there are none.
  */
 #include "rdkafka_int.h"
 #include "rdkafka_msg.h"

@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 
 use evidence::EventRef;
 
-use crate::{Cluster, Consumer, Error, Failure, FailureKind, Item, Polled, Properties, TopicPartition, Watermarks};
+use crate::{Cluster, Consumer, Error, Item, Polled, Properties, ReadError, ReadErrorKind, TopicPartition, Watermarks};
 
-/// How often a range is begun again when events are deleted while it is read.
+/// Maximum attempts when events are deleted while the range is read.
 const ATTEMPTS_MAX: u32 = 10;
 
-/// What [`Reader::read`] found.
+/// The result of [`Reader::read`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// How many events were handed out.
+    /// The number of events visited.
     pub events: u64,
     /// Parts of the range whose events were deleted, by retention or DeleteRecords.
     pub erased: Vec<Range<i64>>,
-    /// Everything below it was handed out, is erased, or is nothing that a reader gets. The end of the range, or where
-    /// the partition ended for a reader of committed events when reading began, if that is before.
+    /// Everything below it was visited, was deleted, or is something that no reader gets.
+    ///
+    /// This is the end of the range, or the last stable offset when reading began, if that is lower.
     pub next: i64,
 }
 
@@ -27,31 +28,31 @@ pub struct Read {
 pub struct Reader {
     consumer: Consumer,
     cluster: Cluster,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Reader {
-    /// A reader that gives up when the cluster gives nothing for as long as `patience`.
+    /// A reader that fails if the cluster returns nothing for `timeout`.
     ///
     /// # Errors
-    /// [`Error::Property`] when librdkafka refuses a property.
-    pub fn new(properties: &Properties, patience: Duration) -> Result<Self, Error> {
+    /// [`Error::Property`] if librdkafka refuses a property.
+    pub fn new(properties: &Properties, timeout: Duration) -> Result<Self, Error> {
         Ok(Self {
-            // What is read is there already, so waiting at the end of one partition only keeps the next one waiting.
-            consumer: Consumer::alone(&properties.or("fetch.wait.max.ms", "10"), "streamseal-reader")?,
-            cluster: Cluster::new(properties, patience)?,
-            patience,
+            // The range exists already, so a broker that waits at the end of one partition only delays the next one.
+            consumer: Consumer::standalone(&properties.or("fetch.wait.max.ms", "10"), "streamseal-reader")?,
+            cluster: Cluster::new(properties, timeout)?,
+            timeout,
         })
     }
 
-    /// Hands out the events of a range of offsets, in order.
+    /// Visits the events of a range of offsets, in order.
     ///
-    /// Offsets may be missing between events: transaction markers, aborted and compacted events are not told apart
-    /// here. Who knows which events there were, from their leaf index, knows which of them are gone.
+    /// Offsets may be missing between events: transaction markers, aborted events and compacted events look the same
+    /// here. A leaf index tells which events existed.
     ///
     /// # Errors
-    /// Those of `visit`, at which reading stops. [`Error::Partition`] when the partition cannot be read further,
-    /// [`Error::Client`] when the cluster does not answer.
+    /// Those of `visit`, which end the reading. [`Error::Partition`] if the partition cannot be read further,
+    /// [`Error::Client`] if the cluster does not answer.
     pub fn read<E: From<Error>>(
         &mut self,
         partition: &TopicPartition,
@@ -62,7 +63,7 @@ impl Reader {
         let mut end = range.end;
         for attempt in 0.. {
             let marks = self.watermarks(partition)?;
-            // New events do not move the end: it would never be reached.
+            // New events do not move the end, or it might never be reached.
             end = end.min(marks.stable);
             if read.next < marks.low {
                 let low = marks.low.min(range.end);
@@ -77,30 +78,30 @@ impl Reader {
             self.consumer.stop(std::slice::from_ref(partition))?;
             match outcome? {
                 None => break,
-                // Deleted before it could be read: the watermarks tell.
-                Some(failure) if failure.kind == FailureKind::OutOfRange && attempt < ATTEMPTS_MAX => {}
-                Some(failure) => {
-                    Err(Error::Partition { partition: partition.clone(), reason: format!("cannot read it {failure}") })?
+                // Events were deleted before they could be read: query the watermarks again.
+                Some(error) if error.kind == ReadErrorKind::OutOfRange && attempt < ATTEMPTS_MAX => {}
+                Some(error) => {
+                    Err(Error::Partition { partition: partition.clone(), reason: format!("cannot read it {error}") })?
                 }
             }
         }
         Ok(read)
     }
 
-    /// Reads until `end` or a failure.
+    /// Reads until `end` or an error.
     fn pass<E: From<Error>>(
         &mut self,
         partition: &TopicPartition,
         end: i64,
         read: &mut Read,
         visit: &mut impl FnMut(&EventRef<'_>) -> Result<(), E>,
-    ) -> Result<Option<Failure>, E> {
-        let mut heard = Instant::now();
-        let mut trouble = String::new();
+    ) -> Result<Option<ReadError>, E> {
+        let mut last_batch = Instant::now();
+        let mut warning = String::new();
         loop {
-            match self.consumer.poll(self.patience)? {
+            match self.consumer.poll(self.timeout)? {
                 Polled::Batch(mut batch) => {
-                    heard = Instant::now();
+                    last_batch = Instant::now();
                     while let Some(item) = batch.next_item() {
                         match item {
                             Item::Event { event, .. } if event.offset < end => {
@@ -110,20 +111,20 @@ impl Reader {
                             }
                             Item::Event { .. } => read.next = end,
                             Item::End { next } => read.next = next.min(end),
-                            Item::Failed(failure) => return Ok(Some(failure)),
+                            Item::Error(error) => return Ok(Some(error)),
                         }
                         if read.next >= end {
                             return Ok(None);
                         }
                     }
                 }
-                Polled::Trouble(new) => trouble = new,
+                Polled::Warning(new) => warning = new,
                 Polled::Rebalance(_) | Polled::Idle => {}
             }
-            if heard.elapsed() >= self.patience {
-                let (patience, next) = (self.patience, read.next);
+            if last_batch.elapsed() >= self.timeout {
+                let (timeout, next) = (self.timeout, read.next);
                 let doing = format!("reading {partition} at offset {next}");
-                let reason = format!("nothing came within {patience:?} {trouble}");
+                let reason = format!("nothing came within {timeout:?} {warning}");
                 return Err(Error::client(doing, reason.trim_end()).into());
             }
         }

@@ -2,21 +2,21 @@ use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What the owner of a [`Consumer`](crate::Consumer) sleeps on while nothing is there to read.
+/// Wakes the owner of a [`Consumer`](crate::Consumer), which sleeps while there is nothing to read.
 ///
-/// What happens while nobody waits is kept for the next wait.
+/// A signal that is raised while nobody waits is kept for the next wait.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     raised: Mutex<Option<Raised>>,
     changed: Condvar,
 }
 
-/// Why a wait ended before its time.
+/// What raised the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Raised {
-    /// By librdkafka: some queue stopped being empty.
+    /// librdkafka: a queue is no longer empty.
     ByQueue,
-    /// By a [`Waker`].
+    /// A [`Waker`].
     ByWaker,
 }
 
@@ -28,7 +28,7 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Waits until raised, at most for `timeout`, and takes the raise away. `None` after the time-out.
+    /// Waits until the signal is raised or `timeout`, and clears it. `None` after the timeout.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<Raised> {
         let (mut raised, _) = self
             .changed
@@ -38,17 +38,17 @@ impl Signal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Raised>> {
-        // The value is whole whatever thread panicked.
+        // The value is valid, whichever thread panicked.
         self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends the current or next wait of [`Consumer::poll`](crate::Consumer::poll), from any thread.
+/// Wakes the current or next [`Consumer::poll`](crate::Consumer::poll), from any thread.
 #[derive(Debug, Clone)]
 pub struct Waker(pub(crate) Arc<Signal>);
 
 impl Waker {
-    /// Makes `poll` return [`Idle`](crate::Polled::Idle) soon if it has nothing else to return.
+    /// Makes `poll` return soon: [`Idle`](crate::Polled::Idle) if there is nothing else.
     pub fn wake(&self) {
         self.0.raise(Raised::ByWaker);
     }

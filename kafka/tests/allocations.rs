@@ -1,15 +1,13 @@
-//! Handing out events allocates nothing. In a binary of its own, for its allocator.
+//! Reading events allocates nothing. A test binary of its own, because it replaces the allocator.
 #![allow(unsafe_code)]
-
-mod support;
-mod wire;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use evidence::TimestampType;
 use kafka::{Item, Polled, TopicPartition};
-use support::{PATIENCE, alone, broker};
+use testbed::events::{PATIENCE, alone, broker};
+use testbed::wire;
 
 struct Counting;
 
@@ -17,16 +15,16 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is left to the system's allocator.
+// SAFETY: the system's allocator does everything.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller ensures it.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller ensures it.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -35,14 +33,14 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn an_event_costs_no_allocation() {
+fn reading_an_event_allocates_nothing() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     let headers = vec![(b"name".to_vec(), Some(b"value".to_vec())); 20];
     let record = wire::Record { value: Some(b"v".to_vec()), headers, ..wire::Record::default() };
     wire::produce(bootstrap, "t", 0, &wire::batch(TimestampType::Create, &vec![record; 500]));
     let mut consumer = alone(bootstrap);
-    // The first time memory is taken that is kept for the second.
+    // The first round allocates memory that the second one reuses.
     for round in 0..2 {
         consumer.start([(TopicPartition::new("t", 0), 0)]).expect("it is in no group");
         let (mut events, mut allocations) = (0, 0);
@@ -53,7 +51,7 @@ fn an_event_costs_no_allocation() {
                     match item {
                         Item::Event { event, .. } => events += u32::from(event.headers.len() == 20),
                         Item::End { .. } => {}
-                        Item::Failed(failure) => panic!("{failure}"),
+                        Item::Error(error) => panic!("{error}"),
                     }
                 }
                 allocations += COUNT.get() - before;

@@ -1,15 +1,13 @@
-//! Facts, ranges and producing, against the embedded broker. What it does not know (transactions, deletion, compaction)
-//! is tried on a real Kafka, in the `tests` package.
-
-mod support;
-mod wire;
+//! Queries, ranges and producing, on the embedded broker. The `tests` crate covers what that lacks on a real Kafka:
+//! transactions, deletion, compaction.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evidence::TimestampType;
 use kafka::{Cluster, EmbeddedBroker, Error, Producer, Properties, Reader, Record, TopicPartition, Watermarks};
-use support::{PATIENCE, broker, produce, properties, read_all};
+use testbed::events::{PATIENCE, broker, produce, properties, read_all};
+use testbed::wire;
 
 fn cluster(broker: &EmbeddedBroker) -> Cluster {
     let properties = properties(broker.bootstrap_servers(), &[]);
@@ -17,7 +15,7 @@ fn cluster(broker: &EmbeddedBroker) -> Cluster {
 }
 
 #[test]
-fn topics_and_watermarks_are_told() {
+fn topics_and_watermarks_are_found() {
     let broker = broker(&[("t", 3)]);
     produce(broker.bootstrap_servers(), "t", 2, ["a", "b"]);
     let cluster = cluster(&broker);
@@ -39,7 +37,7 @@ fn lag_is_never_negative() {
 }
 
 #[test]
-fn a_partition_that_is_not_there_is_named() {
+fn missing_partition_is_named() {
     let broker = broker(&[("t", 1)]);
     let cluster = cluster(&broker);
     let [there, missing] = [0, 5].map(|n| TopicPartition::new("t", n));
@@ -48,7 +46,7 @@ fn a_partition_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_cluster_that_does_not_answer_is_an_error_in_time() {
+fn unreachable_cluster_is_an_error_in_time() {
     let properties = properties("127.0.0.1:1", &[]);
     let cluster = Cluster::new(&properties, Duration::from_millis(300)).expect("it is lazy");
     let error = cluster.topic("t").expect_err("nobody listens");
@@ -69,7 +67,7 @@ fn values(reader: &mut Reader, range: std::ops::Range<i64>) -> (Vec<i64>, kafka:
 }
 
 #[test]
-fn ranges_are_read_to_their_end_or_the_partition_s() {
+fn range_ends_at_the_end_of_the_partition() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     produce(bootstrap, "t", 0, (0..3_000_u32).map(u32::to_be_bytes));
@@ -89,7 +87,7 @@ fn ranges_are_read_to_their_end_or_the_partition_s() {
 }
 
 #[test]
-fn a_visitor_s_error_ends_the_reading() {
+fn error_of_the_visitor_ends_the_reading() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     produce(bootstrap, "t", 0, ["a", "b", "c"]);
@@ -104,7 +102,7 @@ fn a_visitor_s_error_ends_the_reading() {
     });
     assert!(matches!(result, Err(Error::Fatal { .. })));
     assert_eq!(seen, 2);
-    // And the reader can be used again.
+    // The reader can be used again.
     assert_eq!(values(&mut reader, 0..3).0, [0, 1, 2]);
 }
 
@@ -118,16 +116,16 @@ fn offsets_are_found_by_time() {
     }
     let partition = TopicPartition::new("t", 0);
     let cluster = cluster(&broker);
-    // The embedded broker answers such questions with the end, so this only shows that asking works.
+    // The embedded broker always answers with the end, so this only shows that the query works.
     let found = cluster.offsets_for_time(std::slice::from_ref(&partition), 2_000);
     assert!(found.expect("the broker answers").contains_key(&partition));
 }
 
 #[test]
-fn what_a_producer_sends_arrives_in_order() {
+fn records_arrive_in_order() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
-    // A queue too small for what is sent: sending waits for room.
+    // A queue too small for all records: sending waits for room.
     let more = [("queue.buffering.max.messages", "10")];
     let producer = Producer::new(&properties(bootstrap, &more)).expect("valid properties");
     for n in 0..1_000_u32 {
@@ -153,7 +151,7 @@ fn what_a_producer_sends_arrives_in_order() {
 }
 
 #[test]
-fn a_producer_waits_no_longer_than_told() {
+fn producer_waits_until_the_timeout() {
     let more = [("queue.buffering.max.messages", "1")];
     let producer = Producer::new(&properties("127.0.0.1:1", &more)).expect("valid properties");
     let record = Record { topic: "t", value: Some(b"v"), ..Record::default() };
@@ -166,7 +164,7 @@ fn a_producer_waits_no_longer_than_told() {
 }
 
 #[test]
-fn a_record_that_is_refused_at_once_does_no_harm() {
+fn refused_record_does_not_affect_others() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     let producer = Producer::new(&properties(bootstrap, &[])).expect("valid properties");
@@ -181,10 +179,10 @@ fn a_record_that_is_refused_at_once_does_no_harm() {
 }
 
 #[test]
-fn a_property_that_librdkafka_refuses_is_named_without_its_value() {
+fn refused_property_is_named_without_its_value() {
     let refused = |name: &str, value: &str| {
         let all = [("bootstrap.servers", "127.0.0.1:1"), (name, value)];
-        let properties = Properties::new(all).expect("librdkafka is asked later");
+        let properties = Properties::new(all).expect("librdkafka checks it later");
         let error = Producer::new(&properties).expect_err("librdkafka refuses it");
         assert!(matches!(&error, Error::Property { name: n, .. } if n == name), "{error}");
         error.to_string()

@@ -1,20 +1,17 @@
-//! How partitions are read, against the embedded broker. Rebalances of all protocols are tried on a real Kafka, in the
-//! `tests` package.
-
-mod support;
+//! Reading partitions, on the embedded broker. The `tests` crate covers rebalances of all protocols on a real Kafka.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka::{Consumer, Error, FailureKind, Item, Polled, Rebalance, Subscription, TopicPartition};
-use support::{PATIENCE, alone, broker, produce, properties, read_to};
+use kafka::{Consumer, Error, Item, Polled, ReadErrorKind, Rebalance, Subscription, TopicPartition};
+use testbed::events::{PATIENCE, alone, broker, produce, properties, read_to};
 
 fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = [u8; 4]> {
     range.map(u32::to_be_bytes)
 }
 
-/// Polls until every partition was read to this offset; returns the offsets of the events, in the order read.
+/// Polls until every partition is read to its end. Returns the offsets of the events, in the order read.
 fn read_each_to(consumer: &mut Consumer, ends: &[(&TopicPartition, i64)]) -> BTreeMap<TopicPartition, Vec<i64>> {
     let deadline = Instant::now() + PATIENCE;
     let mut read: BTreeMap<_, Vec<i64>> = BTreeMap::new();
@@ -29,7 +26,7 @@ fn read_each_to(consumer: &mut Consumer, ends: &[(&TopicPartition, i64)]) -> BTr
                         offsets.push(event.offset);
                     }
                     Item::End { .. } => {}
-                    Item::Failed(failure) => panic!("{failure}"),
+                    Item::Error(error) => panic!("{error}"),
                 }
             }
         }
@@ -38,7 +35,7 @@ fn read_each_to(consumer: &mut Consumer, ends: &[(&TopicPartition, i64)]) -> BTr
 }
 
 #[test]
-fn partitions_are_read_from_where_they_are_started() {
+fn reading_begins_at_the_started_offset() {
     let broker = broker(&[("t", 3)]);
     let bootstrap = broker.bootstrap_servers();
     let partitions: Vec<_> = (0..3).map(|n| TopicPartition::new("t", n)).collect();
@@ -55,7 +52,7 @@ fn partitions_are_read_from_where_they_are_started() {
     ]);
     assert_eq!(read, expected);
 
-    // One more, and one again from elsewhere: the third goes on as it was.
+    // Start one more, and one again from another offset: the third continues.
     produce(bootstrap, "t", 1, numbers(0..1));
     let starts = [(partitions[2].clone(), 99), (partitions[0].clone(), 98)];
     consumer.start(starts).expect("it is in no group");
@@ -68,7 +65,7 @@ fn partitions_are_read_from_where_they_are_started() {
     ]);
     assert_eq!(read, expected);
 
-    // None of a partition that was stopped.
+    // A stopped partition returns nothing.
     consumer.stop(&partitions[..1]).expect("librdkafka accepts it");
     assert_eq!(consumer.position(&partitions[0]), None);
     produce(bootstrap, "t", 0, numbers(0..1));
@@ -78,7 +75,7 @@ fn partitions_are_read_from_where_they_are_started() {
 }
 
 #[test]
-fn what_is_left_of_a_batch_is_given_again() {
+fn rest_of_a_batch_is_returned_again() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     produce(bootstrap, "t", 0, numbers(0..2_500));
@@ -88,7 +85,7 @@ fn what_is_left_of_a_batch_is_given_again() {
     let mut offsets = Vec::new();
     while offsets.len() < 2_500 {
         if let Polled::Batch(mut batch) = consumer.poll(PATIENCE).expect("the client works") {
-            // Seven of each, then drop it.
+            // Takes seven items, then drops the batch.
             for _ in 0..7 {
                 if let Some(Item::Event { event, .. }) = batch.next_item() {
                     offsets.push(event.offset);
@@ -100,9 +97,9 @@ fn what_is_left_of_a_batch_is_given_again() {
     assert_eq!(offsets, (0..2_500).collect::<Vec<_>>());
 }
 
-/// What is taken of librdkafka's queue, which it fetches anew, is half a megabyte or so: of large events few.
+/// A read takes about half a megabyte from librdkafka's queue, so few large events.
 #[test]
-fn a_batch_of_large_events_has_few() {
+fn batch_of_large_events_is_small() {
     let broker = broker(&[("large", 1)]);
     let (len, count) = (20_000, 200);
     produce(broker.bootstrap_servers(), "large", 0, (0..count).map(|_| vec![7; len]));
@@ -127,7 +124,7 @@ fn a_batch_of_large_events_has_few() {
 }
 
 #[test]
-fn a_held_partition_is_left_alone() {
+fn held_partition_is_not_read() {
     let broker = broker(&[("t", 2)]);
     let bootstrap = broker.bootstrap_servers();
     let [held, other] = [0, 1].map(|n| TopicPartition::new("t", n));
@@ -139,7 +136,7 @@ fn a_held_partition_is_left_alone() {
     }
     let read = read_each_to(&mut consumer, &[(&other, 50)]);
     assert_eq!(read.keys().collect::<Vec<_>>(), [&other]);
-    // Started again it is still held.
+    // It is still held after another start.
     consumer.start([(held.clone(), 10)]).expect("it is in no group");
     produce(bootstrap, "t", 1, numbers(0..1));
     let read = read_each_to(&mut consumer, &[(&other, 51)]);
@@ -150,26 +147,26 @@ fn a_held_partition_is_left_alone() {
 }
 
 #[test]
-fn an_offset_that_is_not_there_is_a_failure_and_can_be_started_after() {
+fn missing_offset_is_an_error() {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
     produce(bootstrap, "t", 0, numbers(0..10));
     let partition = TopicPartition::new("t", 0);
     let mut consumer = alone(bootstrap);
     consumer.start([(partition.clone(), 1_000)]).expect("it is in no group");
-    let failure = read_to(&mut consumer, 10).expect_err("there are ten events");
-    assert_eq!((failure.kind, failure.offset), (FailureKind::OutOfRange, Some(1_000)));
+    let error = read_to(&mut consumer, 10).expect_err("there are ten events");
+    assert_eq!((error.kind, error.offset), (ReadErrorKind::OutOfRange, Some(1_000)));
     consumer.start([(partition, 8)]).expect("it is in no group");
     let offsets: Vec<_> = read_to(&mut consumer, 10).expect("these are there").iter().map(|kept| kept.offset).collect();
     assert_eq!(offsets, [8, 9]);
 }
 
 #[test]
-fn negative_offsets_and_foreign_partitions_cannot_be_started() {
+fn negative_offset_or_foreign_partition_is_refused() {
     let broker = broker(&[("t", 1)]);
     let partition = TopicPartition::new("t", 0);
     let mut consumer = alone(broker.bootstrap_servers());
-    // In librdkafka -2 is the beginning: events would be read that were not asked for.
+    // librdkafka takes -2 for the beginning, and would read other events.
     let refused = consumer.start([(partition.clone(), -2)]);
     assert!(matches!(&refused, Err(Error::Partition { partition: p, .. }) if *p == partition));
     assert_eq!(consumer.position(&partition), None);
@@ -180,10 +177,10 @@ fn negative_offsets_and_foreign_partitions_cannot_be_started() {
 }
 
 #[test]
-fn a_waker_ends_a_wait() {
+fn waker_ends_a_wait() {
     let broker = broker(&[("t", 1)]);
     let mut consumer = alone(broker.bootstrap_servers());
-    // A wake before the wait counts as well.
+    // A wake before the wait counts too.
     consumer.waker().wake();
     let begun = Instant::now();
     assert!(matches!(consumer.poll(PATIENCE), Ok(Polled::Idle)));
@@ -203,7 +200,7 @@ fn subscribe(bootstrap: &str, topics: &[&str], more: &[(&str, &str)]) -> Consume
     Consumer::subscribe(&properties(bootstrap, more), &subscription).expect("it is accepted")
 }
 
-/// Polls until the group gave partitions.
+/// Polls until the group assigns partitions.
 fn assigned(consumer: &mut Consumer) -> Vec<TopicPartition> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -217,7 +214,7 @@ fn assigned(consumer: &mut Consumer) -> Vec<TopicPartition> {
 }
 
 #[test]
-fn a_pattern_never_gives_excluded_or_internal_topics() {
+fn pattern_skips_excluded_and_internal_topics() {
     let topics = [("orders", 2), ("commitments", 1), ("__offsets", 1), ("commitments2", 1)];
     let broker = broker(&topics);
     let mut consumer = subscribe(broker.bootstrap_servers(), &["^.*"], &[]);
@@ -229,10 +226,10 @@ fn a_pattern_never_gives_excluded_or_internal_topics() {
     assert!(matches!(refused, Err(Error::Partition { .. })));
 }
 
-/// Starting partitions of a group one after the other, sooner or later, and again from elsewhere: in an eager group,
-/// where an assignment can only be replaced as a whole, the others must go on where they were.
+/// Starts the partitions of a group one by one, and again from other offsets. An eager group can only replace its whole
+/// assignment, and the other partitions must continue from their positions.
 #[test]
-fn a_group_s_partitions_start_one_by_one() {
+fn partitions_of_a_group_start_one_by_one() {
     for strategy in ["range", "cooperative-sticky"] {
         let broker = broker(&[("t", 3)]);
         let bootstrap = broker.bootstrap_servers();
@@ -267,14 +264,13 @@ fn a_group_s_partitions_start_one_by_one() {
     }
 }
 
-/// Waiting must not cost anything while nothing happens.
 #[test]
-fn idle_polls_wait() {
+fn idle_poll_sleeps() {
     let broker = broker(&[("t", 1)]);
     let mut consumer = alone(broker.bootstrap_servers());
     let partition = TopicPartition::new("t", 0);
     consumer.start([(partition.clone(), 0)]).expect("it is in no group");
-    // The end of the empty partition is told once.
+    // The end of the empty partition is reported once.
     read_to(&mut consumer, 0).expect("it is there");
     let nap = Duration::from_millis(1_500);
     let begun = Instant::now();
@@ -282,7 +278,7 @@ fn idle_polls_wait() {
     assert!(begun.elapsed() >= nap);
 }
 
-/// They are made in one place and used in threads of their own.
+/// Clients are made on one thread and used on another.
 #[test]
 fn clients_can_be_moved_and_shared() {
     fn moved<T: Send>() {}

@@ -1,14 +1,11 @@
-//! Events as they are in Kafka, byte for byte, against the embedded broker.
-
-mod support;
-mod wire;
+//! Events byte for byte, on the embedded broker.
 
 use std::time::Duration;
 
 use evidence::TimestampType;
-use kafka::{Consumer, FailureKind, Polled, TopicPartition};
-use support::{Kept, alone, broker, read_all, read_to};
-use wire::Record;
+use kafka::{Consumer, Polled, ReadErrorKind, TopicPartition};
+use testbed::events::{Kept, alone, broker, read_all, read_to};
+use testbed::wire::{self, Record};
 
 fn kept(offset: i64, timestamp_type: TimestampType, record: &Record) -> Kept {
     let record = record.clone();
@@ -22,7 +19,7 @@ fn kept(offset: i64, timestamp_type: TimestampType, record: &Record) -> Kept {
     }
 }
 
-/// What is read of a partition that holds one batch of these records.
+/// The events of a partition that holds one batch of these records.
 fn round_trip(kind: TimestampType, records: &[Record]) -> Vec<Kept> {
     let broker = broker(&[("t", 1)]);
     let bootstrap = broker.bootstrap_servers();
@@ -31,7 +28,7 @@ fn round_trip(kind: TimestampType, records: &[Record]) -> Vec<Kept> {
     read_all(bootstrap, "t", 0, end)
 }
 
-/// A consumer of a partition that holds these batches.
+/// A consumer of a partition with these batches.
 fn consumer_of(batches: &[&[u8]]) -> (kafka::EmbeddedBroker, Consumer, TopicPartition) {
     let broker = broker(&[("t", 1)]);
     for batch in batches {
@@ -45,7 +42,7 @@ fn consumer_of(batches: &[&[u8]]) -> (kafka::EmbeddedBroker, Consumer, TopicPart
 }
 
 #[test]
-fn peculiar_records_arrive_as_they_are() {
+fn peculiar_records_arrive_unchanged() {
     let records = wire::peculiar_records();
     let read = round_trip(TimestampType::Create, &records);
     let expected: Vec<_> =
@@ -54,13 +51,13 @@ fn peculiar_records_arrive_as_they_are() {
 }
 
 #[test]
-fn a_broker_s_timestamp_is_told_from_a_producer_s() {
+fn timestamp_types_are_distinguished() {
     let record = Record { timestamp: 1_700_000_000_000, ..Record::default() };
     let read = round_trip(TimestampType::LogAppend, std::slice::from_ref(&record));
     assert_eq!(read, [kept(0, TimestampType::LogAppend, &record)]);
 }
 
-/// librdkafka would hand these names out as C strings, cut at the NUL.
+/// librdkafka's own parser returns names as C strings, cut at the NUL.
 #[test]
 fn header_names_with_a_nul_differ() {
     let value = Some(b"v\0w".to_vec());
@@ -91,17 +88,17 @@ fn a_hundred_thousand_headers_arrive() {
 }
 
 #[test]
-fn headers_that_cannot_be_parsed_stop_the_partition() {
+fn unparsable_headers_are_an_error() {
     let plain = Record { value: Some(b"v".to_vec()), ..Record::default() };
     let good = wire::batch(TimestampType::Create, std::slice::from_ref(&plain));
-    // Three that are not there, fewer than none, and something after none.
+    // Three headers missing, a negative count, a byte after the last header.
     for raw in [&[6_u8][..], &[1], &[0, 7]] {
         let bad = wire::batch_with_raw_headers(&plain, raw);
         let (_broker, mut consumer, partition) = consumer_of(&[&good, &bad, &good]);
-        let failure = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
-        let found = (failure.kind, failure.offset);
-        assert_eq!(found, (FailureKind::Unreadable, Some(1)), "{raw:?}: {failure}");
-        // What follows is there, but not handed out, and the position stays before the event.
+        let error = read_to(&mut consumer, 3).expect_err("offset 1 cannot be parsed");
+        let found = (error.kind, error.offset);
+        assert_eq!(found, (ReadErrorKind::Unreadable, Some(1)), "{raw:?}: {error}");
+        // The next event exists, but is not returned. The position stays at the bad one.
         let polled = consumer.poll(Duration::from_millis(200));
         assert!(matches!(polled, Ok(Polled::Idle)), "{polled:?}");
         assert_eq!(consumer.position(&partition), Some(1));
@@ -109,18 +106,18 @@ fn headers_that_cannot_be_parsed_stop_the_partition() {
 }
 
 #[test]
-fn damage_on_the_way_stops_the_partition() {
+fn damaged_record_is_an_error() {
     let record = Record { value: Some(b"value".to_vec()), ..Record::default() };
     let good = wire::batch(TimestampType::Create, &[record]);
     let mut damaged = good.clone();
-    // In the value: parsed, it would be an event like any other.
+    // A byte of the value: parsed without a checksum, it would be an event like any other.
     *damaged.iter_mut().rev().nth(2).expect("it is longer") ^= 1;
     let (_broker, mut consumer, partition) = consumer_of(&[&good, &damaged, &good]);
     for _ in 0..2 {
-        let failure = read_to(&mut consumer, 3).expect_err("offset 1 is damaged");
-        assert_eq!(failure.kind, FailureKind::Unreadable, "{failure}");
+        let error = read_to(&mut consumer, 3).expect_err("offset 1 is damaged");
+        assert_eq!(error.kind, ReadErrorKind::Unreadable, "{error}");
         assert_eq!(consumer.position(&partition), Some(1));
-        // It is damaged where it lies, so a second time does not help.
+        // The stored record is damaged, so a second read fails too.
         let started = consumer.start([(partition.clone(), 1)]);
         started.expect("it is in no group");
     }

@@ -7,7 +7,7 @@ fn parse(toml: &str) -> Result<Properties, String> {
 }
 
 #[test]
-fn strings_integers_and_booleans_are_taken() {
+fn strings_integers_and_booleans_are_accepted() {
     let properties = parse(
         r#"
         "bootstrap.servers" = "broker:9092"
@@ -23,20 +23,20 @@ fn strings_integers_and_booleans_are_taken() {
 }
 
 #[test]
-fn a_name_without_quotes_is_explained() {
-    let error = parse("bootstrap.servers = \"broker:9092\"").expect_err("TOML takes it for a table");
+fn missing_quotes_are_explained() {
+    let error = parse("bootstrap.servers = \"broker:9092\"").expect_err("TOML reads it as a table");
     assert!(error.contains("in quotes"), "{error}");
 }
 
 #[test]
-fn brokers_must_be_given() {
+fn bootstrap_servers_are_required() {
     let error = parse("").expect_err("no brokers");
     assert!(error.contains("bootstrap.servers"), "{error}");
     assert!(Properties::new([("metadata.broker.list", "broker:9092")]).is_ok());
 }
 
 #[test]
-fn overrides_that_would_void_the_guarantees_are_refused_by_name() {
+fn override_that_breaks_a_guarantee_is_refused() {
     for (name, value) in [
         ("isolation.level", "read_uncommitted"),
         ("auto.offset.reset", "earliest"),
@@ -64,10 +64,10 @@ fn overrides_that_would_void_the_guarantees_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_fixed_may_be_repeated() {
+fn fixed_value_may_be_repeated() {
     let fixed = [("isolation.level", "read_committed"), ("check.crcs", "true"), ("acks", "all")];
     let all = fixed.into_iter().chain([("bootstrap.servers", "broker:9092")]);
-    Properties::new(all).expect("nothing is changed by it");
+    Properties::new(all).expect("the values do not change");
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn one_property_under_two_names_is_refused() {
     assert!(error.contains("max.partition.fetch.bytes"), "{error}");
 }
 
-/// librdkafka wants `message.max.bytes <= fetch.max.bytes <= receive.message.max.bytes - 512`.
+/// librdkafka requires `message.max.bytes <= fetch.max.bytes <= receive.message.max.bytes - 512`.
 #[test]
-fn sizes_that_users_set_move_those_that_depend_on_them() {
+fn fetch_size_follows_the_configured_sizes() {
     for (given, fetch) in [
         (&[][..], "4194304"),
         (&[("message.max.bytes", "1000")], "4194304"),
@@ -94,24 +94,25 @@ fn sizes_that_users_set_move_those_that_depend_on_them() {
         let brokers = ("bootstrap.servers", "127.0.0.1:9");
         let properties = Properties::new(given.iter().copied().chain([brokers])).expect("all of these may be set");
         assert_eq!(properties.consumer(None).get("fetch.max.bytes"), Some(fetch), "{given:?}");
-        // librdkafka checks what it is told when a client is made.
-        Consumer::alone(&properties, "sizes").unwrap_or_else(|error| panic!("{given:?}: {error}"));
+        // librdkafka checks the sizes when a client is made.
+        Consumer::standalone(&properties, "sizes").unwrap_or_else(|error| panic!("{given:?}: {error}"));
     }
     let contradiction = [("message.max.bytes", "3000000"), ("receive.message.max.bytes", "2000000")];
     let properties = Properties::new(contradiction.into_iter().chain([("bootstrap.servers", "127.0.0.1:9")]));
-    let error = Consumer::alone(&properties.expect("each may be set"), "sizes").expect_err("no response would fit");
+    let error =
+        Consumer::standalone(&properties.expect("each may be set"), "sizes").expect_err("no response would fit");
     assert!(error.to_string().contains("receive.message.max.bytes"), "{error}");
 }
 
 #[test]
-fn values_are_not_shown() {
+fn debug_output_hides_values() {
     let properties = Properties::new([("bootstrap.servers", "broker:9092"), ("sasl.password", "hunter2")]);
     let shown = format!("{:?}", properties.expect("both may be set"));
     assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
-fn many_partitions_share_what_is_fetched_ahead() {
+fn partitions_share_the_fetch_budget() {
     let given = [("bootstrap.servers", "broker:9092"), ("queued.max.messages.kbytes", "5")];
     let properties = Properties::new(given).expect("both may be set");
     let ahead = |partitions| {
@@ -120,7 +121,7 @@ fn many_partitions_share_what_is_fetched_ahead() {
         [number("queued.min.messages"), number("fetch.message.max.bytes"), number("queued.max.messages.kbytes")]
     };
     let [messages, bytes, given] = ahead(4);
-    assert_eq!(ahead(1), [messages, bytes, given], "more would be of no use");
-    assert_eq!(ahead(40), [messages / 10, bytes / 10, given], "what is given stays");
+    assert_eq!(ahead(1), [messages, bytes, given], "fetching further ahead is of no use");
+    assert_eq!(ahead(40), [messages / 10, bytes / 10, given], "a given value stays");
     assert_eq!(ahead(usize::MAX), [1, 1, given]);
 }

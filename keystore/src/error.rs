@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Head;
+use evidence::Head;
 
 /// Why a key or state file could not be used. Every message names the file and what to do about it.
 #[derive(Debug, thiserror::Error)]

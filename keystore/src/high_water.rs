@@ -1,10 +1,9 @@
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use evidence::{Hash, sha256, text};
+use evidence::{Head, sha256, text};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Error;
@@ -13,21 +12,6 @@ use crate::synced::{read_capped, sync_folder, with_suffix, write_synced};
 const HEADER: &str = "streamseal/high-water@v1\n";
 /// Far above what is ever stored beside a head: a checkpoint with its cosignatures and a consistency proof.
 const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// The head of a log: its number of entries and the root of the tree over them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Number of entries.
-    pub size: u64,
-    /// RFC 6962 root of the tree over them.
-    pub root: Hash,
-}
-
-impl fmt::Display for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "size {} root {}", self.size, self.root)
-    }
-}
 
 /// The largest head that a key ever signed, in a file that only goes up.
 ///

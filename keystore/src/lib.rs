@@ -10,6 +10,6 @@ mod key_file;
 mod synced;
 
 pub use error::Error;
-pub use high_water::{Head, HighWater};
+pub use high_water::HighWater;
 pub use key_file::{check_private, generate, read_secret, read_signing_key, write_signing_key};
 pub use synced::{open_regular, read_capped, write_synced};

@@ -9,11 +9,12 @@ pub struct Backoff {
     first: Duration,
     max: Duration,
     next: Duration,
-    random: u64,
+    /// The state of the random numbers; `None` without jitter.
+    random: Option<u64>,
 }
 
 impl Backoff {
-    /// Delays from `first` to `max`, seeded by the system's random source.
+    /// Delays from `first` to `max`, with jitter seeded by the system's random source.
     pub fn new(first: Duration, max: Duration) -> Self {
         // Nothing depends on the jitter, so a system without random bytes runs without it.
         Self::with_seed(first, max, getrandom::u64().unwrap_or_default())
@@ -21,14 +22,19 @@ impl Backoff {
 
     /// Delays that repeat for the same seed, for simulations.
     pub fn with_seed(first: Duration, max: Duration, seed: u64) -> Self {
-        Self { first, max, next: first.min(max), random: seed }
+        Self { random: Some(seed), ..Self::without_jitter(first, max) }
+    }
+
+    /// Exactly the doubled delays. For code that must give the same result for the same input.
+    pub fn without_jitter(first: Duration, max: Duration) -> Self {
+        Self { first, max, next: first.min(max), random: None }
     }
 
     /// The delay before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.max);
-        let part = self.random_u32();
+        let part = self.random.as_mut().map_or(0, random_u32);
         whole - whole.mul_f64(f64::from(part) / f64::from(u32::MAX) / 2.0)
     }
 
@@ -41,15 +47,15 @@ impl Backoff {
     pub async fn wait(&mut self, shutdown: &Shutdown) -> bool {
         sleep(self.next_delay(), shutdown).await
     }
+}
 
-    /// A step of splitmix64.
-    fn random_u32(&mut self) -> u32 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 32) as u32
-    }
+/// A step of splitmix64.
+fn random_u32(state: &mut u64) -> u32 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 32) as u32
 }
 
 async fn sleep(delay: Duration, shutdown: &Shutdown) -> bool {
@@ -78,6 +84,16 @@ mod tests {
                 }
                 backoff.reset();
             }
+        }
+    }
+
+    #[test]
+    fn without_jitter_delays_double_exactly() {
+        let mut backoff = Backoff::without_jitter(FIRST, MAX);
+        let expected = [100, 200, 400, 800, 1600, 3000, 3000].map(Duration::from_millis);
+        for _ in 0..2 {
+            assert_eq!([(); 7].map(|()| backoff.next_delay()), expected);
+            backoff.reset();
         }
     }
 

@@ -27,11 +27,11 @@ pub enum Format {
 /// A filter of log lines that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{source_of_filter} {filter:?}: {problem}; give a level (error, warn, info, debug, trace, off) or TARGET=LEVEL, \
+    "{given_by} {filter:?}: {problem}; give a level (error, warn, info, debug, trace, off) or TARGET=LEVEL, \
      several separated by commas"
 )]
 pub struct FilterError {
-    source_of_filter: &'static str,
+    given_by: &'static str,
     filter: String,
     problem: String,
 }
@@ -69,10 +69,10 @@ fn start(format: Format, filter: EnvFilter) {
     };
 }
 
-fn parse(source_of_filter: &'static str, filter: &str) -> Result<EnvFilter, FilterError> {
-    let refuse = |problem: String| FilterError { source_of_filter, filter: filter.to_owned(), problem };
+fn parse(given_by: &'static str, filter: &str) -> Result<EnvFilter, FilterError> {
+    let refuse = |problem: String| FilterError { given_by, filter: filter.to_owned(), problem };
     // tracing takes a word that is no level for a target, and would then log nothing else.
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let words = filter.split(',').map(str::trim);
     if let Some(word) = words.clone().find(|word| !word.contains(['=', '[', ']', '{', '}']) && !is_level(word)) {
         return Err(refuse(format!("{word:?} is not a level")));

@@ -1,4 +1,4 @@
-//! The topic of commitments: what was published to it, and what producers that are gone left on the way.
+//! The topic of commitments: its records, and those that dead producers left in flight.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,42 +7,42 @@ use committer::store::StoreErrorKind;
 use committer::{Deliver, Message, Newest, Topic};
 use service::{Component, Shutdown};
 
-use crate::link::{Direction, Fate, Gates, Underway};
+use crate::link::{Direction, Fate, Gates, InFlight};
 use crate::random::Random;
 
-/// The topic as the broker has it. Clones are the same.
+/// The topic at the broker. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Commitments(Arc<Mutex<Inner>>);
 
 struct Inner {
     random: Random,
     records: Vec<Message>,
-    /// Sent by producers that do not wait for them any more.
-    left: Vec<Vec<Message>>,
-    /// A broker that acknowledges what it does not keep, for a test of the model.
+    /// Sent by producers that no longer wait.
+    orphaned: Vec<Vec<Message>>,
+    /// The broker loses acknowledged records; see [`Defect::CommitmentsLost`](crate::defect::Defect::CommitmentsLost).
     drops: bool,
 }
 
 impl Commitments {
     pub(crate) fn new(random: Random, drops: bool) -> Self {
-        Self(Arc::new(Mutex::new(Inner { random, records: Vec::new(), left: Vec::new(), drops })))
+        Self(Arc::new(Mutex::new(Inner { random, records: Vec::new(), orphaned: Vec::new(), drops })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The records from an offset on.
+    /// The records from this offset.
     pub(crate) fn from(&self, offset: usize) -> Vec<Message> {
         self.lock().records[offset..].to_vec()
     }
 
-    /// What producers left on the way arrives: of each the first few. `true` when there was something.
-    pub(crate) fn let_left_arrive(&self) -> bool {
+    /// Delivers orphaned messages: a random number of the first ones of each producer. `true` if there were any.
+    pub(crate) fn deliver_orphaned(&self) -> bool {
         let mut inner = self.lock();
-        let left = std::mem::take(&mut inner.left);
-        let any = !left.is_empty();
-        for messages in left {
+        let orphaned = std::mem::take(&mut inner.orphaned);
+        let any = !orphaned.is_empty();
+        for messages in orphaned {
             inner.keep_some(messages);
         }
         any
@@ -65,7 +65,7 @@ impl Inner {
     }
 }
 
-/// The topic as a committer reaches it.
+/// The topic as one committer reaches it.
 pub(crate) struct NodeTopic {
     pub(crate) node: usize,
     pub(crate) gates: Gates,
@@ -95,7 +95,7 @@ struct NodeProducer {
     commitments: Commitments,
 }
 
-/// Sent and not acknowledged; whoever stops waiting leaves them on the way.
+/// Messages without an acknowledgement. If the producer stops waiting, they are orphaned.
 struct Sent<'a> {
     messages: Vec<Message>,
     commitments: &'a Commitments,
@@ -105,7 +105,7 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if !self.messages.is_empty() {
             let messages = std::mem::take(&mut self.messages);
-            self.commitments.lock().left.push(messages);
+            self.commitments.lock().orphaned.push(messages);
         }
     }
 }
@@ -114,7 +114,7 @@ impl Drop for Sent<'_> {
 impl Deliver for NodeProducer {
     async fn deliver(&self, messages: Vec<Message>, _: &Component, _: &Shutdown) -> Result<bool, kafka::Error> {
         let mut sent = Sent { messages, commitments: &self.commitments };
-        let what = Underway { node: self.node, call: "deliver", direction: Direction::There, is_commit: false };
+        let what = InFlight { node: self.node, call: "deliver", direction: Direction::There, is_commit: false };
         let fate = self.gates.pass(what).await;
         let messages = std::mem::take(&mut sent.messages);
         match fate {

@@ -1,4 +1,4 @@
-//! The committers: the real parts of each, on the database in memory.
+//! The committers: their real parts, on the database in memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use committer::store::memory::MemoryDatabase;
-use committer::{Clock, Compute, Failure, LogKey, Materials, Opened, Parts};
+use committer::{ApiError, Clock, Committer, CommitterParts, Compute, LogKey, Opened};
 use committer_client::{Cursor, Keys as KeyEntries, SubmitResponse};
 use evidence::Partition;
 use service::{Backoff, Health, Shutdown};
@@ -34,7 +34,7 @@ impl WorldClock {
     }
 }
 
-/// What a request asks.
+/// A request to a committer.
 #[derive(Clone)]
 pub(crate) enum Question {
     /// A partition's cursor and the keys.
@@ -43,22 +43,22 @@ pub(crate) enum Question {
     Submit(Vec<u8>),
 }
 
-/// What is answered.
+/// The answer to a [`Question`].
 pub(crate) enum Reply {
-    Cursor(Result<(Cursor, KeyEntries), Unanswered>),
-    Submitted(Result<SubmitResponse, Unanswered>),
+    Cursor(Result<(Cursor, KeyEntries), RequestError>),
+    Submitted(Result<SubmitResponse, RequestError>),
 }
 
-/// Not a 200, as the HTTP client tells it.
-pub(crate) enum Unanswered {
-    /// Nothing is known of the outcome.
+/// An answer other than 200.
+pub(crate) enum RequestError {
+    /// The outcome is unknown.
     Unavailable(String),
-    /// Refused as a whole.
-    Refused(Failure),
+    /// The whole request was refused.
+    Refused(ApiError),
 }
 
-impl From<Failure> for Unanswered {
-    fn from(failure: Failure) -> Self {
+impl From<ApiError> for RequestError {
+    fn from(failure: ApiError) -> Self {
         if failure.code == committer_client::code::UNAVAILABLE {
             Self::Unavailable(failure.message)
         } else {
@@ -72,25 +72,25 @@ pub(crate) struct Node {
     pub(crate) number: usize,
     pub(crate) signs: bool,
     pub(crate) clock: WorldClock,
-    /// Set when the running committer serves.
+    /// Set while a committer runs; filled once it serves requests.
     opened: Option<Arc<OnceLock<Opened>>>,
-    /// What the running committer says of itself.
+    /// The health of the running committer.
     pub(crate) health: Health,
-    /// Why the running committer ended.
+    /// Why the running committer exited.
     ended: Arc<Mutex<Option<String>>>,
 }
 
-/// What the committers of a world share.
-pub(crate) struct Surroundings<'a> {
+/// What a [`Node`] starts its committer from.
+pub(crate) struct NodeParts<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) database: &'a MemoryDatabase,
     pub(crate) gates: &'a Gates,
     pub(crate) commitments: &'a Commitments,
-    /// Where the high-water file is.
+    /// The folder of the high-water file.
     pub(crate) folder: &'a Path,
 }
 
-/// The path of the log key; only the high-water file beside it is ever there.
+/// The path of the log key. Only the high-water file beside it exists.
 pub(crate) fn log_key_path(folder: &Path) -> PathBuf {
     folder.join("log.key")
 }
@@ -104,7 +104,7 @@ impl Node {
         self.opened.is_some()
     }
 
-    /// What a request meets.
+    /// The committer, if it serves requests.
     pub(crate) fn serves(&self) -> Option<&Opened> {
         self.opened.as_ref()?.get()
     }
@@ -112,21 +112,21 @@ impl Node {
     /// Starts a committer, as the service does.
     ///
     /// # Errors
-    /// When it refuses to start.
+    /// If it refuses to start.
     pub(crate) fn start(
         &mut self,
-        surroundings: &Surroundings<'_>,
+        parts: &NodeParts<'_>,
         executor: &mut Executor<'_>,
         seed: u64,
     ) -> Result<(), String> {
-        let Surroundings { keys, database, gates, commitments, folder } = surroundings;
+        let NodeParts { keys, database, gates, commitments, folder } = parts;
         let number = self.number;
         let link = Arc::new(NodeLink { node: number, gates: (*gates).clone() });
         let store = database.open(keys.id(), link).map_err(|error| error.to_string())?;
         let log_key = self.signs.then(|| LogKey::open((*keys.log).clone(), &log_key_path(folder), &keys.ledger));
         self.health = Health::new();
         let topic = NodeTopic { node: number, gates: (*gates).clone(), commitments: (*commitments).clone() };
-        let (parts, tasks) = Parts::new(Materials {
+        let (committer, tasks) = Committer::new(CommitterParts {
             store,
             ledger: keys.ledger.clone(),
             log_key: log_key.transpose().map_err(|error| error.to_string())?,
@@ -139,8 +139,8 @@ impl Node {
             health: self.health.clone(),
         });
         let opened = Arc::new(OnceLock::new());
-        let (serving, serve) = (parts.opened.clone(), Arc::clone(&opened));
-        let lead = parts.lead(
+        let (serving, serve) = (committer.opened.clone(), Arc::clone(&opened));
+        let lead = committer.lead(
             move || {
                 let _ = serve.set(serving);
             },
@@ -152,7 +152,7 @@ impl Node {
             executor.spawn(
                 number,
                 Box::pin(async move {
-                    let end = task.await.map_or_else(|error| error.to_string(), |()| "without a reason".to_owned());
+                    let end = task.await.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
                     *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
                 }),
             );
@@ -161,13 +161,13 @@ impl Node {
         Ok(())
     }
 
-    /// Ends the committer where it is.
+    /// Kills the committer.
     pub(crate) fn kill(&mut self, executor: &mut Executor<'_>) {
         executor.kill(self.number);
         self.opened = None;
     }
 
-    /// Why it ended by itself, if it did.
+    /// Why it exited, if it did.
     pub(crate) fn take_end(&self) -> Option<String> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -188,19 +188,18 @@ pub(crate) async fn answer(opened: Opened, question: Question) -> Reply {
 }
 
 impl Reply {
-    /// Why nothing is known, if that is so.
+    /// Why the outcome is unknown, if it is.
     pub(crate) fn unavailable(&self) -> Option<&str> {
         match self {
-            Self::Cursor(Err(Unanswered::Unavailable(why))) | Self::Submitted(Err(Unanswered::Unavailable(why))) => {
-                Some(why)
-            }
+            Self::Cursor(Err(RequestError::Unavailable(why)))
+            | Self::Submitted(Err(RequestError::Unavailable(why))) => Some(why),
             _ => None,
         }
     }
 
-    /// The answer of a network that has none.
+    /// The answer that the network gives in the place of a committer.
     pub(crate) fn none(question: &Question, why: &str) -> Self {
-        let unanswered = || Unanswered::Unavailable(why.to_owned());
+        let unanswered = || RequestError::Unavailable(why.to_owned());
         match question {
             Question::Cursor(_) => Self::Cursor(Err(unanswered())),
             Question::Submit(_) => Self::Submitted(Err(unanswered())),

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often what happened: nobody can claim to have tried what never came to pass.
+/// How often each event occurred. A test fails if one never did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<&'static str, u64>);
 
@@ -10,12 +10,12 @@ impl Counts {
         *self.0.entry(what).or_default() += times;
     }
 
-    /// How often; 0 for what never happened.
+    /// The count of an event; 0 if it never occurred.
     pub fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or(0)
     }
 
-    /// Adds up.
+    /// Adds other counts.
     pub fn merge(&mut self, other: &Self) {
         for (what, times) in &other.0 {
             self.add(what, *times);

@@ -1,4 +1,4 @@
-//! Tasks polled by hand, one at a time and always in the same order, on a clock that only the world moves.
+//! A deterministic executor: polls one task at a time, in a fixed order, on a clock that only the world moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::runtime::{EnterGuard, Runtime};
 
 pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = ()> + Send>>;
 
-/// The clock that the tasks of a world sleep by: tokio's own, paused.
+/// The clock of a world's tasks: tokio's own, paused.
 pub(crate) struct Timer {
     runtime: Runtime,
 }
@@ -18,18 +18,18 @@ pub(crate) struct Timer {
 impl Default for Timer {
     fn default() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        Self { runtime: runtime.expect("a runtime without I/O needs nothing that could be missing") }
+        Self { runtime: runtime.expect("a runtime without I/O needs no resources") }
     }
 }
 
 impl Timer {
-    /// While this is held, whoever asks for the time or sleeps does so by this clock.
+    /// While the guard is held, time and sleeps use this clock.
     pub(crate) fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()
     }
 }
 
-/// The tasks of a world, each of some owner.
+/// The tasks of a world. Each has an owner.
 pub(crate) struct Executor<'a> {
     timer: &'a Timer,
     tasks: BTreeMap<u64, Task>,
@@ -44,7 +44,7 @@ struct Task {
     waker: Waker,
 }
 
-/// The tasks that were woken. They are polled in the order of their numbers, whatever woke them in which order.
+/// Woken tasks. They are polled in the order of their ids, not in the order of their wake-ups.
 #[derive(Default)]
 struct Ready(Mutex<BTreeSet<u64>>);
 
@@ -78,7 +78,7 @@ impl<'a> Executor<'a> {
         self.ready.lock().insert(id);
     }
 
-    /// Polls what was woken until nothing is, tasks of frozen owners apart.
+    /// Polls woken tasks until none is left, except those of frozen owners.
     pub(crate) fn run(&mut self) {
         while let Some(id) = self.next_ready() {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
@@ -96,13 +96,13 @@ impl<'a> Executor<'a> {
         Some(id)
     }
 
-    /// Ends the tasks of an owner wherever they are, as a crash does.
+    /// Drops the tasks of an owner, as a crash does.
     pub(crate) fn kill(&mut self, owner: usize) {
         self.tasks.retain(|_, task| task.owner != owner);
         self.frozen.remove(&owner);
     }
 
-    /// Stops the tasks of an owner where they are, or lets them go on.
+    /// Freezes the tasks of an owner, or lets them continue.
     pub(crate) fn freeze(&mut self, owner: usize, frozen: bool) {
         if frozen {
             self.frozen.insert(owner);
@@ -115,7 +115,7 @@ impl<'a> Executor<'a> {
         self.frozen.contains(&owner)
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub(crate) fn advance_ms(&mut self, ms: u64) {
         self.timer.runtime.block_on(tokio::time::advance(Duration::from_millis(ms)));
         self.run();

@@ -1,4 +1,5 @@
-//! The topic that is sealed: its partitions' logs as a reader of committed events sees them, and all they ever held.
+//! The sealed topic: the logs of its partitions as a reader of committed events sees them, and everything they ever
+//! held.
 
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use ingest_consumer::stream::HashedEvent;
 
 pub(crate) const PARTITIONS: u32 = 2;
 
-/// The topics of the name, one after another; the last one is there.
+/// All topics that ever had the name. Only the last one exists.
 pub(crate) struct Cluster {
     topics: Vec<Topic>,
     appended: u64,
@@ -27,9 +28,9 @@ pub(crate) struct Log {
     /// The end for readers of committed events.
     pub(crate) stable: u64,
     pub(crate) leader_epoch: u32,
-    /// Nobody was ever given anything from here on.
+    /// No reader ever got an event from this offset on.
     pub(crate) unread: u64,
-    /// What it held each time before its end was lost.
+    /// Its contents before each truncation.
     before: Vec<Vec<Slot>>,
 }
 
@@ -37,17 +38,17 @@ pub(crate) struct Log {
 struct Slot {
     /// `None` for a transaction marker or an aborted record.
     event: Option<HashedEvent>,
-    /// Compacted away, before anybody read it or later.
-    gone: Option<Gone>,
+    /// When it was compacted away, if it was.
+    compacted: Option<Compaction>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Gone {
-    Unread,
-    Sealed,
+enum Compaction {
+    BeforeRead,
+    AfterSealing,
 }
 
-/// What the events of a range amount to.
+/// What a correct summary of a range must state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Truth {
     pub(crate) leaves: Vec<Hash>,
@@ -63,17 +64,17 @@ impl Cluster {
         cluster
     }
 
-    /// Another topic in the place of this one.
+    /// Deletes the topic and creates another one with the same name.
     pub(crate) fn recreate(&mut self) {
         let id = format!("T{}", self.topics.len() + 1);
         self.topics.push(Topic { id, logs: (0..PARTITIONS).map(|_| Log::new()).collect() });
     }
 
     pub(crate) fn topic(&self) -> &Topic {
-        self.topics.last().expect("one at least")
+        self.topics.last().expect("at least one")
     }
 
-    /// A topic that is or was there.
+    /// The current or a former topic with this id.
     pub(crate) fn of_id(&self, id: Option<&str>) -> Option<&Topic> {
         self.topics.iter().find(|topic| Some(topic.id.as_str()) == id)
     }
@@ -83,7 +84,7 @@ impl Cluster {
     }
 
     pub(crate) fn log_mut(&mut self, partition: u32) -> &mut Log {
-        &mut self.topics.last_mut().expect("one at least").logs[partition as usize]
+        &mut self.topics.last_mut().expect("at least one").logs[partition as usize]
     }
 
     pub(crate) fn append_event(&mut self, partition: u32) {
@@ -98,7 +99,7 @@ impl Cluster {
             leader_epoch: Some(log.leader_epoch),
             leaf: evidence::sha256(identity.as_bytes()),
         };
-        log.slots.push(Slot { event: Some(event), gone: None });
+        log.slots.push(Slot { event: Some(event), compacted: None });
     }
 }
 
@@ -112,28 +113,28 @@ impl Log {
     }
 
     pub(crate) fn append_marker(&mut self) {
-        self.slots.push(Slot { event: None, gone: None });
+        self.slots.push(Slot { event: None, compacted: None });
     }
 
-    /// What a reader at `from` gets of the next `count` offsets, and where it is then.
+    /// The events in the next `count` offsets from `from`, and the next offset to read.
     pub(crate) fn read(&mut self, from: u64, count: u64) -> (Vec<HashedEvent>, u64) {
         let next = (from + count).min(self.stable);
         self.unread = self.unread.max(next);
         let slots = &self.slots[from as usize..next as usize];
-        (slots.iter().filter(|slot| slot.gone.is_none()).filter_map(|slot| slot.event).collect(), next)
+        (slots.iter().filter(|slot| slot.compacted.is_none()).filter_map(|slot| slot.event).collect(), next)
     }
 
-    /// Compacts an event away; `false` when there is none.
+    /// Compacts an event away. `false` if there is none.
     pub(crate) fn compact(&mut self, offset: u64, is_sealed: bool) -> bool {
         let slot = &mut self.slots[offset as usize];
-        if slot.event.is_none() || slot.gone.is_some() {
+        if slot.event.is_none() || slot.compacted.is_some() {
             return false;
         }
-        slot.gone = Some(if is_sealed { Gone::Sealed } else { Gone::Unread });
+        slot.compacted = Some(if is_sealed { Compaction::AfterSealing } else { Compaction::BeforeRead });
         true
     }
 
-    /// A new leader that lacks everything from `high` on.
+    /// A new leader that lacks everything from `high`.
     pub(crate) fn truncate(&mut self, high: u64) {
         self.before.push(self.slots.clone());
         self.slots.truncate(high as usize);
@@ -142,17 +143,17 @@ impl Log {
         self.leader_epoch += 1;
     }
 
-    /// Whether an offset was ever readable below the low watermark it has now.
+    /// Whether an offset was deleted.
     pub(crate) fn is_deleted(&self, offset: u64) -> bool {
         offset < self.low
     }
 
-    /// What the log held in a range: now, and before each loss of its end.
+    /// What the log held in a range: now, and before each truncation.
     pub(crate) fn truths(&self, range: Range<u64>) -> impl Iterator<Item = Truth> {
         let all = std::iter::once(&self.slots).chain(&self.before);
         all.filter_map(move |slots| {
             let slots = slots.get(range.start as usize..range.end as usize)?;
-            let readable = slots.iter().filter(|slot| slot.gone != Some(Gone::Unread));
+            let readable = slots.iter().filter(|slot| slot.compacted != Some(Compaction::BeforeRead));
             Some(Truth::of(readable.filter_map(|slot| slot.event)))
         })
     }

@@ -1,4 +1,4 @@
-//! The ledger of all worlds: its keys, and what its operator signs.
+//! The ledger of all worlds: its keys, and the statements of its operator.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use evidence::{Algorithm, Hash, Partition, SignedStatement, SigningKey, Statemen
 pub(crate) const ORIGIN: &str = "example.com/audit";
 pub(crate) const TOPIC: &str = "orders";
 
-/// The keys, which are the same in all worlds: making them costs more than a world.
+/// The keys. All worlds share them, because making keys costs more than running a world.
 #[derive(Clone)]
 pub(crate) struct Keys {
     operator: Arc<SigningKey>,
     pub(crate) log: Arc<SigningKey>,
-    /// The first is granted from the beginning, the second takes its place in some worlds.
+    /// The first is granted from the beginning. In some worlds the second replaces it.
     pub(crate) ingest: [Arc<SigningKey>; 2],
     pub(crate) ledger: Ledger,
 }
@@ -51,7 +51,7 @@ impl Keys {
         self.by_operator(key_statement(self.id(), action, &self.ingest[which], prev))
     }
 
-    /// A new epoch of a stream.
+    /// A statement signed by the operator.
     pub(crate) fn by_operator(&self, statement: Statement) -> SignedStatement {
         SignedStatement::sign(statement, &[&self.operator])
     }
@@ -77,7 +77,7 @@ pub(crate) fn partition(number: u32) -> Partition {
 /// The statement that begins a new epoch after a stream's head.
 pub(crate) fn epoch(
     id: &LedgerId,
-    head: &evidence::chain::StreamHead,
+    head: &evidence::chain::StreamState,
     new_topic_id: Option<String>,
     start: u64,
 ) -> Statement {

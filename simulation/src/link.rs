@@ -1,5 +1,4 @@
-//! What is on its way between the committers and the database or the topic of commitments, until the world lets it
-//! through or not.
+//! Messages between the committers and the database or the topic of commitments. The world decides the fate of each.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,37 +10,37 @@ use committer::store::{StoreErrorKind, StoredCheckpoint};
 
 use crate::random::Random;
 
-/// All that is under way. Clones are the same.
+/// All messages in flight. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Gates(Arc<Mutex<Inner>>);
 
 struct Inner {
     random: Random,
-    /// In so many of a hundred cases a message arrives at once.
+    /// The percentage of messages that arrive at once.
     at_once: u64,
     waiting: Vec<Waiting>,
     next: u64,
-    /// While trouble is over everything arrives at once.
+    /// Once disruptions are over, everything arrives at once.
     open: bool,
-    /// Every checkpoint that ever left a signer.
+    /// Checkpoints that left a signer.
     signed: Vec<StoredCheckpoint>,
 }
 
 struct Waiting {
     id: u64,
-    what: Underway,
+    what: InFlight,
     fate: Option<Fate>,
     waker: Option<Waker>,
 }
 
-/// A message on its way.
+/// A message in flight.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Underway {
-    /// The committer that it is from or for.
+pub(crate) struct InFlight {
+    /// The committer that it is from or to.
     pub(crate) node: usize,
     pub(crate) call: &'static str,
     pub(crate) direction: Direction,
-    /// Whether it is a commit on its way to the database.
+    /// Whether it is a commit that has not reached the database.
     pub(crate) is_commit: bool,
 }
 
@@ -51,12 +50,12 @@ pub(crate) enum Direction {
     Back,
 }
 
-/// What becomes of it.
+/// What happens to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Arrives,
     Cut(StoreErrorKind),
-    /// Of a commit: carried out or not when nobody waits for it any more.
+    /// For a commit: it is orphaned, and carried out or not later.
     Later,
 }
 
@@ -71,7 +70,7 @@ impl Gates {
     }
 
     /// Waits for the fate of a message.
-    pub(crate) fn pass(&self, what: Underway) -> Passing {
+    pub(crate) fn pass(&self, what: InFlight) -> Passing {
         let mut inner = self.lock();
         if inner.open || inner.random.below(100) < inner.at_once {
             return Passing { gates: self.clone(), id: None };
@@ -82,17 +81,17 @@ impl Gates {
         Passing { gates: self.clone(), id: Some(id) }
     }
 
-    /// What waits and has no fate yet, by number.
+    /// The number of messages that wait for their fate.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// The one at `index`.
-    pub(crate) fn look(&self, index: usize) -> Underway {
+    /// The message at `index`.
+    pub(crate) fn look(&self, index: usize) -> InFlight {
         self.lock().waiting[index].what
     }
 
-    /// Decides about the one at `index`.
+    /// Decides the fate of the message at `index`.
     pub(crate) fn decide(&self, index: usize, fate: Fate) {
         let mut inner = self.lock();
         let waiting = &mut inner.waiting[index];
@@ -102,7 +101,7 @@ impl Gates {
         }
     }
 
-    /// From now on everything arrives, at once.
+    /// From now on, every message arrives at once.
     pub(crate) fn open(&self) {
         let mut inner = self.lock();
         inner.open = true;
@@ -114,7 +113,7 @@ impl Gates {
         }
     }
 
-    /// The checkpoints that were signed since this was asked last.
+    /// The checkpoints signed since the last call.
     pub(crate) fn take_signed(&self) -> Vec<StoredCheckpoint> {
         std::mem::take(&mut self.lock().signed)
     }
@@ -132,7 +131,8 @@ impl Future for Passing {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fate> {
         let Some(id) = self.id else { return Poll::Ready(Fate::Arrives) };
         let mut inner = self.gates.lock();
-        let waiting = inner.waiting.iter_mut().find(|waiting| waiting.id == id).expect("there until this is dropped");
+        let waiting =
+            inner.waiting.iter_mut().find(|waiting| waiting.id == id).expect("it is removed only when this is dropped");
         match waiting.fate {
             Some(fate) => Poll::Ready(fate),
             None => {
@@ -167,7 +167,7 @@ impl NodeLink {
             Call::Lease => ("publisher_lease", false),
             Call::Read(name) => (name, false),
         };
-        self.gates.pass(Underway { node: self.node, call: name, direction, is_commit }).await
+        self.gates.pass(InFlight { node: self.node, call: name, direction, is_commit }).await
     }
 }
 

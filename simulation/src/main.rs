@@ -1,6 +1,6 @@
-//! Runs many seeds on all processors, and reports what happened in them.
+//! Runs many seeds on all processors, and counts the events in them.
 
-#![allow(clippy::print_stdout, reason = "the report is what it is for")]
+#![allow(clippy::print_stdout, reason = "it prints a report")]
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use simulation::{Counts, Failure, Simulator};
+use simulation::{Counts, Finding, Simulator};
 
-/// Runs the simulation of sealing and committing.
+/// Simulates sealing and committing in worlds where everything fails.
 #[derive(Parser)]
 struct Arguments {
-    /// How many seeds to run.
+    /// Number of seeds to run.
     #[arg(default_value_t = 100_000)]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Threads; as many as there are processors if not said.
+    /// Number of threads; by default the number of processors.
     #[arg(long)]
     threads: Option<usize>,
-    /// Print what happens in the world of the first seed, step by step, and run no other.
+    /// Print all events in the world of the first seed, and run no other seed.
     #[arg(long)]
     trace: bool,
 }
@@ -38,31 +38,31 @@ fn main() -> ExitCode {
     let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = arguments.threads.unwrap_or(available).max(1);
     let begun = Instant::now();
-    let (counts, done, failure) = run(arguments.first, seeds, threads);
+    let (counts, done, finding) = run(arguments.first, seeds, threads);
     let elapsed_s = begun.elapsed().as_secs_f64();
     print!("{counts}");
     println!(
-        "{done} seeds from {} on, {elapsed_s:.1} s, {:.0} seeds/s on {threads} threads",
+        "{done} seeds from {}, {elapsed_s:.1} s, {:.0} seeds/s on {threads} threads",
         arguments.first,
         done as f64 / elapsed_s
     );
-    match failure {
+    match finding {
         None => ExitCode::SUCCESS,
-        Some(failure) => {
-            println!("\n{failure}");
+        Some(finding) => {
+            println!("\n{finding}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Runs seeds on threads until all are done or one failed.
-fn run(first: u64, seeds: u64, threads: usize) -> (Counts, u64, Option<Box<Failure>>) {
+/// Runs seeds on threads, until all are done or one has a finding.
+fn run(first: u64, seeds: u64, threads: usize) -> (Counts, u64, Option<Box<Finding>>) {
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let results = Mutex::new((Counts::default(), 0, None));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let (mut simulator, mut counts, mut done, mut failure) =
+                let (mut simulator, mut counts, mut done, mut finding) =
                     (Simulator::default(), Counts::default(), 0, None);
                 while !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -73,17 +73,17 @@ fn run(first: u64, seeds: u64, threads: usize) -> (Counts, u64, Option<Box<Failu
                     match simulator.run(first + seed, None) {
                         Ok(of_seed) => counts.merge(&of_seed),
                         Err(found) => {
-                            failure = Some(found);
+                            finding = Some(found);
                             stop.store(true, Ordering::Relaxed);
                         }
                     }
                 }
-                let mut results = results.lock().expect("no thread panics while it has this");
+                let mut results = results.lock().expect("no thread panics while it holds the lock");
                 results.0.merge(&counts);
                 results.1 += done;
-                results.2 = results.2.take().or(failure);
+                results.2 = results.2.take().or(finding);
             });
         }
     });
-    results.into_inner().expect("no thread panics while it has this")
+    results.into_inner().expect("no thread panics while it holds the lock")
 }

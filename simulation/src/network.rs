@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::committers::{Node, Question, Reply, answer};
 use crate::executor::Executor;
 
-/// Under way in some stage.
+/// All calls, each in some stage.
 #[derive(Default)]
 pub(crate) struct Network {
     calls: Vec<Call>,
     next: u64,
-    /// What committers answered, by number.
+    /// Answers of committers, by call number.
     answered: Arc<Mutex<Vec<(u64, Reply)>>>,
 }
 
@@ -22,33 +22,33 @@ struct Call {
 }
 
 enum Stage {
-    /// On its way to the committer.
+    /// In flight to the committer.
     There,
-    /// With the committer.
+    /// The committer handles it.
     Served,
-    /// On its way back.
+    /// In flight back.
     Back(Reply),
 }
 
 impl Network {
-    /// Sends a question; the number tells its answer apart.
+    /// Sends a question. Returns the number of the call.
     pub(crate) fn send(&mut self, node: usize, question: Question) -> u64 {
         self.next += 1;
         self.calls.push(Call { number: self.next, node, question, stage: Stage::There });
         self.next
     }
 
-    /// How many messages are on their way.
-    pub(crate) fn underway(&self) -> usize {
+    /// The number of messages in flight.
+    pub(crate) fn in_flight(&self) -> usize {
         self.calls.iter().filter(|call| !matches!(call.stage, Stage::Served)).count()
     }
 
     fn index(&self, nth: usize) -> usize {
-        let underway = self.calls.iter().enumerate().filter(|(_, call)| !matches!(call.stage, Stage::Served));
-        underway.map(|(index, _)| index).nth(nth).expect("counted before")
+        let in_flight = self.calls.iter().enumerate().filter(|(_, call)| !matches!(call.stage, Stage::Served));
+        in_flight.map(|(index, _)| index).nth(nth).expect("the caller counted the messages")
     }
 
-    /// The `nth` message arrives; an answer is handed over with its number.
+    /// The `nth` message arrives. Returns an answer with its call number.
     pub(crate) fn arrive(&mut self, nth: usize, nodes: &[Node], executor: &mut Executor<'_>) -> Option<(u64, Reply)> {
         let index = self.index(nth);
         let call = &mut self.calls[index];
@@ -77,13 +77,13 @@ impl Network {
         }
     }
 
-    /// The `nth` message gets lost: nobody will hear of it.
+    /// The `nth` message is lost.
     pub(crate) fn lose(&mut self, nth: usize) {
         let index = self.index(nth);
         self.calls.swap_remove(index);
     }
 
-    /// The `nth` message, if it is a question, arrives twice; `false` if it is an answer.
+    /// Duplicates the `nth` message if it is a question. `false` if it is an answer.
     pub(crate) fn duplicate(&mut self, nth: usize) -> bool {
         let index = self.index(nth);
         let Call { node, question, stage: Stage::There, .. } = &self.calls[index] else { return false };
@@ -92,7 +92,7 @@ impl Network {
         true
     }
 
-    /// What committers answered since, whether it will arrive or not.
+    /// Shows `look` the new answers of committers, whether they will arrive or not.
     pub(crate) fn take_answers(&mut self, mut look: impl FnMut(&Reply) -> Result<(), String>) -> Result<(), String> {
         let answered = std::mem::take(&mut *self.answered.lock().unwrap_or_else(PoisonError::into_inner));
         for (number, reply) in answered {
@@ -104,7 +104,7 @@ impl Network {
         Ok(())
     }
 
-    /// A committer is gone: whoever waits for it sees the connection end.
+    /// A committer died: the connections of all its calls end.
     pub(crate) fn cut(&mut self, node: usize) {
         for call in self.calls.iter_mut().filter(|call| call.node == node && matches!(call.stage, Stage::Served)) {
             call.stage = Stage::Back(Reply::none(&call.question, "the connection ended"));

@@ -1,34 +1,34 @@
 use crate::random::Random;
 
-/// What happens in a world besides what happens in all of them, and when.
+/// What distinguishes a world: its parameters and planned disruptions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) steps: u64,
-    /// Of a hundred messages to and from the database, so many arrive at once.
+    /// The percentage of database messages that arrive at once.
     pub(crate) at_once: u64,
-    /// Of a hundred of the others, so many get cut.
+    /// The percentage of the others that are cut.
     pub(crate) cuts: u64,
-    /// Every partition has two consumers from the beginning, each sure that it is its own.
+    /// From the beginning, each partition has two consumers that both believe to own it.
     pub(crate) rivals: bool,
-    /// The topic is deleted and made again.
+    /// The topic is deleted and recreated.
     pub(crate) recreated: bool,
     /// A new leader lacks the end of the log.
     pub(crate) truncated: bool,
-    /// An old copy takes the place of the database for a while.
+    /// An old copy replaces the database for a while.
     pub(crate) old_copy: bool,
     /// The ingest key is replaced and revoked.
     pub(crate) new_key: bool,
     /// Clocks jump.
     pub(crate) clocks: bool,
-    /// When the log is struck.
-    pub(crate) strike_at: u64,
-    /// When the copy is made, when it takes the place, when the full one is back.
+    /// When the topic is recreated or truncated.
+    pub(crate) log_change_at: u64,
+    /// When the copy is made, when it replaces the database, and when the full one is restored.
     pub(crate) copy_at: [u64; 3],
-    /// When the new key is granted, and when the old one is revoked.
+    /// When the new key is granted, and when the old key is revoked.
     pub(crate) key_at: [u64; 2],
 }
 
-/// The most steps of a world.
+/// Maximum steps of a world.
 const STEPS: u64 = 200;
 
 impl Plan {
@@ -39,7 +39,7 @@ impl Plan {
             1 => (false, true),
             _ => (false, false),
         };
-        // Far enough apart for something to be signed before and after.
+        // Far enough apart, so that checkpoints are signed before and after.
         let quarter = steps / 4;
         let copy_at = [0, 1, 3].map(|begin| begin * quarter + random.below(quarter));
         let mut key_at = [random.below(steps), random.below(steps)];
@@ -54,7 +54,7 @@ impl Plan {
             old_copy: random.one_in(4),
             new_key: random.one_in(5),
             clocks: random.one_in(5),
-            strike_at: random.below(steps),
+            log_change_at: random.below(steps),
             copy_at,
             key_at,
         }

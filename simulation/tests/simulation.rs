@@ -1,41 +1,41 @@
-//! A short run, and that the model notices parts that are broken.
+//! A short run, and the defects that the model must notice.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use simulation::{Broken, Counts, Simulator};
+use simulation::{Counts, Defect, Simulator};
 
 const SEEDS: u64 = 2_000;
 
-/// Everything that is meant to go wrong, and what is meant to be noticed.
-const HAPPENS: [&str; 46] = [
+/// Events that must occur in a short run.
+const EXPECTED: [&str; 46] = [
     "clocks apart",
-    "clocks back by an hour",
-    "commitments that arrived after their producer was gone",
-    "commits carried out or not after their client was gone",
+    "clocks set back by an hour",
+    "commitments delivered after their producer died",
+    "commits orphaned",
     "commits done, reply lost",
-    "commits lost on the way, outcome unknown",
+    "commits lost in flight, outcome unknown",
     "committers frozen",
     "crashes of committers",
     "crashes of consumers",
-    "deliveries that nobody knows of",
+    "deliveries with unknown outcome",
     "entries: epochs",
     "entries: gaps",
     "entries: heads",
     "entries: keys",
-    "full databases put back",
+    "full databases restored",
     "halts: altered",
     "halts: cursor went back",
     "halts: key not granted",
     "halts: recreated",
     "halts: truncated",
-    "last sealed events found compacted away",
-    "logs cut off below the cursor",
+    "last sealed events found compacted",
+    "logs truncated below the cursor",
     "messages lost",
-    "messages that overtook another",
+    "messages reordered",
     "new clients for a recreated topic",
     "new leaders",
-    "old copies of the database in its place",
+    "databases replaced by an old copy",
     "orphaned commits carried out",
     "orphaned commits undone",
     "rebalances that leave a zombie",
@@ -43,22 +43,22 @@ const HAPPENS: [&str; 46] = [
     "refusals: the database is behind what was signed",
     "refusals: the database went back",
     "refused statements",
-    "replies of the database lost",
-    "requests doubled",
-    "requests given up",
+    "database replies lost",
+    "requests duplicated",
+    "requests timed out",
     "retention past the cursor",
     "sealed events compacted away",
-    "sessions of the database ended",
-    "statements cut",
+    "database sessions ended",
+    "database calls cut",
     "topics recreated",
     "transaction markers and aborted records",
-    "transactions in the way of another",
+    "transaction conflicts",
     "transactions left open",
     "unsealed events compacted away",
 ];
 
 #[test]
-fn the_promises_hold_whatever_happens() {
+fn promises_hold_in_every_world() {
     let next = AtomicU64::new(0);
     let counts = Mutex::new(Counts::default());
     std::thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn the_promises_hold_whatever_happens() {
                     }
                     match simulator.run(seed, None) {
                         Ok(of_seed) => of_thread.merge(&of_seed),
-                        Err(failure) => panic!("{failure}"),
+                        Err(finding) => panic!("{finding}"),
                     }
                 }
                 counts.lock().expect("not poisoned").merge(&of_thread);
@@ -80,70 +80,69 @@ fn the_promises_hold_whatever_happens() {
         }
     });
     let counts = counts.into_inner().expect("not poisoned");
-    let absent: Vec<_> = HAPPENS.into_iter().filter(|what| counts.of(what) == 0).collect();
+    let absent: Vec<_> = EXPECTED.into_iter().filter(|what| counts.of(what) == 0).collect();
     assert!(absent.is_empty(), "never happened: {absent:?}");
 }
 
-/// Seeds that failed once, with what they found.
 #[test]
-fn what_failed_once_holds() {
-    // The model took for too much what an old copy, which was appended to and became longer, had published. A committer
-    // kept a chain whose parts it had read from a database and from an old copy of it.
+fn former_findings_stay_fixed() {
+    // 129209: the model rejected the commitments of an old copy that had grown longer than the final chain.
+    // 758303: a committer kept a chain that it had read partly from a database and partly from an old copy.
     for seed in [129_209, 758_303] {
-        if let Err(failure) = Simulator::default().run(seed, None) {
-            panic!("{failure}");
+        if let Err(finding) = Simulator::default().run(seed, None) {
+            panic!("{finding}");
         }
     }
 }
 
 #[test]
-fn a_seed_always_makes_the_same_world() {
+fn seed_always_makes_the_same_world() {
     let mut simulator = Simulator::default();
     for seed in 0..20 {
         let first = simulator.trace(seed);
-        assert!(first.len() > 20, "seed {seed}: something happens");
+        assert!(first.len() > 20, "seed {seed}: the world has events");
         let mut other = Simulator::default();
-        // In a thread's later worlds as in its first.
+        // A later world of a thread equals the first one.
         let _ = other.run(seed + 1, None);
         assert_eq!(other.trace(seed), first, "seed {seed}");
     }
 }
 
-/// What is wrong must be noticed within so many seeds, and for the right reason.
-fn noticed(broken: Broken, seeds: u64, reasons: &[&str]) {
+/// The defect must be noticed within this many seeds, for one of these reasons.
+fn assert_noticed(defect: Defect, seeds: u64, reasons: &[&str]) {
     let mut simulator = Simulator::default();
     for seed in 0..seeds {
-        if let Err(failure) = simulator.run(seed, Some(broken)) {
-            let is_it = reasons.iter().any(|reason| failure.what.contains(reason));
-            assert!(is_it, "{broken:?}, {}", failure.what);
-            assert!(failure.to_string().contains(&format!("--first {seed}")), "it says how to run it again");
+        if let Err(finding) = simulator.run(seed, Some(defect)) {
+            let is_expected = reasons.iter().any(|reason| finding.problem.contains(reason));
+            assert!(is_expected, "{defect:?}, {}", finding.problem);
+            assert!(finding.to_string().contains(&format!("--first {seed}")), "it names the command to run it again");
             return;
         }
     }
-    panic!("{broken:?} was not noticed in {seeds} seeds");
+    panic!("{defect:?} was not noticed in {seeds} seeds");
 }
 
 #[test]
-fn a_database_that_forgets_is_noticed() {
-    noticed(Broken::CommitForgotten, 100, &["and is not there", "the committer's cursor went back"]);
+fn lost_commit_is_noticed() {
+    assert_noticed(Defect::CommitForgotten, 100, &["but is in no chain", "the committer's cursor went back"]);
 }
 
 #[test]
-fn a_cursor_that_moves_without_an_entry_is_noticed() {
-    noticed(Broken::CursorWithoutEntry, 20, &["is not what the entries say"]);
+fn cursor_without_entry_is_noticed() {
+    assert_noticed(Defect::CursorWithoutEntry, 20, &["but the entries give"]);
 }
 
 #[test]
-fn a_root_that_is_signed_again_is_noticed() {
-    noticed(Broken::SignsAgain, 3_000, &["never held what is sealed"]);
+fn root_signed_again_is_noticed() {
+    assert_noticed(Defect::SignsAgain, 3_000, &["never held what is sealed"]);
 }
 
 #[test]
-fn a_signer_that_forgets_what_it_signed_is_noticed() {
-    noticed(Broken::NewHighWater, 1_000, &["were signed"]);
+fn rebuilt_high_water_file_is_noticed() {
+    assert_noticed(Defect::NewHighWater, 1_000, &["were signed"]);
 }
 
 #[test]
-fn a_commitment_that_is_lost_is_noticed() {
-    noticed(Broken::CommitmentsLost, 20, &["was published before entry"]);
+fn lost_commitment_is_noticed() {
+    assert_noticed(Defect::CommitmentsLost, 20, &["was published before entry"]);
 }

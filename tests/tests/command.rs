@@ -1,4 +1,4 @@
-//! The command as a user meets it: the demo, a new ledger, bad input, and what the operator does on a real Kafka.
+//! The command as users run it: the demo, a new ledger, bad input, and the operator's commands on a real Kafka.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tests::{Kafka, Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
+use testbed::{Kafka, Postgres, Process, Scratch, free_port, http_get, run, streamseal, until};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -28,7 +28,7 @@ fn refused(command: &mut Command) -> String {
 }
 
 #[test]
-fn the_demo_ends_in_a_proven_and_a_tampered_verdict() {
+fn the_demo_shows_proven_and_tampered() {
     let folder = Scratch::new("demo");
     let dir = folder.join("demo");
     let shown = run(command(&["demo", "--events", "3000", "--dir"]).arg(&dir));
@@ -38,7 +38,7 @@ fn the_demo_ends_in_a_proven_and_a_tampered_verdict() {
     assert!(shown.contains("exported 3000 events"), "{shown}");
     assert!(shown[tampered..].contains("[altered-event]"), "{shown}");
 
-    // What it leaves can be verified on its own.
+    // A user can verify the files that it leaves.
     let verify = |bundle: &str| {
         let mut verify = command(&["verify", "--trust"]);
         verify.arg(dir.join("trust")).arg("--clone").arg(dir.join("anchors.git")).arg(dir.join(bundle));
@@ -48,7 +48,7 @@ fn the_demo_ends_in_a_proven_and_a_tampered_verdict() {
 }
 
 #[test]
-fn the_demo_seals_the_lines_it_is_given() {
+fn the_demo_seals_its_input() {
     let folder = Scratch::new("lines");
     let mut demo = command(&["demo", "--input", "-", "--dir"]);
     let demo = demo.arg(folder.join("demo")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -114,10 +114,10 @@ impl Ledger {
         let config = config.replace("127.0.0.1:7380", &committer.to_string());
         let config = config.replace("127.0.0.1:7381", &ingest.to_string());
         let config = config.replace("127.0.0.1:7382", &anchor.to_string());
-        // Every commitment of a test has a topic of its own; heads and anchors do not wait for a minute.
+        // Each test has its own topic of commitments. Heads and anchors come every second.
         let own = format!("[committer]\ncommitments_topic = \"streamseal.commitments.{topic}\"\nheads_s = 1");
         let config = config.replace("[committer]", &own).replace("[anchor]", "[anchor]\ninterval_s = 1");
-        // Tests that run side by side do not wait for each other's members of a group.
+        // Each test has its own group, so that tests do not wait for each other's members.
         let config = config.replace("[ingest]", &format!("[ingest]\ngroup = \"{topic}\""));
         let config = config.replace("[kafka]", "[kafka]\n\"session.timeout.ms\" = 6000");
         fs::write(&path, config).unwrap();
@@ -175,7 +175,7 @@ impl Ledger {
         });
     }
 
-    /// A bundle of everything, once an anchor accounts for all up to this offset.
+    /// Exports a full bundle once an anchor covers all offsets up to `last`.
     fn exported_up_to(&self, last: u64) -> PathBuf {
         let bundle = self.folder.join("bundle");
         until("everything is anchored", WITHIN, || {
@@ -201,7 +201,7 @@ impl Ledger {
 }
 
 #[test]
-fn a_batch_is_verified_live_by_place_and_by_commitment() {
+fn verify_batch_takes_a_place_or_a_commitment() {
     let ledger = Ledger::start();
     ledger.produce(100);
     ledger.until_sealed(0, 100);
@@ -223,7 +223,7 @@ fn a_batch_is_verified_live_by_place_and_by_commitment() {
 
     let unsealed = refused(&mut ledger.command(&["verify-batch", &format!("{}/0@100", ledger.topic)]));
     assert!(unsealed.contains("offset 100 is not sealed"), "{unsealed}");
-    // Events of the batch are gone now, which is no proof of tampering.
+    // Kafka lost events of the batch, which does not prove tampering.
     ledger.kafka.delete_records(&ledger.topic, 0, 60);
     let Output { status, stdout, .. } = ledger.command(&["verify-batch", &place]).output().unwrap();
     let shown = String::from_utf8_lossy(&stdout);
@@ -232,7 +232,7 @@ fn a_batch_is_verified_live_by_place_and_by_commitment() {
 }
 
 #[test]
-fn an_event_is_proven_offline_by_its_proof_alone() {
+fn an_event_proof_verifies_offline() {
     let ledger = Ledger::start();
     ledger.produce(100);
     ledger.until_sealed(0, 100);
@@ -297,7 +297,7 @@ fn the_operator_begins_an_epoch_and_leaves_a_gap() {
     let begun = ledger.operator(&["epoch", "--topic", &ledger.topic]);
     assert!(begun.contains("epoch 1 begins at offset 0"), "{begun}");
     ledger.until_sealed(1, 20);
-    // Other events stand at the offsets of the first epoch now, which is no proof of tampering.
+    // Kafka now has other events at the offsets of the first epoch, which does not prove tampering.
     let place = format!("{}/0@5", ledger.topic);
     until("the batch is in a checkpoint", WITHIN, || {
         ledger.command(&["verify-batch", &place]).output().unwrap().status.success()
@@ -314,17 +314,17 @@ fn the_operator_begins_an_epoch_and_leaves_a_gap() {
 
     let bundle = ledger.exported_up_to(29);
     let expect = format!("{}/0#1", ledger.topic);
-    let (code, report) = ledger.verify(&bundle, &["--expect", &expect]);
+    let (code, report) = ledger.verify(&bundle, &["--stream", &expect]);
     assert_eq!(code, Some(3), "a gap is not complete unless it is accepted: {report}");
-    let (code, report) = ledger.verify(&bundle, &["--expect", &expect, "--accept-gap", "operator"]);
+    let (code, report) = ledger.verify(&bundle, &["--stream", &expect, "--accept-gap", "operator"]);
     assert_eq!(code, Some(0), "{report}");
     let (code, report) = ledger.verify(&bundle, &["--accept-gap", "operator"]);
-    assert_eq!(code, Some(3), "the events of the first epoch are gone with their topic: {report}");
+    assert_eq!(code, Some(3), "Kafka lost the events of the first epoch with their topic: {report}");
     assert!(report.contains("offsets 0 to 9"), "{report}");
 }
 
 #[test]
-fn an_export_takes_a_range_of_time() {
+fn export_takes_a_range_of_time() {
     let ledger = Ledger::start();
     ledger.produce(10);
     ledger.until_sealed(0, 10);
@@ -336,9 +336,9 @@ fn an_export_takes_a_range_of_time() {
         let bundle = ledger.folder.join(option);
         let shown = run(ledger.command(&["export", option, &between]).arg(&bundle));
         assert!(shown.contains(&format!("{events} events")), "{shown}");
-        let (code, report) = ledger.verify(&bundle, &["--expect", &format!("{}/0@{offsets}", ledger.topic)]);
+        let (code, report) = ledger.verify(&bundle, &["--stream", &format!("{}/0@{offsets}", ledger.topic)]);
         assert_eq!(code, Some(0), "{report}");
-        let (code, report) = ledger.verify(&bundle, &["--expect", &format!("{}/0@0..15", ledger.topic)]);
-        assert_eq!(code, Some(3), "the others are not in the bundle: {report}");
+        let (code, report) = ledger.verify(&bundle, &["--stream", &format!("{}/0@0..15", ledger.topic)]);
+        assert_eq!(code, Some(3), "the other events are not in the bundle: {report}");
     }
 }

@@ -1,11 +1,11 @@
-//! Pages link to pages and headings that exist, and so do the messages of the programs.
+//! Links in pages, and headings named by messages, must exist.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::run;
+use testbed::run;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("in the workspace").to_owned()
@@ -37,7 +37,7 @@ fn headings(page: &str) -> impl Iterator<Item = &str> {
     prose(page).filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim()))
 }
 
-/// What stands in `](...)`.
+/// The targets of all links, `](...)`.
 fn links(page: &str) -> Vec<String> {
     let text: String = prose(page).collect::<Vec<_>>().join("\n");
     let ends = text.split("](").skip(1);
@@ -45,7 +45,7 @@ fn links(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let pages: BTreeMap<String, String> = files(".md")
         .into_iter()
         .map(|name| (name.clone(), fs::read_to_string(root().join(name)).expect("it is there")))

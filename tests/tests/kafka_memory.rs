@@ -1,40 +1,36 @@
-//! How much memory partitions take that are fetched and not read. In a binary of its own, whose memory is nobody
-//! else's.
-
-#[path = "../../kafka/tests/support/mod.rs"]
-mod support;
+//! Memory of partitions that are fetched and not read. A program of its own, so that no other test adds to the memory.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use kafka::{Consumer, Item, Polled, Producer, Record, TopicPartition};
-use support::{PATIENCE, properties};
-use tests::Kafka;
+use testbed::Kafka;
+use testbed::events::{PATIENCE, properties};
 
-/// More than the defaults are for.
+/// More partitions than the defaults are made for.
 const PARTITIONS: u32 = 256;
-/// More than what is fetched ahead of a partition: of as many as this, all together would take more than the limit.
+/// More events than are fetched ahead for one partition. If every partition held this many, all would exceed the limit.
 const EVENTS_EACH: u32 = 2_500;
 const LIMIT_MB: u64 = 200;
 
 #[test]
-fn partitions_that_are_not_read_hold_little() {
+fn unread_partitions_hold_little_memory() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("unread", i32::try_from(PARTITIONS).expect("few"));
-    // Small events are the worst: most of the memory is what librdkafka keeps for each.
+    // Small events are the worst case, because librdkafka's overhead per event dominates.
     produce(kafka, &topic, &[7; 100]);
     let shared = properties(kafka.bootstrap(), &[]).shared_by(PARTITIONS as usize);
-    let mut consumer = Consumer::alone(&shared, "alone").expect("the properties are valid");
+    let mut consumer = Consumer::standalone(&shared, "alone").expect("the properties are valid");
     let partitions: Vec<_> = (0..PARTITIONS).map(|n| TopicPartition::new(topic.as_str(), n)).collect();
     let before = resident_mb();
     consumer.start(partitions.iter().map(|partition| (partition.clone(), 0))).expect("it is in no group");
     partitions.iter().for_each(|partition| consumer.hold(partition));
     let held = settled_mb(&mut consumer).saturating_sub(before);
-    // All are fetched ahead (an event takes more than its bytes), and only a little.
+    // All partitions fetch ahead, but only a little. An event takes more memory than its bytes.
     let fetched_ahead_mb = 128_000 * 100 / 1_000_000;
     assert!((fetched_ahead_mb..LIMIT_MB).contains(&held), "{held} MB");
 
-    // And nothing was lost.
+    // Nothing was lost.
     partitions.iter().for_each(|partition| consumer.release(partition));
     let mut next = vec![0; partitions.len()];
     let deadline = Instant::now() + PATIENCE;
@@ -54,7 +50,7 @@ fn partitions_that_are_not_read_hold_little() {
 }
 
 fn produce(kafka: &Kafka, topic: &str, value: &[u8]) {
-    // Whole batches are fetched: these are as large as those of other clients.
+    // Clients fetch whole batches. These are as large as other producers make them.
     let more = [("linger.ms", "50"), ("batch.size", "16384"), ("queue.buffering.max.messages", "20000")];
     let producer = Producer::new(&properties(kafka.bootstrap(), &more)).expect("the properties are valid");
     for partition in 0..PARTITIONS {
@@ -66,7 +62,7 @@ fn produce(kafka: &Kafka, topic: &str, value: &[u8]) {
     assert!(producer.flush(PATIENCE).expect("it is delivered"));
 }
 
-/// The memory once it no longer grows.
+/// The memory when it no longer grows.
 fn settled_mb(consumer: &mut Consumer) -> u64 {
     let (mut largest, mut since) = (0, Instant::now());
     while since.elapsed() < Duration::from_secs(3) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kafka::EmbeddedBroker;
 use serde_json::Value;
-use tests::{BareRepository, Process, Scratch, free_port, http_get, promtool, run, streamseal, until};
+use testbed::{BareRepository, Process, Scratch, free_port, http_get, promtool, run, streamseal, until};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,7 @@ fn fsck(config: &Path) -> String {
     run(Command::new(streamseal()).args(["committer", "fsck", "--config"]).arg(config))
 }
 
-/// Metrics of the reference that are not shown.
+/// Metrics of the reference that `shown` lacks.
 fn missing_metrics(shown: &str) -> Vec<String> {
     let reference = run(Command::new(streamseal()).arg("metrics-reference"));
     let names = reference.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
@@ -34,18 +34,32 @@ fn missing_metrics(shown: &str) -> Vec<String> {
     names.into_iter().filter(|name| !shown.contains(&format!("# HELP {name} "))).collect()
 }
 
-/// Each line is an object, and a line about a partition says which.
+/// Requires that each line is a JSON object, that lines about a partition name it, and that each service introduces itself.
 fn check_log(log: &str) {
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
     let lines = lines.collect::<Vec<_>>();
     let line = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{log}"));
+    for (message, field, wanted) in [
+        ("committer started", "database", "SQLite "),
+        ("committer started", "topic", "commitments"),
+        ("ingest-consumer started", "sealed", "orders"),
+        ("ingest-consumer started", "brokers", "127.0.0.1:"),
+        ("anchor started", "remotes", "anchors.git"),
+        ("anchor started", "witnesses", "w.example"),
+    ] {
+        let started = line(message);
+        assert!(started[field].as_str().is_some_and(|value| value.contains(wanted)), "{field}: {started}");
+        assert_eq!(started["ledger"], "example.com/one-file");
+        assert!(["version", "listen"].iter().all(|field| started[field].is_string()), "{started}");
+    }
+    assert!(line("committer started")["size"].is_u64() && line("anchor started")["size"].is_u64());
     let reading = line("reading");
     assert_eq!((&reading["level"], &reading["offset"]), (&"INFO".into(), &0.into()), "{reading}");
     assert_eq!((&reading["span"]["topic"], &reading["span"]["partition"]), (&"orders".into(), &0.into()), "{reading}");
 }
 
 #[test]
-fn a_line_that_was_stopped_leaves_one_database_file() {
+fn a_stopped_line_leaves_one_database_file() {
     let (folder, broker) = (Scratch::new("one-file"), EmbeddedBroker::start().unwrap());
     broker.create_topic("orders", 1).unwrap();
     broker.create_topic("commitments", 1).unwrap();
@@ -90,13 +104,13 @@ fn a_line_that_was_stopped_leaves_one_database_file() {
     assert!(database_files(&home).contains(&"chain.db-wal".to_owned()), "{:?}", database_files(&home));
     assert!(up.stop().success());
     check_log(&fs::read_to_string(folder.join("up.log")).unwrap());
-    // The last one is an empty file to be locked.
+    // The last one is an empty lock file.
     let left = ["chain.db", "chain.db.publisher-1"];
     assert_eq!(database_files(&home), left);
     let found = fsck(&config);
     assert_eq!(database_files(&home), left, "fsck leaves no more");
 
-    // A copy of the one file is whole.
+    // A copy of the one file is complete.
     let copy = folder.join("copy.db");
     fs::rename(home.join("chain.db"), &copy).unwrap();
     fs::copy(&copy, home.join("chain.db")).unwrap();

@@ -1,25 +1,22 @@
-//! The log key is replaced while a ledger runs, on the embedded parts: the in-process broker, SQLite, a bare repository.
+//! Rotation of the log key while a ledger runs, on the in-process broker, SQLite and a bare repository.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
-
-#[path = "common/mod.rs"]
-mod common;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::history::Clone;
-use common::ledger::{Ledger, Neighbours, PROVEN, TAMPERED, verify};
 use kafka::{Cluster, EmbeddedBroker, Producer, Properties, Record};
-use tests::{BareRepository, Scratch, run, streamseal, until};
+use testbed::anchors::AnchorClone;
+use testbed::ledger::{Ledger, Neighbours, PROVEN, TAMPERED, verify};
+use testbed::{BareRepository, Scratch, run, streamseal, until};
 
 const ORIGIN: &str = "example.com/rotated";
 const TOPIC: &str = "orders";
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// A ledger and its surroundings.
+/// A ledger and its servers.
 struct Site {
     folder: Scratch,
     broker: EmbeddedBroker,
@@ -47,7 +44,7 @@ impl Site {
         Self { folder, broker, ledger, produced: 0 }
     }
 
-    /// Produces some events and waits until they are sealed and anchored.
+    /// Produces events and waits until they are sealed and anchored.
     fn go_on(&mut self) {
         let producer = Producer::new(&self.properties()).unwrap();
         for i in 0..100_u32 {
@@ -59,7 +56,7 @@ impl Site {
         assert!(producer.flush(WITHIN).unwrap());
         self.produced += 100;
         let cluster = Cluster::new(&self.properties(), WITHIN).unwrap().id().unwrap();
-        until("what was produced is sealed", WITHIN, || {
+        until("the events are sealed", WITHIN, || {
             self.ledger.assert_running();
             self.ledger.sealed(&cluster, TOPIC, 0) == Some(self.produced)
         });
@@ -74,7 +71,7 @@ impl Site {
         self.folder.join("anchors.git")
     }
 
-    /// The operator revokes a key, which is refused; why.
+    /// The refusal of the operator's revocation of `key`.
     fn refused_to_revoke(&self, key: &str) -> String {
         let Output { status, stderr, .. } = self.ledger.try_operate(&["key"], &["revoke", key]);
         assert_eq!(status.code(), Some(2));
@@ -83,7 +80,7 @@ impl Site {
 }
 
 #[test]
-fn a_log_key_is_replaced_and_everything_follows() {
+fn everything_follows_a_new_log_key() {
     let mut site = Site::start();
     site.go_on();
     let (old_key, new_key) = (site.ledger.path("keys/log.key"), site.ledger.path("keys/log-b.key"));
@@ -91,7 +88,7 @@ fn a_log_key_is_replaced_and_everything_follows() {
     let old = trust.lines().find_map(|line| line.strip_prefix("log ")).expect("the genesis' log key").to_owned();
     assert!(site.refused_to_revoke(ORIGIN).contains("is the last log key"));
 
-    // A new key is granted, and takes the old one's place in front of what that signed last.
+    // The new key is granted and replaces the old one beside its state file.
     let made = run(Command::new(streamseal()).arg("keygen").arg(&new_key).args(["--name", ORIGIN, "--role", "log"]));
     let new = made.trim().to_owned();
     site.ledger.operate(&["key"], &["grant", &new, "--role", "log"]);
@@ -110,12 +107,12 @@ fn a_log_key_is_replaced_and_everything_follows() {
     site.ledger.services().into_iter().for_each(|service| service.until_ready());
     site.ledger.fsck();
 
-    // The live check and the auditor, whose trust file has both keys now.
+    // The live check, and the auditor whose trust file has both keys.
     run(site.ledger.command(&["verify-batch"]).arg(format!("{TOPIC}/0@{}", site.produced - 1)));
     run(site.ledger.command(&["verify-batch"]).arg(format!("{TOPIC}/0@0")));
     let (bundle, clone) = (site.folder.join("bundle"), site.folder.join("clone"));
     site.ledger.export(&bundle);
-    let clone = Clone::of(site.remote().to_str().unwrap(), clone);
+    let clone = AnchorClone::of(site.remote().to_str().unwrap(), clone);
     let with = |name: &str, text: String| {
         let path = site.folder.join(name);
         fs::write(&path, text).unwrap();
@@ -126,8 +123,8 @@ fn a_log_key_is_replaced_and_everything_follows() {
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
     let proven = &verdict.report["streams"][0];
     assert!(proven.to_string().contains(&site.produced.to_string()), "{proven:#}");
-    // One who was not told of the new key does not take its word.
+    // Without the new key in the trust file, its checkpoints are refused.
     with("old", trust.clone()).require(TAMPERED, "not-by-log", &[]);
-    // And one who forgot the old key does not know who signed the old anchors.
+    // Without the old key, the old anchors are refused.
     with("new", trust.replace(&old, &new)).require(TAMPERED, "not-by-log", &[]);
 }

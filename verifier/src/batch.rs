@@ -1,4 +1,4 @@
-//! One batch: its events against its leaf index, and both against the root that was sealed.
+//! One batch: compares its events with its leaf index, and both with the sealed root.
 
 mod walk;
 
@@ -8,73 +8,72 @@ use bundle::BatchReader;
 use evidence::statement::Summary;
 use evidence::{LeafHasher, LeafPreimage};
 
-use self::walk::{Walk, offset_of};
+use self::walk::{BatchWalk, offset_of};
 use crate::expect::Ranges;
 
-/// How many events, and how many bytes of them, are hashed together.
+/// The most events, and the most bytes of them, that are hashed together.
 const GROUP_EVENTS_MAX: usize = 1024;
 const GROUP_BYTES_MAX: u64 = 1 << 20;
 
-/// How many leaf preimages are read at once.
+/// The number of leaf preimages that are read at once.
 const ROWS: usize = 1024;
 
 type Row = [u8; LeafPreimage::LEN];
 
-/// Checks one batch after the other; its buffers stay.
+/// Checks batches one after the other with the same buffers.
 #[derive(Default)]
 pub(crate) struct BatchChecker {
     hasher: LeafHasher,
-    /// The content lengths of what is in the hasher.
+    /// The content lengths of the events in the hasher.
     lens: Vec<u32>,
     rows: Rows,
 }
 
-/// What became of one batch.
+/// A batch that was read to its end.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
-    /// Events that are there and are what was sealed, at offsets of which no problem tells.
+    /// The number of events that are there, unchanged, at offsets without a problem.
     pub(crate) events: u64,
     /// The sum of their content lengths in bytes.
     pub(crate) bytes: u64,
-    /// Whether there may be more of both: it is not known what was sealed at the offset of an added event.
+    /// Whether there may be more of both: an added event may hide a sealed one at its offset.
     pub(crate) at_least: bool,
-    /// How it relates to what was sealed.
-    pub(crate) outcome: Outcome,
-    /// What differs between the events and the leaf index.
+    /// Which of events and leaf index have the sealed root.
+    pub(crate) root_match: RootMatch,
+    /// The differences between the events and the leaf index.
     pub(crate) problems: Problems,
-    /// What the summary says falsely although its root is right.
+    /// A false statement of the summary, whose root is right.
     pub(crate) false_summary: Option<String>,
 }
 
-/// How a batch relates to its sealed root.
+/// Which of the events and the leaf index have the sealed root.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The leaf index has the sealed root: the problems name the events that are not as they were sealed, and all
-    /// others are.
+pub(crate) enum RootMatch {
+    /// The leaf index: the problems name all events that differ from those sealed.
     ByIndex,
-    /// The events have the sealed root, and no leaf index was kept.
+    /// The events; there is no leaf index.
     ByEvents,
-    /// The events have the sealed root, but the leaf index that comes with them does not, for the reason given.
+    /// The events, but not the leaf index beside them, for this reason.
     IndexAltered(String),
-    /// There is no leaf index, and fewer events than were sealed, or only those of a part of the range.
-    Undecided,
-    /// Neither has the sealed root.
+    /// Neither, as fewer events are there than were sealed, and no leaf index is.
+    TooFewEvents,
+    /// Neither, although enough events or a leaf index are there.
     #[default]
-    Altered,
+    Neither,
 }
 
-/// What differs between the events and the leaf index, by offset.
+/// The differences between the events and the leaf index, by offset.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    /// Sealed events that are expected and not there, joined where nothing was sealed in between; with their number.
+    /// Sealed events that are expected and absent, with their number. Neighbours are joined.
     pub(crate) absent: List<(Range<u64>, u64)>,
-    /// Those that are not expected.
+    /// Absent events that are not expected.
     pub(crate) absent_unexpected: List<(Range<u64>, u64)>,
-    /// Events that are not what was sealed at their offset, with a reason where the content is no content at all.
+    /// Events that differ from the one sealed at their offset, with a reason if the content does not decode.
     pub(crate) altered: List<(i64, Option<String>)>,
-    /// Events where none was sealed, or a second one at the same offset.
+    /// Events at offsets where none was sealed, or a second one at the same offset.
     pub(crate) extra: List<i64>,
-    /// Events that are as they were sealed, but come after a later one.
+    /// Unchanged events that come after one with a higher offset.
     pub(crate) reordered: List<i64>,
 }
 
@@ -82,11 +81,11 @@ pub(crate) struct Problems {
 #[derive(Debug)]
 pub(crate) struct List<T> {
     pub(crate) first: Vec<T>,
-    /// How many more events have it.
+    /// The number of further events with this problem.
     pub(crate) more: u64,
 }
 
-/// How many problems of one kind are kept of one batch.
+/// The most problems of one kind that are kept of one batch.
 const PROBLEMS_MAX: usize = 1000;
 
 impl<T> List<T> {
@@ -110,42 +109,45 @@ impl Problems {
         self.absent.first.is_empty() && self.absent_unexpected.first.is_empty() && !self.contradict()
     }
 
-    /// Whether something is there that was not sealed so, as opposed to something being absent.
+    /// Whether an event that is there contradicts the leaf index. Absence does not count.
     pub(crate) fn contradict(&self) -> bool {
         !self.altered.first.is_empty() || !self.extra.first.is_empty() || !self.reordered.first.is_empty()
     }
 
-    /// How many events contradict beyond those that are listed.
+    /// The number of contradicting events beyond those that are listed.
     pub(crate) fn more_contradict(&self) -> u64 {
         self.altered.more + self.extra.more + self.reordered.more
     }
 
-    /// Whether all are listed, so that everything else is known to be right.
+    /// Whether all problems are listed, so that all other events are known to be unchanged.
     pub(crate) fn are_all_listed(&self) -> bool {
         self.more_contradict() + self.absent.more + self.absent_unexpected.more == 0
     }
 }
 
-/// Why a batch could not be read to its end.
+/// The checked batch, or why it could not be read to its end.
+pub(crate) type BatchResult = Result<Checked, Unfinished>;
+
+/// A batch that could not be read to its end.
 #[derive(Debug)]
-pub(crate) struct Broken {
+pub(crate) struct Unfinished {
     pub(crate) error: bundle::Error,
-    /// What the sealed leaf index says of the events before.
+    /// The events before, compared with the leaf index, if that has the sealed root.
     pub(crate) so_far: Option<Box<Checked>>,
 }
 
-impl From<bundle::Error> for Broken {
+impl From<bundle::Error> for Unfinished {
     fn from(error: bundle::Error) -> Self {
         Self { error, so_far: None }
     }
 }
 
 impl BatchChecker {
-    /// Checks the batch of entry `seq`, of which the bundle holds the events with offsets in `held`, and should hold those
-    /// in `expected`.
+    /// Checks the batch of entry `seq`. The bundle holds its events with offsets in `held`, and should hold those in
+    /// `expected`.
     ///
     /// # Errors
-    /// When the bundle cannot be read on.
+    /// If the batch cannot be read to its end.
     pub(crate) fn check(
         &mut self,
         reader: &mut BatchReader,
@@ -153,12 +155,12 @@ impl BatchChecker {
         summary: &Summary,
         held: Range<u64>,
         expected: &Ranges,
-    ) -> Result<Checked, Broken> {
-        // A batch that could not be read to its end leaves events behind, perhaps of another stream.
+    ) -> BatchResult {
+        // An unfinished batch leaves events behind, perhaps of another stream.
         self.hasher.drain();
         self.lens.clear();
         let (row_count, _) = reader.begin(seq)?;
-        let mut walk = Walk::new(summary, held, expected, row_count > 0);
+        let mut walk = BatchWalk::new(summary, held, expected, row_count > 0);
         self.rows.clear();
         let error = loop {
             let loaded = self.load(reader);
@@ -185,7 +187,7 @@ impl BatchChecker {
         reader.shrink();
         match error {
             None => Ok(walk.finish()),
-            Some(error) => Err(Broken { error, so_far: walk.finish_early().map(Box::new) }),
+            Some(error) => Err(Unfinished { error, so_far: walk.finish_early().map(Box::new) }),
         }
     }
 
@@ -203,17 +205,17 @@ impl BatchChecker {
     }
 }
 
-/// What the hasher was loaded with.
+/// The reason why loading the hasher paused.
 enum Loaded {
-    /// As many events as are hashed together.
+    /// A group is full.
     Group,
-    /// Events before one whose content is none.
+    /// The next event has a content that does not decode.
     NoContent { offset: i64, problem: String },
-    /// The last events of the batch.
+    /// The batch ends.
     End,
 }
 
-/// The rows of a leaf index, read some at a time.
+/// The rows of a leaf index, read in parts.
 #[derive(Default)]
 struct Rows {
     buffer: Vec<Row>,
@@ -226,7 +228,7 @@ impl Rows {
         self.at = 0;
     }
 
-    /// Takes these rows if they are the next ones; otherwise all stay.
+    /// Takes these rows if they are the next ones; otherwise takes none.
     fn take_if(&mut self, rows: &[Row], reader: &mut BatchReader) -> Result<bool, bundle::Error> {
         if self.at == self.buffer.len() {
             let next = reader.leaves(rows.len())?;
@@ -241,7 +243,7 @@ impl Rows {
         Ok(are_next)
     }
 
-    /// The next row, which stays the next one.
+    /// The next row, without taking it.
     fn peek(&mut self, reader: &mut BatchReader) -> Result<Option<&Row>, bundle::Error> {
         if self.at == self.buffer.len() {
             self.clear();
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_hashed_in_groups_that_memory_has_room_for() {
+    fn events_are_hashed_in_bounded_groups() {
         let groups = |contents: &[Vec<u8>]| {
             let (_folder, reader) = bundle_of(&[contents]);
             let mut batch = reader.batches_from(0, Position::default(), None);
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_taken_together_where_all_are_the_next_ones() {
+    fn rows_are_taken_only_if_all_are_next() {
         let contents = vec![content(20); 4];
         let index: Vec<Row> = leaf_index(&contents).iter().map(LeafPreimage::to_bytes).collect();
         let (_folder, reader) = bundle_of(&[&contents]);
@@ -356,12 +358,12 @@ mod tests {
         batch.begin(0).expect("begun");
         let mut rows = Rows::default();
         let mut take = |of: Range<usize>| rows.take_if(&index[of], &mut batch).expect("read");
-        // From the file, not the next ones, from what was read for them, and from the file again.
+        // From the file; not the next ones; from the buffer that this filled; from the file again.
         assert_eq!([take(0..1), take(2..4), take(1..3), take(3..4)], [true, false, true, true]);
     }
 
     #[test]
-    fn events_that_are_what_the_leaf_index_says_are_taken_together() {
+    fn matching_events_are_taken_together() {
         let contents = vec![content(20); 4];
         let preimages = leaf_index(&contents);
         let index: Vec<Row> = preimages.iter().map(LeafPreimage::to_bytes).collect();
@@ -371,28 +373,28 @@ mod tests {
         batch.begin(0).expect("begun");
         let summary = summary(0, &contents);
         let nothing = Ranges::default();
-        let (mut walk, mut rows) = (Walk::new(&summary, 0..4, &nothing, true), Rows::default());
+        let (mut walk, mut rows) = (BatchWalk::new(&summary, 0..4, &nothing, true), Rows::default());
         for of in [0..2, 2..4] {
             let drained = Leaves { index: &index[of.clone()], leaves: &leaves[of], content_bytes: 40 };
             assert!(walk.all_match(drained, &mut rows, &mut batch).expect("read"));
         }
-        assert_eq!(walk.finish().outcome, Outcome::ByIndex);
+        assert_eq!(walk.finish().root_match, RootMatch::ByIndex);
     }
 
     #[test]
-    fn a_batch_that_could_not_be_read_leaves_nothing_behind() {
-        let (broken, sound) = ([b"nonsense".to_vec(), content(20)], [content(20)]);
-        let (_folder, reader) = bundle_of(&[&broken, &sound]);
+    fn unfinished_batch_leaves_nothing_behind() {
+        let (undecodable, sound) = ([b"nonsense".to_vec(), content(20)], [content(20)]);
+        let (_folder, reader) = bundle_of(&[&undecodable, &sound]);
         let mut checker = BatchChecker::default();
-        // Its leaf index is whole, its last event lacks a byte.
+        // The leaf index is whole; the last event lacks a byte.
         let end = Position::default().after(2, 2, 28);
         let cut = Position { events: end.events - 1, ..end };
         let mut batch = reader.batches_from(0, Position::default(), Some(cut));
         let nothing = Ranges::default();
-        checker.check(&mut batch, 0, &summary(0, &broken), 0..2, &nothing).expect_err("cut short");
+        checker.check(&mut batch, 0, &summary(0, &undecodable), 0..2, &nothing).expect_err("cut short");
         let mut batch = reader.batches_from(1, Position::default(), None);
         let checked = checker.check(&mut batch, 1, &summary(1, &sound), 0..1, &nothing).expect("read");
-        assert!(checked.outcome == Outcome::ByIndex && checked.problems.is_empty(), "{checked:?}");
+        assert!(checked.root_match == RootMatch::ByIndex && checked.problems.is_empty(), "{checked:?}");
         assert_eq!(checked.events, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Follows the entries of the bundle through the chain's own rules, and hands each stream's statements to its check.
+//! Applies the entries of the bundle by the chain's own rules, and hands each stream's statements to its check.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,53 +10,54 @@ use evidence::statement::{Heads, Statement};
 use evidence::tree::{TreeError, leaf_hash};
 use evidence::{Checkpoint, Entry, Hash};
 
-use crate::finding::{Findings, Place, Verdict};
+use crate::code::Code;
+use crate::finding::{Findings, Place};
 use crate::heads::{Plan, are_committed};
 use crate::rounds::Rounds;
 use crate::scan::Scan;
 use crate::stream::{Standing, StreamCheck, StreamResult};
+use crate::threads::threads;
+use crate::verdict::Verdict;
 
-/// How many runs are remembered for comparison with anchors; of more, the newest.
+/// The most runs that are remembered for comparison with anchors: the newest ones.
 const RUNS_MAX: usize = 1 << 20;
 
-/// Entries of a run are parsed by several threads when there are at least so many for each.
+/// The fewest entries of a run for which a thread is worth starting.
 const ENTRIES_PER_THREAD_MIN: usize = 32;
 
-/// What following the entries has shown.
+/// The chain as far as the bundle shows it.
 pub(crate) struct Chain {
-    /// The state after the last entry that was followed.
+    /// The state after the last entry that was applied.
     pub(crate) state: State,
     /// One for each stream of the manifest.
     pub(crate) streams: Vec<StreamResult>,
     /// The newest heads entry: its seq, its time in milliseconds since 1970, its number of streams.
     pub(crate) heads: Option<(u64, i64, u64)>,
-    /// All entries after that one and before this seq were given, and moved no stream. 0 without a heads entry.
+    /// The seq up to which the bundle has all entries after that one, and none of them moves a stream. 0 without a heads
+    /// entry.
     pub(crate) unmoved_to: u64,
-    /// How many entries were followed.
+    /// The number of entries that were applied.
     pub(crate) entries: u64,
-    /// Whether they were followed to the last one, so that no key entry is missing.
+    /// Whether they were applied up to the last one, so that no key entry is missing.
     pub(crate) is_whole: bool,
-    /// Where runs are whose place in the tree was proven; all of them, if `is_whole`.
+    /// The runs whose place in the tree is proven; all of them if `is_whole`.
     pub(crate) runs: VecDeque<Range<u64>>,
 }
 
 impl Chain {
-    /// No entry was followed.
+    /// A chain of which no entry was applied.
     pub(crate) fn unseen(state: State) -> Self {
         let (streams, runs) = (Vec::new(), VecDeque::new());
         Self { state, streams, heads: None, unmoved_to: 0, entries: 0, is_whole: false, runs }
     }
 }
 
-/// The chain cannot be followed further; the reason, of this verdict, was added to the findings.
-struct Stopped(Verdict);
-
-/// What the run has before an entry.
+/// The entries of a run before one of them.
 #[derive(Default)]
 struct Before {
-    /// The leaf hash of the entry before it; `None` at the beginning of the run.
+    /// The leaf hash of the entry before; `None` at the beginning of the run.
     leaf: Option<Hash>,
-    /// The time of the last entry before it that could be read.
+    /// The time of the last entry before that decodes.
     time: Option<i64>,
 }
 
@@ -67,12 +68,14 @@ struct Follower<'a> {
     scan: &'a Scan,
     findings: &'a mut Findings,
     rounds: Rounds<'a>,
-    /// Every entry from here to the next was given.
+    /// The seq from which on the bundle has every entry so far.
     unbroken_from: u64,
     chain: Chain,
 }
 
-/// Follows all entries. `checks` are the streams of the manifest, in order.
+/// Applies all entries. `checks` are the streams of the manifest, in order.
+///
+/// Methods that return `Err(code)` added a finding with that code, and no later entry can be applied.
 pub(crate) fn follow(
     reader: &Reader,
     state: State,
@@ -92,18 +95,13 @@ pub(crate) fn follow(
     chain
 }
 
-/// How many threads there is work for.
-pub(crate) fn threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
 impl Follower<'_> {
-    /// Follows the entries, and returns whether all were followed.
+    /// Applies the entries, and returns whether all were applied.
     ///
-    /// What is absent or cannot be read ends that, and hides nothing: the entries after it are in the log as well, so their
-    /// runs and the events of their batches are compared all the same.
+    /// No entry is applied after one that is absent or cannot be read. But the later ones are in the log as well: their runs
+    /// and the events of their batches are still compared, so that a hole hides nothing.
     fn run(&mut self) -> bool {
-        let mut is_broken = false;
+        let mut has_hole = false;
         let mut runs = match self.reader.runs() {
             Ok(runs) => runs,
             Err(error) => return self.unreadable(&error),
@@ -111,18 +109,18 @@ impl Follower<'_> {
         loop {
             let run = match runs.next_run() {
                 Ok(Some(run)) => run,
-                Ok(None) => return !is_broken && self.end().is_ok(),
+                Ok(None) => return !has_hole && self.check_end().is_ok(),
                 Err(error) => return self.unreadable(&error),
             };
             match self.prove(&run) {
                 Ok(()) => {}
-                Err(Stopped(Verdict::Tampered)) => return false,
-                Err(Stopped(_)) => {
-                    is_broken = true;
+                Err(code) if code.verdict() == Verdict::Tampered => return false,
+                Err(_) => {
+                    has_hole = true;
                     continue;
                 }
             }
-            if !is_broken {
+            if !has_hole {
                 if run.first > self.chain.state.next_seq() {
                     self.unbroken_from = run.first;
                 }
@@ -131,19 +129,19 @@ impl Follower<'_> {
             let mut before = Before::default();
             for ((seq, bytes), entry) in (run.first..).zip(&run.entries).zip(self.parse(&run)) {
                 let time = entry.as_ref().map_or(before.time, |entry| Some(entry.time));
-                let taken = if is_broken { self.unapplied(seq, entry, &before) } else { self.entry(seq, entry) };
+                let taken = if has_hole { self.unapplied(seq, entry, &before) } else { self.entry(seq, entry) };
                 before = Before { leaf: Some(leaf_hash(bytes)), time };
                 match taken {
                     Ok(()) => {}
-                    Err(Stopped(Verdict::Tampered)) => return false,
-                    Err(Stopped(_)) => is_broken = true,
+                    Err(code) if code.verdict() == Verdict::Tampered => return false,
+                    Err(_) => has_hole = true,
                 }
             }
         }
     }
 
-    /// Requires that the run is in the tree before anything in it is parsed.
-    fn prove(&mut self, run: &Run) -> Result<(), Stopped> {
+    /// Requires that the run is in the tree, before any entry of it is parsed.
+    fn prove(&mut self, run: &Run) -> Result<(), Code> {
         let Checkpoint { size, root, .. } = *self.checkpoint;
         let span = format!("entries {} to {}", run.first, run.end() - 1);
         let problem = match run.root(size) {
@@ -151,26 +149,27 @@ impl Follower<'_> {
                 remember(&mut self.chain.runs, run);
                 return Ok(());
             }
-            Ok(found) => format!("{span} lead to the root {found}; the checkpoint has {root}"),
+            Ok(found) => format!("{span} lead to the root {found}, but the checkpoint has {root}"),
             Err(TreeError::WrongLength { expected, found }) => {
-                let problem = format!("{span} come with {found} hashes where {expected} belong");
-                return Err(self.stop(Verdict::Unusable, "malformed", Place::file("entries"), problem));
+                let problem = format!("{span} come with {found} hashes instead of {expected}");
+                return Err(self.find(Code::Malformed, Place::file("entries"), problem));
             }
             Err(error) => {
-                return Err(self.stop(Verdict::Unusable, "malformed", Place::file("entries"), error.to_string()));
+                return Err(self.find(Code::Malformed, Place::file("entries"), error.to_string()));
             }
         };
-        match self.first_fault(run) {
-            Some((seq, fault)) => {
-                let problem = format!("the entry is not the one in the tree: {fault}");
-                Err(self.stop(Verdict::Tampered, "altered-entry", Place::entry(seq), problem))
+        match self.likely_altered(run) {
+            Some((seq, reason)) => {
+                let problem = format!("the entry is not the one in the tree: {reason}");
+                Err(self.find(Code::AlteredEntry, Place::entry(seq), problem))
             }
-            None => Err(self.stop(Verdict::Tampered, "altered-entry", Place::entry(run.first), problem)),
+            None => Err(self.find(Code::AlteredEntry, Place::entry(run.first), problem)),
         }
     }
 
-    /// Looks for the entry that keeps a run from being in the tree. What it finds is a hint and no proof.
-    fn first_fault(&self, run: &Run) -> Option<(u64, String)> {
+    /// Finds the entry that was most likely altered, if a run is not in the tree. This is a hint and no proof (SPEC.md,
+    /// section 13.3.2).
+    fn likely_altered(&self, run: &Run) -> Option<(u64, String)> {
         let mut entries = Vec::with_capacity(run.entries.len());
         for (seq, bytes) in (run.first..).zip(&run.entries) {
             let entry = match Entry::parse(bytes) {
@@ -178,7 +177,7 @@ impl Follower<'_> {
                 Err(error) => return Some((seq, error.to_string())),
             };
             if entry.seq != seq {
-                return Some((seq, format!("it says that it is entry {}", entry.seq)));
+                return Some((seq, format!("it has seq {}", entry.seq)));
             }
             for signature in entry.statement.note().signatures() {
                 let granted = self.chain.state.keys().by_signature(signature);
@@ -188,14 +187,14 @@ impl Follower<'_> {
             }
             entries.push(entry);
         }
-        // Of an entry and the one that does not follow on it, the one that the next entry does follow on is right.
+        // If entry i does not name i - 1 but i + 1 names i, then i is right and i - 1 was altered.
         let follows = |i: usize| Some(entries.get(i)?.prev == Some(leaf_hash(&run.entries[i - 1])));
-        let broken = (1..entries.len()).find(|&i| follows(i) == Some(false));
-        match broken {
+        let unlinked = (1..entries.len()).find(|&i| follows(i) == Some(false));
+        match unlinked {
             Some(i) if follows(i + 1) == Some(true) => {
-                Some((run.first + i as u64 - 1, "the entry after it follows on another one".to_owned()))
+                Some((run.first + i as u64 - 1, "the entry after it names another one".to_owned()))
             }
-            Some(i) => Some((run.first + i as u64, "it does not follow on the entry before it".to_owned())),
+            Some(i) => Some((run.first + i as u64, "it does not name the entry before it".to_owned())),
             None if entries.len() == 1 => {
                 Some((run.first, "its hash does not lead to the checkpoint's root".to_owned()))
             }
@@ -203,15 +202,15 @@ impl Follower<'_> {
         }
     }
 
-    /// Parses the entries of a run and verifies their signatures ahead, several at a time; applying them in order
-    /// finds the signatures verified.
+    /// Parses the entries of a run and verifies their signatures on several threads. Applying them in order then finds the
+    /// signatures verified.
     fn parse(&self, run: &Run) -> Vec<Result<Entry, evidence::Error>> {
         let keys = self.chain.state.keys();
         let parse = |bytes: &Vec<u8>| {
             let entry = Entry::parse(bytes)?;
             for signature in entry.statement.note().signatures() {
                 if let Some(granted) = keys.by_signature(signature) {
-                    // Only remembered when it is valid; otherwise `apply` finds out again and says so.
+                    // Only a valid signature is remembered; `apply` reports an invalid one.
                     let _ = entry.statement.note().verify(&granted.key);
                 }
             }
@@ -231,19 +230,19 @@ impl Follower<'_> {
         })
     }
 
-    fn decoded(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<Entry, Stopped> {
+    fn decoded(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<Entry, Code> {
         entry.map_err(|error| {
-            let (verdict, code) = match error {
-                // The tree's own leaf: the log took in what is no entry.
-                evidence::Error::Malformed { .. } => (Verdict::Tampered, "malformed-entry"),
-                evidence::Error::Unsupported { .. } => (Verdict::Unusable, "unsupported"),
+            let code = match error {
+                // It is a leaf of the tree: the log accepted something that is not an entry.
+                evidence::Error::Malformed { .. } => Code::MalformedEntry,
+                evidence::Error::Unsupported { .. } => Code::Unsupported,
             };
-            self.stop(verdict, code, Place::entry(seq), error.to_string())
+            self.find(code, Place::entry(seq), error.to_string())
         })
     }
 
-    /// An entry after one that is absent or cannot be read: nothing is proven by it.
-    fn unapplied(&mut self, seq: u64, entry: Result<Entry, evidence::Error>, before: &Before) -> Result<(), Stopped> {
+    /// Checks an entry that comes after a hole. It proves nothing.
+    fn unapplied(&mut self, seq: u64, entry: Result<Entry, evidence::Error>, before: &Before) -> Result<(), Code> {
         let entry = self.decoded(seq, entry)?;
         self.follows(seq, &entry, before)?;
         match entry.statement.statement() {
@@ -257,8 +256,8 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// What needs no key: an entry that is not applied still follows on the one before it in its run.
-    fn follows(&mut self, seq: u64, entry: &Entry, before: &Before) -> Result<(), Stopped> {
+    /// Requires that an entry that is not applied follows the one before it in its run. This takes no keys.
+    fn follows(&mut self, seq: u64, entry: &Entry, before: &Before) -> Result<(), Code> {
         let refusal = if entry.seq != seq {
             Refusal::WrongSeq { expected: seq, found: entry.seq }
         } else if before.leaf.is_some_and(|leaf| entry.prev != Some(leaf)) {
@@ -274,11 +273,11 @@ impl Follower<'_> {
     fn compare_lines(&mut self, seq: u64, heads: &Heads) {
         if self.plan.committed.is_some() && !are_committed(self.plan, heads) {
             let problem = "the bundle's heads lines are not those that the heads statement commits to";
-            self.findings.add(Verdict::Tampered, "altered-heads", place_in("heads", seq), problem);
+            self.findings.add(Code::AlteredHeads, place_in("heads", seq), problem);
         }
     }
 
-    fn entry(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Stopped> {
+    fn entry(&mut self, seq: u64, entry: Result<Entry, evidence::Error>) -> Result<(), Code> {
         let entry = self.decoded(seq, entry)?;
         if let Err(refusal) = self.chain.state.apply(&entry) {
             return Err(self.refused(seq, &entry, &refusal));
@@ -290,8 +289,8 @@ impl Follower<'_> {
                 self.chain.heads = Some((seq, entry.time, heads.streams));
                 self.chain.unmoved_to = seq + 1;
                 if let Some(reason) = distrusted {
-                    let problem = format!("the heads statement is signed by a key that is not to be trusted: {reason}");
-                    self.findings.add(Verdict::Incomplete, "distrusted-key", Place::entry(seq), problem);
+                    let problem = format!("the heads statement is signed by a distrusted key: {reason}");
+                    self.findings.add(Code::DistrustedKey, Place::entry(seq), problem);
                 }
                 self.compare_lines(seq, heads);
             }
@@ -308,54 +307,55 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// `seq` is where the entry stands, whatever it says of itself.
-    fn refused(&mut self, seq: u64, entry: &Entry, refusal: &Refusal) -> Stopped {
+    /// Adds the finding for a refused entry. `seq` is its place in the run, which may differ from the seq in it.
+    fn refused(&mut self, seq: u64, entry: &Entry, refusal: &Refusal) -> Code {
         if let (Refusal::WrongKeys { .. }, Some((needed, _))) = (refusal, entry.keys) {
             let newest = self.chain.state.keys().newest().map(|(seq, _)| seq);
             let was_given = (self.unbroken_from..seq).contains(&needed);
             if !was_given && needed < seq && newest.is_none_or(|newest| needed > newest) {
                 let missing = newest.map_or(0, |_| needed);
-                let problem = format!("the bundle does not hold this key entry, which entry {seq} goes by");
-                return self.stop(Verdict::Incomplete, "absent-entry", Place::entry(missing), problem);
+                let problem = format!("the bundle does not hold this key entry, which entry {seq} names");
+                return self.find(Code::AbsentEntry, Place::entry(missing), problem);
             }
         }
         let place = Place { stream: entry.statement.statement().stream().cloned(), ..Place::entry(seq) };
-        self.stop(Verdict::Tampered, refusal.code(), place, format!("the chain is not valid here: {refusal}"))
+        self.find(Code::Refused(refusal.kind()), place, format!("the chain is not valid here: {refusal}"))
     }
 
-    /// After the last run.
-    fn end(&mut self) -> Result<(), Stopped> {
+    /// Checks, after the last run, that nothing is missing at the end.
+    fn check_end(&mut self) -> Result<(), Code> {
         let (next, size) = (self.chain.state.next_seq(), self.checkpoint.size);
         if next < size {
-            let problem = "the bundle does not hold the last entry before the checkpoint, which would show that no \
-                           key entry is missing";
-            self.findings.add(Verdict::Incomplete, "absent-entry", Place::entry(size - 1), problem);
+            let problem = "the bundle does not hold the last entry below the checkpoint's size, so a key entry may be \
+                           missing";
+            self.findings.add(Code::AbsentEntry, Place::entry(size - 1), problem);
         }
         let heads_seen = self.chain.heads.map(|(seq, ..)| seq);
         if heads_seen != self.scan.newest_heads || !self.scan.distrust.agrees_with(self.chain.state.keys()) {
-            let problem = "its entries changed while they were read";
-            return Err(self.stop(Verdict::Unusable, "unreadable", Place::file("entries"), problem.into()));
+            let problem = "the entries changed while they were read";
+            return Err(self.find(Code::Unreadable, Place::file("entries"), problem.into()));
         }
         if heads_seen.is_none() && self.plan.committed.is_some() {
             let problem = "the bundle has heads lines but no heads entry that commits to them";
-            self.findings.add(Verdict::Incomplete, "no-heads", Place::file("heads"), problem);
+            self.findings.add(Code::NoHeads, Place::file("heads"), problem);
         }
         Ok(())
     }
 
-    /// Returns `false`: not all entries were followed.
+    /// Adds the finding, and returns `false`: not all entries were applied.
     fn unreadable(&mut self, error: &bundle::Error) -> bool {
         self.findings.unreadable(error);
         false
     }
 
-    fn stop(&mut self, verdict: Verdict, code: &'static str, place: Place, problem: String) -> Stopped {
-        self.findings.add(verdict, code, place, problem);
-        Stopped(verdict)
+    /// Adds a finding and returns its code.
+    fn find(&mut self, code: Code, place: Place, problem: String) -> Code {
+        self.findings.add(code, place, problem);
+        code
     }
 }
 
-/// Adds a run to those that are remembered.
+/// Remembers a run.
 fn remember(runs: &mut VecDeque<Range<u64>>, run: &Run) {
     match runs.back_mut() {
         Some(last) if last.end == run.first => last.end = run.end(),
@@ -366,11 +366,11 @@ fn remember(runs: &mut VecDeque<Range<u64>>, run: &Run) {
     }
 }
 
-/// All runs whose place in the tree can be proven, whether their entries could be followed or not.
+/// All runs whose place in the tree can be proven, even if their entries cannot be applied.
 pub(crate) fn proven_runs(reader: &Reader, checkpoint: &Checkpoint) -> VecDeque<Range<u64>> {
     let mut proven = VecDeque::new();
     let Ok(mut runs) = reader.runs() else { return proven };
-    // What cannot be read was reported when the entries were followed.
+    // `follow` reported what cannot be read.
     while let Ok(Some(run)) = runs.next_run() {
         if run.root(checkpoint.size).is_ok_and(|root| root == checkpoint.root) {
             remember(&mut proven, &run);
@@ -393,7 +393,7 @@ mod tests {
     use crate::scan::scan;
 
     #[test]
-    fn entries_that_change_while_they_are_read_are_noticed() {
+    fn entries_that_change_while_read_are_noticed() {
         let (entries, state) = revoked(Some(1));
         let LedgerId { origin, genesis } = state.ledger();
         let size = entries.len() as u64;
@@ -415,8 +415,8 @@ mod tests {
 
         let seen = || scan(&reader).expect("read");
         assert_eq!(followed(&seen()), (true, vec![]));
-        // What the first look at them showed is gone: a heads entry, or nothing of a revocation.
-        assert_eq!(followed(&Scan { newest_heads: Some(1), ..seen() }), (false, vec!["unreadable"]));
-        assert_eq!(followed(&Scan { distrust: Distrust::default(), ..seen() }), (false, vec!["unreadable"]));
+        // The scan saw a heads entry that is no longer there, or did not see a revocation.
+        assert_eq!(followed(&Scan { newest_heads: Some(1), ..seen() }), (false, vec![Code::Unreadable]));
+        assert_eq!(followed(&Scan { distrust: Distrust::default(), ..seen() }), (false, vec![Code::Unreadable]));
     }
 }

@@ -12,29 +12,28 @@ use evidence::text::parse_u63;
 use crate::time::parse_rfc3339;
 use crate::{Expectation, Inputs, verify};
 
-/// Verifies a bundle, or the proof of one event, offline against what you trust and expect.
+/// Verifies a bundle, or the proof of one event, offline against the keys you trust and the streams you expect.
 ///
 /// Exit codes: 0 proven; 1 tampered; 2 usage; 3 incomplete; 4 not anchored; 5 unusable or unsupported input. When
 /// several apply: 1, then 5, 3, 4.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The bundle: a folder that `streamseal export` wrote; or the file that `streamseal prove` wrote
+    /// The bundle (a folder from `streamseal export`), or the proof of one event (a file from `streamseal prove`)
     pub bundle: PathBuf,
-    /// What you trust: origin, genesis and whose signatures count. It must not come with the bundle
+    /// The trust file: origin, genesis and whose signatures count. It must not come with the bundle
     #[arg(long, value_name = "FILE")]
     pub trust: PathBuf,
-    /// A clone of the repository that anchors are published in, bare or not; may be repeated
-    #[arg(long = "clone", value_name = "REPOSITORY")]
+    /// A clone of the repository with the anchors, bare or not; may be repeated
+    #[arg(long = "clone", value_name = "DIR")]
     pub clones: Vec<PathBuf>,
-    /// What must be there: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO], such as 'orders/*' or 'orders/3@0..100'; may be
-    /// repeated. Without it: all streams of the newest heads statement, from their beginning to where it says they end
-    #[arg(long, value_name = "STREAMS")]
-    pub expect: Vec<Expectation>,
-    /// Take signed gaps with this reason for complete: start, retention, truncated, operator or all; may be repeated
+    /// Streams and offsets that must be there: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO], such as 'orders/*' or
+    /// 'orders/3@0..100'; may be repeated. Without it: all streams of the newest heads statement, up to their ends in it
+    #[arg(long = "stream", value_name = "STREAMS")]
+    pub streams: Vec<Expectation>,
+    /// Accept signed gaps with this reason: start, retention, truncated, operator or all; may be repeated
     #[arg(long, value_name = "REASON")]
     pub accept_gap: Vec<GapReasons>,
-    /// Remember the largest head in this file, and refuse evidence that contradicts it, or of which bundle and clones
-    /// all end before it
+    /// Remember the largest head in this file. Evidence that contradicts it, or ends before it, is tampered
     #[arg(long, value_name = "FILE")]
     pub pin: Option<PathBuf>,
     /// The branch that anchors are on
@@ -43,7 +42,7 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// Verify as if it were this time: seconds since 1970, or as in 2026-11-21T12:00:00Z
+    /// Verify as if it were this time: seconds since 1970, or a time such as 2026-11-21T12:00:00Z
     #[arg(long, value_name = "TIME", hide = true)]
     pub now: Option<Clock>,
 }
@@ -63,12 +62,12 @@ impl FromStr for GapReasons {
     }
 }
 
-/// What the auditor's clock shows, in seconds since 1970.
+/// The time on the auditor's clock, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(u64);
 
 impl Clock {
-    /// That of this machine. One before 1970 makes every anchor one of the future, which is reported.
+    /// The time of this machine. A clock before 1970 puts every anchor in the future, and the report says so.
     fn of_machine() -> Self {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
     }
@@ -79,7 +78,7 @@ impl FromStr for Clock {
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let seconds = parse_u63(s).or_else(|| parse_rfc3339(s));
-        seconds.map(Self).ok_or("expected seconds since 1970, or a time as in 2026-11-21T12:00:00Z")
+        seconds.map(Self).ok_or("expected seconds since 1970, or a time such as 2026-11-21T12:00:00Z")
     }
 }
 
@@ -91,13 +90,13 @@ pub fn run(args: Args, out: &mut impl Write) -> u8 {
         trust: args.trust,
         clones: args.clones,
         branch: args.branch,
-        expectations: args.expect,
+        expectations: args.streams,
         accepted_gaps: args.accept_gap.into_iter().flat_map(|GapReasons(reasons)| reasons).collect::<BTreeSet<_>>(),
         pin: args.pin,
         now_s,
     };
     let report = verify(&inputs);
-    // Whoever closed the output still gets the verdict by the exit code.
+    // If the reader closed the output, the exit code still says the verdict.
     let _ = if args.json { report.write_json(out) } else { write!(out, "{report}") };
     let _ = out.flush();
     report.verdict.exit_code()

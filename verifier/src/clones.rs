@@ -1,6 +1,9 @@
 //! Compares the anchors in the auditor's clones with the bundle, with each other and with the pin.
 
 mod copy;
+mod finding;
+mod log_folder;
+mod walk;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -9,27 +12,29 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bundle::Reader;
-use evidence::{Checkpoint, Hash};
-use keystore::Head;
+use evidence::{Checkpoint, Hash, Head};
+use git_reader::{Repository, Tip};
 
-use self::copy::{Copy, Followed};
+use self::copy::{BranchCopy, Followed};
+use self::finding::{CloneFinding, ReportedCodes};
+use self::walk::{Anchor, AnchorWalk};
 use crate::chain::{Chain, proven_runs};
-use crate::finding::{Findings, Place, Verdict};
-use crate::git::{Anchor, Fault, Repository, Tip, Walk};
+use crate::code::Code;
+use crate::finding::{Findings, Place};
 use crate::pin::{Pin, Source};
 use crate::time::utc;
 use crate::words::{Judge, Words};
 
-/// What one copy of the anchors' branch has shown.
+/// The anchors in one copy of the branch.
 #[derive(Debug, Clone)]
 pub struct CloneReport {
     /// The repository.
     pub path: String,
     /// The full name of the reference.
     pub reference: String,
-    /// How many commits were read.
+    /// The number of commits that were read.
     pub commits: u64,
-    /// How many anchors of this log were read whose checkpoint is signed by the log.
+    /// The number of this log's anchors that were read and whose checkpoint the log signed.
     pub anchors: u64,
     /// The newest of them.
     pub newest: Option<Anchored>,
@@ -48,54 +53,55 @@ pub struct Anchored {
     pub size: u64,
     /// Its root.
     pub root: Hash,
-    /// Whose word there is on it; shared, as one anchor vouches for many streams.
+    /// Who signed it, and when; shared, because one anchor vouches for many streams.
     pub words: Arc<Words>,
 }
 
-/// What all clones together have shown.
+/// The anchors in all clones together.
 pub(crate) struct Clones {
     pub(crate) reports: Vec<CloneReport>,
-    /// For each of the seqs asked for: the anchor that vouches for it, the earliest one.
+    /// The earliest anchor that vouches for each of [`Comparison::seqs`].
     pub(crate) vouchers: Vec<Option<Anchored>>,
     /// The largest anchored head that was compared with the bundle.
     pub(crate) largest: Option<Anchored>,
-    /// The largest of those in copies that are certain.
+    /// The largest such head in a copy that is certain.
     pub(crate) pinnable: Option<Anchored>,
-    /// When the newest anchor was the newest head, in seconds since 1970, by a quorum's word.
+    /// When the newest anchor was the newest head, in seconds since 1970, as a quorum says.
     pub(crate) newest_at_s: Option<u64>,
-    /// What is odd but contradicts nothing.
+    /// Notes on oddities that contradict nothing.
     pub(crate) notes: Vec<String>,
     /// Whether the pinned head was found among the anchors.
     pub(crate) pin_found: bool,
 }
 
-/// How many copies of a clone are read that may be other branches.
+/// The most copies of a clone that are read although they may be other branches.
 const DOUBTFUL_MAX: usize = 64;
 
 /// A clone whose references were read.
 struct Opened {
     repository: Repository,
     tips: Vec<Tip>,
-    /// Whether something kept a part of it from being read.
-    has_fault: bool,
+    /// Whether a part of it could not be read.
+    has_finding: bool,
 }
 
 /// A head that all anchors of its size must have.
 struct Landmark {
     head: Head,
+    /// The name of the head in problems.
     what: String,
-    /// The clone that it is the newest anchor of, in a copy that is certain: another copy of that branch that goes on further must contain it.
+    /// The clone with this newest anchor in a certain copy. Longer copies of that clone must contain it.
     clone: Option<usize>,
     is_pin: bool,
 }
 
-/// What clones are compared with.
+/// Everything that clones are compared with.
 pub(crate) struct Comparison<'a> {
-    /// The bundle, if it is one.
+    /// The bundle; `None` for an event proof.
     pub(crate) reader: Option<&'a Reader>,
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) chain: &'a Chain,
-    /// The runs of the bundle, where the chain does not know them all.
+    /// The runs of the bundle, if the chain does not know them all.
     pub(crate) proven_runs: OnceCell<VecDeque<Range<u64>>>,
     pub(crate) judge: &'a Judge<'a>,
     pub(crate) pin: Option<&'a Pin>,
@@ -109,17 +115,18 @@ impl Comparison<'_> {
     pub(crate) fn walk(&self, paths: &[&Path], findings: &mut Findings) -> Clones {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         let opened: Vec<_> = paths.iter().map(|path| self.open(path, findings)).collect();
-        // Each copy's newest anchor is known before any older commit is read: what is absent there hides no fork.
+        // Read each copy's newest anchor before any older commit: an absent commit then hides no fork.
         let mut landmarks = self.landmarks();
         let mut copies = Vec::new();
         for (clone, (path, opened)) in names.iter().zip(&opened).enumerate() {
-            let Some(Opened { repository, tips, has_fault }) = opened else { continue };
+            let Some(Opened { repository, tips, has_finding }) = opened else { continue };
             let (mut is_copied, mut doubtful) = (false, 0);
             for tip in tips {
                 if tip.is_doubtful && doubtful == DOUBTFUL_MAX {
                     break;
                 }
-                let mut copy = Copy::new(self, clone, path, tip, Walk::new(repository, tip, self.judge));
+                let walk = AnchorWalk::new(repository, tip, self.judge);
+                let mut copy = BranchCopy::new(self, clone, path, tip, walk);
                 let newest = copy.read_newest(findings);
                 if tip.is_doubtful && newest.is_none() {
                     continue;
@@ -128,15 +135,15 @@ impl Comparison<'_> {
                 doubtful += usize::from(tip.is_doubtful);
                 if let Some(head) = newest {
                     let what = format!("the newest anchor of {} in {path}", tip.reference);
-                    // What may be another branch need not be contained in this one.
+                    // This branch need not contain the anchors of a copy that may be another branch.
                     let clone = (!tip.is_doubtful).then_some(clone);
                     landmarks.push(Landmark { head, what, clone, is_pin: false });
                 }
                 copies.push(copy);
             }
-            if !is_copied && !has_fault {
+            if !is_copied && !has_finding {
                 let problem = format!("no branch {} in this clone", self.branch);
-                findings.add(Verdict::NotAnchored, "no-branch", Place::file(path), problem);
+                findings.add(Code::NoBranch, Place::file(path), problem);
             }
         }
         let mut clones = Clones {
@@ -152,7 +159,7 @@ impl Comparison<'_> {
         for copy in copies {
             if copy.is_empty() {
                 let problem = format!("{} holds no anchor of {}", copy.tip.reference, self.judge.origin);
-                findings.add(Verdict::NotAnchored, "no-anchor", Place::file(copy.path), problem);
+                findings.add(Code::NoAnchor, Place::file(copy.path), problem);
             }
             let followed = copy.follow(&landmarks, findings);
             if followed.lacks_pin {
@@ -165,14 +172,15 @@ impl Comparison<'_> {
     }
 
     fn open(&self, path: &Path, findings: &mut Findings) -> Option<Opened> {
-        let mut faults = Vec::new();
-        let opened = Repository::open(path, self.branch, &mut faults);
-        let opened = opened.map_err(|fault| faults.push(fault)).ok();
-        let has_fault = !faults.is_empty();
-        let path = path.display().to_string();
-        let mut reported = Reported::default();
-        faults.into_iter().for_each(|fault| reported.report(&path, fault, findings));
-        opened.map(|(repository, tips)| Opened { repository, tips, has_fault })
+        let path_shown = path.display().to_string();
+        let mut reported = ReportedCodes::default();
+        let mut report = |error: git_reader::Error| reported.report(&path_shown, CloneFinding::from(error), findings);
+        let repository = Repository::open(path).map_err(&mut report).ok()?;
+        let git_reader::Copies { tips, errors } = repository.copies(self.branch);
+        let errors: Vec<_> = repository.unread().cloned().into_iter().chain(errors).collect();
+        let has_finding = !errors.is_empty();
+        errors.into_iter().for_each(report);
+        Some(Opened { repository, tips, has_finding })
     }
 
     fn landmarks(&self) -> Vec<Landmark> {
@@ -187,15 +195,15 @@ impl Comparison<'_> {
         std::iter::once(bundle).chain(pin).collect()
     }
 
-    /// A pinned head that came from Git must be in some copy, when one goes on further.
+    /// Requires a pinned head that came from Git in some copy, if a copy has larger anchors.
     fn require_pin(&self, clones: &Clones, lacking: &[usize], findings: &mut Findings) {
         let Some(pin) = self.pin.filter(|pin| pin.from == Source::Git && !clones.pin_found) else { return };
         for report in lacking.iter().map(|&i| &clones.reports[i]) {
             let problem = format!(
-                "{} does not contain the pinned anchor (size {}), although it goes on further: its history was rewritten",
+                "{} does not contain the pinned anchor (size {}), but has larger ones: its history was rewritten",
                 report.reference, pin.size
             );
-            findings.add(Verdict::Tampered, "rewritten-history", Place::file(&report.path), problem);
+            findings.add(Code::RewrittenHistory, Place::file(&report.path), problem);
         }
     }
 
@@ -205,7 +213,7 @@ impl Comparison<'_> {
             return Some(self.checkpoint.root);
         }
         let proven = match self.reader {
-            // What stopped the entries from being followed does not keep them from being compared.
+            // Entries that cannot be followed can still be compared.
             Some(reader) if !self.chain.is_whole => {
                 self.proven_runs.get_or_init(|| proven_runs(reader, self.checkpoint))
             }
@@ -227,7 +235,7 @@ impl Comparison<'_> {
 }
 
 impl Clones {
-    /// Adds what a copy has shown.
+    /// Adds a copy.
     fn add(&mut self, followed: Followed) {
         let Followed { report, newest_at_s, vouchers, notes, is_doubtful, has_pin, .. } = followed;
         self.notes.extend(notes);
@@ -235,7 +243,7 @@ impl Clones {
         self.newest_at_s = self.newest_at_s.max(newest_at_s);
         if let Some(newest) = report.newest.as_ref().filter(|_| report.agrees_at.is_some()) {
             larger(&mut self.largest, newest);
-            // What was seen in Git must be found there again, and another branch may go.
+            // A pinned head must be found in Git again, but another branch may be deleted.
             if !is_doubtful {
                 larger(&mut self.pinnable, newest);
             }
@@ -245,28 +253,13 @@ impl Clones {
     }
 }
 
-/// Which codes a clone or a copy was reported with: of what is damaged in the same way, the first is enough.
-#[derive(Default)]
-struct Reported(Vec<&'static str>);
-
-impl Reported {
-    fn report(&mut self, path: &str, fault: Fault, findings: &mut Findings) {
-        let Fault { verdict, code, commit, problem } = fault;
-        if !self.0.contains(&code) {
-            self.0.push(code);
-            let place = Place { commit: commit.map(|commit| commit.to_string()), ..Place::file(path) };
-            findings.add(verdict, code, place, problem);
-        }
-    }
-}
-
 fn larger(largest: &mut Option<Anchored>, new: &Anchored) {
     if largest.as_ref().is_none_or(|largest| largest.size < new.size) {
         *largest = Some(new.clone());
     }
 }
 
-/// Keeps the voucher with the earlier time, of equal times that with the smaller size. One without a time comes last.
+/// Keeps the voucher with the earlier time; of equal times, the one with the smaller size. One without a time comes last.
 fn earlier(best: &mut Option<Anchored>, new: Option<Anchored>) {
     let rank = |anchored: &Anchored| (anchored.words.existed_by_s.unwrap_or(u64::MAX), anchored.size);
     if let Some(new) = new
@@ -290,7 +283,7 @@ fn head(checkpoint: &Checkpoint) -> Head {
 }
 
 impl Anchored {
-    /// Since when it is known to exist, and by whose word.
+    /// Since when it exists, and who says so.
     pub(crate) fn in_words(&self) -> String {
         let Some(by) = self.words.existed_by_s else { return "no witness says since when it exists".to_owned() };
         let name = |word: &crate::words::Word| {

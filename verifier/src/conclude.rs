@@ -1,35 +1,26 @@
-//! What follows from what the evidence has shown: who vouches for it, how fresh it is, and what is proven.
+//! The conclusions: who vouches for the evidence, how fresh it is, and what is proven.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bundle::Reader;
 use evidence::{SignedCheckpoint, TrustFile};
 
 use crate::chain::Chain;
 use crate::clones::{Anchored, Clones, Comparison};
-use crate::finding::{Place, Verdict};
+use crate::code::Code;
+use crate::finding::Place;
 use crate::heads::Plan;
 use crate::pin::{Pin, Source};
 use crate::report::StreamReport;
 use crate::stream::StreamResult;
 use crate::time::utc;
-use crate::verify::Verification;
+use crate::verdict::Verdict;
+use crate::verification::{Shown, Verification};
 use crate::words::{Judge, Words};
 
 /// How far a witness's clock may be ahead of the auditor's, in seconds.
 const CLOCK_TOLERANCE_S: u64 = 300;
-
-/// What a bundle or an event proof has shown.
-pub(crate) struct Shown<'a> {
-    /// The bundle; `None` for an event proof.
-    pub(crate) reader: Option<&'a Reader>,
-    /// The checkpoint, signed by the log.
-    pub(crate) signed: SignedCheckpoint,
-    pub(crate) chain: Chain,
-    pub(crate) plan: Plan,
-}
 
 impl Verification<'_> {
     /// Draws the conclusions.
@@ -41,12 +32,12 @@ impl Verification<'_> {
             keys: chain.state.keys(),
             all_keys: chain.is_whole,
         };
-        // The signatures were verified before; now it is known which keys are the ledger's own, and which it revoked.
+        // The signatures were verified before. Now the ledger's own and revoked keys are known too.
         let words = match judge.judge(&signed) {
             Ok(words) => words,
-            Err(worthless) => {
-                let problem = format!("the checkpoint counts for nothing: {worthless}");
-                self.findings.add(Verdict::Tampered, worthless.code(), Place::file("checkpoint"), problem);
+            Err(refusal) => {
+                let problem = format!("the checkpoint is refused: {refusal}");
+                self.findings.add(refusal.code(), Place::file("checkpoint"), problem);
                 return;
             }
         };
@@ -56,7 +47,7 @@ impl Verification<'_> {
         let mut seqs: Vec<u64> = chain.streams.iter().map(newest).collect();
         seqs.sort_unstable();
         seqs.dedup();
-        // The last one is about the heads statement, which says where streams end.
+        // The last one is that of the heads statement, which says where streams end.
         seqs.push(chain.heads.map_or(0, |(seq, ..)| seq));
         let comparison = Comparison {
             reader,
@@ -75,11 +66,11 @@ impl Verification<'_> {
         let pin_holds = self.compare_pin(pin.as_ref(), &comparison, &clones);
         let largest = clones.largest.as_ref().map_or(0, |largest| largest.size).max(signed.checkpoint().size);
         self.heads_freshness(&chain, &plan, largest);
-        // The times in a clone stand in an order that was verified; the bundle's copy only fills in.
+        // A clone's anchors come first: their order was verified. The bundle's checkpoint only fills in.
         let mut by_seq: Vec<_> = clones.vouchers.iter().map(|voucher| voucher.as_ref().or(own.as_ref().ok())).collect();
         let for_heads = by_seq.pop().flatten();
         let voucher = |(i, stream): (usize, &StreamResult)| {
-            // A heads statement that nobody saw could say less than was sealed.
+            // A heads statement that no anchor covers could leave out sealed events.
             let is_ended_by_heads = plan.streams.get(i).is_some_and(|planned| planned.is_ended_by_heads);
             let at = seqs[..by_seq.len()].binary_search(&newest(stream)).ok()?;
             by_seq[at].filter(|_| for_heads.is_some() || !is_ended_by_heads)
@@ -88,7 +79,7 @@ impl Verification<'_> {
         if let Err(problem) = &own
             && vouchers.iter().all(Option::is_none)
         {
-            self.findings.add(Verdict::NotAnchored, "not-anchored", Place::file("checkpoint"), problem);
+            self.findings.add(Code::NotAnchored, Place::file("checkpoint"), problem);
         }
         let by_whom: Vec<&Words> = match vouchers.iter().flatten().map(|voucher| &*voucher.words).collect::<Vec<_>>() {
             none if none.is_empty() => vec![&words],
@@ -100,18 +91,18 @@ impl Verification<'_> {
         self.write_pin(pin.as_ref(), pin_holds, &clones, own.ok());
     }
 
-    /// What the bundle's own checkpoint vouches for: with clones, only when one of them has the same head; without,
-    /// only when somebody outside of the ledger cosigned, as everything else is in one hand. Otherwise why not.
+    /// The bundle's own checkpoint as a voucher, or why it is none. With clones, one of them must have the same head.
+    /// Without clones, a witness outside the ledger must have cosigned, as one party holds everything else.
     fn own_voucher(&self, signed: &SignedCheckpoint, words: &Words, clones: &Clones) -> Result<Anchored, String> {
         let size = signed.checkpoint().size;
-        let no_quorum = "the witnesses that the policy asks for did not cosign the checkpoint".to_owned();
+        let no_quorum = "the policy's quorum of witnesses did not cosign the checkpoint".to_owned();
         if words.log_key_revoked {
             return Err("the ledger had revoked the log key that signed this checkpoint".into());
         }
         if self.inputs.clones.is_empty() && words.satisfied && !words.is_independent() {
             return Err(
-                "no clone was given, and of those who say since when it exists nobody is known to be outside of the \
-                 ledger: its keeper could show something else to others"
+                "no clone was given, and no independent witness vouches for when this existed: the operator could show \
+                 others something else"
                     .into(),
             );
         }
@@ -121,7 +112,7 @@ impl Verification<'_> {
             let advice = match clones.reports.iter().all(|report| report.complete) {
                 _ if behind => "; fetch, or export up to an anchored checkpoint",
                 true => "",
-                false => "; a clone was not read to its beginning",
+                false => "; one clone could not be read to its first commit",
             };
             let evidence = self.report.evidence;
             return Err(format!("no clone has a verified anchor with the {evidence}'s root at size {size}{advice}"));
@@ -134,7 +125,7 @@ impl Verification<'_> {
 
     /// Compares the newest anchor's age with what the auditor allows.
     ///
-    /// The bundle's checkpoint, cosigned at `own_at_s`, only counts when it vouches for something.
+    /// `own_at_s` is the time of the bundle's checkpoint, if that vouches for something.
     fn freshness(&mut self, own_at_s: Option<u64>, clones: &Clones) {
         let newest_at_s = clones.newest_at_s.max(own_at_s);
         self.report.newest_at_s = newest_at_s;
@@ -146,7 +137,7 @@ impl Verification<'_> {
         let problem = match newest_at_s {
             None => "no quorum of witnesses says when the newest anchor was made".to_owned(),
             Some(at) if at > now_s.saturating_add(CLOCK_TOLERANCE_S) => {
-                format!("the newest anchor was made at {}, which is still to come by this machine's clock", utc(at))
+                format!("the newest anchor was made at {}, which is in the future by this machine's clock", utc(at))
             }
             Some(at) if now_s.saturating_sub(at) > age_max_s => format!(
                 "the newest anchor was made at {}, {} s ago; the trust file allows {age_max_s} s",
@@ -155,11 +146,11 @@ impl Verification<'_> {
             ),
             Some(_) => return,
         };
-        self.findings.add(Verdict::NotAnchored, "stale", Place::default(), problem);
+        self.findings.add(Code::Stale, Place::default(), problem);
     }
 
-    /// Compares the age of the newest heads statement with what the auditor allows, where it says how much is expected
-    /// and more was appended since: whoever made the bundle chose it.
+    /// Compares the age of the newest heads statement with the age that the auditor allows. It matters only if the statement
+    /// says where streams end and more was appended since: the maker of the bundle chose it.
     fn heads_freshness(&mut self, chain: &Chain, plan: &Plan, largest: u64) {
         let Some((seq, time_ms, _)) =
             chain.heads.filter(|_| plan.streams.iter().any(|planned| planned.is_ended_by_heads))
@@ -170,12 +161,12 @@ impl Verification<'_> {
         let at_s = u64::try_from(time_ms).unwrap_or(0) / 1000;
         if chain.unmoved_to < largest && self.inputs.now_s.saturating_sub(at_s) > age_max_s {
             let problem = format!(
-                "the newest heads statement here, which says how much there is, was made at {}; {} entries were anchored \
-                 since, and the trust file allows {age_max_s} s: take a newer bundle",
+                "the newest heads statement, which says where streams end, was made at {}; {} entries were anchored since, \
+                 and the trust file allows {age_max_s} s: take a newer bundle",
                 utc(at_s),
                 largest - chain.unmoved_to
             );
-            self.findings.add(Verdict::NotAnchored, "stale", Place::entry(seq), problem);
+            self.findings.add(Code::Stale, Place::entry(seq), problem);
         }
     }
 
@@ -188,19 +179,19 @@ impl Verification<'_> {
         let pin = match Pin::read(path) {
             Ok(pin) => pin?,
             Err(problem) => {
-                self.findings.add(Verdict::Unusable, "unreadable-pin", place, problem);
+                self.findings.add(Code::UnreadablePin, place, problem);
                 return None;
             }
         };
         if (&pin.origin, pin.genesis) != (&self.trust.origin, self.trust.genesis) {
-            let problem = format!("is about {} with genesis {}", pin.origin, pin.genesis);
-            self.findings.add(Verdict::Unusable, "other-ledger", place, problem);
+            let problem = format!("the pin file is about {} with genesis {}", pin.origin, pin.genesis);
+            self.findings.add(Code::OtherLedger, place, problem);
             return None;
         }
         Some(pin)
     }
 
-    /// Compares what is there with the pinned head, and returns whether it goes on from there.
+    /// Compares the evidence with the pinned head, and returns whether it contains that head.
     fn compare_pin(&mut self, pin: Option<&Pin>, comparison: &Comparison<'_>, clones: &Clones) -> bool {
         let Some(pin) = pin else { return true };
         let size = comparison.checkpoint.size;
@@ -216,11 +207,17 @@ impl Verification<'_> {
         let (code, problem) = match root {
             Some(root) if root != pin.root => {
                 let (evidence, Pin { size, root: pinned, .. }) = (self.report.evidence, pin);
-                ("fork", format!("at the pinned size {size} the {evidence} has root {root}, pinned is {pinned}"))
+                (
+                    Code::Fork,
+                    format!(
+                        "at the pinned size {size} the {evidence} has root {root}, but the pinned root is {pinned}"
+                    ),
+                )
             }
-            _ if largest < pin.size => {
-                ("rollback", format!("a head of size {} was seen before; what is here ends at {largest}", pin.size))
-            }
+            _ if largest < pin.size => (
+                Code::Rollback,
+                format!("a head of size {} was seen before, but bundle and clones end at {largest}", pin.size),
+            ),
             Some(_) => return true,
             None if clones.pin_found => return true,
             None => {
@@ -231,11 +228,11 @@ impl Verification<'_> {
             }
         };
         let place = self.inputs.pin.as_ref().map_or_else(Place::default, |path| Place::file(path.display()));
-        self.findings.add(Verdict::Tampered, code, place, problem);
+        self.findings.add(code, place, problem);
         false
     }
 
-    /// Remembers the largest head that was seen in a clone and agrees with the bundle; without clones, the bundle's.
+    /// Pins the largest head in a clone that agrees with the bundle; without clones, the bundle's own head.
     fn write_pin(&mut self, pin: Option<&Pin>, pin_holds: bool, clones: &Clones, own: Option<Anchored>) {
         let Some(path) = self.inputs.pin.as_ref().filter(|_| pin_holds) else { return };
         if matches!(self.findings.verdict, Verdict::Tampered | Verdict::Unusable) {
@@ -243,11 +240,11 @@ impl Verification<'_> {
         }
         let (seen, from) = match (&clones.pinnable, own) {
             (Some(largest), _) => (largest.clone(), Source::Git),
-            // No clone was given, or only what may be another branch agrees.
+            // No clone was given, or only a copy that may be another branch agrees.
             (None, Some(own)) => (own, Source::Bundle),
             (None, None) => return,
         };
-        // What was seen in Git must be found there again, also when it is seen in a bundle now.
+        // A head seen in Git must be found there again, even if a bundle has it now.
         let keeps = |pin: &Pin| pin.size == seen.size && (pin.from == from || pin.from == Source::Git);
         if pin.is_some_and(|pin| pin.size > seen.size || keeps(pin)) {
             return;
@@ -255,13 +252,13 @@ impl Verification<'_> {
         let TrustFile { origin, genesis, .. } = self.trust;
         let new = Pin { origin: origin.clone(), genesis: *genesis, size: seen.size, root: seen.root, from };
         if let Err(problem) = new.write(path) {
-            self.findings.add(Verdict::Unusable, "unwritable-pin", Place::file(path.display()), problem);
+            self.findings.add(Code::UnwritablePin, Place::file(path.display()), problem);
         }
     }
 
-    /// Says what the verdict does not speak of.
+    /// Notes what the verdict does not cover.
     ///
-    /// `by_whom` is on the checkpoints that count, `largest` the size of the largest head here.
+    /// `by_whom` are the signatures on the checkpoints that count; `largest` is the size of the largest head.
     fn note_limits(&mut self, chain: &Chain, largest: u64, by_whom: &[&Words], clones: &Clones) {
         let size = self.report.checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size);
         let notes = &mut self.report.not_checked;
@@ -271,26 +268,25 @@ impl Verification<'_> {
         if by_whom.iter().any(|words| words.by_then().next().is_none()) {
             notes.push("time: no witness says when all of this existed".into());
         } else if by_whom.iter().any(|words| words.by_then().any(|word| word.independent.is_none())) {
-            notes
-                .push("independence: not all key entries were read, so it is not known who is the ledger's own".into());
+            notes.push("independence: not all key entries were read, so some witnesses may be the ledger's own".into());
         } else if by_whom.iter().any(|words| !words.is_independent()) {
-            notes.push("time: of some or all of this only keys of the ledger itself say when it existed".into());
+            notes.push("time: only keys of the ledger itself say when some or all of this existed".into());
         } else {
-            notes.push("independence: that a witness is in other hands is the trust file's word".into());
+            notes.push("independence: that others hold a witness's key is the trust file's word".into());
         }
         if let Some((seq, time_ms, _)) = chain.heads
             && chain.unmoved_to < largest
         {
             notes.push(format!(
-                "what was sealed after {}, when entry {seq}, the newest heads statement here, was made: {} entries were \
-                 anchored since; what was expected by offsets does not depend on it",
+                "what was sealed after {}, the time of the newest heads statement (entry {seq}): {} entries were anchored \
+                 since; expected offsets that you named do not depend on it",
                 utc(u64::try_from(time_ms).unwrap_or(0) / 1000),
                 largest - chain.unmoved_to
             ));
         }
         if chain.entries < size {
             notes.push(format!(
-                "{} of the {size} entries, which the {} does not hold: that they keep the chain's rules",
+                "whether {} of the {size} entries keep the chain's rules: the {} does not hold them",
                 size - chain.entries,
                 self.report.evidence
             ));
@@ -301,7 +297,7 @@ impl Verification<'_> {
 
     /// Draws the conclusion for each stream.
     fn streams(&mut self, chain: Chain, vouchers: Vec<Option<&Anchored>>) {
-        // What contradicts in the chain speaks against every stream.
+        // A contradiction in the chain counts against every stream.
         let common = match self.findings.verdict {
             verdict @ (Verdict::Tampered | Verdict::Unusable) => verdict,
             _ => Verdict::Proven,
@@ -311,8 +307,8 @@ impl Verification<'_> {
             let mut findings = result.findings;
             let is_expected = !result.expected.is_empty() && result.newest_statement.is_some();
             if is_expected && voucher.is_none() && any_voucher {
-                let problem = "no anchor covers all statements of this stream, as it does those of others";
-                findings.add(Verdict::NotAnchored, "not-anchored", Place::stream(&result.stream), problem);
+                let problem = "no anchor covers all statements of this stream, although one covers those of others";
+                findings.add(Code::NotAnchored, Place::stream(&result.stream), problem);
             }
             let anchored = if is_expected && voucher.is_none() { Verdict::NotAnchored } else { Verdict::Proven };
             self.report.streams.push(StreamReport {

@@ -1,4 +1,4 @@
-//! Which keys the operator says were in other hands, and since when.
+//! The keys that the operator distrusts, and from which entry on.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use evidence::{Entry, VerifierKey};
 
 type PublicKey = [u8; 32];
 
-/// For each key that is not to be trusted: from which seq on, and why.
+/// For each distrusted key, from which seq on, and why.
 ///
-/// A revocation says this of entries before it, so it is collected before the entries are followed. What it is
-/// collected from was not verified then: [`Distrust::agrees_with`] compares it with the keys as the chain has them.
+/// A revocation may distrust earlier entries, so distrust is collected before the entries are applied. The entries are not
+/// verified then; [`Distrust::agrees_with`] compares the result with the keys of the chain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Distrust {
     keys: HashMap<PublicKey, (u64, String)>,
 }
 
-/// What key entries say of distrust, of which there is little beside what else is in them.
+/// Collects distrust from key entries, without keeping the entries.
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
     distrust: Distrust,
@@ -29,7 +29,7 @@ pub(crate) struct Collector {
 struct Granting {
     seq: u64,
     keys: Vec<(Signer, PublicKey)>,
-    /// Those who signed a key statement, other than the granted key itself.
+    /// The signers of a key statement, without the granted key itself.
     signers: Option<Vec<Signer>>,
 }
 
@@ -37,7 +37,7 @@ struct Granting {
 type Signer = (String, [u8; 4]);
 
 impl Collector {
-    /// Takes the next entry, which counts where it is a key entry.
+    /// Takes the next entry. Only key entries count.
     pub(crate) fn add(&mut self, entry: &Entry) {
         let named = |key: &VerifierKey| ((key.name().to_owned(), key.id()), *key.public_key());
         let seq = entry.seq;
@@ -60,11 +60,11 @@ impl Collector {
                     self.grants.push(Granting { seq, keys: vec![named(key)], signers: Some(signers) });
                 }
             }
-            _ => {}
+            Statement::Summary(_) | Statement::Gap(_) | Statement::Epoch(_) | Statement::Heads(_) => {}
         }
     }
 
-    /// Passes distrust on: a key that was granted by nobody to be trusted is not to be trusted either.
+    /// Passes distrust on: a key that only distrusted keys granted is distrusted too.
     pub(crate) fn finish(self) -> Distrust {
         let Self { mut distrust, grants } = self;
         let mut names: HashMap<Signer, PublicKey> = HashMap::new();
@@ -73,7 +73,7 @@ impl Collector {
                 let distrusted =
                     |signer: &Signer| names.get(signer).is_some_and(|signer| distrust.since(signer, seq).is_some());
                 if signers.as_ref().is_some_and(|signers| signers.iter().all(distrusted)) {
-                    let reason = format!("{name} was granted in entry {seq} by a key that is not");
+                    let reason = format!("{name} was granted in entry {seq} by a distrusted key");
                     distrust.keys.insert(key, (0, reason));
                 }
                 names.insert((name, id), key);
@@ -95,7 +95,7 @@ impl Distrust {
         self.keys.get(key).filter(|(from, _)| seq >= *from).map(|(_, reason)| reason.as_str())
     }
 
-    /// Why an entry's statement is not to be trusted: no signer of it is. `keys` are those of the chain.
+    /// The reason if all signers of an entry are distrusted. `keys` are those of the chain.
     pub(crate) fn of(&self, entry: &Entry, keys: &Keys) -> Option<&str> {
         if self.keys.is_empty() {
             return None;
@@ -106,7 +106,7 @@ impl Distrust {
         reasons.all(|reason| reason.is_some()).then_some(first)
     }
 
-    /// Whether the chain revoked the keys in the same way.
+    /// Whether the chain's revocations were all collected.
     pub(crate) fn agrees_with(&self, keys: &Keys) -> bool {
         keys.granted().iter().all(|granted| {
             let from = granted.revoked.and_then(|revoked| revoked.distrust_from);
@@ -125,7 +125,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Genesis, grant of a key, and its revocation in entry 2; and the state after them.
+    /// Genesis, grant of a key, its revocation in entry 2, and the state after them.
     pub(crate) fn revoked(distrust_from: Option<u64>) -> (Vec<Entry>, State) {
         let key = |name, seed| SigningKey::from_seed(name, Algorithm::Ed25519, &[seed; 32]).expect("a valid name");
         let (operator, log, ingest) = (key("operator", 1), key("example.com/audit", 2), key("ingest-a", 3));
@@ -158,12 +158,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_revocation_that_the_chain_has_must_have_been_collected() {
+    fn uncollected_revocation_is_noticed() {
         let (entries, state) = revoked(Some(1));
         let agrees = |key_entries: &[Entry]| Distrust::collect(key_entries).agrees_with(state.keys());
         assert!(agrees(&entries));
         assert!(!agrees(&entries[..2]));
-        // More distrust hides nothing, less would.
+        // Too much distrust hides nothing; too little would.
         assert!(agrees(&revoked(Some(0)).0));
         assert!(!agrees(&revoked(Some(2)).0));
         assert!(!agrees(&revoked(None).0));

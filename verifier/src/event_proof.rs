@@ -1,4 +1,4 @@
-//! The front half of a verification where the evidence is the proof of one event.
+//! The front half of a verification whose evidence is the proof of one event.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -11,17 +11,18 @@ use evidence::{
 };
 
 use crate::chain::Chain;
-use crate::conclude::Shown;
+use crate::code::Code;
 use crate::distrust::Distrust;
 use crate::expect::Ranges;
-use crate::finding::{Counts, Place, Verdict};
+use crate::finding::{Counts, Place};
 use crate::heads::Plan;
 use crate::report::EventReport;
 use crate::stream::StreamResult;
-use crate::verify::Verification;
+use crate::verdict::Verdict;
+use crate::verification::{Shown, Verification};
 
 impl Verification<'_> {
-    /// Verifies the proof as far as it carries, and draws the conclusions.
+    /// Verifies as much of the proof as can be read, and draws the conclusions.
     pub(crate) fn event_proof(&mut self) {
         let path = &self.inputs.bundle;
         let file = Place::file(path.display());
@@ -38,8 +39,8 @@ impl Verification<'_> {
         let ledger = LedgerId { origin: self.trust.origin.clone(), genesis: self.trust.genesis };
         if signed.checkpoint().origin != ledger.origin {
             let origins = (&signed.checkpoint().origin, &ledger.origin);
-            let problem = format!("the proof is about {}, the trust file about {}", origins.0, origins.1);
-            return self.findings.add(Verdict::Unusable, "other-ledger", file, problem);
+            let problem = format!("the proof is about {}, but the trust file is about {}", origins.0, origins.1);
+            return self.findings.add(Code::OtherLedger, file, problem);
         }
         if !self.is_by_log(signed) {
             return;
@@ -56,9 +57,11 @@ impl Verification<'_> {
         if self.findings.verdict == Verdict::Tampered {
             return;
         }
-        // What is absent or cannot be read does not hide what contradicts.
+        // Something absent or unreadable must not hide a contradiction.
         match checker.check_event(&proof) {
-            Err(error) if verdict_of(&proof, &error).0 == Verdict::Tampered => self.not_proven(&proof, file, &error),
+            Err(error) if code_of(&proof, &error).verdict() == Verdict::Tampered => {
+                self.not_proven(&proof, file, &error)
+            }
             _ => {
                 let chain = Chain::unseen(State::new(&ledger.origin, ledger.genesis));
                 self.conclude(Shown { reader: None, signed: proof.proof.checkpoint, chain, plan: Plan::default() });
@@ -66,7 +69,7 @@ impl Verification<'_> {
         }
     }
 
-    /// What the proof shows, in the form of what a bundle with one event shows.
+    /// The content of the proof, in the form of a bundle with one event.
     fn sealed(&mut self, proof: &EventProof, sealed: Sealed<'_>) -> Shown<'static> {
         let Sealed { entry, summary, key_entries, state, .. } = sealed;
         let stream = summary.stream.clone();
@@ -76,17 +79,16 @@ impl Verification<'_> {
         let distrust = Distrust::collect(key_entries);
         if let Some(reason) = distrust.of(entry, state.keys()) {
             let place = Place::stream(&stream).offsets(offsets.clone()).at_entry(entry.seq);
-            let problem = format!("sealed by a key that is not to be trusted: {reason}");
-            result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+            let problem = format!("a distrusted key sealed this: {reason}");
+            result.findings.add(Code::DistrustedKey, place, problem);
         } else {
             result.intact.add(offsets.clone());
         }
         (result.events, result.event_bytes, result.batches) = (1, proof.content.len() as u64, 1);
         self.report.event = Some(EventReport::of(proof));
-        self.report.not_checked.push(
-            "the other events of the batch, and that none is missing or was added beside this one: a bundle shows that"
-                .into(),
-        );
+        self.report
+            .not_checked
+            .push("the other events of the batch, and whether any is missing or added: that takes a bundle".into());
         // The entry itself, the last one, and the key entries; some may be the same.
         let mut seqs: Vec<u64> = key_entries.iter().map(|key| key.seq).collect();
         seqs.extend([entry.seq, proof.proof.checkpoint.checkpoint().size - 1]);
@@ -103,28 +105,28 @@ impl Verification<'_> {
         Shown { reader: None, signed: proof.proof.checkpoint.clone(), chain, plan: Plan::default() }
     }
 
-    /// What is expected of the stream: the event, unless the auditor names something. What is named and not proven here
-    /// is a finding.
+    /// The expectations of the stream: by default, the event. Offsets that the auditor names and the proof does not cover
+    /// are findings.
     fn expected(&mut self, stream: &StreamId, proven: &Range<u64>) -> Ranges {
         let mut expected = Ranges::default();
         for expectation in &self.inputs.expectations {
             let mut miss = |code, place, problem: &str| {
-                self.findings.add(Verdict::Incomplete, code, place, format!("{expectation}: {problem}"));
+                self.findings.add(code, place, format!("{expectation}: {problem}"));
             };
             if !expectation.matches(stream) {
-                miss("uncovered", Place::default(), &format!("the proof is of an event of {stream}"));
+                miss(Code::Uncovered, Place::default(), &format!("the proof is of an event of {stream}"));
                 continue;
             }
             let offsets = expectation.offsets(None, false).filter(|_| !expectation.is_open());
             let Some(offsets) = offsets else {
-                let problem = "the proof of one event does not show what else there is; name one topic, partition, epoch and \
-                               offsets, such as orders/3#0@13..14";
-                miss("no-heads", Place::default(), problem);
+                let problem = "the proof of one event shows no other events; name one topic, partition, epoch and offsets, \
+                               such as orders/3#0@13..14";
+                miss(Code::NoHeads, Place::default(), problem);
                 continue;
             };
             for outside in [offsets.start..offsets.end.min(proven.start), offsets.start.max(proven.end)..offsets.end] {
                 if !outside.is_empty() {
-                    miss("uncovered", Place::stream(stream).offsets(outside), "the proof is of one event");
+                    miss(Code::Uncovered, Place::stream(stream).offsets(outside), "the proof is of one event");
                 }
             }
             expected.add(offsets);
@@ -143,40 +145,34 @@ impl Verification<'_> {
             | EventProofError::Refused(part, _) => seq_of(proof, *part),
             _ => Some(proof.proof.index),
         };
-        let (verdict, code) = verdict_of(proof, error);
-        self.findings.add(verdict, code, Place { entry: seq, ..file }, error.to_string());
+        self.findings.add(code_of(proof, error), Place { entry: seq, ..file }, error.to_string());
     }
 }
 
-fn verdict_of(proof: &EventProof, error: &EventProofError) -> (Verdict, &'static str) {
+fn code_of(proof: &EventProof, error: &EventProofError) -> Code {
     match error {
-        EventProofError::Tree(_, TreeError::WrongLength { .. } | TreeError::OutOfRange { .. }) => {
-            (Verdict::Unusable, "malformed")
-        }
-        EventProofError::Tree(ProofPart::Event, _) => (Verdict::Tampered, "altered-event"),
-        EventProofError::Tree(..) => (Verdict::Tampered, "altered-entry"),
-        EventProofError::Entry(_, evidence::Error::Unsupported { .. }) => (Verdict::Unusable, "unsupported"),
-        EventProofError::Entry(ProofPart::Entry | ProofPart::Newest, _) => (Verdict::Tampered, "malformed-entry"),
-        // Nothing shows that the log has it.
-        EventProofError::Entry(..) | EventProofError::NoKeyEntry(..) | EventProofError::NoSummary(_) => {
-            (Verdict::Unusable, "malformed")
-        }
+        EventProofError::Tree(_, TreeError::WrongLength { .. } | TreeError::OutOfRange { .. }) => Code::Malformed,
+        EventProofError::Tree(ProofPart::Event, _) => Code::AlteredEvent,
+        EventProofError::Tree(..) => Code::AlteredEntry,
+        EventProofError::Entry(_, evidence::Error::Unsupported { .. }) => Code::Unsupported,
+        EventProofError::Entry(ProofPart::Entry | ProofPart::Newest, _) => Code::MalformedEntry,
+        // Nothing shows that the log has this entry.
+        EventProofError::Entry(..) | EventProofError::NoKeyEntry(..) | EventProofError::NoSummary(_) => Code::Malformed,
         EventProofError::Refused(_, refusal)
             if matches!(**refusal, Refusal::WrongKeys { .. }) && lacks_key_entry(proof) =>
         {
-            (Verdict::Incomplete, "absent-entry")
+            Code::AbsentEntry
         }
-        EventProofError::Refused(_, refusal) => (Verdict::Tampered, refusal.code()),
-        EventProofError::FalseSummary(_) => (Verdict::Tampered, "false-summary"),
-        EventProofError::OtherLog { .. } => (Verdict::Tampered, "other-log"),
-        EventProofError::Policy(_) => (Verdict::Tampered, "bad-signature"),
+        EventProofError::Refused(_, refusal) => Code::Refused(refusal.kind()),
+        EventProofError::FalseSummary(_) => Code::FalseSummary,
+        EventProofError::OtherLog { .. } => Code::OtherLog,
+        EventProofError::Policy(_) => Code::BadSignature,
     }
 }
 
-/// Whether an entry of the proof goes by a key entry before it that is not among the proof's key entries, or the last
-/// entry is itself a key entry that is not among them.
+/// Whether the proof lacks a key entry: one that an entry of the proof names, or its last entry.
 fn lacks_key_entry(proof: &EventProof) -> bool {
-    // Of each its seq and the key entry that it goes by.
+    // The seq of an entry, and that of the key entry that it names.
     let parse = |bytes: &Vec<u8>| Entry::parse(bytes).ok();
     let places = |entry: &Vec<u8>| parse(entry).map(|entry| (entry.seq, entry.keys.map(|(named, _)| named)));
     let keys: Vec<(u64, Option<u64>)> = proof.keys.iter().filter_map(places).collect();

@@ -1,4 +1,4 @@
-//! What the auditor says must be there.
+//! The streams and offsets that the auditor expects.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,9 +10,9 @@ use evidence::text::{parse_partition, parse_u63};
 
 /// Streams and offsets that the evidence must cover: `[CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]`.
 ///
-/// TOPIC is a name, or a prefix and `*`. PARTITION is a number or `*`. Without EPOCH all epochs are meant; of an epoch
-/// that is closed, offsets count only as far as it went. FROM is where the stream begins when left out, and TO (the
-/// offset after the last) is where the newest heads statement says that the stream ends.
+/// TOPIC is a name, or a prefix and `*`. PARTITION is a number or `*`. Without EPOCH all epochs are meant, and offsets after
+/// the end of a closed epoch do not count. Without FROM the range begins where the stream begins. TO is the offset after the
+/// last; without it, the range ends where the newest heads statement says that the stream ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
     cluster: Option<String>,
@@ -24,7 +24,7 @@ pub struct Expectation {
     text: String,
 }
 
-/// The text is not an expectation.
+/// Why a text is not an expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?}: {problem}; expected [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO], such as orders/* or orders/3@0..100"
@@ -35,7 +35,7 @@ pub struct ParseExpectationError {
 }
 
 impl Expectation {
-    /// Whether the stream is meant.
+    /// Whether the expectation is about this stream.
     pub fn matches(&self, stream: &StreamId) -> bool {
         self.cluster.as_ref().is_none_or(|cluster| *cluster == stream.partition.cluster)
             && self.topic.matches(&stream.partition.topic)
@@ -43,20 +43,19 @@ impl Expectation {
             && self.epoch.is_none_or(|epoch| epoch == stream.epoch)
     }
 
-    /// Whether it takes a heads statement to know what is meant.
+    /// Whether only a heads statement shows which streams and offsets it is about.
     pub(crate) fn is_open(&self) -> bool {
         let one_stream = !self.topic.to_string().ends_with('*') && self.partition.is_some() && self.epoch.is_some();
         !one_stream || self.to.is_none()
     }
 
-    /// Whether it names the epoch and where the offsets end: then it does not mean whatever there is.
+    /// Whether it names the epoch and the end of the offsets.
     pub(crate) fn names_offsets(&self) -> bool {
         self.epoch.is_some() && self.to.is_some()
     }
 
-    /// The offsets that are meant of a stream that it matches and that ends at `next` by the heads statement; `closed`
-    /// when a later epoch of the partition has begun. `None` when it is not known where the stream ends and the
-    /// expectation does not say it either.
+    /// The expected offsets of a matching stream. `next` is the stream's end by the heads statement; `closed` says that a
+    /// later epoch of the partition has begun. `None` if neither the heads statement nor the expectation gives an end.
     pub fn offsets(&self, next: Option<u64>, closed: bool) -> Option<Range<u64>> {
         let from = self.from.unwrap_or(0);
         let to = match (self.to, next) {
@@ -77,6 +76,10 @@ impl fmt::Display for Expectation {
 impl FromStr for Expectation {
     type Err = ParseExpectationError;
 
+    /// Parses an expectation.
+    ///
+    /// # Errors
+    /// If the text does not have the form above, or its range holds no offset.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = |problem| ParseExpectationError { text: text.to_owned(), problem };
         let number = |s: &str| parse_u63(s).ok_or_else(|| bad("not a number from 0 to 2^63-1"));
@@ -116,7 +119,7 @@ impl FromStr for Expectation {
 pub(crate) struct Ranges(Vec<Range<u64>>);
 
 impl Ranges {
-    /// Adds a range, joining what touches it.
+    /// Adds a range, and joins it with those that it touches.
     pub(crate) fn add(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -139,7 +142,7 @@ impl Ranges {
         self.0.get(at).is_some_and(|range| range.start <= offset)
     }
 
-    /// Takes away what lies before an offset.
+    /// Removes all offsets before `start`.
     pub(crate) fn cut_before(&mut self, start: u64) {
         self.0.retain_mut(|range| {
             range.start = range.start.max(start);
@@ -147,7 +150,7 @@ impl Ranges {
         });
     }
 
-    /// What they have in common with a range.
+    /// The parts that lie in `range`.
     pub(crate) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let (start, end) = (range.start, range.end);
         self.0.iter().map(move |r| r.start.max(start)..r.end.min(end)).filter(|r| !r.is_empty())
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn expectations_mean_what_they_say() {
+    fn expectations_match_their_streams() {
         let matches = |text: &str, cluster, topic, number, epoch| {
             text.parse::<Expectation>().expect("valid").matches(&stream(cluster, topic, number, epoch))
         };
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_end_where_the_heads_say() {
+    fn offsets_end_at_the_heads_line() {
         let offsets = |text: &str, next, closed| text.parse::<Expectation>().expect("valid").offsets(next, closed);
         assert_eq!(offsets("orders/3", Some(10), false), Some(0..10));
         assert_eq!(offsets("orders/3", None, false), None);
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_reason() {
+    fn invalid_expectations_are_refused() {
         for bad in [
             "",
             "orders",
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_join_what_touches() {
+    fn touching_ranges_are_joined() {
         let mut ranges = Ranges::default();
         for range in [10..20, 30..40, 5..5, 20..25, 38..50, 0..3] {
             ranges.add(range);

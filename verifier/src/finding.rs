@@ -1,4 +1,4 @@
-//! What was found, what it means for the verdict, and where.
+//! Findings, with the place of each, and the collection of them.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,82 +7,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evidence::StreamId;
 
-/// What can be said of the evidence as a whole, or of one finding in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Everything that was expected is there and holds.
-    Proven,
-    /// A hash, signature or consistency contradicts another: something was changed, added or reordered.
-    Tampered,
-    /// The question makes no sense.
-    Usage,
-    /// Something that was expected is absent.
-    Incomplete,
-    /// Nobody outside of the ledger vouches for the head, or not recently enough.
-    NotAnchored,
-    /// The input cannot be read, or is of a kind that is not known here.
-    Unusable,
-}
-
-impl Verdict {
-    /// The exit code (SPEC.md, "Verdicts").
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Proven => 0,
-            Self::Tampered => 1,
-            Self::Usage => 2,
-            Self::Incomplete => 3,
-            Self::NotAnchored => 4,
-            Self::Unusable => 5,
-        }
-    }
-
-    /// The graver of two verdicts: tampered, then unusable, incomplete, not anchored, proven.
-    pub fn or(self, other: Self) -> Self {
-        if other.rank() > self.rank() { other } else { self }
-    }
-
-    fn rank(self) -> u8 {
-        match self {
-            Self::Proven => 0,
-            Self::NotAnchored => 1,
-            Self::Incomplete => 2,
-            Self::Unusable => 3,
-            Self::Tampered => 4,
-            Self::Usage => 5,
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Proven => "proven",
-            Self::Tampered => "tampered",
-            Self::Usage => "usage",
-            Self::Incomplete => "incomplete",
-            Self::NotAnchored => "not anchored",
-            Self::Unusable => "unusable",
-        })
-    }
-}
+use crate::code::Code;
+use crate::verdict::Verdict;
 
 /// Something that keeps the evidence from being proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What it means.
+    /// One of the code's verdicts.
     pub verdict: Verdict,
-    /// The machine-readable reason (SPEC.md, "Verdicts").
-    pub code: &'static str,
-    /// Where it is, as exactly as can be known.
+    /// The machine-readable reason.
+    pub code: Code,
+    /// The place, as exactly as it is known.
     pub place: Place,
-    /// What is wrong, in a sentence.
+    /// The problem, in a sentence.
     pub problem: String,
-    /// How many problems it stands for: more than one where there were too many to name each.
+    /// The number of problems that it stands for: above one only if there were too many to name each.
     pub count: u64,
 }
 
-/// A place in the evidence; what is not known or does not apply is `None`.
+/// A place in the evidence. Parts that are unknown or do not apply are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     /// A file of the input, or a Git repository.
@@ -155,39 +98,37 @@ pub(crate) fn offsets_in_words(offsets: &Range<u64>) -> String {
     }
 }
 
-/// How many findings of each verdict are kept in full: many of a light one cannot hide where a grave one is.
+/// The most findings of each verdict that are kept. Many light ones cannot hide a grave one.
 pub(crate) const FINDINGS_MAX: usize = 1000;
 
-/// Stands for problems of a batch that are not named; as many of these are kept beside the others.
-const MORE_EVENTS: &str = "more-events";
-
-/// How many findings there were of each verdict, by its rank; those that stand for others after them. Shared where several collect what is put together in the
-/// end: the checks of 65,536 streams keep no more than one does.
+/// The numbers of findings and ranges so far. Collections that are joined in the end share them, so that the checks of
+/// 65,536 streams keep no more than one check does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// By the rank of the verdict; those of `more-events` come after the others.
     findings: [AtomicUsize; 12],
     ranges: AtomicUsize,
 }
 
-/// How many ranges of offsets and gaps are kept for the report, of all streams together.
+/// The most ranges of offsets and gaps that are kept for the report, of all streams together.
 pub(crate) const RANGES_ALL_MAX: usize = 100_000;
 
 impl Counts {
-    /// Whether one range more may be kept.
+    /// Whether one more range may be kept.
     pub(crate) fn room_for_range(&self) -> bool {
         self.0.ranges.fetch_add(1, Ordering::Relaxed) < RANGES_ALL_MAX
     }
 }
 
-/// Collects findings: all of them count for the verdict, the first of them are kept.
+/// Collects findings. All count for the verdict; only the first are kept.
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) kept: Vec<Finding>,
     counts: Counts,
-    /// How many more problems there were than those kept stand for.
+    /// The number of problems beyond those that the kept findings stand for.
     pub(crate) more: u64,
     pub(crate) verdict: Verdict,
 }
@@ -199,23 +140,30 @@ impl Default for Findings {
 }
 
 impl Findings {
-    /// Collects findings beside others with the same counts.
+    /// A collection that shares its counts with others.
     pub(crate) fn sharing(counts: &Counts) -> Self {
         Self { kept: Vec::new(), counts: counts.clone(), more: 0, verdict: Verdict::Proven }
     }
 
-    pub(crate) fn add(&mut self, verdict: Verdict, code: &'static str, place: Place, problem: impl Into<String>) {
+    /// Adds a finding with the usual verdict of its code.
+    pub(crate) fn add(&mut self, code: Code, place: Place, problem: impl Into<String>) {
+        self.add_as(code.verdict(), code, place, problem);
+    }
+
+    /// Adds a finding with this verdict, which is one of its code's.
+    pub(crate) fn add_as(&mut self, verdict: Verdict, code: Code, place: Place, problem: impl Into<String>) {
         self.keep(Finding { verdict, code, place, problem: problem.into(), count: 1 });
     }
 
-    /// Adds a finding that stands for so many events of a batch that are not named.
+    /// Adds a finding that stands for `count` events of a batch that are not named.
     pub(crate) fn add_more_events(&mut self, verdict: Verdict, place: Place, problem: String, count: u64) {
-        self.keep(Finding { verdict, code: MORE_EVENTS, place, problem, count });
+        self.keep(Finding { verdict, code: Code::MoreEvents, place, problem, count });
     }
 
     fn keep(&mut self, finding: Finding) {
+        debug_assert!(finding.code.verdicts().contains(&finding.verdict), "{finding:?}");
         self.verdict = self.verdict.or(finding.verdict);
-        let kind = usize::from(finding.verdict.rank()) + if finding.code == MORE_EVENTS { 6 } else { 0 };
+        let kind = usize::from(finding.verdict.rank()) + if finding.code == Code::MoreEvents { 6 } else { 0 };
         let before = self.counts.0.findings[kind].fetch_add(1, Ordering::Relaxed);
         if before < FINDINGS_MAX {
             self.kept.push(finding);
@@ -230,32 +178,32 @@ impl Findings {
         other.kept.into_iter().for_each(|finding| self.keep(finding));
     }
 
-    /// Adds what kept a part of the bundle from being read.
+    /// Adds the error that kept a part of the bundle from being read.
     pub(crate) fn unreadable(&mut self, error: &bundle::Error) {
         let (code, file, problem) = match error {
-            bundle::Error::Io { file, source } => ("unreadable", file, source.to_string()),
-            bundle::Error::Malformed { file, problem } => ("malformed", file, problem.clone()),
-            bundle::Error::Unsupported { file, problem } => ("unsupported", file, problem.clone()),
+            bundle::Error::Io { file, source } => (Code::Unreadable, file, source.to_string()),
+            bundle::Error::Malformed { file, problem } => (Code::Malformed, file, problem.clone()),
+            bundle::Error::Unsupported { file, problem } => (Code::Unsupported, file, problem.clone()),
         };
-        self.add(Verdict::Unusable, code, Place::file(file), problem);
+        self.add(code, Place::file(file), problem);
     }
 
-    /// Adds what kept a file that the auditor named from being read: the system, or what the file is.
+    /// Adds the error that kept a file named by the auditor from being read.
     pub(crate) fn unread(&mut self, place: Place, error: &keystore::Error) {
-        let code = if matches!(error, keystore::Error::Io { .. }) { "unreadable" } else { "malformed" };
-        self.add(Verdict::Unusable, code, place, error.to_string());
+        let code = if matches!(error, keystore::Error::Io { .. }) { Code::Unreadable } else { Code::Malformed };
+        self.add(code, place, error.to_string());
     }
 
-    /// Adds what keeps a file from being what it should be.
+    /// Adds the error in a file's format.
     pub(crate) fn unparsable(&mut self, place: Place, error: &evidence::Error) {
         let code = match error {
-            evidence::Error::Malformed { .. } => "malformed",
-            evidence::Error::Unsupported { .. } => "unsupported",
+            evidence::Error::Malformed { .. } => Code::Malformed,
+            evidence::Error::Unsupported { .. } => Code::Unsupported,
         };
-        self.add(Verdict::Unusable, code, place, error.to_string());
+        self.add(code, place, error.to_string());
     }
 
-    /// The gravest verdicts first, each in the order in which it was found.
+    /// Sorts by verdict, the gravest first. Findings of one verdict keep their order.
     pub(crate) fn sort(&mut self) {
         self.kept.sort_by_key(|finding| std::cmp::Reverse(finding.verdict.rank()));
     }
@@ -266,50 +214,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_graver_verdict_wins() {
-        use Verdict::*;
-        let order = [Proven, NotAnchored, Incomplete, Unusable, Tampered];
-        for (i, a) in order.into_iter().enumerate() {
-            for (j, b) in order.into_iter().enumerate() {
-                assert_eq!(a.or(b), order[i.max(j)]);
-            }
-        }
-        assert_eq!(
-            [Proven, Tampered, Usage, Incomplete, NotAnchored, Unusable].map(Verdict::exit_code),
-            [0, 1, 2, 3, 4, 5]
-        );
-    }
-
-    #[test]
     fn findings_beyond_the_limit_still_count() {
         let mut findings = Findings::default();
         for i in 0..FINDINGS_MAX as u64 + 5 {
-            findings.add(Verdict::Incomplete, "absent-event", Place::entry(i), "gone");
+            findings.add(Code::AbsentEvent, Place::entry(i), "gone");
         }
         assert_eq!((findings.kept.len(), findings.more, findings.verdict), (FINDINGS_MAX, 5, Verdict::Incomplete));
         for _ in 0..FINDINGS_MAX + 2 {
             findings.add_more_events(Verdict::Incomplete, Place::default(), "gone".into(), 7);
         }
         assert_eq!((findings.kept.len(), findings.more), (2 * FINDINGS_MAX, 5 + 2 * 7));
-        // However many there are of them, a graver one is named.
-        findings.add(Verdict::Tampered, "altered-event", Place::entry(7), "changed");
+        // Any number of them leaves room for a graver one.
+        findings.add(Code::AlteredEvent, Place::entry(7), "changed");
         let mut all = Findings::default();
-        all.add(Verdict::NotAnchored, "stale", Place::default(), "old");
-        all.add(Verdict::Incomplete, "absent-event", Place::default(), "gone");
+        all.add(Code::Stale, Place::default(), "old");
+        all.add(Code::AbsentEvent, Place::default(), "gone");
         all.extend(findings);
         assert_eq!((all.kept.len(), all.more, all.verdict), (2 * FINDINGS_MAX + 2, 20, Verdict::Tampered));
         all.sort();
-        assert_eq!((all.kept[0].code, all.kept[2 * FINDINGS_MAX + 1].code), ("altered-event", "stale"));
+        assert_eq!((all.kept[0].code, all.kept[2 * FINDINGS_MAX + 1].code), (Code::AlteredEvent, Code::Stale));
     }
 
     #[test]
-    fn those_that_share_counts_keep_no_more_together_than_one() {
+    fn shared_counts_limit_all_collections_together() {
         let counts = Counts::default();
         let mut all = Findings::default();
         for _ in 0..4 {
             let mut findings = Findings::sharing(&counts);
             for i in 0..FINDINGS_MAX as u64 / 2 {
-                findings.add(Verdict::Incomplete, "absent-event", Place::entry(i), "gone");
+                findings.add(Code::AbsentEvent, Place::entry(i), "gone");
             }
             all.extend(findings);
         }
@@ -317,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn places_read_from_the_outside_in() {
+    fn place_names_outer_parts_first() {
         let stream = evidence::Partition { cluster: "-".into(), topic: "orders".into(), number: 3 }.stream(1);
         let place = Place::stream(&stream).offsets(5..6).at_entry(42);
         assert_eq!(place.to_string(), "orders/3 epoch 1, offset 5, entry 42");

@@ -1,10 +1,8 @@
-//! Readers that have no public name of their own, for the fuzzer: in a verification some of them stand behind hashes that
-//! no random input has.
+//! Readers without a public name of their own, for the fuzzer.
 
-pub use crate::git::fuzzing::{commit, delta, object, tips, tree};
 use crate::pin::Pin;
 
-/// A pin file as it is written again; `None` for what is none.
+/// Decodes a pin file and encodes it again; `None` if it is invalid.
 pub fn pin(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().and_then(Pin::decode).map(|pin| pin.encode())
 }

@@ -1,4 +1,4 @@
-//! The lines under the newest heads statement, and what the auditor expects of each stream.
+//! The heads lines, and the plan: what the auditor expects of each stream.
 
 use std::collections::HashSet;
 
@@ -7,51 +7,54 @@ use evidence::statement::{Heads, HeadsLine};
 use evidence::tree::{self, CompactRange};
 use evidence::{Hash, Partition, StreamId};
 
+use crate::code::Code;
 use crate::expect::{Expectation, Ranges};
-use crate::finding::{Findings, Place, Verdict};
+use crate::finding::{Findings, Place};
 
 /// The most epochs of one partition.
 const EPOCHS_MAX: usize = 65_536;
 
-/// What the auditor expects, stream by stream.
+/// The expectations, stream by stream.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// For each stream of the manifest, in their order.
     pub(crate) streams: Vec<Planned>,
-    /// Count and root of the lines, to be compared with the heads statement; `None` without lines.
+    /// Count and root of the heads lines, to be compared with the heads statement; `None` without lines.
     pub(crate) committed: Option<(u64, Hash)>,
 }
 
 impl Plan {
-    /// Nothing is expected of the bundle's streams.
+    /// A plan that expects nothing of the bundle's streams.
     pub(crate) fn of_nothing(manifest: &Manifest) -> Self {
         Self { streams: vec![Planned::default(); manifest.streams.len()], committed: None }
     }
 }
 
-/// What is expected of one stream.
+/// The expectations of one stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Planned {
-    /// The offsets that must be covered, as far as they do not lie before the stream's first one.
+    /// The offsets that must be covered, except those before the stream's first one.
     pub(crate) expected: Ranges,
-    /// Whether the auditor names such offsets of this epoch: then it must not begin after them.
+    /// Whether the auditor names offsets of this epoch. The epoch must then begin before their end.
     pub(crate) is_named: bool,
-    /// Whether a heads line says where the stream ends: how much is expected of it.
+    /// Whether the heads line decides where the expected offsets end.
     pub(crate) is_ended_by_heads: bool,
     /// The stream's heads line.
-    pub(crate) head: Option<Head>,
+    pub(crate) end: Option<StreamEnd>,
 }
 
-/// What a heads line says of its stream.
+/// The end of a stream by its heads line.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
+pub(crate) struct StreamEnd {
+    /// The cursor.
     pub(crate) next: u64,
+    /// The hash of the newest statement.
     pub(crate) statement: Hash,
 }
 
-/// Makes the plan. `expectations` is empty when all streams of the heads statement are meant.
+/// Makes the plan. Empty `expectations` mean all streams of the heads statement.
 ///
-/// The lines are not verified here: whoever uses the plan compares [`Plan::committed`] with the heads statement.
+/// The lines are not verified here; the caller compares [`Plan::committed`] with the heads statement.
 pub(crate) fn plan(
     expectations: &[Expectation],
     manifest: &Manifest,
@@ -71,13 +74,13 @@ pub(crate) fn plan(
 struct Planner<'a> {
     expectations: &'a [Expectation],
     manifest: &'a Manifest,
-    /// Which expectations some stream met.
+    /// For each expectation, whether it matches a stream.
     met: Vec<bool>,
     plan: Plan,
 }
 
 impl Planner<'_> {
-    /// Reads the lines partition by partition: all epochs of one stand together, as the lines are sorted.
+    /// Reads the lines partition by partition. They are sorted, so the epochs of a partition are neighbours.
     fn read(&mut self, mut lines: HeadsReader, findings: &mut Findings) -> Result<(), bundle::Error> {
         let mut root = CompactRange::starting_at(0);
         let mut last = String::new();
@@ -102,7 +105,7 @@ impl Planner<'_> {
             if group.len() == EPOCHS_MAX {
                 return malformed("more than 65,536 lines of one partition");
             }
-            group.push((stream.epoch, Head { next, statement }));
+            group.push((stream.epoch, StreamEnd { next, statement }));
             root.push_leaf(tree::leaf_hash(text.as_bytes()));
             last = text;
         }
@@ -113,16 +116,16 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// All lines of a partition, by their epochs.
+    /// Plans the streams of a partition, from all of its lines by epoch.
     fn partition(
         &mut self,
         partition: &Partition,
-        lines: &[(u64, Head)],
+        lines: &[(u64, StreamEnd)],
         findings: &mut Findings,
     ) -> Result<(), bundle::Error> {
         let newest = lines.iter().map(|(epoch, _)| *epoch).max().unwrap_or(0);
         let mut epochs = HashSet::new();
-        for (epoch, head) in lines {
+        for (epoch, end) in lines {
             let stream = partition.stream(*epoch);
             if !epochs.insert(epoch) {
                 let problem = format!("two lines are about {stream}");
@@ -130,16 +133,16 @@ impl Planner<'_> {
             }
             let closed = *epoch < newest;
             let is_ended_by_heads = self.expectations.is_empty();
-            let mut planned = Planned { is_ended_by_heads, head: Some(*head), ..Planned::default() };
+            let mut planned = Planned { is_ended_by_heads, end: Some(*end), ..Planned::default() };
             if self.expectations.is_empty() {
-                planned.expected.add(0..head.next);
+                planned.expected.add(0..end.next);
             }
             for (expectation, met) in self.expectations.iter().zip(&mut self.met) {
                 if expectation.matches(&stream) {
                     *met = true;
                     planned.is_ended_by_heads |= expectation.is_open();
                     planned.is_named |= expectation.names_offsets();
-                    planned.expected.add(expectation.offsets(Some(head.next), closed).unwrap_or_default());
+                    planned.expected.add(expectation.offsets(Some(end.next), closed).unwrap_or_default());
                 }
             }
             match self.manifest.place_of(&stream) {
@@ -150,11 +153,11 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Expectations that say themselves where they end hold for streams of the bundle without a heads line as well:
-    /// sealed after the heads statement, or in a bundle without one.
+    /// Plans the streams without a heads line: sealed after the heads statement, or in a bundle without one. They take an
+    /// expectation that names its end.
     fn without_lines(&mut self) {
         let streams = self.manifest.streams.iter().zip(&mut self.plan.streams);
-        for (range, planned) in streams.filter(|(_, planned)| planned.head.is_none()) {
+        for (range, planned) in streams.filter(|(_, planned)| planned.end.is_none()) {
             for (expectation, met) in self.expectations.iter().zip(&mut self.met) {
                 let stream = &range.stream;
                 if let Some(offsets) = expectation.matches(stream).then(|| expectation.offsets(None, false)).flatten() {
@@ -166,41 +169,39 @@ impl Planner<'_> {
         }
     }
 
-    /// Reports what cannot be answered, or is answered by there being no such stream.
+    /// Reports expectations that match no stream, or that the bundle cannot answer without heads lines.
     fn unanswered(&self, findings: &mut Findings) {
         let no_heads = self.plan.committed.is_none();
         if no_heads && self.expectations.is_empty() {
-            let problem = "the bundle has no heads lines, so it is not known which streams there are; \
-                           say with --expect which must be proven";
-            findings.add(Verdict::Incomplete, "no-heads", Place::default(), problem);
+            let problem = "the bundle has no heads lines, so it is unknown which streams there are; name the streams to \
+                           prove with --stream";
+            findings.add(Code::NoHeads, Place::default(), problem);
         }
         for (expectation, met) in self.expectations.iter().zip(&self.met) {
             let (code, problem) = match (no_heads, met) {
                 (true, _) if expectation.is_open() => (
-                    "no-heads",
-                    "without heads lines it is not known which streams there are and where they end; name the \
-                     stream, its epoch and its offsets, as in orders/3#0@0..100",
+                    Code::NoHeads,
+                    "without heads lines it is unknown which streams there are and where they end; name the stream, its \
+                     epoch and its offsets, as in orders/3#0@0..100",
                 ),
-                (true, false) => ("uncovered", "the bundle does not hold this stream"),
-                (false, false) => {
-                    ("no-such-stream", "nothing was sealed under this name by the newest heads statement")
-                }
+                (true, false) => (Code::Uncovered, "the bundle does not hold this stream"),
+                (false, false) => (Code::NoSuchStream, "the newest heads statement has no stream of this name"),
                 (_, true) => continue,
             };
-            findings.add(Verdict::Incomplete, code, Place::default(), format!("{expectation}: {problem}"));
+            findings.add(code, Place::default(), format!("{expectation}: {problem}"));
         }
     }
 }
 
-/// A stream that the bundle does not hold. Nothing shows where it begins.
+/// Reports a stream that the bundle does not hold. Nothing shows where it begins, so it begins at 0.
 fn absent(stream: &StreamId, expected: &Ranges, findings: &mut Findings) {
     for range in expected.iter() {
         let place = Place::stream(stream).offsets(range.clone());
-        findings.add(Verdict::Incomplete, "uncovered", place, "the bundle does not hold this stream");
+        findings.add(Code::Uncovered, place, "the bundle does not hold this stream");
     }
 }
 
-/// Whether the lines are those that the heads statement commits to.
+/// Whether the heads statement commits to the lines.
 pub(crate) fn are_committed(plan: &Plan, heads: &Heads) -> bool {
     plan.committed == Some((heads.streams, heads.root))
 }

@@ -1,4 +1,4 @@
-//! The largest head that an auditor has seen, in a file of the auditor's own.
+//! The pin file: the largest head that an auditor has seen.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ const FIRST_LINE: &str = "streamseal/pin@v1";
 
 const PIN_BYTES_MAX: usize = 4096;
 
-/// What a pin file says:
+/// The content of a pin file:
 ///
 /// ```text
 /// streamseal/pin@v1
@@ -25,7 +25,7 @@ pub(crate) struct Pin {
     pub(crate) genesis: Hash,
     pub(crate) size: u64,
     pub(crate) root: Hash,
-    /// Where the head was seen. One that came from Git must be found there again.
+    /// Where the head was seen. A head from Git must be found there again.
     pub(crate) from: Source,
 }
 
@@ -43,7 +43,7 @@ impl Pin {
         }
         let bytes = keystore::read_capped(path, PIN_BYTES_MAX).map_err(|e| e.to_string())?;
         let pin = std::str::from_utf8(&bytes).ok().and_then(Self::decode);
-        pin.map(Some).ok_or_else(|| "not a pin file that this program wrote".to_owned())
+        pin.map(Some).ok_or_else(|| "not a pin file that this verifier wrote".to_owned())
     }
 
     /// Replaces the pin file, durably.
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_reads_back_and_a_damaged_one_does_not() {
+    fn pin_files_round_trip_and_damage_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pin");
         assert_eq!(Pin::read(&path), Ok(None));

@@ -1,10 +1,9 @@
-//! Batches are checked on all cores, and what is found comes out as if they were checked one after the other.
+//! Checks batches on all cores, with the findings of checking them one after the other.
 //!
-//! Where a batch begins in a stream's files is known for sure only when the one before was read. But its summary says
-//! how long it should be, and in an honest bundle that is so. So batches are checked from where they should begin,
-//! several of one stream at once, and what was found counts only if the batch before ended there. If it did not, the rest
-//! is checked again from where it did end, and nothing was lost but time: no more than it takes to read the bundle a few
-//! times over, whatever is in it.
+//! The position of a batch in a stream's files is certain only once the batch before it was read. But the summaries give
+//! the lengths, and an honest bundle has those lengths. So several batches of one stream are checked at once, each from
+//! where it should begin. A result counts only if the batch before ended there. If not, the rest is checked again from the
+//! real position. That costs only time: a hostile bundle is read at most a few times over.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,18 +14,18 @@ use bundle::{Position, Reader};
 use evidence::Entry;
 use evidence::statement::{Statement, Summary};
 
-use crate::batch::{BatchChecker, Broken, Checked};
-use crate::chain::threads;
+use crate::batch::{BatchChecker, BatchResult, Checked, Unfinished};
 use crate::stream::{Standing, StreamCheck, StreamResult};
+use crate::threads::threads;
 
-/// How many statements wait before their batches are checked: each may bring thousands of problems.
+/// The number of statements that wait before their batches are checked. Each may bring thousands of problems.
 const STATEMENTS_MAX: usize = 128;
 
-/// Batches of one stream are checked by one thread until they have so many bytes together: enough that opening the
-/// files does not matter, little enough that all threads are done at about the same time.
+/// The bytes of one stream's batches that a thread checks together. This is enough that opening the files does not matter,
+/// and little enough that all threads finish at about the same time.
 const PIECE_BYTES: u64 = 2 << 20;
 
-/// So often a stream's batches may turn out to begin elsewhere; then they are checked one after the other.
+/// The number of wrong positions after which a stream's batches are checked one after the other.
 const MISSES_MAX: u32 = 4;
 
 /// Takes the statements of all streams, in the order of their seqs.
@@ -40,12 +39,12 @@ pub(crate) struct Rounds<'a> {
 
 struct Stream<'a> {
     check: StreamCheck<'a>,
-    /// Where its next batch begins.
+    /// The position of its next batch.
     position: Position,
-    /// In how many rounds batches did not begin where they should.
+    /// The number of rounds in which a batch did not begin where it should.
     misses: u32,
-    /// Set when the stream's files cannot be read on.
-    is_broken: bool,
+    /// Set when the rest of the stream's files cannot be read.
+    is_unreadable: bool,
 }
 
 /// A statement that waits.
@@ -55,30 +54,28 @@ struct Waiting {
     standing: Standing,
 }
 
-/// Neighbouring batches of one stream, by their places among what waits.
+/// Neighbouring batches of one stream, by their indexes among the waiting statements.
 struct Piece {
     stream: usize,
     from: Position,
-    /// Where it should end, if `from` is where it should begin: so far it is read, so that looking ahead reads no byte
-    /// twice. `None` where it is known to begin.
+    /// Where it should end; `None` if `from` is certain. A piece that begins at a guess is not read beyond this, so that no
+    /// byte is read twice.
     to: Option<Position>,
     batches: Vec<usize>,
 }
 
-/// What became of a piece.
+/// The result of checking a piece.
 struct Done {
     /// One for each batch that could be read.
     checked: Vec<Checked>,
-    /// Where the next batch begins, or why the next one could not be read.
-    end: Result<Position, Broken>,
+    /// The position of the next batch, or why that batch could not be read.
+    end: Result<Position, Unfinished>,
 }
-
-type Outcomes = Vec<Option<Result<Checked, Broken>>>;
 
 impl<'a> Rounds<'a> {
     /// `checks` are the streams of the manifest, in order.
     pub(crate) fn new(reader: &'a Reader, checks: Vec<StreamCheck<'a>>) -> Self {
-        let stream = |check| Stream { check, position: Position::default(), misses: 0, is_broken: false };
+        let stream = |check| Stream { check, position: Position::default(), misses: 0, is_unreadable: false };
         Self {
             reader,
             streams: checks.into_iter().map(stream).collect(),
@@ -95,11 +92,11 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Takes it that there are no more statements. `all_read` unless reading stopped early.
+    /// Returns the results, after the last statement. `all_read` is false if reading ended early.
     pub(crate) fn finish(mut self, all_read: bool) -> Vec<StreamResult> {
         self.round();
         let finish = |(i, stream): (usize, Stream<'_>)| {
-            let end = match stream.is_broken {
+            let end = match stream.is_unreadable {
                 true => Ok(()),
                 false => self.reader.batches_from(i, stream.position, None).end(),
             };
@@ -108,25 +105,25 @@ impl<'a> Rounds<'a> {
         self.streams.into_iter().enumerate().map(finish).collect()
     }
 
-    /// Checks the batches of what waits, and draws the conclusions in order.
+    /// Checks the waiting batches, and draws the conclusions in order.
     fn round(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
-        let mut outcomes: Outcomes = waiting.iter().map(|_| None).collect();
+        let mut results: Vec<Option<BatchResult>> = waiting.iter().map(|_| None).collect();
         let mut pieces = self.pieces(&waiting);
         while !pieces.is_empty() {
             let done = self.check(&pieces, &waiting);
-            pieces = self.accept(pieces, done, &mut outcomes);
+            pieces = self.accept(pieces, done, &mut results);
         }
-        for (Waiting { stream, entry, standing }, outcome) in waiting.into_iter().zip(outcomes) {
-            self.streams[stream].check.statement(&entry, &standing, outcome);
+        for (Waiting { stream, entry, standing }, result) in waiting.into_iter().zip(results) {
+            self.streams[stream].check.statement(&entry, &standing, result);
         }
     }
 
-    /// What there is to check, stream by stream.
+    /// The pieces to check, stream by stream.
     fn pieces(&self, waiting: &[Waiting]) -> Vec<Piece> {
         let mut by_stream: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, statement) in waiting.iter().enumerate() {
-            if !self.streams[statement.stream].is_broken && self.sealed(statement).is_some() {
+            if !self.streams[statement.stream].is_unreadable && self.sealed(statement).is_some() {
                 by_stream.entry(statement.stream).or_default().push(i);
             }
         }
@@ -139,7 +136,7 @@ impl<'a> Rounds<'a> {
         pieces
     }
 
-    /// Cuts a piece into smaller ones that begin where their summaries say.
+    /// Cuts a piece into smaller ones that begin where the summaries say.
     fn cut(&self, whole: Piece, waiting: &[Waiting], pieces: &mut Vec<Piece>) {
         let Piece { stream, from, batches, .. } = whole;
         let mut piece = Piece { stream, from, to: None, batches: Vec::new() };
@@ -154,21 +151,22 @@ impl<'a> Rounds<'a> {
                 push(std::mem::replace(&mut piece, next), end);
             }
             piece.batches.push(i);
-            let (summary, held) = self.sealed(&waiting[i]).expect("in a piece is what the bundle holds something of");
-            // What the bundle holds a part of is shorter, nobody knows how much.
+            let (summary, held) =
+                self.sealed(&waiting[i]).expect("a piece has only batches that the bundle holds a part of");
+            // A batch of which the bundle holds a part is shorter, by an unknown length.
             is_known &= held == (summary.first..summary.next);
             end = end.after(summary.events, summary.events, summary.bytes);
         }
         push(piece, end);
     }
 
-    /// The summary of a batch of which the bundle holds events, and their offsets.
+    /// Summary and held offsets of a batch, if the bundle holds any of its events.
     fn sealed<'b>(&self, statement: &'b Waiting) -> Option<(&'b Summary, Range<u64>)> {
         let Statement::Summary(summary) = statement.entry.statement.statement() else { return None };
         Some((summary, self.streams[statement.stream].check.held(summary)?))
     }
 
-    /// Checks pieces on all threads, and returns what became of each in their order.
+    /// Checks pieces on all threads, and returns the results in their order.
     fn check(&mut self, pieces: &[Piece], waiting: &[Waiting]) -> Vec<Done> {
         let mut checkers = std::mem::take(&mut self.checkers);
         let next = AtomicUsize::new(0);
@@ -178,7 +176,8 @@ impl<'a> Rounds<'a> {
             pieces.map(|(i, piece)| (i, self.check_piece(piece, waiting, checker))).collect()
         };
         let mut done = thread::scope(|scope| {
-            let (own, others) = checkers.split_first_mut().expect("one for each thread, of which one is here");
+            let (own, others) =
+                checkers.split_first_mut().expect("one for each thread, and there is at least this one");
             let others = others.iter_mut().take(pieces.len() - 1);
             let others: Vec<_> = others.map(|checker| scope.spawn(|| work(checker))).collect();
             let mut done = work(own);
@@ -197,7 +196,8 @@ impl<'a> Rounds<'a> {
         let mut batches = self.reader.batches_from(piece.stream, piece.from, piece.to);
         let mut checked = Vec::with_capacity(piece.batches.len());
         for statement in piece.batches.iter().map(|i| &waiting[*i]) {
-            let (summary, held) = self.sealed(statement).expect("in a piece is what the bundle holds something of");
+            let (summary, held) =
+                self.sealed(statement).expect("a piece has only batches that the bundle holds a part of");
             let expected = &self.streams[piece.stream].check.result.expected;
             match checker.check(&mut batches, statement.entry.seq, summary, held, expected) {
                 Ok(batch) => checked.push(batch),
@@ -207,19 +207,19 @@ impl<'a> Rounds<'a> {
         Done { checked, end: Ok(batches.position()) }
     }
 
-    /// Takes over what counts. What began elsewhere than where the piece before ended is returned, one piece for each
-    /// stream, to be checked from there.
-    fn accept(&mut self, pieces: Vec<Piece>, done: Vec<Done>, outcomes: &mut Outcomes) -> Vec<Piece> {
+    /// Accepts the results of pieces that began where the piece before ended. Returns the rest of each other stream as one
+    /// piece, to be checked again from there.
+    fn accept(&mut self, pieces: Vec<Piece>, done: Vec<Done>, results: &mut [Option<BatchResult>]) -> Vec<Piece> {
         let mut again: Vec<Piece> = Vec::new();
         for (piece, done) in pieces.into_iter().zip(done) {
             let stream = &mut self.streams[piece.stream];
-            if stream.is_broken {
+            if stream.is_unreadable {
                 continue;
             }
-            // Pieces of a stream are neighbours here, so the last one is its own if there is one.
+            // Pieces of a stream are neighbours, so if it has one in `again`, that is the last.
             match again.last_mut().filter(|rest| rest.stream == piece.stream) {
                 Some(rest) => rest.batches.extend(piece.batches),
-                // What is read only so far may have been cut short by that alone.
+                // The limit `to` alone may have cut the piece short.
                 None if piece.from != stream.position || (piece.to.is_some() && done.end.is_err()) => {
                     stream.misses += 1;
                     again.push(Piece { from: stream.position, to: None, ..piece });
@@ -227,15 +227,15 @@ impl<'a> Rounds<'a> {
                 None => {
                     let mut batches = piece.batches.into_iter();
                     for (checked, i) in done.checked.into_iter().zip(&mut batches) {
-                        outcomes[i] = Some(Ok(checked));
+                        results[i] = Some(Ok(checked));
                     }
                     match (done.end, batches.next()) {
                         (Err(error), Some(i)) => {
-                            outcomes[i] = Some(Err(error));
-                            stream.is_broken = true;
+                            results[i] = Some(Err(error));
+                            stream.is_unreadable = true;
                         }
                         (Ok(end), _) => stream.position = end,
-                        (Err(_), None) => unreachable!("what could not be read was a batch of the piece"),
+                        (Err(_), None) => unreachable!("only a batch of the piece can be unreadable"),
                     }
                 }
             }

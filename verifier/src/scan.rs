@@ -1,25 +1,25 @@
-//! A first look at the entries: what must be known before they can be followed in order.
+//! A first reading of the entries: facts that must be known before they are applied in order.
 
 use evidence::Entry;
 
 use crate::distrust::{Collector, Distrust};
 
-/// The most bytes of key entries, of which the chain's state keeps about as much in memory: over 50,000 keys.
+/// The most bytes of key entries: over 50,000 keys. The chain's state takes about as much memory.
 const KEY_ENTRY_BYTES_MAX: usize = 64 << 20;
 
-/// What a first look at the entries shows. Nothing of it is verified; whoever follows the entries compares.
+/// The results of a first reading. They are not verified; `chain::follow` compares them.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// The seq of the newest heads entry.
     pub(crate) newest_heads: Option<u64>,
-    /// The keys that are not to be trusted.
+    /// The distrusted keys.
     pub(crate) distrust: Distrust,
 }
 
-/// Reads all entries once, as far as they can be read: whoever follows them comes to the same end.
+/// Reads all entries once, up to one that cannot be read. `chain::follow` stops at the same place and reports it.
 ///
 /// # Errors
-/// When there are more key entries than there is memory for.
+/// If there are too many key entries for memory.
 pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
     let mut newest_heads = None;
     let mut collector = Collector::default();
@@ -35,7 +35,7 @@ pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
                         let problem = format!("more than {KEY_ENTRY_BYTES_MAX} bytes of key entries");
                         return Err(bundle::Error::Unsupported { file: "entries".into(), problem });
                     }
-                    // What does not parse is reported when the entries are followed.
+                    // `chain::follow` reports an entry that does not parse.
                     Entry::parse(bytes).iter().for_each(|entry| collector.add(entry));
                 }
                 _ => {}
@@ -45,7 +45,7 @@ pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
     Ok(Scan { newest_heads, distrust: collector.finish() })
 }
 
-/// The first line of the statement in an entry, which follows the first empty line; empty when there is none.
+/// The first line of the statement in an entry, after the first empty line; empty if there is none.
 fn statement_kind(entry: &[u8]) -> &[u8] {
     let statement = entry.windows(2).position(|two| two == b"\n\n").map_or(&[][..], |at| &entry[at + 2..]);
     statement.split(|&byte| byte == b'\n').next().unwrap_or_default()
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_is_found_behind_the_first_empty_line() {
+    fn kind_follows_the_first_empty_line() {
         assert_eq!(
             statement_kind(b"streamseal/entry@v1\nseq 4\n\nstreamseal/heads@v1\nx\n\ny"),
             b"streamseal/heads@v1"

@@ -1,112 +1,57 @@
-//! One stream of the bundle: what its statements cover, and its batches.
+//! One stream of the bundle: the offsets that its statements cover, and its batches.
+
+mod result;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bundle::StreamRange;
 use evidence::statement::{Epoch, Gap, Reason, Statement, Summary};
-use evidence::{Entry, Hash, StreamId};
+use evidence::{Entry, Hash};
 
-use crate::batch::{Broken, Checked, Outcome, Problems};
-use crate::expect::Ranges;
-use crate::finding::{Counts, Findings, Place, Verdict};
-use crate::heads::{Head, Planned};
+pub use self::result::AcceptedGap;
+pub(crate) use self::result::StreamResult;
+use crate::batch::{BatchResult, Checked, Problems, RootMatch, Unfinished};
+use crate::code::Code;
+use crate::finding::{Counts, Place};
+use crate::heads::{Planned, StreamEnd};
+use crate::verdict::Verdict;
 
-/// How many ranges and gaps of one stream are kept for the report, if all streams together do not have too many.
+/// The most ranges and gaps of one stream that are kept for the report.
 const RANGES_MAX: usize = 1000;
 
-/// Follows the statements of one stream in the order of their seqs.
+/// Checks the statements of one stream in the order of their seqs.
 ///
-/// [`StreamCheck::statement`] was applied to the chain's state before: it is signed by a granted key, and no offset is
-/// covered twice. What is found out here is whether all offsets that the auditor expects are covered, and whether the
-/// events are what was sealed.
+/// [`StreamCheck::statement`] takes statements that the chain's state accepted: a granted key signed them, and they cover no
+/// offset twice. The check finds out whether they cover all expected offsets, and whether the events are those sealed.
 pub(crate) struct StreamCheck<'a> {
     range: &'a StreamRange,
     /// Whether the auditor names offsets of this epoch.
     is_named: bool,
     accepted: &'a BTreeSet<Reason>,
-    /// What the newest heads statement says of the stream, with the seq of that statement.
-    head: Option<(u64, Option<Head>)>,
-    /// The first offset that no statement accounts for yet.
+    /// The seq of the newest heads statement, with its line of the stream.
+    heads: Option<(u64, Option<StreamEnd>)>,
+    /// The first offset after the ranges of the statements so far.
     position: u64,
     /// Shared with the checks of the other streams.
     counts: Counts,
     pub(crate) result: StreamResult,
 }
 
-/// What an entry's statement is worth.
+/// How much an entry's statement counts.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// The chain took it.
+    /// The chain accepted it.
     Applied,
-    /// The chain took it, and its signer is not to be believed, for this reason.
+    /// The chain accepted it, but its signer is distrusted for this reason.
     Distrusted(String),
-    /// It is in the log. Whether the chain would have taken it is not known, as an entry before it is absent or cannot be
-    /// read.
+    /// It is in the log, after an entry that is absent or cannot be read. It is unknown whether the chain accepts it.
     Unapplied,
 }
 
-/// What was found out about one stream.
-#[derive(Debug)]
-pub(crate) struct StreamResult {
-    pub(crate) stream: StreamId,
-    pub(crate) findings: Findings,
-    /// The offsets that must be covered: none of them lies before the first one of the stream, where that is known.
-    pub(crate) expected: Ranges,
-    /// The offsets of which every sealed event is there and is what was sealed.
-    pub(crate) intact: Ranges,
-    /// Whether there are more such ranges than are kept.
-    pub(crate) intact_truncated: bool,
-    /// Gaps that were accepted, and how many more there are.
-    pub(crate) gaps: Vec<AcceptedGap>,
-    pub(crate) gaps_more: u64,
-    /// Events that are there and are what was sealed, and the sum of their content lengths.
-    pub(crate) events: u64,
-    pub(crate) event_bytes: u64,
-    /// Whether there may be more of both.
-    pub(crate) events_at_least: bool,
-    pub(crate) batches: u64,
-    /// The first offset of the stream, when its epoch statement was seen.
-    pub(crate) start: Option<u64>,
-    /// The newest statement that covers an expected offset, or any when none is expected.
-    pub(crate) newest_statement: Option<u64>,
-}
-
-impl StreamResult {
-    /// Nothing yet. `counts` are shared with the results of other streams.
-    pub(crate) fn new(stream: StreamId, counts: &Counts) -> Self {
-        Self {
-            stream,
-            findings: Findings::sharing(counts),
-            expected: Ranges::default(),
-            intact: Ranges::default(),
-            intact_truncated: false,
-            gaps: Vec::new(),
-            gaps_more: 0,
-            events: 0,
-            event_bytes: 0,
-            events_at_least: false,
-            batches: 0,
-            start: None,
-            newest_statement: None,
-        }
-    }
-}
-
-/// A signed gap that the auditor accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AcceptedGap {
-    /// The offsets that are not sealed.
-    pub offsets: Range<u64>,
-    /// Why, as the signer says.
-    pub reason: Reason,
-    /// The entry.
-    pub seq: u64,
-}
-
 impl<'a> StreamCheck<'a> {
-    /// Takes over what is expected of the stream. `heads` is the seq of the newest heads statement, if the bundle has its
-    /// lines. `counts` are shared with the checks of the other streams.
+    /// Starts a check, and takes the expectations out of `planned`. `heads` is the seq of the newest heads statement, if the
+    /// bundle has its lines. `counts` are shared with the checks of the other streams.
     pub(crate) fn new(
         range: &'a StreamRange,
         planned: &mut Planned,
@@ -115,20 +60,20 @@ impl<'a> StreamCheck<'a> {
         counts: &Counts,
     ) -> Self {
         let (expected, is_named) = (std::mem::take(&mut planned.expected), planned.is_named);
-        let head = heads.map(|seq| (seq, planned.head));
+        let heads = heads.map(|seq| (seq, planned.end));
         let result = StreamResult { expected, ..StreamResult::new(range.stream.clone(), counts) };
-        Self { range, is_named, accepted, head, position: 0, counts: counts.clone(), result }
+        Self { range, is_named, accepted, heads, position: 0, counts: counts.clone(), result }
     }
 
-    /// The offsets of a batch that the bundle holds; `None` where that is no event.
+    /// The offsets of a batch that the bundle holds; `None` if it holds no event of it.
     pub(crate) fn held(&self, summary: &Summary) -> Option<Range<u64>> {
         let Range { start, end } = self.range.offsets;
         Some(summary.first.max(start)..summary.next.min(end)).filter(|held| !held.is_empty() && summary.events > 0)
     }
 
-    /// Takes the stream's next statement. `batch` is what became of the batch: `None` where there is none in the bundle, or
-    /// the stream could not be read before.
-    pub(crate) fn statement(&mut self, entry: &Entry, standing: &Standing, batch: Option<Result<Checked, Broken>>) {
+    /// Takes the stream's next statement. `batch` is the result of checking its batch: `None` if the bundle holds none, or
+    /// if an earlier batch of the stream could not be read.
+    pub(crate) fn statement(&mut self, entry: &Entry, standing: &Standing, batch: Option<BatchResult>) {
         let seq = entry.seq;
         let distrusted = match standing {
             Standing::Applied => None,
@@ -137,35 +82,35 @@ impl<'a> StreamCheck<'a> {
         };
         match entry.statement.statement() {
             Statement::Summary(summary) => {
-                self.compare_with_head(entry, summary.first..summary.next, summary.prev);
+                self.compare_with_heads(entry, summary.first..summary.next, summary.prev);
                 self.cover(seq, summary.first..summary.next);
                 self.summary(seq, summary, distrusted, batch);
             }
             Statement::Gap(gap) => {
-                self.compare_with_head(entry, gap.first..gap.next, gap.prev);
+                self.compare_with_heads(entry, gap.first..gap.next, gap.prev);
                 self.cover(seq, gap.first..gap.next);
                 self.gap(seq, gap, distrusted);
             }
             Statement::Epoch(epoch) => {
-                self.compare_with_head(entry, epoch.start..epoch.start, None);
+                self.compare_with_heads(entry, epoch.start..epoch.start, None);
                 self.epoch(seq, epoch, distrusted);
             }
-            _ => {}
+            Statement::Genesis(_) | Statement::Key(_) | Statement::Heads(_) => {}
         }
     }
 
-    /// What was sealed is what the log has, whoever signed it: events that are not this are changed ones.
-    fn unapplied(&mut self, entry: &Entry, batch: Option<Result<Checked, Broken>>) {
+    /// Compares the events with a statement that was not applied. The log has it, so events that differ were changed.
+    fn unapplied(&mut self, entry: &Entry, batch: Option<BatchResult>) {
         let Statement::Summary(summary) = entry.statement.statement() else { return };
         match batch {
             Some(Ok(checked)) => self.contradictions(entry.seq, summary, &checked),
-            Some(Err(Broken { so_far: Some(checked), .. })) => self.contradictions(entry.seq, summary, &checked),
+            Some(Err(Unfinished { so_far: Some(checked), .. })) => self.contradictions(entry.seq, summary, &checked),
             _ => {}
         }
     }
 
-    /// Takes it that there are no more statements. `end` says whether the stream's files end here too. Not `all_read`
-    /// where reading stopped early.
+    /// Returns the result, after the last statement. `end` says whether the stream's files end here too. `all_read` is false
+    /// if reading ended early.
     pub(crate) fn finish(mut self, end: Result<(), bundle::Error>, all_read: bool) -> StreamResult {
         if !all_read {
             return self.result;
@@ -175,8 +120,8 @@ impl<'a> StreamCheck<'a> {
             && self.is_named
             && self.result.expected.is_empty()
         {
-            let problem = format!("the stream begins at offset {start}: nothing that is expected lies in it");
-            self.result.findings.add(Verdict::Incomplete, "nothing-expected", self.place(), problem);
+            let problem = format!("the stream begins at offset {start}, after all expected offsets");
+            self.result.findings.add(Code::NothingExpected, self.place(), problem);
         }
         if let Err(error) = end {
             self.result.findings.unreadable(&error);
@@ -184,7 +129,7 @@ impl<'a> StreamCheck<'a> {
         self.result
     }
 
-    /// Accounts for a statement's range, and for what lies between it and the one before.
+    /// Takes note of a statement's range, and reports the hole before it.
     fn cover(&mut self, seq: u64, offsets: Range<u64>) {
         if offsets.start > self.position {
             let problem = "no statement in the bundle covers them";
@@ -199,13 +144,13 @@ impl<'a> StreamCheck<'a> {
     fn uncovered(&mut self, offsets: Range<u64>, seq: Option<u64>, problem: &str) {
         for missing in self.result.expected.within(&offsets) {
             let place = Place { entry: seq, ..self.place().offsets(missing) };
-            self.result.findings.add(Verdict::Incomplete, "uncovered", place, problem);
+            self.result.findings.add(Code::Uncovered, place, problem);
         }
     }
 
-    /// The heads statement says where the stream stood: what is older must lead there, what is newer must go on there.
-    fn compare_with_head(&mut self, entry: &Entry, offsets: Range<u64>, prev: Option<Hash>) {
-        let Some((heads_seq, line)) = &self.head else { return };
+    /// Requires that older statements end where the heads line says, and that newer ones continue from there.
+    fn compare_with_heads(&mut self, entry: &Entry, offsets: Range<u64>, prev: Option<Hash>) {
+        let Some((heads_seq, line)) = &self.heads else { return };
         let older = entry.seq < *heads_seq;
         let says = match line {
             None if older => "leaves this stream out".to_owned(),
@@ -214,10 +159,10 @@ impl<'a> StreamCheck<'a> {
                 "names another last statement".to_owned()
             }
             Some(_) if !older && matches!(entry.statement.statement(), Statement::Epoch(_)) => {
-                "says that the stream had begun before".to_owned()
+                "says that the stream already existed".to_owned()
             }
             Some(line) if !older && offsets.start < line.next => {
-                format!("says that the stream was sealed up to {} before", line.next)
+                format!("says that the stream was already sealed up to {}", line.next)
             }
             Some(line) if !older && offsets.start == line.next && prev != Some(line.statement) => {
                 "names another statement before this one".to_owned()
@@ -226,20 +171,20 @@ impl<'a> StreamCheck<'a> {
         };
         let place = self.place().offsets(offsets).at_entry(entry.seq);
         let problem = format!("the heads statement in entry {heads_seq} {says}");
-        self.result.findings.add(Verdict::Tampered, "heads-contradict", place, problem);
+        self.result.findings.add(Code::HeadsContradict, place, problem);
     }
 
     fn epoch(&mut self, seq: u64, epoch: &Epoch, distrusted: Option<&str>) {
         if let Some(reason) = distrusted {
             let place = self.place().at_entry(seq);
-            let problem = format!("where the epoch begins is said by a key that is not to be trusted: {reason}");
+            let problem = format!("a distrusted key signed where the epoch begins: {reason}");
             if !self.result.expected.is_empty() {
-                self.result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+                self.result.findings.add(Code::DistrustedKey, place, problem);
             }
             return;
         }
         self.result.start = Some(epoch.start);
-        // Perhaps nothing is left: a stream in which nothing happened yet.
+        // Nothing may be left: a stream that has no events yet.
         self.result.expected.cut_before(epoch.start);
         self.result.newest_statement.get_or_insert(seq);
     }
@@ -261,7 +206,7 @@ impl<'a> StreamCheck<'a> {
             );
             for missing in self.result.expected.within(&offsets) {
                 let place = self.place().offsets(missing).at_entry(seq);
-                self.result.findings.add(Verdict::Incomplete, "gap", place, problem.clone());
+                self.result.findings.add(Code::Gap, place, problem.clone());
             }
         }
     }
@@ -269,24 +214,18 @@ impl<'a> StreamCheck<'a> {
     fn distrust(&mut self, seq: u64, offsets: &Range<u64>, reason: &str) {
         for missing in self.result.expected.within(offsets) {
             let place = self.place().offsets(missing).at_entry(seq);
-            let problem = format!("sealed by a key that is not to be trusted: {reason}");
-            self.result.findings.add(Verdict::Incomplete, "distrusted-key", place, problem);
+            let problem = format!("a distrusted key sealed this: {reason}");
+            self.result.findings.add(Code::DistrustedKey, place, problem);
         }
     }
 
-    fn summary(
-        &mut self,
-        seq: u64,
-        summary: &Summary,
-        distrusted: Option<&str>,
-        batch: Option<Result<Checked, Broken>>,
-    ) {
+    fn summary(&mut self, seq: u64, summary: &Summary, distrusted: Option<&str>, batch: Option<BatchResult>) {
         let offsets = summary.first..summary.next;
         if let Some(reason) = distrusted {
             self.distrust(seq, &offsets, reason);
         }
         if summary.events == 0 {
-            // Nothing but transaction markers and the like: the statement itself is the proof.
+            // Only transaction markers and the like: the statement itself is the proof.
             if distrusted.is_none() {
                 self.keep(offsets);
             }
@@ -299,8 +238,8 @@ impl<'a> StreamCheck<'a> {
         }
         match batch {
             Some(Ok(checked)) => self.batch(seq, summary, &held, checked, distrusted.is_none()),
-            // What was read before the fault may contradict.
-            Some(Err(Broken { error, so_far })) => {
+            // Events before the unreadable one may contradict.
+            Some(Err(Unfinished { error, so_far })) => {
                 self.result.findings.unreadable(&error);
                 so_far.iter().for_each(|checked| self.contradictions(seq, summary, checked));
             }
@@ -311,54 +250,54 @@ impl<'a> StreamCheck<'a> {
     /// Draws the conclusions from a batch.
     fn batch(&mut self, seq: u64, summary: &Summary, held: &Range<u64>, checked: Checked, trusted: bool) {
         self.contradictions(seq, summary, &checked);
-        match checked.outcome {
-            Outcome::ByIndex | Outcome::ByEvents => {
+        match checked.root_match {
+            RootMatch::ByIndex | RootMatch::ByEvents => {
                 self.absent(seq, &checked.problems, Verdict::Incomplete);
                 self.keep_batch(held, &checked, &checked.problems, trusted);
             }
-            Outcome::IndexAltered(_) => self.keep_batch(held, &checked, &Problems::default(), trusted),
-            Outcome::Altered => self.absent(seq, &checked.problems, Verdict::Tampered),
-            Outcome::Undecided => {
+            RootMatch::IndexAltered(_) => self.keep_batch(held, &checked, &Problems::default(), trusted),
+            RootMatch::Neither => self.absent(seq, &checked.problems, Verdict::Tampered),
+            RootMatch::TooFewEvents => {
                 let problem = format!(
-                    "{} of the {} sealed events are there, and no leaf index says which; none can be verified",
+                    "only {} of the {} sealed events are there, and without a leaf index none can be verified",
                     checked.events, summary.events
                 );
                 if self.expects(held) {
                     let place = self.place().offsets(summary.first..summary.next).at_entry(seq);
-                    self.result.findings.add(Verdict::Incomplete, "absent-events", place, problem);
+                    self.result.findings.add(Code::AbsentEvents, place, problem);
                 }
             }
         }
     }
 
-    /// Reports what is not as it was sealed.
+    /// Reports everything that contradicts the sealed batch.
     fn contradictions(&mut self, seq: u64, summary: &Summary, checked: &Checked) {
-        let Checked { outcome, problems, false_summary, .. } = checked;
+        let Checked { root_match, problems, false_summary, .. } = checked;
         let place = self.place().offsets(summary.first..summary.next).at_entry(seq);
         let findings = &mut self.result.findings;
         if let Some(problem) = false_summary {
-            findings.add(Verdict::Tampered, "false-summary", place.clone(), problem);
+            findings.add(Code::FalseSummary, place.clone(), problem);
         }
-        match outcome {
-            Outcome::ByIndex | Outcome::ByEvents => {}
-            Outcome::Undecided => return,
-            Outcome::IndexAltered(fault) => {
-                let problem = format!("the leaf index was changed ({fault}); the events are what was sealed");
-                findings.add(Verdict::Tampered, "altered-leaf-index", place, problem);
+        match root_match {
+            RootMatch::ByIndex | RootMatch::ByEvents => {}
+            RootMatch::TooFewEvents => return,
+            RootMatch::IndexAltered(reason) => {
+                let problem = format!("the leaf index was changed ({reason}); the events are those that were sealed");
+                findings.add(Code::AlteredLeafIndex, place, problem);
                 return;
             }
-            Outcome::Altered => {
+            RootMatch::Neither => {
                 let problem = match problems.is_empty() {
-                    true => "the events are not what was sealed: their root is another",
-                    false => "neither the events nor the leaf index lead to the sealed root; they differ as follows",
+                    true => "the events are not those that were sealed: they have another root",
+                    false => "neither the events nor the leaf index have the sealed root; they differ as follows",
                 };
-                findings.add(Verdict::Tampered, "altered-batch", place, problem);
+                findings.add(Code::AlteredBatch, place, problem);
             }
         }
         self.altered(seq, problems);
     }
 
-    /// Reports the events that are there and differ from the leaf index.
+    /// Reports the events that differ from the leaf index.
     fn altered(&mut self, seq: u64, problems: &Problems) {
         let Problems { altered, extra, reordered, .. } = problems;
         let place = self.place().at_entry(seq);
@@ -369,29 +308,28 @@ impl<'a> StreamCheck<'a> {
         let findings = &mut self.result.findings;
         for (offset, problem) in &altered.first {
             let problem = problem.as_ref().map_or("the event is not what was sealed".to_owned(), |problem| {
-                format!("the event is not what was sealed, and no event at all: {problem}")
+                format!("the event is not what was sealed, and does not decode: {problem}")
             });
-            findings.add(Verdict::Tampered, "altered-event", at(*offset), problem);
+            findings.add(Code::AlteredEvent, at(*offset), problem);
         }
         for offset in &reordered.first {
-            let problem = "the event is what was sealed, but comes after one with a higher offset";
-            findings.add(Verdict::Tampered, "reordered-event", at(*offset), problem);
+            let problem = "the event is unchanged, but comes after one with a higher offset";
+            findings.add(Code::ReorderedEvent, at(*offset), problem);
         }
         for offset in &extra.first {
             let problem = format!(
-                "an event at offset {offset} where none was sealed, or a second one, or one that comes too late to be \
-                 recognised"
+                "no event was sealed at offset {offset}, or this is a second one, or it comes too late to be recognised"
             );
-            findings.add(Verdict::Tampered, "added-event", at(*offset), problem);
+            findings.add(Code::AddedEvent, at(*offset), problem);
         }
         let more = problems.more_contradict();
         if more > 0 {
-            let problem = format!("{more} more events of the batch are not as they were sealed");
+            let problem = format!("{more} more events of the batch differ from those that were sealed");
             findings.add_more_events(Verdict::Tampered, place, problem, more);
         }
     }
 
-    /// Reports the expected events that are not there.
+    /// Reports the expected events that are absent.
     fn absent(&mut self, seq: u64, problems: &Problems, verdict: Verdict) {
         let place = self.place().at_entry(seq);
         let moved = match problems.extra.first.is_empty() {
@@ -401,7 +339,7 @@ impl<'a> StreamCheck<'a> {
         let findings = &mut self.result.findings;
         for (offsets, count) in &problems.absent.first {
             let problem = format!("{count} sealed event{} not there{moved}", if *count == 1 { " is" } else { "s are" });
-            findings.add(verdict, "absent-event", place.clone().offsets(offsets.clone()), problem);
+            findings.add_as(verdict, Code::AbsentEvent, place.clone().offsets(offsets.clone()), problem);
         }
         let more = problems.absent.more;
         if more > 0 {
@@ -410,9 +348,9 @@ impl<'a> StreamCheck<'a> {
         }
     }
 
-    /// Takes note of what is proven of a batch, if its signer is to be believed.
+    /// Takes note of the intact ranges of a batch, unless its signer is distrusted.
     fn keep_batch(&mut self, held: &Range<u64>, checked: &Checked, problems: &Problems, trusted: bool) {
-        // With problems that are not listed it is not known what lies between them.
+        // Unlisted problems could lie anywhere.
         if !trusted || !problems.are_all_listed() {
             return;
         }
@@ -437,9 +375,9 @@ impl<'a> StreamCheck<'a> {
 
     fn keep(&mut self, offsets: Range<u64>) {
         let intact = &mut self.result.intact;
-        // Statements ascend, so a range either continues the last one or stands alone.
-        let goes_on = !intact.is_empty() && intact.end() == offsets.start;
-        if offsets.is_empty() || goes_on || (intact.len() < RANGES_MAX && self.counts.room_for_range()) {
+        // Statements ascend, so a range either continues the last one or comes after it.
+        let continues = !intact.is_empty() && intact.end() == offsets.start;
+        if offsets.is_empty() || continues || (intact.len() < RANGES_MAX && self.counts.room_for_range()) {
             intact.add(offsets);
         } else {
             self.result.intact_truncated = true;
@@ -496,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn intact_ranges_beyond_the_limit_are_told_of_and_the_last_still_grows() {
+    fn last_intact_range_grows_beyond_the_limit() {
         let accepting = accepting();
         let mut check = check(&accepting, &Counts::default());
         (0..RANGES_MAX as u64).for_each(|i| check.keep(2 * i..2 * i + 1));
@@ -512,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn all_streams_together_keep_no_more_ranges_than_there_is_memory_for() {
+    fn all_streams_share_the_limit_of_ranges() {
         let (accepting, counts) = (accepting(), Counts::default());
         let mut kept = 0;
         for _ in 0..=RANGES_ALL_MAX / RANGES_MAX {

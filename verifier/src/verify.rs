@@ -1,19 +1,22 @@
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+//! The front half of a verification whose evidence is a bundle.
+
+use std::path::Path;
 
 use bundle::Reader;
 use evidence::chain::{Keys, State};
-use evidence::statement::{LedgerId, Reason};
+use evidence::statement::LedgerId;
 use evidence::{SignedCheckpoint, TrustFile};
 
 use crate::chain::{Chain, follow};
-use crate::conclude::Shown;
-use crate::expect::Expectation;
-use crate::finding::{Counts, Findings, Place, Verdict};
+use crate::code::Code;
+use crate::finding::{Counts, Findings, Place};
 use crate::heads::{Plan, plan};
+use crate::inputs::Inputs;
 use crate::report::{HeadsReport, Report};
 use crate::scan::{Scan, scan};
 use crate::stream::{StreamCheck, StreamResult};
+use crate::verdict::Verdict;
+use crate::verification::{Shown, Verification};
 use crate::words::Judge;
 
 /// The most expectations.
@@ -22,28 +25,7 @@ const EXPECTATIONS_MAX: usize = 1000;
 /// The largest trust file that is read, in bytes.
 const TRUST_BYTES_MAX: usize = 128 * 1024;
 
-/// What is verified, and against what.
-#[derive(Debug, Clone)]
-pub struct Inputs {
-    /// The bundle, which is a folder; or an event proof, which is a file.
-    pub bundle: PathBuf,
-    /// The auditor's trust file.
-    pub trust: PathBuf,
-    /// Clones of the anchors' repository; they may be bare.
-    pub clones: Vec<PathBuf>,
-    /// The branch that anchors are on.
-    pub branch: String,
-    /// What must be covered; empty: all streams of the newest heads statement, to where it says that they end.
-    pub expectations: Vec<Expectation>,
-    /// Signed gaps with these reasons are as good as events.
-    pub accepted_gaps: BTreeSet<Reason>,
-    /// A file that remembers the largest head seen; made when it is absent.
-    pub pin: Option<PathBuf>,
-    /// The auditor's clock, in seconds since 1970.
-    pub now_s: u64,
-}
-
-/// Verifies. Writes nothing but the pin file, and that only when nothing contradicts.
+/// Verifies evidence. Writes only the pin file, and only if the verdict is neither tampered nor unusable.
 pub fn verify(inputs: &Inputs) -> Report {
     let mut report = Report {
         evidence: "bundle",
@@ -62,8 +44,8 @@ pub fn verify(inputs: &Inputs) -> Report {
     };
     let mut findings = Findings::default();
     if inputs.expectations.len() > EXPECTATIONS_MAX {
-        let problem = format!("more than {EXPECTATIONS_MAX} expectations: verify in several goes");
-        findings.add(Verdict::Usage, "usage", Place::default(), problem);
+        let problem = format!("more than {EXPECTATIONS_MAX} expectations: verify them in several runs");
+        findings.add(Code::Usage, Place::default(), problem);
     } else if let Some(trust) = read_trust(&inputs.trust, &mut findings) {
         report.ledger = Some(LedgerId { origin: trust.origin.clone(), genesis: trust.genesis });
         Verification { inputs, trust: &trust, findings: &mut findings, report: &mut report }.run();
@@ -87,18 +69,10 @@ fn read_trust(path: &Path, findings: &mut Findings) -> Option<TrustFile> {
     TrustFile::parse(&bytes).map_err(|error| findings.unparsable(place, &error)).ok()
 }
 
-/// What is known so far.
-pub(crate) struct Verification<'a> {
-    pub(crate) inputs: &'a Inputs,
-    pub(crate) trust: &'a TrustFile,
-    pub(crate) findings: &'a mut Findings,
-    pub(crate) report: &'a mut Report,
-}
-
 impl Verification<'_> {
-    /// Goes as far as the evidence carries.
+    /// Verifies as much of the evidence as can be read.
     fn run(&mut self) {
-        // What is no folder is read as a file, and refused if it is none either.
+        // A path that is no folder is read as a file. Reading refuses special files.
         if self.inputs.bundle.exists() && !self.inputs.bundle.is_dir() {
             self.report.evidence = "event proof";
             self.event_proof();
@@ -117,7 +91,7 @@ impl Verification<'_> {
         self.conclude(Shown { reader: Some(reader), signed, chain, plan });
     }
 
-    /// Works out what is expected and follows the entries. What of this cannot be read ends nothing else.
+    /// Works out the expectations and follows the entries. A part that cannot be read keeps no other from being checked.
     fn entries(&mut self, reader: &Reader, signed: &SignedCheckpoint) -> (Chain, Plan) {
         let state = State::new(&self.trust.origin, self.trust.genesis);
         let scan = match scan(reader) {
@@ -138,43 +112,44 @@ impl Verification<'_> {
         (chain, plan)
     }
 
-    /// Opens the bundle, which must be about the ledger of the trust file.
+    /// Opens the bundle, and requires that it is about the ledger of the trust file.
     fn open(&mut self) -> Option<Reader> {
         let reader = Reader::open(&self.inputs.bundle).map_err(|error| self.findings.unreadable(&error)).ok()?;
         let manifest = reader.manifest();
         let LedgerId { origin, genesis } = self.report.ledger.clone()?;
         let place = Place::file("manifest");
         if manifest.origin != origin {
-            let problem = format!("the bundle is about {}, the trust file about {origin}", manifest.origin);
-            self.findings.add(Verdict::Unusable, "other-ledger", place, problem);
+            let problem = format!("the bundle is about {}, but the trust file is about {origin}", manifest.origin);
+            self.findings.add(Code::OtherLedger, place, problem);
             return None;
         }
         if manifest.genesis != genesis {
-            let problem = format!("the bundle names the genesis {}, the trust file {genesis}", manifest.genesis);
-            self.findings.add(Verdict::Tampered, "wrong-genesis", place, problem);
+            let problem =
+                format!("the bundle names the genesis {}, but the trust file names {genesis}", manifest.genesis);
+            self.findings.add(Code::WrongGenesis, place, problem);
             return None;
         }
         Some(reader)
     }
 
-    /// Whether the checkpoint is signed by the log that the trust file names. The ledger's own keys are not known yet.
+    /// Whether the log of the trust file signed the checkpoint. The ledger's own keys are not known yet.
     pub(crate) fn is_by_log(&mut self, signed: &SignedCheckpoint) -> bool {
         let judge =
             Judge { origin: &self.trust.origin, policy: &self.trust.policy, keys: &Keys::default(), all_keys: false };
         let judged = judge.judge(signed);
-        if let Err(worthless) = &judged {
-            let problem = format!("the checkpoint counts for nothing: {worthless}");
-            self.findings.add(Verdict::Tampered, worthless.code(), Place::file("checkpoint"), problem);
+        if let Err(refusal) = &judged {
+            let problem = format!("the checkpoint is refused: {refusal}");
+            self.findings.add(refusal.code(), Place::file("checkpoint"), problem);
         }
         judged.is_ok()
     }
 
-    /// Requires that there is something to prove, unless that is what is missing.
+    /// Requires that something is expected, unless a finding says that it is missing.
     fn require_expected(&mut self, chain: &Chain) {
         let is_idle = |stream: &StreamResult| stream.expected.is_empty() && stream.findings.verdict == Verdict::Proven;
         if self.findings.verdict == Verdict::Proven && chain.streams.iter().all(is_idle) {
             let problem = "no offset is expected, so there is nothing to prove";
-            self.findings.add(Verdict::Incomplete, "nothing-expected", Place::default(), problem);
+            self.findings.add(Code::NothingExpected, Place::default(), problem);
         }
     }
 

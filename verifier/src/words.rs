@@ -1,55 +1,57 @@
-//! Whose word there is on a checkpoint.
+//! The signatures on a checkpoint, judged by the auditor's policy.
 
 use evidence::chain::{Keys, Role};
 use evidence::policy::{Policy, PolicyError};
 use evidence::{NoteError, SignedCheckpoint, VerifierKey};
 
-/// What the signatures on a checkpoint are worth under the auditor's policy.
+use crate::code::Code;
+
+/// The signatures on a checkpoint, under the auditor's policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
     /// The log key that signed.
     pub log: VerifierKey,
     /// The witnesses of the policy that cosigned.
     pub witnesses: Vec<Word>,
-    /// Whether the policy is content.
+    /// Whether the policy's quorum signed.
     pub satisfied: bool,
-    /// The checkpoint existed no later than this, in seconds since 1970, says a quorum. `None` without a quorum.
+    /// The time by which the checkpoint existed, in seconds since 1970, as a quorum says. `None` without a quorum.
     pub existed_by_s: Option<u64>,
-    /// It was the newest checkpoint at this time, in seconds since 1970, says a quorum. `None` without a quorum.
+    /// A time at which it was the newest checkpoint, in seconds since 1970, as a quorum says. `None` without a quorum.
     pub newest_at_s: Option<u64>,
-    /// The ledger revoked the log key before it had this size.
+    /// Whether the ledger revoked the log key before it had this size.
     pub log_key_revoked: bool,
 }
 
-/// One witness's word.
+/// One witness's cosignature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// Its key.
     pub key: VerifierKey,
-    /// When it cosigned, in seconds since 1970, by its own clock; the first time, where it did so several times.
+    /// The first time that it cosigned, in seconds since 1970, by its own clock.
     pub time_s: u64,
-    /// Whether its key was never granted in the ledger: the ledger's keeper may still hold it, but does not say so.
-    /// `None` where not all key entries were read.
+    /// Whether its key was never granted in the ledger. The operator may still hold such a key, without saying so.
+    /// `None` if not all key entries were read.
     pub independent: Option<bool>,
     /// Whether the policy's quorum counts it.
     pub counts: bool,
 }
 
 impl Words {
-    /// Whether one of those who say since when it exists is outside of the ledger.
+    /// Whether a witness outside the ledger says since when the checkpoint exists.
     pub fn is_independent(&self) -> bool {
         self.by_then().any(|word| word.independent == Some(true))
     }
 
-    /// The witnesses who had cosigned by the time that the quorum vouches for, and whom it counts.
+    /// The witnesses that count for the quorum and cosigned by [`Words::existed_by_s`].
     pub fn by_then(&self) -> impl Iterator<Item = &Word> {
         self.witnesses.iter().filter(|word| word.counts && self.existed_by_s.is_some_and(|by| word.time_s <= by))
     }
 }
 
-/// Why a checkpoint counts for nothing.
+/// Why a checkpoint is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Worthless {
+pub(crate) enum CheckpointRefusal {
     #[error("it is a checkpoint of {found}, not of {expected}")]
     OtherLog { expected: String, found: String },
     #[error("no log key of the trust file signed it")]
@@ -58,41 +60,40 @@ pub(crate) enum Worthless {
     Signature(#[from] NoteError),
 }
 
-impl Worthless {
-    pub(crate) fn code(&self) -> &'static str {
+impl CheckpointRefusal {
+    pub(crate) fn code(&self) -> Code {
         match self {
-            Self::OtherLog { .. } => "other-log",
-            Self::NotByLog => "not-by-log",
-            Self::Signature(_) => "bad-signature",
+            Self::OtherLog { .. } => Code::OtherLog,
+            Self::NotByLog => Code::NotByLog,
+            Self::Signature(_) => Code::BadSignature,
         }
     }
 }
 
-/// Judges checkpoints by the auditor's policy and by what the chain says of keys.
+/// Judges checkpoints by the auditor's policy and the keys of the chain.
 pub(crate) struct Judge<'a> {
     pub(crate) origin: &'a str,
     pub(crate) policy: &'a Policy,
-    /// The keys as far as the chain could be followed.
+    /// The keys, up to where the chain could be followed.
     pub(crate) keys: &'a Keys,
-    /// Whether those are all, up to the bundle's checkpoint.
+    /// Whether these are all keys up to the bundle's checkpoint.
     pub(crate) all_keys: bool,
 }
 
 impl Judge<'_> {
-    /// Verifies the signatures of all known keys on a checkpoint. The words of keys that the ledger had revoked by then
-    /// do not count.
-    pub(crate) fn judge(&self, signed: &SignedCheckpoint) -> Result<Words, Worthless> {
+    /// Verifies the signatures of all known keys on a checkpoint. Keys that the ledger had revoked by then do not count.
+    pub(crate) fn judge(&self, signed: &SignedCheckpoint) -> Result<Words, CheckpointRefusal> {
         let checkpoint = signed.checkpoint();
         if checkpoint.origin != self.origin {
             let (expected, found) = (self.origin.to_owned(), checkpoint.origin.clone());
-            return Err(Worthless::OtherLog { expected, found });
+            return Err(CheckpointRefusal::OtherLog { expected, found });
         }
         self.verify_granted(signed)?;
         let counted = self.without_revoked_witnesses(signed);
         let verdict = match self.policy.check(&counted) {
             Ok(verdict) => verdict,
             Err(PolicyError::Signature(error)) => return Err(error.into()),
-            Err(PolicyError::NotByLog { .. }) => return Err(Worthless::NotByLog),
+            Err(PolicyError::NotByLog { .. }) => return Err(CheckpointRefusal::NotByLog),
         };
         let log_key_revoked = self.is_revoked(&verdict.log, checkpoint.size);
         let word = |(key, time_s): (VerifierKey, u64)| {
@@ -111,7 +112,7 @@ impl Judge<'_> {
         })
     }
 
-    /// Every line by a key of the ledger must verify, whether the policy knows the key or not.
+    /// Requires that every line by a key of the ledger verifies, whether the policy knows the key or not.
     fn verify_granted(&self, signed: &SignedCheckpoint) -> Result<(), NoteError> {
         for granted in self.keys.granted().iter().filter(|g| matches!(g.role, Role::Log | Role::Anchor)) {
             match signed.note().verify(&granted.key) {
@@ -133,8 +134,7 @@ impl Judge<'_> {
         SignedCheckpoint::parse(&note.to_bytes()).unwrap_or_else(|_| signed.clone())
     }
 
-    /// Whether the ledger revoked the key in one of its first `size` entries, or says that it was not to be trusted by
-    /// then.
+    /// Whether the ledger revoked the key in one of its first `size` entries, or distrusts it from one of them on.
     fn is_revoked(&self, key: &VerifierKey, size: u64) -> bool {
         let granted = self.keys.granted().iter().find(|granted| granted.key.public_key() == key.public_key());
         granted.is_some_and(|granted| !granted.counts_on_checkpoint(size))

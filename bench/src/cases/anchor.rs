@@ -1,4 +1,4 @@
-//! What an anchor costs when the repository holds many.
+//! The cost of an anchor in a repository with many anchors.
 
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
-use tests::{BareRepository, Process, free_port, git, http_get, run as run_command, until};
+use testbed::{BareRepository, Process, free_port, git, http_get, run as run_command, until};
 
 use crate::line::Line;
 use crate::{Better, Case, Context, Goal, Measurement};
@@ -21,13 +21,13 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-/// The baseline's history first.
+/// Lengths of the history; the first one is the baseline.
 const HISTORIES: [u32; 3] = [10, 1_000, 100_000];
 
-/// A cost that grows with the history would be many times the baseline's.
+/// Maximum ratio to the baseline. A cost that grows with the history would exceed it many times.
 const RATIO_MAX: f64 = 1.2;
 
-/// How long each sample is, with an anchor a second.
+/// Length of each sample, with an anchor per second.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// For an anchor to be made, and the first ones after a start are not counted.
@@ -37,7 +37,7 @@ const WARM_UP: f64 = 3.0;
 const BRANCH: &str = "refs/heads/anchors";
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
-    let topic = ::tests::unique("anchored");
+    let topic = testbed::unique("anchored");
     let line = Line::start(context.servers, &[&topic], context.line)?;
     let folder = context.scratch("anchors");
     let histories = HISTORIES.map(|anchors| context.size(anchors, anchors.min(100)));
@@ -55,7 +55,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
         let state = || sites.iter().zip(&running).map(|(site, process)| (site.anchors(), cpu_ms(process.pid())));
         let before: Vec<_> = state().collect();
         std::thread::sleep(context.size(WINDOW, WINDOW / 4));
-        // On a busy machine it takes longer until each made one.
+        // On a busy machine, it takes longer until each anchor made one.
         for (site, before) in sites.iter().zip(&before) {
             until("an anchor", ANCHORED_WITHIN, || site.anchors() > before.0);
         }
@@ -75,7 +75,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An anchor with its key, its repository and a remote.
+/// An anchor service with its key, its repository and a remote.
 struct Site {
     binary: PathBuf,
     config: PathBuf,
@@ -83,9 +83,9 @@ struct Site {
 }
 
 impl Site {
-    /// Has an anchor begin, gives it and its remote a history of that many anchors, and has it go on from there.
+    /// Starts an anchor, gives it and its remote a history of `anchors` anchors, and lets it continue.
     fn make(line: &Line, folder: &Path, anchors: u32) -> anyhow::Result<Self> {
-        let name = ::tests::unique("anchor");
+        let name = testbed::unique("anchor");
         let folder = folder.join(&name);
         std::fs::create_dir(&folder)?;
         let (key, own) = (folder.join("anchor.key"), folder.join("own.git"));
@@ -118,8 +118,8 @@ impl Site {
         let tip = write_history(&own, anchors)?;
         run_command(git().arg("-C").arg(&own).args(["push", "--quiet", "--force"]).arg(remote.path()).arg(BRANCH));
         let mut adopt = Command::new(&site.binary);
-        run_command(adopt.args(["anchor", "--adopt", "remote", "--config"]).arg(&site.config));
-        // What the anchor's own packing would have left: without it, it begins by packing the whole history once.
+        run_command(adopt.args(["anchor", "--config"]).arg(&site.config).args(["adopt", "remote"]));
+        // Packs as the anchor itself would. Otherwise it would first pack the whole history.
         std::fs::write(own.join("anchor-packs"), format!("streamseal/anchor-packs@v1\nmerged {tip}\n"))?;
         Ok(site)
     }
@@ -130,7 +130,7 @@ impl Site {
         Process::start("anchor", self.config.with_extension("log"), command)
     }
 
-    /// How many anchors were made since its start.
+    /// Number of anchors since its start.
     fn anchors(&self) -> f64 {
         let metrics = http_get(self.address, "/metrics").map(|(_, text)| text).unwrap_or_default();
         let count = metrics.lines().find_map(|line| line.strip_prefix("streamseal_anchor_anchors_total "));
@@ -138,7 +138,7 @@ impl Site {
     }
 }
 
-/// Puts a history of that many commits below the branch's newest anchor, with files as large as its; returns the new tip.
+/// Puts a history of commits below the branch's newest anchor, with files of the same size. Returns the new tip.
 fn write_history(repository: &Path, anchors: u32) -> anyhow::Result<String> {
     let in_it = |arguments: &[&str]| run_command(git().arg("-C").arg(repository).args(arguments)).trim_end().to_owned();
     let files = in_it(&["ls-tree", "-r", "--format=%(objectsize) %(path)", BRANCH]);
@@ -153,7 +153,7 @@ fn write_history(repository: &Path, anchors: u32) -> anyhow::Result<String> {
     let mut out = BufWriter::new(import.stdin.take().context("its input is a pipe")?);
     let text = crate::line::fill::text();
     let now = SystemTime::now();
-    // From no parent on.
+    // The first commit has no parent.
     writeln!(out, "reset {BRANCH}\n")?;
     for number in 0..anchors {
         let time = Timestamp::try_from(now - Duration::from_secs(60) * (anchors - number))?.as_second();
@@ -174,7 +174,7 @@ fn write_history(repository: &Path, anchors: u32) -> anyhow::Result<String> {
     Ok(in_it(&["rev-parse", BRANCH]))
 }
 
-/// The processor time of all threads of a process, in milliseconds; finer than the clock ticks of its stat.
+/// Processor time of all threads of a process, in milliseconds, more precise than clock ticks.
 fn cpu_ms(pid: u32) -> f64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
     let nanoseconds = tasks.filter_map(|task| {

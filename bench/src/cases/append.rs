@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use crate::embedded::Embedded;
-use crate::ledger::TestLedger;
 use crate::submissions::Submissions;
 use crate::{Better, Case, Context, Goal, Measurement};
+use testbed::statements::TestLedger;
 
 pub(super) const CASE: Case = Case {
     name: "append",
@@ -18,7 +18,7 @@ pub(super) const CASE: Case = Case {
 
 const STATEMENTS: usize = 300_000;
 
-/// Entries a second.
+/// Goal, in entries per second.
 const GOAL: f64 = 50_000.0;
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
@@ -47,7 +47,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
                 anyhow::Ok(committed)
             })
         })?;
-        // The one that warmed up.
+        // The warm-up sample.
         signed.remove(0);
         for (name, samples) in [(name.to_owned(), committed), (format!("{name}: signed"), signed)] {
             let measured = Measurement::new(name, "entries/s", Better::Higher, samples)

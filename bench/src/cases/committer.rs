@@ -5,13 +5,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use committer::{Config, DatabaseUrl, Ledger, Surroundings, system_clock};
+use committer::{Config, DatabaseUrl, Ledger, ServiceParts, system_clock};
 use service::Shutdown;
 use tokio::net::TcpListener;
 
-use crate::ledger::TestLedger;
 use crate::submissions::Submissions;
 use crate::{Better, Case, Context, Goal, Measurement};
+use testbed::statements::TestLedger;
 
 pub(super) const CASE: Case = Case {
     name: "committer",
@@ -24,10 +24,10 @@ pub(super) const CASE: Case = Case {
 
 const STATEMENTS: usize = 200_000;
 
-/// Entries a second.
+/// Goal, in entries per second.
 const GOAL: f64 = 25_000.0;
 
-/// For committers to be ready.
+/// Time until committers are ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Committers of one database, the first of which signs.
+/// Committers on one database. The first one signs.
 struct Committers {
     addresses: Vec<String>,
     stop: Shutdown,
@@ -92,14 +92,14 @@ impl Committers {
             };
             let ledger = Ledger::new(ledger.genesis.clone(), ledger.grants.clone())?;
             let shutdown = this.stop.clone();
-            // A runtime for each, as each is a process of its own with its users.
+            // A runtime for each, because users run each in its own process.
             this.threads.push(std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
                 runtime.block_on(async {
                     let listener = TcpListener::from_std(listener)?;
                     let clock = system_clock();
-                    let surroundings = Surroundings { ledger, kafka: None, clock, listener, shutdown };
-                    committer::run(config, surroundings).await
+                    let parts = ServiceParts { ledger, kafka: None, clock, listener, shutdown };
+                    committer::run(config, parts).await
                 })
             }));
         }

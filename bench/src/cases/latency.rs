@@ -1,4 +1,4 @@
-//! From an event's sending to its entry's commit, at a rate.
+//! Latency from sending an event to committing its entry, at a fixed rate.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ pub(super) const CASE: Case = Case {
 
 const EVENTS_S: u64 = 10_000;
 
-/// Of each event's value, in bytes.
+/// Size of each event's value, in bytes.
 const SIZE: usize = 256;
 
 const P50_MS_MAX: f64 = 20.0;
 const P99_MS_MAX: f64 = 50.0;
 
-/// For the last events to be sealed.
+/// Time until the last events are sealed.
 const SEALED_WITHIN: Duration = Duration::from_secs(30);
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
@@ -65,7 +65,7 @@ fn measure(context: &Context<'_>, name: &str, partitions: u32) -> anyhow::Result
     Ok(())
 }
 
-/// The settings for latency, before those of the command line, which count.
+/// The settings for latency. Those of the command line override them.
 fn for_latency(options: &Options) -> Options {
     let age: Setting = ("ingest.batch_age_ms".to_owned(), toml::Value::Integer(5));
     let set = [age].into_iter().chain(options.set.iter().cloned()).collect();
@@ -73,15 +73,15 @@ fn for_latency(options: &Options) -> Options {
 }
 
 fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow::Result<Histogram<u64>> {
-    // Servers that are kept have the topics of earlier processes.
-    let topic = format!("bench-{}-{}", std::process::id(), ::tests::unique("paced"));
+    // Kept servers have topics of earlier processes.
+    let topic = format!("bench-{}-{}", std::process::id(), testbed::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
     let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
     let (warm, length) = context.size((3, 10), (1, 1));
     let paced = Paced { topic: &topic, first: 0, partitions, events_s: EVENTS_S, size: SIZE };
     let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
-    ::tests::until("everything is sealed", SEALED_WITHIN, || {
+    testbed::until("everything is sealed", SEALED_WITHIN, || {
         ingest.assert_running();
         sent.is_sealed(&acknowledgements(&ingest.log_text()))
     });
@@ -90,8 +90,7 @@ fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow:
     Ok(histogram)
 }
 
-/// For each partition when the ingest-consumer had it acknowledged that everything below an offset is committed, as its
-/// log says.
+/// For each partition, the times at which the ingest-consumer received each acknowledged cursor, by its log.
 fn acknowledgements(log: &str) -> Sealings {
     let mut sealed = Sealings::new();
     for line in log.lines() {

@@ -17,10 +17,10 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-/// Of values, hashed in each sample over and over again. More than a core's cache holds, as events come from memory.
+/// Bytes of values, hashed repeatedly in each sample. More than a core's cache holds, because events come from memory.
 const BYTES: usize = 64 << 20;
 
-/// Below it, goals are for records that have something to hash.
+/// The smallest value with a goal.
 const GOAL_FROM_BYTES: usize = 256;
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
@@ -57,7 +57,7 @@ fn run(context: &Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many of `bytes` go through `work` in a second, over at least so long.
+/// Bytes per second through `work`, measured over at least `least`.
 fn rate(least: Duration, bytes: usize, mut work: impl FnMut()) -> f64 {
     let (begun, mut times) = (Instant::now(), 0);
     while begun.elapsed() < least {

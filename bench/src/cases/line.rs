@@ -20,19 +20,19 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-/// What a topic holds beyond what is counted, so that the last batch that is counted is closed by its size.
+/// Extra records of a topic, so that the last counted batch is closed by its size.
 const MORE: f64 = 1.06;
 
-/// The ingest-consumer's peak memory, at most, with so many partitions.
+/// Maximum peak memory of the ingest-consumer, by number of partitions.
 const MEMORY_MB_MAX: f64 = 200.0;
 const MEMORY_PARTITIONS: u32 = 64;
 
-/// A topic to be sealed.
+/// A topic to seal.
 pub(super) struct Cell {
     pub(super) name: &'static str,
     size: usize,
     pub(super) partitions: u32,
-    /// Of all partitions together, for seconds of work.
+    /// Records of all partitions together, for seconds of work.
     events: u64,
     goal: Option<f64>,
 }
@@ -104,7 +104,7 @@ fn measure(context: &Context<'_>, cell: &Cell) -> anyhow::Result<()> {
         measured = measured.goal(Goal::RatioAtLeast(goal));
     }
     context.record(measured)?;
-    // Without those of the turn that warms up.
+    // Without the samples of the warm-up turn.
     let [memory, stored, ours_worked, bare_worked] = [memory, stored, ours_worked, bare_worked]
         .map(|mut samples: Vec<f64>| samples.split_off(samples.len() - context.runs));
     let memory = Measurement::new(format!("{name}: peak memory"), "MB", Better::Lower, memory);

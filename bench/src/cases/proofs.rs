@@ -60,11 +60,11 @@ fn check(checker: &mut EventProofChecker<'_>, proof: &EventProof) {
     assert!(checker.check(proof).is_ok_and(|sealed| sealed.words.satisfied), "it is a proof");
 }
 
-/// How often in a second `work` is done, over at least so long. It is told how often it was done before.
+/// The rate of `work` per second, measured over at least `least`. `work` gets the number of earlier calls.
 fn rate(least: Duration, work: &mut dyn FnMut(usize)) -> f64 {
     let (begun, mut times) = (Instant::now(), 0);
     while begun.elapsed() < least {
-        // The clock is not asked each time.
+        // Reads the clock only now and then.
         for _ in 0..64 {
             work(times);
             times += 1;
@@ -73,12 +73,12 @@ fn rate(least: Duration, work: &mut dyn FnMut(usize)) -> f64 {
     times as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// A log of 2^20 entries, of which only those exist that proofs are about.
+/// A log of 2^20 entries. Only the proven ones are real.
 struct Log {
     ledger: Ledger,
     sealed: Vec<SealedBatch>,
     newest: Vec<u8>,
-    /// The hashes of each level of the tree, from the leaves on.
+    /// The hashes of each level of the tree, from the leaves up.
     levels: Vec<Vec<Hash>>,
     content: Vec<u8>,
 }
@@ -145,7 +145,7 @@ impl Log {
         }
     }
 
-    /// Verifies both paths of a proof and remembers nothing.
+    /// Verifies both paths of a proof without a cache.
     fn verify_paths(&self, proof: &EventProof) {
         let SealedBatch { seq, leaf, root, .. } = &self.sealed[proof.proof.index as usize / 21_001 - 1];
         let event = batch::verify(&proof.leaf(), proof.leaf_index, BATCH as u64, &proof.leaf_path, root);

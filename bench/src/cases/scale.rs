@@ -1,4 +1,4 @@
-//! What does not grow with the chain, or only as its logarithm.
+//! Work whose cost must not grow with the chain, or only as its logarithm.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -11,10 +11,10 @@ use evidence::tree::{CompactRange, Node, inclusion_nodes, leaf_hash, node_hash, 
 use evidence::{Hash, SignedStatement};
 
 use crate::embedded::Embedded;
-use crate::ledger::{TestLedger, stream};
 use crate::long_chain::LongChain;
 use crate::submissions::Submissions;
 use crate::{Better, Case, Context, Measurement};
+use testbed::statements::{TestLedger, stream};
 
 pub(super) const CASE: Case = Case {
     name: "scale",
@@ -74,7 +74,7 @@ struct Costs {
 async fn on_chain(ledger: &TestLedger, folder: &Path, size: u64, submissions: &Submissions) -> anyhow::Result<Costs> {
     let url = format!("sqlite:{}", folder.join("chain.db").display());
     LongChain::make(ledger, size).write(ledger, &url, &folder.join("log.key")).await?;
-    // Statements of partitions that the submissions leave alone.
+    // Statements of partitions that the submissions do not use.
     let one = |partition| -> [SignedStatement; 1] { [ledger.summary(&stream("t-one", partition), 0, 10, None)] };
     let start = async |checkpoint_every| -> anyhow::Result<Embedded> {
         let store = store::open(&url, &ledger.id()).await?;
@@ -90,7 +90,7 @@ async fn on_chain(ledger: &TestLedger, folder: &Path, size: u64, submissions: &S
     committer.until_signed(size + 2).await?;
     let checkpoint = begun.elapsed();
     committer.end().await?;
-    // One that has no checkpoint to sign meanwhile.
+    // A committer that has no checkpoint to sign during the measurement.
     let committer = start(Duration::from_secs(3_600)).await?;
     committer.until_signed(size + 2).await?;
     let begun = Instant::now();
@@ -100,7 +100,7 @@ async fn on_chain(ledger: &TestLedger, folder: &Path, size: u64, submissions: &S
     Ok(Costs { start: started, append, checkpoint })
 }
 
-/// A tree of leaves that are all alike, so that complete subtrees of one level are too.
+/// A tree of equal leaves, so that complete subtrees of one level are equal too.
 struct Alike {
     size: u64,
     root: Hash,
@@ -124,7 +124,7 @@ impl Alike {
         tile.nodes().flat_map(|Node { level, .. }| self.subtrees[usize::from(level)].0).collect()
     }
 
-    /// Makes and verifies so many proofs, all over the tree; microseconds for each.
+    /// Makes and verifies proofs all over the tree; returns microseconds per proof.
     fn prove(&self, proofs: u64) -> anyhow::Result<f64> {
         let begun = Instant::now();
         for number in 0..proofs {

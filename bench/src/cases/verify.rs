@@ -23,12 +23,12 @@ pub(super) const CASE: Case = Case {
     run,
 };
 
-/// Of all files of a bundle: 10 GB, which must fit into the page cache.
+/// Size of all files of a bundle: 10 GB, which must fit into the page cache.
 const BYTES: u64 = 10_000_000_000;
 
 const STREAMS: u32 = 8;
 
-/// What the offline verifier may take.
+/// Maximum memory of the offline verifier.
 const MEMORY_BYTES_MAX: f64 = 100e6;
 
 fn run(context: &Context<'_>) -> anyhow::Result<()> {
@@ -70,9 +70,9 @@ fn measure(context: &Context<'_>, size: u64, name: &str) -> anyhow::Result<()> {
     context.record(memory.against("a bundle of a tenth", small).goal(Goal::AtMost(MEMORY_BYTES_MAX)))
 }
 
-/// Verifies with the auditor's own binary, and returns how long it took and the most memory that was resident.
+/// Verifies with the auditor's own binary, and returns the time and the peak resident memory.
 fn verify(folder: &Path) -> anyhow::Result<(Duration, u64)> {
-    let program = ::tests::streamseal().with_file_name("streamseal-verify");
+    let program = testbed::streamseal().with_file_name("streamseal-verify");
     let mut command = Command::new(&program);
     command.arg(folder.join("bundle")).arg("--trust").arg(folder.join("trust")).stdout(Stdio::null());
     let begun = Instant::now();
@@ -80,7 +80,7 @@ fn verify(folder: &Path) -> anyhow::Result<(Duration, u64)> {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     let ended = loop {
-        // Read while it runs: afterwards the system only tells the most that any child had.
+        // Read while it runs: afterwards the system only reports the maximum of all children.
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let field = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
         peak = field.map_or(peak, |kib: u64| kib * 1024);
@@ -93,7 +93,7 @@ fn verify(folder: &Path) -> anyhow::Result<(Duration, u64)> {
     Ok((begun.elapsed(), peak))
 }
 
-/// Runs b3sum over the files; where it is only to be seen that things work, hashes them here instead.
+/// Runs b3sum over the files; in a quick run, hashes them here instead.
 fn hash(files: &[PathBuf], quick: bool) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     if quick {
@@ -116,7 +116,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Makes `bundle` and `trust` with events of so many bytes, and returns how many there are.
+/// Makes `bundle` and `trust` with events of this size, and returns their number.
 fn write(folder: &Path, size: u64, bytes: u64) -> anyhow::Result<u64> {
     let streams: Vec<StreamId> = (0..STREAMS)
         .map(|number| Partition { cluster: "-".into(), topic: "orders".into(), number }.stream(0))
@@ -169,7 +169,7 @@ fn of<'a>(leaf: &LeafPreimage, content: &'a [u8]) -> Event<'a> {
     Event { offset, timestamp, timestamp_type, content }
 }
 
-/// Values that differ, out of a few bytes that do.
+/// Different values, each made of repeated bytes.
 struct Values {
     bytes: Vec<u8>,
     size: usize,
@@ -184,7 +184,7 @@ impl Values {
         Self { bytes: (0..Self::STARTS + size).map(byte).collect(), size }
     }
 
-    /// The values at so many offsets from one on.
+    /// The values at consecutive offsets.
     fn of(&self, first: u64, count: u64) -> impl Iterator<Item = (u64, &[u8])> {
         (first..first + count).map(|offset| {
             let start = (offset as usize).wrapping_mul(40_503) % Self::STARTS;
@@ -193,7 +193,7 @@ impl Values {
     }
 }
 
-/// All entries of a log as the runs of a bundle.
+/// All entries of a log, as the runs of a bundle.
 struct Runs<'a> {
     entries: &'a [Vec<u8>],
     leaves: Vec<Hash>,

@@ -1,4 +1,4 @@
-//! The fastest that librdkafka hands out records: taken a batch at a time and thrown away.
+//! A bare consumer: takes records from librdkafka in batches and drops them, as fast as possible.
 #![allow(unsafe_code)]
 
 use std::ptr;
@@ -12,16 +12,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
-/// The most records taken at once: as many as crate `kafka` takes.
+/// Maximum records taken at once, the same as in the crate `kafka`.
 const BATCH_MAX: usize = 1_000;
 
-/// For one wait for records. A full array does not wait.
+/// Time of one wait for records. A full array does not wait.
 const WAIT_MS: i32 = 5;
 
-/// For the broker to answer, and for records to come at all.
+/// Time for an answer of the broker, and for the first records.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// What is consumed, and by how many handles, which share the partitions.
+/// The records to consume, and the number of clients that share the partitions.
 #[derive(Debug, Clone)]
 pub struct Bare<'a> {
     /// The topic.
@@ -37,10 +37,10 @@ pub struct Bare<'a> {
 }
 
 impl Bare<'_> {
-    /// Consumes it, and returns how long that took from the moment in which reading began.
+    /// Consumes all records, and returns the time since reading began.
     ///
     /// # Errors
-    /// When there is trouble with Kafka.
+    /// When Kafka reports an error.
     pub fn consume(&self) -> anyhow::Result<Duration> {
         ensure!((1..=self.partitions).contains(&self.handles), "{} handles for {}", self.handles, self.partitions);
         let ready = Barrier::new(self.handles as usize);
@@ -62,7 +62,7 @@ impl Bare<'_> {
         let mut config = self.config.clone();
         config.set("group.id", "bare");
         let consumer: BaseConsumer = config.create()?;
-        // Connected before the time begins, as the ingest-consumer is.
+        // Connects before the measurement begins, as the ingest-consumer does.
         let connected = consumer.fetch_metadata(Some(self.topic), ANSWER_WITHIN);
         ready.wait();
         connected?;
@@ -76,7 +76,7 @@ impl Bare<'_> {
         Ok(begun.elapsed())
     }
 
-    /// Throws records away until all of so many partitions were read.
+    /// Drops records until all partitions were read.
     fn drain(&self, consumer: &BaseConsumer, mut left: usize) -> anyhow::Result<()> {
         // SAFETY: the handle is valid while the consumer lives; what is returned is ours to destroy.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };

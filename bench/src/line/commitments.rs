@@ -1,4 +1,4 @@
-//! What readers of the topic of commitments get, and when.
+//! Reads the topic of commitments and records arrival times.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,19 +10,19 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use super::paced::Sealings;
 
-/// For the broker to answer.
+/// Time for an answer of the broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// For one wait for a commitment.
+/// Time of one wait for a commitment.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// A reader of the topic of commitments, from its end on.
+/// A reader of the topic of commitments, which starts at its end.
 pub struct Commitments {
     consumer: BaseConsumer,
 }
 
 impl Commitments {
-    /// Begins to read what is published from now on.
+    /// Begins to read new commitments.
     ///
     /// # Errors
     /// When the broker does not answer, or has no such topic.
@@ -45,11 +45,11 @@ impl Commitments {
         Ok(Self { consumer })
     }
 
-    /// Reads until every partition of `topic` is sealed up to `next`, beside `work`, which says how far that is; returns
-    /// when each step of it came, and what the work returned.
+    /// Reads, beside `work`, until every partition of `topic` is sealed up to the offset that `work` returns. Returns
+    /// the time of each step, and the result of `work`.
     ///
     /// # Errors
-    /// When the work fails, or nothing is sealed for so long.
+    /// When the work fails, or nothing is sealed for too long.
     pub fn during<T: Send>(
         &self,
         topic: &str,

@@ -1,4 +1,4 @@
-//! Topics filled with records before anything is measured.
+//! Fills topics with records before a measurement.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 
 use crate::Servers;
 
-/// For the broker to answer.
+/// Time for an answer of the broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// For the producer's queue to have room again.
+/// Time until the producer's queue has room.
 const FULL: Duration = Duration::from_millis(2);
 
-/// What values are cut out of.
+/// Size of the text from which values are cut.
 const TEXT_BYTES: usize = 1 << 20;
 
 /// A topic full of records of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filled<'a> {
-    /// Of each record's value, in bytes; it has no key and no headers.
+    /// Size of each record's value, in bytes. Records have no key and no headers.
     pub size: usize,
     /// Partitions, all equally full.
     pub partitions: u32,
@@ -34,7 +34,7 @@ pub struct Filled<'a> {
 }
 
 impl Filled<'_> {
-    /// Makes the topic, unless it is there from an earlier run; returns its name.
+    /// Makes the topic, unless an earlier run made it, and returns its name.
     ///
     /// # Errors
     /// When the broker refuses, or a topic of this name is not full.
@@ -65,23 +65,23 @@ pub struct Flood<'a> {
     pub topic: &'a str,
     /// Its partitions.
     pub partitions: u32,
-    /// Of each record's value, in bytes.
+    /// Size of each record's value, in bytes.
     pub size: usize,
     /// librdkafka's `compression.type`.
     pub codec: &'a str,
 }
 
-/// How long it lasts.
+/// The end of the load.
 #[derive(Debug, Clone, Copy)]
 pub enum Until {
-    /// So many records are in each partition.
+    /// When each partition has this number of records.
     Each(u64),
-    /// So much time has passed.
+    /// After this time.
     Passed(Duration),
 }
 
 impl Flood<'_> {
-    /// Sends records, and returns how many each partition got when the broker has them all.
+    /// Sends records. Returns the number per partition when the broker has acknowledged all.
     ///
     /// # Errors
     /// When the broker refuses.
@@ -95,7 +95,7 @@ impl Flood<'_> {
             .set("queue.buffering.max.kbytes", "262144")
             .create()?;
         let text = text();
-        // A partition gets a run of records at a time, so that its message sets fill up.
+        // Each partition gets a run of records at a time, so that its batches fill up.
         let run = (16_384 / self.size.max(16)).max(1) as u64;
         let (begun, mut number, mut each) = (Instant::now(), 0, 0);
         loop {
@@ -139,18 +139,18 @@ impl Flood<'_> {
     }
 }
 
-/// Text that compresses to about half, as records of JSON do: hexadecimal digits that look random.
+/// Random-looking hexadecimal text, which compresses to about half, as JSON records do.
 pub(crate) fn text() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let digits = std::iter::repeat_with(|| {
-        // The multiplier and the increment of Knuth's MMIX; the upper bits are the good ones.
+        // Multiplier and increment of Knuth's MMIX. Only the upper bits are random enough.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         b"0123456789abcdef"[(state >> 60) as usize]
     });
     digits.take(TEXT_BYTES).collect()
 }
 
-/// The value of a record, not the same as that of the one before.
+/// The value of a record, which differs from the previous one.
 pub(crate) fn value(text: &[u8], number: usize, size: usize) -> &[u8] {
     let from = number * 7919 % (text.len() - size);
     &text[from..from + size]

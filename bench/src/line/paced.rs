@@ -1,4 +1,4 @@
-//! Records sent at a rate, whatever becomes of them.
+//! Sends records at a fixed rate, independent of sealing.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,28 +11,28 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 
 use super::fill::{text, value};
 
-/// For the broker to acknowledge the last.
+/// Time until the broker acknowledges the last record.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What is due is sent so often.
+/// Interval between sends.
 const TICK: Duration = Duration::from_micros(500);
 
 /// A load on all partitions in turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Paced<'a> {
-    /// A topic that nobody else writes to.
+    /// A topic without other producers.
     pub topic: &'a str,
-    /// What is in each of its partitions already.
+    /// Records that each partition already holds.
     pub first: u64,
     /// All of its partitions.
     pub partitions: u32,
-    /// Records each second.
+    /// Records per second.
     pub events_s: u64,
     /// Bytes of each value.
     pub size: usize,
 }
 
-/// What was sent, and when each record was due: the n-th one n / rate seconds after the first.
+/// The sent records. Record n is due n / rate seconds after the first.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
     /// When the first was due.
@@ -45,10 +45,10 @@ pub struct Sent {
     events_s: u64,
 }
 
-/// For each partition the moments in which everything below an offset was known to be sealed.
+/// For each partition, the times at which all offsets below a cursor were known to be sealed.
 pub type Sealings = BTreeMap<u32, Vec<(SystemTime, u64)>>;
 
-/// Percentiles that are kept of the whole.
+/// Recorded percentiles.
 pub const PERCENTILES: [f64; 9] = [0.0, 25.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 
 /// The value at a percentile, in milliseconds.
@@ -56,7 +56,7 @@ pub fn milliseconds(histogram: &Histogram<u64>, percentile: f64) -> f64 {
     histogram.value_at_percentile(percentile) as f64 / 1000.0
 }
 
-/// For microseconds, up to a minute.
+/// A histogram of microseconds, up to a minute.
 ///
 /// # Errors
 /// None, with bounds that are constant.
@@ -65,12 +65,12 @@ pub fn histogram() -> anyhow::Result<Histogram<u64>> {
 }
 
 impl Paced<'_> {
-    /// Sends so many records, and returns when the broker has them all.
+    /// Sends `records` records. Returns when the broker has acknowledged all.
     ///
     /// # Errors
-    /// When the broker does not take them: a load that is not what it is said to be measures nothing.
+    /// When the broker is too slow for the rate, because the result would mean nothing.
     pub fn send(&self, bootstrap: &str, events: u64) -> anyhow::Result<Sent> {
-        // Without retries that change the order, a record's offset tells its number.
+        // No retry changes the order, so the offset of a record gives its number.
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("enable.idempotence", "true")
@@ -91,7 +91,7 @@ impl Paced<'_> {
                 producer.send(record).map_err(|(error, _)| error).context("the broker is slower than the rate")?;
                 number += 1;
             }
-            // A pace, not a wait.
+            // A rate, not a wait.
             thread::sleep(TICK);
         }
         producer.flush(ACKNOWLEDGED_WITHIN).context("the broker does not acknowledge")?;
@@ -100,16 +100,16 @@ impl Paced<'_> {
 }
 
 impl Sent {
-    /// How many records are in a partition.
+    /// The number of records in a partition.
     pub fn count(&self, partition: u32) -> u64 {
         (self.events + u64::from(self.partitions - 1 - partition)) / u64::from(self.partitions)
     }
 
-    /// From when each record that was due at `from` or later was due to when it was sealed, in microseconds; `sealed` has
-    /// for each partition when everything below an offset was known to be.
+    /// Latencies in microseconds, from due to sealed, of all records due at `from` or later. `sealed` has the sealing
+    /// times of each partition.
     ///
     /// # Errors
-    /// When not everything is sealed, or something before it was sent.
+    /// When a record is not sealed, or was sealed before it was sent.
     pub fn latencies(&self, sealed: &Sealings, from: SystemTime) -> anyhow::Result<Histogram<u64>> {
         let mut histogram = histogram()?;
         for partition in 0..self.partitions {

@@ -57,6 +57,9 @@ impl BatchReader {
     }
 
     /// The bytes of up to `count_max` next leaf preimages of the batch; empty after the last.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be read or is malformed.
     pub fn leaves(&mut self, count_max: usize) -> Result<&[[u8; LeafPreimage::LEN]], Error> {
         let count = count_max.min(usize::try_from(self.leaves_left).unwrap_or(usize::MAX));
         let bytes = self.leaves.take(count * LeafPreimage::LEN, "part of a leaf index")?;
@@ -65,6 +68,9 @@ impl BatchReader {
     }
 
     /// The next event of the batch; `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be read or is malformed.
     pub fn event(&mut self) -> Result<Option<Event<'_>>, Error> {
         if self.events_left == 0 {
             return Ok(None);
@@ -88,6 +94,9 @@ impl BatchReader {
     }
 
     /// Requires that the last batch was read.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when more follows.
     pub fn end(&self) -> Result<(), Error> {
         for parts in [&self.leaves, &self.events] {
             if !parts.is_at_end() {

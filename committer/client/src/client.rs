@@ -18,34 +18,34 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why there is no answer. What to do differs, nothing else does.
+/// Why there is no answer. The variants differ in what the caller does.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The committer understood the request and will not do it. Sending the same again is pointless.
+    /// The committer understood the request and refuses it. Sending it again is pointless.
     #[error("{url}: refused: {code}: {message}")]
     Refused {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
         /// One of [`crate::code`].
         code: String,
         /// The committer's reason.
         message: String,
     },
-    /// Nothing is known about the outcome: no connection, no answer in time, or the committer is overloaded or without
-    /// its database. Send the same again, later.
+    /// Nothing is known about the outcome: no connection, no answer in time, or the committer is overloaded or cannot
+    /// reach its database. Send the same request again later.
     #[error("{url}: unavailable: {message}")]
     Unavailable {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
         /// What happened.
         message: String,
-        /// When the committer says to come back.
+        /// How long the committer asks to wait.
         retry_after: Option<Duration>,
     },
-    /// The answer is not what the interface promises: this is no committer, or not one of this version.
+    /// The answer breaks the interface: the server is no committer, or one of another version.
     #[error("{url}: not a committer's answer: {message}")]
     Malformed {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
         /// What is wrong with the answer.
         message: String,
@@ -67,9 +67,9 @@ impl Client {
     pub fn new(base: &str) -> Result<Client, Error> {
         let refused =
             |message: String| Error::Refused { url: base.to_owned(), code: code::BAD_REQUEST.to_owned(), message };
-        let mut url = Url::parse(base).map_err(|e| refused(format!("not an address of a committer: {e}")))?;
+        let mut url = Url::parse(base).map_err(|e| refused(format!("not a committer's address: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(refused("the address of a committer starts with http:// or https://".to_owned()));
+            return Err(refused("a committer's address starts with http:// or https://".to_owned()));
         }
         if !url.path().ends_with('/') {
             let path = format!("{}/", url.path());
@@ -85,49 +85,79 @@ impl Client {
         self.base.as_str()
     }
 
+    /// The address for people to read: without user and password, in case it holds them.
+    pub fn place(&self) -> String {
+        let mut place = self.base.clone();
+        // These fail for addresses without a host only.
+        let _ = place.set_username("");
+        let _ = place.set_password(None);
+        place.into()
+    }
+
     /// Submits statements (the texts of signed notes) in order. A refused statement is an `Ok` answer with
-    /// [`SubmitResponse::stopped`]. After [`Error::Unavailable`] submit the same texts again: what was appended is
-    /// answered with the entry it became.
+    /// [`SubmitResponse::refused`]. After [`Error::Unavailable`] submit the same texts again: for each that was appended,
+    /// the answer has its entry.
+    ///
+    /// # Errors
+    /// [`Error`]. After [`Error::Unavailable`], the statements may or may not have been appended.
     pub async fn submit(&self, statements: Vec<String>) -> Result<SubmitResponse, Error> {
         let url = self.url("v1/statements");
         let sent = statements.len();
         let request = self.server.client().post(url.clone()).json(&SubmitRequest { statements });
         let answer: SubmitResponse = json(&url, required(&url, self.send(&url, request).await?)?)?;
-        let decided = answer.accepted.len() + usize::from(answer.stopped.is_some());
-        let stopped_in_place = answer.stopped.as_ref().is_none_or(|s| s.index == answer.accepted.len());
-        if !stopped_in_place || decided > sent || (answer.stopped.is_none() && decided != sent) {
-            let message = format!("{decided} statements decided of {sent} sent, or not as a prefix");
+        let decided = answer.accepted.len() + usize::from(answer.refused.is_some());
+        let is_prefix = answer.refused.as_ref().is_none_or(|s| s.index == answer.accepted.len());
+        if !is_prefix || decided > sent || (answer.refused.is_none() && decided != sent) {
+            let message = format!("{decided} of {sent} statements decided, or not as a prefix");
             return Err(Error::Malformed { url: url.into(), message });
         }
         Ok(answer)
     }
 
-    /// Where a stream stands. A stream that was never sealed stands at epoch 0, offset 0.
+    /// A partition's cursor. If it was never sealed, that is epoch 0, offset 0.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn cursor(&self, query: &CursorQuery) -> Result<Cursor, Error> {
         self.get_json(self.url_with("v1/cursors", query)).await
     }
 
     /// The genesis entry and every key entry, in order.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn keys(&self) -> Result<Keys, Error> {
         self.get_json(self.url("v1/keys")).await
     }
 
-    /// The text of an entry; None when the chain is not that long.
+    /// The text of an entry; `None` if the chain is shorter.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn entry(&self, seq: u64) -> Result<Option<String>, Error> {
         self.get_text(self.url(&format!("v1/entries/{seq}"))).await
     }
 
-    /// The text of the entry whose range covers an offset; None when no entry covers it.
+    /// The text of the entry whose range covers an offset; `None` if no entry covers it.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn covering_entry(&self, query: &CoveringQuery) -> Result<Option<String>, Error> {
         self.get_text(self.url_with("v1/entries", query)).await
     }
 
     /// The entries of a stream whose range ends after `query.from`, in order.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn stream_entries(&self, query: &StreamEntriesQuery) -> Result<StreamEntries, Error> {
         self.get_json(self.url_with("v1/streams/entries", query)).await
     }
 
-    /// The newest heads entry below a chain size, with its lines; None when there is none.
+    /// The newest heads entry below a chain size, with its lines; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn heads(&self, size: u64) -> Result<Option<Heads>, Error> {
         let url = self.url_with("v1/heads", &HeadsQuery { size });
         let Some(body) = self.get(&url).await? else {
@@ -136,18 +166,27 @@ impl Client {
         json(&url, body).map(Some)
     }
 
-    /// What the committer says about itself.
+    /// The committer's status.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn status(&self) -> Result<Status, Error> {
         self.get_json(self.url("v1/status")).await
     }
 
-    /// The newest signed checkpoint, as its note's bytes; None when nothing was signed yet.
+    /// The newest signed checkpoint, as its note's bytes; None when nothing is signed yet.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn checkpoint(&self) -> Result<Option<Vec<u8>>, Error> {
         self.get(&self.url("checkpoint")).await
     }
 
     /// A hash tile or an entry bundle, by its path in C2SP tlog-tiles (`tile/0/x001/234.p/5`, `tile/entries/000`);
-    /// None when the newest checkpoint does not reach that far.
+    /// `None` if it is beyond the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`Error`] says whether to ask again.
     pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         self.get(&self.url(path)).await
     }
@@ -162,7 +201,7 @@ impl Client {
     fn url_with(&self, path: &str, query: &impl Serialize) -> Url {
         let mut url = self.url(path);
         let fields = serde_json::to_value(query).expect("the queries of this crate are structs of strings and numbers");
-        // Sorted, whatever order serde_json was built to keep.
+        // Sorted, because serde_json's order depends on its features.
         let fields: BTreeMap<_, _> = fields.as_object().expect("a struct serializes as an object").iter().collect();
         let mut pairs = url.query_pairs_mut();
         for (name, value) in fields {
@@ -187,11 +226,11 @@ impl Client {
         let Some(body) = self.get(&url).await? else {
             return Ok(None);
         };
-        let text = String::from_utf8(body).map_err(|e| malformed(&url, format!("an entry is text: {e}")))?;
+        let text = String::from_utf8(body).map_err(|e| malformed(&url, format!("an entry is not text: {e}")))?;
         Ok(Some(text))
     }
 
-    /// The body of a 200; None for the committer's own "not found".
+    /// The body of a 200; `None` for the committer's own "not found".
     async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Option<Vec<u8>>, Error> {
         let response = request.send().await.map_err(|e| self.unavailable(url, &e))?;
         let status = response.status();

@@ -1,8 +1,7 @@
-//! How HTTP servers are reached, by every client of the project.
+//! HTTP clients for all services of the project, with proxies.
 //!
-//! Proxies are those that the environment names (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`). A server of this
-//! machine is always asked directly: a proxy elsewhere cannot reach it, and one on another machine would reach another
-//! server. Errors name the proxy, as they are often its own.
+//! The environment names the proxies (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`). Requests to this machine never
+//! use a proxy: one on another machine would reach another server. Errors name the proxy, as it often causes them.
 
 use std::net::IpAddr;
 
@@ -16,10 +15,10 @@ pub struct Server {
     proxy: Option<String>,
 }
 
-/// Prepares a client for the server of this address; `set` sets what its requests want.
+/// Builds a client for the server at an address; `set` configures it.
 ///
 /// # Errors
-/// When the client cannot be set up.
+/// If the client cannot be built.
 pub fn server(url: &Url, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Server, reqwest::Error> {
     let proxy = proxy(url);
     let builder = set(Client::builder());
@@ -33,12 +32,12 @@ impl Server {
         &self.client
     }
 
-    /// What there is to add to an error: ` (by way of the proxy http://host:port)`, or nothing.
+    /// What to add to an error: ` (by way of the proxy http://host:port)`, or nothing.
     pub fn way(&self) -> String {
         way(self.proxy.as_deref())
     }
 
-    /// An error with all its reasons, and the way that was taken.
+    /// An error with all its sources, and the proxy if one was used.
     pub fn explain(&self, error: &reqwest::Error) -> String {
         // reqwest's own text stops at "error sending request"; the reason is in its sources.
         let mut message = error.to_string();
@@ -51,12 +50,12 @@ impl Server {
     }
 }
 
-/// What there is to add to an error about a server that is reached by way of `proxy`.
+/// What to add to an error about a server behind `proxy`.
 pub fn way(proxy: Option<&str>) -> String {
     proxy.map(|proxy| format!(" (by way of the proxy {proxy})")).unwrap_or_default()
 }
 
-/// The proxy that the environment names for an address, without a password; `None` where the server is asked directly.
+/// The environment's proxy for an address, without its password; `None` if there is none.
 pub fn proxy(url: &Url) -> Option<String> {
     if is_of_this_machine(url) {
         return None;
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_this_machine_are_known() {
+    fn local_addresses_use_no_proxy() {
         let is_of_this_machine = |url: &str| is_of_this_machine(&Url::parse(url).expect("an address"));
         for url in [
             "http://127.0.0.1:7380",

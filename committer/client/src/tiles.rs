@@ -18,19 +18,21 @@ pub enum TilesError {
         /// The tile.
         path: String,
     },
-    /// The tiles are not of the tree with this root.
+    /// The tiles do not match the tree's root.
     #[error("{url}: {source}")]
-    Contradiction {
+    Mismatch {
         /// The committer.
         url: String,
-        /// What contradicts what.
+        /// What does not match.
         source: TileError,
     },
 }
 
 impl Client {
-    /// Fetches the tiles that the hashes of these complete subtrees are computed from, and shows them to be of the tree
-    /// with this size and root.
+    /// Fetches the tiles that contain these complete subtrees, and authenticates them against the tree's size and root.
+    ///
+    /// # Errors
+    /// [`TilesError`] when a tile cannot be fetched, or is not of this tree.
     pub async fn tiles(
         &self,
         size: u64,
@@ -44,6 +46,6 @@ impl Client {
             let bytes = self.tile(&path).await?;
             fetched.push((tile, bytes.ok_or_else(|| TilesError::Missing { url: url(), path })?));
         }
-        Tiles::authenticate(size, root, fetched).map_err(|source| TilesError::Contradiction { url: url(), source })
+        Tiles::authenticate(size, root, fetched).map_err(|source| TilesError::Mismatch { url: url(), source })
     }
 }

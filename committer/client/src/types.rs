@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decimal;
 
-/// Limits that both sides know.
+/// Limits that client and committer share.
 pub mod caps {
     /// Statements in one request.
     pub const STATEMENTS: usize = 64;
@@ -16,7 +16,7 @@ pub mod caps {
     pub const STREAM_ENTRIES: u32 = 1_000;
 }
 
-/// Codes of refusals that are not the chain's own (those come from `evidence::chain::Refusal::code`).
+/// Codes of refusals, in addition to the chain's own in `evidence::chain::Refusal::code`.
 pub mod code {
     /// The statement is not a well-formed note of a known kind: its text will never be accepted.
     pub const MALFORMED: &str = "malformed";
@@ -24,11 +24,11 @@ pub mod code {
     pub const UNSUPPORTED: &str = "unsupported";
     /// The statement or the request is above a limit of [`super::caps`].
     pub const TOO_LARGE: &str = "too-large";
-    /// The request is not what the interface takes: a bad query, path or JSON body.
+    /// The request is invalid: a bad query, path or JSON body.
     pub const BAD_REQUEST: &str = "bad-request";
-    /// There is no such entry, tile, checkpoint or covering entry (yet).
+    /// The entry, tile, checkpoint or covering entry does not exist (yet).
     pub const NOT_FOUND: &str = "not-found";
-    /// The queue is full or the database away: nothing is known about the request's outcome. Submit the same again.
+    /// The queue is full or the database unreachable: the request's outcome is unknown. Submit the same again.
     pub const UNAVAILABLE: &str = "unavailable";
 }
 
@@ -40,16 +40,16 @@ pub struct SubmitRequest {
     pub statements: Vec<String>,
 }
 
-/// What became of a submission: the accepted prefix, and why it stopped there.
+/// The answer to a submission: the accepted prefix, and why the next statement was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitResponse {
-    /// One for each statement of the accepted prefix, in the request's order. A statement that the chain held already
-    /// is answered with the entry it became then.
+    /// One for each statement of the accepted prefix, in the request's order. A statement that the chain already held
+    /// gets its existing entry.
     pub accepted: Vec<Accepted>,
-    /// The first statement that was refused. Those after it were not looked at.
-    pub stopped: Option<Stopped>,
-    /// The cursor after this request of the stream of the last statement looked at. None for statements without a
-    /// stream.
+    /// The first refused statement. Those after it were not processed.
+    #[serde(rename = "stopped")]
+    pub refused: Option<RefusedStatement>,
+    /// The cursor, after this request, of the last processed statement's stream. `None` for statements without a stream.
     pub cursor: Option<Cursor>,
 }
 
@@ -63,9 +63,9 @@ pub struct Accepted {
     pub entry: String,
 }
 
-/// A refusal: the same statement will be refused again as long as the chain stands where it stands.
+/// A refused statement. It will be refused again as long as the chain does not change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
+pub struct RefusedStatement {
     /// Index of the refused statement in the request.
     pub index: usize,
     /// Machine-readable reason: `evidence::chain::Refusal::code` or one of [`code`].
@@ -74,7 +74,7 @@ pub struct Stopped {
     pub message: String,
 }
 
-/// Where a stream stands: the answer of `GET /v1/cursors`.
+/// The cursor of a partition: the answer of `GET /v1/cursors`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The newest epoch of (cluster, topic, partition); 0 when nothing was ever sealed.
@@ -139,7 +139,7 @@ pub struct StreamEntriesQuery {
     pub epoch: u64,
     /// Only entries that cover this offset or later ones.
     pub from: u64,
-    /// At most so many entries, 1 to [`caps::STREAM_ENTRIES`].
+    /// Maximum number of entries, 1 to [`caps::STREAM_ENTRIES`].
     pub limit: u32,
 }
 
@@ -147,11 +147,11 @@ pub struct StreamEntriesQuery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadsQuery {
-    /// A chain size: entries at and after it are not considered.
+    /// A chain size. Entries from it on are ignored.
     pub size: u64,
 }
 
-/// `GET /v1/keys`: everything that ever changed the keys.
+/// `GET /v1/keys`: the entries that define the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     /// The exact texts of the genesis entry and all key entries, in seq order.
@@ -161,7 +161,7 @@ pub struct Keys {
 /// `GET /v1/streams/entries`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEntries {
-    /// In offset order, which is seq order. Fewer than asked for means that there are no more now.
+    /// In offset order, which is seq order. Fewer than `limit` means that there are no more now.
     pub entries: Vec<EntryView>,
 }
 
@@ -175,7 +175,7 @@ pub struct EntryView {
     pub entry: String,
 }
 
-/// `GET /v1/heads`: a heads entry with the lines that its root stands for.
+/// `GET /v1/heads`: a heads entry with the lines that its root commits to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heads {
     /// The heads entry's number.
@@ -200,18 +200,18 @@ pub struct Status {
     /// Size of the newest signed checkpoint; 0 when there is none.
     #[serde(with = "decimal")]
     pub checkpoint_size: u64,
-    /// Entries published to the topic of commitments; None when this ledger was never published.
+    /// Entries published to the topic of commitments; `None` if this ledger was never published.
     #[serde(with = "decimal::option")]
     pub published_size: Option<u64>,
-    /// Ids of the Kafka clusters of which the chain has streams, in ascending order.
+    /// Ids of the Kafka clusters whose streams the chain has, in ascending order.
     pub clusters: Vec<String>,
 }
 
 /// The value of a record in the topic of commitments. Its key is `topic/partition`, or the kind where there is no
-/// stream. Fields that an entry does not have are left out.
+/// stream. Fields that an entry lacks are omitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commitment {
-    /// The entry's number. Records may repeat; the first of each seq come in order.
+    /// The entry's number. Records may repeat; the first of each seq are in order.
     #[serde(with = "decimal")]
     pub seq: u64,
     /// The ledger's origin.
@@ -236,7 +236,7 @@ pub struct Commitment {
     /// Offset after the last one covered.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
     pub next: Option<u64>,
-    /// How many events a summary stands for.
+    /// How many events a summary covers.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal::option")]
     pub events: Option<u64>,
     /// Base64 RFC 6962 leaf hash of `entry`.
@@ -247,7 +247,7 @@ pub struct Commitment {
     pub entry: String,
 }
 
-/// The body of every answer that is not a 200.
+/// The body of every error answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorView {
     /// One of [`code`].

@@ -1,4 +1,4 @@
-//! What the client makes of the answers it can meet.
+//! How the client interprets answers.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn serve_once(answer: &'static str) -> (Client, tokio::task::JoinHandle<St
     (client, server)
 }
 
-/// True once the head and as many body bytes as it announces are there.
+/// Whether the head and all announced body bytes have arrived.
 fn complete(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -40,7 +40,7 @@ fn http(status: &str, headers: &str, body: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_cursor_is_asked_with_escaped_names_below_the_prefix() {
+async fn cursor_query_is_escaped_below_the_prefix() {
     let body = r#"{"epoch":"1","start":"7","next":"18446744073709551615","topic_id":null,"statement":null,"seq":null,"last_summary":null}"#;
     let (client, server) = serve_once(http("200 OK", "", body)).await;
     let query = CursorQuery { cluster: "-".to_owned(), topic: "a&b=c".to_owned(), partition: 3 };
@@ -48,7 +48,7 @@ async fn a_cursor_is_asked_with_escaped_names_below_the_prefix() {
     assert_eq!((cursor.epoch, cursor.start, cursor.next), (1, 7, u64::MAX));
     let request = server.await.expect("served");
     let line = request.lines().next().expect("a request line");
-    // In whichever order: it depends on the features that the whole build gives serde_json.
+    // In any order: it depends on serde_json's features.
     let query = line.strip_prefix("GET /log/v1/cursors?").and_then(|line| line.strip_suffix(" HTTP/1.1"));
     let mut pairs: Vec<&str> = query.expect("the path and the protocol").split('&').collect();
     pairs.sort_unstable();
@@ -56,7 +56,7 @@ async fn a_cursor_is_asked_with_escaped_names_below_the_prefix() {
 }
 
 #[tokio::test]
-async fn numbers_that_are_not_canonical_decimal_strings_are_malformed() {
+async fn non_canonical_decimal_strings_are_malformed() {
     for seq in ["7", "\"07\"", "\"+7\"", "\"-7\"", "\"\"", "\"18446744073709551616\""] {
         let body = format!(
             r#"{{"epoch":{seq},"start":"0","next":"0","topic_id":null,"statement":null,"seq":null,"last_summary":null}}"#
@@ -69,16 +69,16 @@ async fn numbers_that_are_not_canonical_decimal_strings_are_malformed() {
 }
 
 #[tokio::test]
-async fn a_refused_statement_is_an_answer() {
+async fn refused_statement_is_an_answer() {
     let body = r#"{"accepted":[{"seq":"4","entry":"e"}],"stopped":{"index":1,"code":"wrong-cursor","message":"m"},"cursor":null}"#;
     let (client, _server) = serve_once(http("200 OK", "", body)).await;
     let answer = client.submit(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]).await.expect("an answer");
     assert_eq!(answer.accepted[0].seq, 4);
-    assert_eq!(answer.stopped.expect("stopped").code, "wrong-cursor");
+    assert_eq!(answer.refused.expect("refused").code, "wrong-cursor");
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_decide_all_statements_is_malformed() {
+async fn answer_must_decide_all_statements() {
     for body in [
         r#"{"accepted":[],"stopped":null,"cursor":null}"#,
         r#"{"accepted":[],"stopped":{"index":1,"code":"c","message":"m"},"cursor":null}"#,
@@ -91,7 +91,7 @@ async fn an_answer_that_does_not_decide_all_statements_is_malformed() {
 }
 
 #[tokio::test]
-async fn overload_is_an_unknown_outcome_with_the_time_to_come_back() {
+async fn overload_is_unavailable_with_retry_after() {
     let body = r#"{"code":"unavailable","message":"the queue is full"}"#;
     for status in ["429 Too Many Requests", "503 Service Unavailable"] {
         let (client, _server) = serve_once(http(status, "retry-after: 2\r\n", body)).await;
@@ -105,14 +105,14 @@ async fn overload_is_an_unknown_outcome_with_the_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_connection_cut_before_the_answer_is_an_unknown_outcome() {
+async fn cut_connection_is_unavailable() {
     let (client, _server) = serve_once("").await;
     let error = client.submit(vec!["a".to_owned()]).await.expect_err("no answer");
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
 }
 
 #[tokio::test]
-async fn only_the_committers_own_not_found_means_absent() {
+async fn only_the_committers_not_found_means_absent() {
     let own = r#"{"code":"not-found","message":"no such entry"}"#;
     let (client, _server) = serve_once(http("404 Not Found", "", own)).await;
     assert_eq!(client.entry(5).await.expect("an answer"), None);
@@ -123,7 +123,7 @@ async fn only_the_committers_own_not_found_means_absent() {
 }
 
 #[tokio::test]
-async fn a_refused_request_names_its_code() {
+async fn refused_request_names_its_code() {
     let body = r#"{"code":"too-large","message":"65 statements"}"#;
     let (client, _server) = serve_once(http("413 Payload Too Large", "", body)).await;
     match client.submit(vec!["a".to_owned()]).await {
@@ -133,9 +133,10 @@ async fn a_refused_request_names_its_code() {
 }
 
 #[test]
-fn an_address_is_checked_when_it_is_configured() {
+fn client_refuses_an_invalid_address() {
     for base in ["127.0.0.1:7380", "ftp://x/", "", "http//x"] {
         assert!(matches!(Client::new(base), Err(Error::Refused { .. })), "{base}");
     }
     assert_eq!(Client::new("http://h/p").expect("an address").base(), "http://h/p/");
+    assert_eq!(Client::new("http://me:secret@h/p").expect("an address").place(), "http://h/p/");
 }

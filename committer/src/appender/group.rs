@@ -1,18 +1,18 @@
-//! What one transaction appends: statement by statement, decided by the chain's state alone.
+//! What one transaction appends. The chain's state alone decides on each statement.
 
 use std::collections::HashMap;
 
 use evidence::chain::Refusal;
 use evidence::{EncodedEntry, Hash, SignedStatement, SigningKey, Statement, StreamId};
 
-use super::{Candidate, Outcome};
+use super::request::{Candidate, Decision};
 use crate::chain::{Applied, Chain};
 use crate::store::{Append, Moved, StoredEntry};
 
 /// Statements that are in the chain, by the hashes of their texts.
 pub(super) type Known = HashMap<Hash, StoredEntry>;
 
-/// An append in the making, on a chain that runs ahead of the database by it.
+/// A draft of an append, on a chain that runs ahead of the database by it.
 pub(super) struct Group {
     chain: Chain,
     now_ms: i64,
@@ -24,13 +24,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Begins on the chain as it is locked, with what the chain holds already of the statements to come.
+    /// Begins on the locked chain. `known` are the statements to append that it already holds.
     pub(super) fn new(chain: Chain, now_ms: i64, known: Known) -> Self {
         Self { chain, now_ms, known, applied: Vec::new(), moved: HashMap::new() }
     }
 
     /// Appends the statements of one request, up to the first that is refused.
-    pub(super) fn append_all(&mut self, statements: &[Candidate]) -> Outcome {
+    pub(super) fn append_all(&mut self, statements: &[Candidate]) -> Decision {
         let mut accepted = Vec::with_capacity(statements.len());
         let mut refused = None;
         for Candidate { hash, statement } in statements {
@@ -48,14 +48,14 @@ impl Group {
         }
         let last = accepted.len().min(statements.len().saturating_sub(1));
         let stream = statements.get(last).and_then(|candidate| candidate.statement.statement().stream());
-        let standing = stream.map(|stream| self.chain.open_stream_row(&stream.partition));
-        Outcome { accepted, refused, standing }
+        let open_stream = stream.map(|stream| self.chain.open_stream_row(&stream.partition));
+        Decision { accepted, refused, open_stream }
     }
 
     /// Appends a heads statement, if a stream moved since the last one.
-    pub(super) fn append_heads(&mut self, log_key: &SigningKey) -> Outcome {
+    pub(super) fn append_heads(&mut self, log_key: &SigningKey) -> Decision {
         let Some(heads) = self.chain.state().draft_heads() else {
-            return Outcome::default();
+            return Decision::default();
         };
         let statement = SignedStatement::sign(Statement::Heads(heads), &[log_key]);
         self.append_all(&[Candidate { hash: statement.hash(), statement }])
@@ -73,7 +73,7 @@ impl Group {
         Ok(entry)
     }
 
-    /// The chain after the group, and what is to be written with the entries that it writes; `None` when nothing is.
+    /// Returns the chain after the group, and the append with its entries; `None` if there is nothing to write.
     pub(super) fn finish(self) -> (Chain, Option<(Append, Vec<EncodedEntry>)>) {
         let Some(position) = self.chain.position().filter(|_| !self.applied.is_empty()) else {
             return (self.chain, None);

@@ -1,4 +1,4 @@
-//! The appender on a database that fails: not written, written all the same, or in the way of another.
+//! The appender on a database that fails: commits get lost, are written but not acknowledged, or conflict.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -8,18 +8,16 @@ use async_trait::async_trait;
 use evidence::chain::{Position, Role};
 use evidence::{Algorithm, SignedStatement};
 use futures::future::join_all;
-use service::{Health, Shutdown};
+use service::Shutdown;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Appender, Candidate, Outcome, Parts, QUEUE_REQUESTS_MAX, Undecided};
-use crate::changes::Changes;
-use crate::compute::Compute;
-use crate::signer::Verdict;
+use super::{AppendError, Appender, AppenderParts, Candidate, Decision, QUEUE_REQUESTS_MAX};
+use crate::soundness::Soundness;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase};
 use crate::store::{Store, StoreError, StoreErrorKind};
-use crate::test_ledger::{TestLedger, key, stream};
 use crate::{fsck, system_clock};
+use testbed::statements::{TestLedger, key, stream};
 
 /// A database with the beginning of a chain.
 struct Database {
@@ -28,12 +26,12 @@ struct Database {
     store: Arc<dyn Store>,
 }
 
-/// What happens to the next transaction.
+/// The error of a transaction.
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+enum PlannedError {
     /// Nothing.
     None,
-    /// It does not begin.
+    /// The transaction does not begin.
     Begin(StoreErrorKind),
     /// It is not written.
     Lost(StoreErrorKind),
@@ -41,23 +39,23 @@ enum Fault {
     Written,
 }
 
-/// A link with planned faults; after them all is well.
+/// A link with planned errors; later transactions work.
 #[derive(Default)]
 struct Planned {
-    faults: Mutex<VecDeque<Fault>>,
-    /// That of the transaction under way.
-    now: Mutex<Option<Fault>>,
+    errors: Mutex<VecDeque<PlannedError>>,
+    /// The error of the transaction in progress.
+    now: Mutex<Option<PlannedError>>,
     /// How many transactions were begun.
     begun: AtomicUsize,
-    /// What happens before the next reading of this name.
+    /// What happens before the next read of this name.
     before: Mutex<Option<(&'static str, Event)>>,
 }
 
 type Event = Box<dyn FnOnce() + Send>;
 
 impl Planned {
-    fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.faults.lock().expect("not poisoned").extend(faults);
+    fn plan(&self, errors: impl IntoIterator<Item = PlannedError>) {
+        self.errors.lock().expect("not poisoned").extend(errors);
     }
 }
 
@@ -76,32 +74,34 @@ impl Link for Planned {
         match call {
             Call::Begin => {
                 self.begun.fetch_add(1, Ordering::SeqCst);
-                *now = self.faults.lock().expect("not poisoned").pop_front();
+                *now = self.errors.lock().expect("not poisoned").pop_front();
             }
             Call::Commit(_) => {}
             _ => return Ok(()),
         }
         match (call, *now) {
-            (Call::Begin, Some(Fault::Begin(kind))) | (Call::Commit(_), Some(Fault::Lost(kind))) => Err(Cut::Now(kind)),
+            (Call::Begin, Some(PlannedError::Begin(kind))) | (Call::Commit(_), Some(PlannedError::Lost(kind))) => {
+                Err(Cut::Now(kind))
+            }
             _ => Ok(()),
         }
     }
 
     async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind> {
         match (call, *self.now.lock().expect("not poisoned")) {
-            (Call::Commit(_), Some(Fault::Written)) => Err(StoreErrorKind::Unknown),
+            (Call::Commit(_), Some(PlannedError::Written)) => Err(StoreErrorKind::Unknown),
             _ => Ok(()),
         }
     }
 }
 
 /// A committer's appender on it.
-struct Committer {
+struct TestCommitter {
     link: Arc<Planned>,
     appender: Appender,
     worker: JoinHandle<Result<(), StoreError>>,
     stop: Shutdown,
-    verdict: watch::Sender<Verdict>,
+    soundness: watch::Sender<Soundness>,
     seen: watch::Sender<Option<Position>>,
 }
 
@@ -117,25 +117,16 @@ impl Database {
         database
     }
 
-    fn committer(&self) -> Committer {
+    fn committer(&self) -> TestCommitter {
         let link = Arc::new(Planned::default());
-        let stop = Shutdown::new();
-        let (verdict, verdict_seen) = watch::channel(Verdict::Sound);
+        let store = self.memory.open(&self.ledger.id(), Arc::clone(&link) as Arc<dyn Link>).expect("opens");
+        let (soundness, soundness_known) = watch::channel(Soundness::Sound);
         let (seen, largest_seen) = watch::channel(None);
-        let (appender, worker) = Appender::new(Parts {
-            recent: None,
-            store: self.memory.open(&self.ledger.id(), Arc::clone(&link) as Arc<dyn Link>).expect("opens"),
-            ledger: self.ledger.id(),
-            clock: system_clock(),
-            compute: Compute::Threads,
-            log_key: None,
-            changes: Changes::new(),
-            verdict: verdict_seen,
-            seen: largest_seen,
-            health: Health::new().component("appending"),
-            stop: stop.clone(),
-        });
-        Committer { link, appender, worker: tokio::spawn(worker), stop, verdict, seen }
+        let parts = AppenderParts::for_test(store, self.ledger.id());
+        let stop = parts.stop.clone();
+        let (appender, worker) =
+            Appender::new(AppenderParts { soundness: soundness_known, seen: largest_seen, ..parts });
+        TestCommitter { link, appender, worker: tokio::spawn(worker), stop, soundness, seen }
     }
 
     async fn size(&self) -> u64 {
@@ -148,18 +139,18 @@ impl Database {
     }
 }
 
-impl Committer {
+impl TestCommitter {
     fn candidates(&self, statements: &[SignedStatement]) -> Vec<Candidate> {
         self.appender.prepare(statements.to_vec())
     }
 
-    async fn append(&self, statements: &[SignedStatement]) -> Result<Outcome, Undecided> {
+    async fn append(&self, statements: &[SignedStatement]) -> Result<Decision, AppendError> {
         self.appender.append(self.candidates(statements)).await
     }
 
-    /// The seqs that statements got, all of which must be accepted.
+    /// Appends statements that must be accepted. Returns their seqs.
     async fn seqs(&self, statements: &[SignedStatement]) -> Result<Vec<u64>, String> {
-        let outcome = self.append(statements).await.map_err(|undecided| undecided.to_string())?;
+        let outcome = self.append(statements).await.map_err(|error| error.to_string())?;
         assert_eq!(outcome.refused, None);
         Ok(outcome.accepted.iter().map(|entry| entry.seq).collect())
     }
@@ -171,63 +162,63 @@ impl Committer {
 }
 
 #[tokio::test]
-async fn a_transaction_in_the_way_of_another_is_tried_again() {
+async fn conflicting_transaction_is_tried_again() {
     let database = Database::new().await;
     let committer = database.committer();
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
     let conflict = StoreErrorKind::Conflict;
-    for (i, fault) in [Fault::Begin(conflict), Fault::Lost(conflict)].into_iter().enumerate() {
-        committer.link.plan([fault, fault, fault]);
+    for (i, planned) in [PlannedError::Begin(conflict), PlannedError::Lost(conflict)].into_iter().enumerate() {
+        committer.link.plan([planned, planned, planned]);
         assert_eq!(committer.seqs(&statements[i..=i]).await, Ok(vec![2 + i as u64]));
     }
-    // Not for ever.
-    committer.link.plan([Fault::Lost(conflict); 11]);
+    // But not for ever.
+    committer.link.plan([PlannedError::Lost(conflict); 11]);
     assert!(committer.seqs(&statements[2..]).await.is_err());
     assert_eq!(committer.seqs(&statements[2..]).await, Ok(vec![4]));
     database.assert_sound().await;
 }
 
 #[tokio::test]
-async fn whatever_fails_asking_again_tells_and_appends_once() {
-    use StoreErrorKind::{Damaged, Unavailable, Unknown};
+async fn repeated_request_appends_once_after_any_error() {
+    use StoreErrorKind::{Corrupt, Unavailable, Unknown};
     let database = Database::new().await;
     let committer = database.committer();
-    let faults = [
-        Fault::Begin(Unavailable),
-        Fault::Lost(Unavailable),
-        Fault::Lost(Unknown),
-        Fault::Written,
-        Fault::Lost(Damaged),
+    let errors = [
+        PlannedError::Begin(Unavailable),
+        PlannedError::Lost(Unavailable),
+        PlannedError::Lost(Unknown),
+        PlannedError::Written,
+        PlannedError::Lost(Corrupt),
     ];
-    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3 * faults.len(), None);
-    for (i, (fault, statements)) in faults.into_iter().zip(statements.chunks(3)).enumerate() {
+    let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3 * errors.len(), None);
+    for (i, (planned, statements)) in errors.into_iter().zip(statements.chunks(3)).enumerate() {
         let first = 2 + 3 * i as u64;
-        committer.link.plan([fault]);
-        let undecided = committer.seqs(&statements[..2]).await;
-        assert!(undecided.as_ref().is_err_and(|e| e.contains("the connection broke")), "{fault:?}: {undecided:?}");
-        assert_eq!(committer.seqs(&statements[..2]).await, Ok(vec![first, first + 1]), "{fault:?}");
-        assert_eq!(committer.seqs(&statements[1..]).await, Ok(vec![first + 1, first + 2]), "{fault:?}");
+        committer.link.plan([planned]);
+        let error = committer.seqs(&statements[..2]).await;
+        assert!(error.as_ref().is_err_and(|e| e.contains("the connection broke")), "{planned:?}: {error:?}");
+        assert_eq!(committer.seqs(&statements[..2]).await, Ok(vec![first, first + 1]), "{planned:?}");
+        assert_eq!(committer.seqs(&statements[1..]).await, Ok(vec![first + 1, first + 2]), "{planned:?}");
     }
     assert_eq!(database.size().await, 2 + statements.len() as u64);
     database.assert_sound().await;
 }
 
 #[tokio::test]
-async fn a_disk_that_failed_ends_the_worker() {
+async fn disk_error_ends_the_worker() {
     let database = Database::new().await;
     let committer = database.committer();
-    committer.link.plan([Fault::Lost(StoreErrorKind::Broken)]);
+    committer.link.plan([PlannedError::Lost(StoreErrorKind::DiskFailed)]);
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
     assert!(committer.seqs(&statements).await.is_err());
     let error = committer.worker.await.expect("no panic").expect_err("it ends");
-    assert_eq!(error.kind, StoreErrorKind::Broken);
-    assert!(matches!(committer.appender.append_heads().await, Err(Undecided::Unavailable(_))));
+    assert_eq!(error.kind, StoreErrorKind::DiskFailed);
+    assert!(matches!(committer.appender.append_heads().await, Err(AppendError::Unavailable(_))));
     assert_eq!(database.size().await, 2);
 }
 
-/// What others were seen to append counts as what was committed here: a copy without it is not continued.
+/// Entries seen from other committers count as committed here: a copy without them is not continued.
 #[tokio::test]
-async fn a_copy_without_what_others_appended_is_not_continued() {
+async fn copy_without_others_entries_is_not_continued() {
     let database = Database::new().await;
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 3, None);
     let [one, other] = [database.committer(), database.committer()];
@@ -235,12 +226,12 @@ async fn a_copy_without_what_others_appended_is_not_continued() {
     assert_eq!(other.seqs(&statements[1..2]).await, Ok(vec![3]));
     let newest = database.store.position().await.expect("reads").expect("there are entries");
     for (seen, problem) in [
-        (Position { head: statements[0].hash(), ..newest }, "has another chain"),
+        (Position { last_leaf: statements[0].hash(), ..newest }, "has another chain"),
         (Position { next_seq: newest.next_seq + 1, ..newest }, "went back"),
     ] {
         one.seen.send_replace(Some(seen));
         match one.append(&statements[2..]).await {
-            Err(Undecided::Unavailable(message)) => assert!(message.contains(problem), "{message}"),
+            Err(AppendError::Unavailable(message)) => assert!(message.contains(problem), "{message}"),
             decided => panic!("{decided:?}, although the database {problem}"),
         }
     }
@@ -250,9 +241,9 @@ async fn a_copy_without_what_others_appended_is_not_continued() {
     database.assert_sound().await;
 }
 
-/// What another committer appends is taken over from the tables: streams, keys, and the place in the tree.
+/// What another committer appends is read from the tables: streams, keys, and the tree's edge.
 #[tokio::test]
-async fn what_others_appended_is_continued() {
+async fn chain_follows_other_committers() {
     let database = Database::new().await;
     let ledger = &database.ledger;
     let of = |topic: &str| ledger.summaries(&stream(topic, 0), 0, 10, 4, None);
@@ -263,7 +254,7 @@ async fn what_others_appended_is_continued() {
     let second = key("ingest-b", Algorithm::Ed25519, "second");
     let granted = ledger.grant(ledger.grants[0].hash(), Role::Ingest, &second);
     assert_eq!(other.seqs(&[granted]).await, Ok(vec![6]));
-    // A stream that moved, one that is new, and a key that was granted since.
+    // A moved stream, a new one, and a key granted since.
     let by_second = ledger.sign_summary(ledger.summary_of(&stream("tc", 0), 0, 10, None), &second);
     assert_eq!(one.seqs(&[&a[2..3], &b[2..3], &[by_second]].concat()).await, Ok(vec![7, 8, 9]));
     // Statements that the other appended, together with new ones.
@@ -272,10 +263,10 @@ async fn what_others_appended_is_continued() {
     database.assert_sound().await;
 }
 
-/// An old copy takes the database's place while a committer reads what another one appended, and the database comes back.
-/// Whatever was asked then, no entry is made of a chain that was read half here and half there.
+/// An old copy replaces the database while a committer reads what another one appended, and then the database is back.
+/// No entry may continue a chain that was read half from each.
 #[tokio::test]
-async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
+async fn mixed_reads_of_two_copies_are_not_continued() {
     for reading in ["ledger_entries", "moved_streams"] {
         let database = Database::new().await;
         let ledger = &database.ledger;
@@ -297,7 +288,7 @@ async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
             memory.end_sessions();
         };
         *one.link.before.lock().expect("not poisoned") = Some((reading, Box::new(replaced)));
-        // Nothing is appended for what the chain holds already.
+        // The chain already holds this, so nothing is appended.
         assert!(one.seqs(&mine[..1]).await.is_err(), "{reading}: the lock was lost");
         assert!(one.link.before.lock().expect("not poisoned").is_none(), "{reading}: it was replaced");
         database.memory.replace(&origin, newest);
@@ -307,37 +298,37 @@ async fn what_was_read_of_a_database_and_of_a_copy_of_it_is_not_continued() {
 }
 
 #[tokio::test]
-async fn the_queue_is_bounded_and_what_waits_is_answered_at_the_end() {
+async fn queue_is_bounded_and_answered_at_the_end() {
     let database = Database::new().await;
     let committer = database.committer();
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1, None);
-    // Nothing is decided while the signer has not spoken.
-    committer.verdict.send_replace(Verdict::Checking);
+    // Nothing is decided before the signer has checked.
+    committer.soundness.send_replace(Soundness::Unchecked);
     let append = || {
         let (appender, candidates) = (committer.appender.clone(), committer.candidates(&statements));
         tokio::spawn(async move { appender.append(candidates).await })
     };
-    // The worker takes what comes first and waits; then the queue fills.
+    // The worker takes the first request and waits; then the queue fills.
     let mut waiting = Vec::new();
     while committer.appender.queue.capacity() > 0 {
         waiting.push(append());
         tokio::task::yield_now().await;
     }
     assert!(waiting.len() > QUEUE_REQUESTS_MAX);
-    assert!(matches!(committer.append(&statements).await, Err(Undecided::Busy)));
+    assert!(matches!(committer.append(&statements).await, Err(AppendError::Busy)));
     committer.stop.cancel();
-    committer.verdict.send_replace(Verdict::Sound);
+    committer.soundness.send_replace(Soundness::Sound);
     for answer in waiting {
         let outcome = answer.await.expect("no panic").expect("decided");
         assert_eq!(outcome.accepted.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2]);
     }
-    assert!(matches!(committer.append(&statements).await, Err(Undecided::Unavailable(_))));
+    assert!(matches!(committer.append(&statements).await, Err(AppendError::Unavailable(_))));
     committer.worker.await.expect("no panic").expect("ends well");
 }
 
-/// What waits is decided in one transaction up to a bound, so that the lock is given back.
+/// A transaction decides a bounded number of waiting statements, so that the lock is released.
 #[tokio::test]
-async fn a_transaction_has_so_many_statements_and_no_more() {
+async fn statements_per_transaction_are_bounded() {
     let database = Database::new().await;
     let committer = database.committer();
     let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 1_000, None);
@@ -350,34 +341,34 @@ async fn a_transaction_has_so_many_statements_and_no_more() {
     assert_eq!(committer.link.begun.load(Ordering::SeqCst) - before, 3, "of three requests, three, and one");
 }
 
-/// Two committers on one database, whose transactions fail in every way at random; each client asks until it is told.
+/// Two committers on one database, whose transactions fail at random. Each client asks until it gets an answer.
 #[tokio::test]
-async fn every_offset_is_covered_once_whatever_fails() {
+async fn every_offset_is_covered_once_despite_errors() {
     use StoreErrorKind::{Conflict, Unavailable, Unknown};
     for seed in 0..8_u64 {
         let database = Database::new().await;
         let committers = [database.committer(), database.committer()];
         let mut random = seed;
-        let mut faults = || {
+        let mut errors = || {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             match random >> 60 {
-                0 => Fault::Begin(Unavailable),
-                1 => Fault::Lost(Unavailable),
-                2 | 3 => Fault::Lost(Unknown),
-                4 | 5 => Fault::Written,
-                6 => Fault::Begin(Conflict),
-                7 => Fault::Lost(Conflict),
-                _ => Fault::None,
+                0 => PlannedError::Begin(Unavailable),
+                1 => PlannedError::Lost(Unavailable),
+                2 | 3 => PlannedError::Lost(Unknown),
+                4 | 5 => PlannedError::Written,
+                6 => PlannedError::Begin(Conflict),
+                7 => PlannedError::Lost(Conflict),
+                _ => PlannedError::None,
             }
         };
         let statements = database.ledger.summaries(&stream("t", 0), 0, 10, 60, None);
         for committer in &committers {
-            committer.link.plan((0..200).map(|_| faults()));
+            committer.link.plan((0..200).map(|_| errors()));
         }
         for (i, pair) in statements.chunks(2).enumerate() {
             let (a, b) = (&committers[i % 2], &committers[(i + 1) % 2]);
-            // The same statements by both ways in, as after a failover.
-            let ask = async |committer: &Committer| loop {
+            // The same statements through both committers, as after a failover.
+            let ask = async |committer: &TestCommitter| loop {
                 if let Ok(seqs) = committer.seqs(pair).await {
                     break seqs;
                 }
@@ -391,7 +382,7 @@ async fn every_offset_is_covered_once_whatever_fails() {
     }
 }
 
-/// A link on which everything takes long.
+/// A link on which every call takes long.
 struct Slow {
     now_ms: Arc<AtomicI64>,
 }
@@ -410,33 +401,24 @@ impl Link for Slow {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_no_difference_of_clocks_and_hides_none() {
+async fn slow_answer_neither_fakes_nor_hides_clock_difference() {
     for (database_off_ms, is_appended) in [(0, true), (60_000, false), (-60_000, false)] {
         let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
         let clock = |off_ms| -> crate::Clock {
             let now_ms = Arc::clone(&now_ms);
             Arc::new(move || now_ms.load(Ordering::SeqCst) + off_ms)
         };
-        let (ledger, stop) = (TestLedger::new("slow"), Shutdown::new());
+        let ledger = TestLedger::new("slow");
         let memory = MemoryDatabase::new(clock(database_off_ms));
-        let (appender, worker) = Appender::new(Parts {
-            recent: None,
-            store: memory.open(&ledger.id(), Arc::new(Slow { now_ms: Arc::clone(&now_ms) })).expect("opens"),
-            ledger: ledger.id(),
-            clock: clock(0),
-            compute: Compute::Threads,
-            log_key: None,
-            changes: Changes::new(),
-            verdict: watch::channel(Verdict::Sound).1,
-            seen: watch::channel(None).1,
-            health: Health::new().component("appending"),
-            stop: stop.clone(),
-        });
+        let store = memory.open(&ledger.id(), Arc::new(Slow { now_ms: Arc::clone(&now_ms) })).expect("opens");
+        let parts = AppenderParts::for_test(store, ledger.id());
+        let stop = parts.stop.clone();
+        let (appender, worker) = Appender::new(AppenderParts { clock: clock(0), ..parts });
         let worker = tokio::spawn(worker);
         let outcome = appender.append(appender.prepare(ledger.beginning())).await;
         match outcome {
             Ok(outcome) => assert!(is_appended && outcome.refused.is_none(), "{database_off_ms}: {outcome:?}"),
-            Err(undecided) => assert!(!is_appended && undecided.to_string().contains("clock"), "{undecided}"),
+            Err(error) => assert!(!is_appended && error.to_string().contains("clock"), "{error}"),
         }
         stop.cancel();
         worker.await.expect("no panic").expect("ends well");

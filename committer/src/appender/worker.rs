@@ -1,79 +1,121 @@
-//! The task that appends: one transaction for all that waits, then the next.
+//! The task that appends: it commits all waiting requests in one transaction, then the next ones.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::chain::{Keys, Position};
+use evidence::statement::LedgerId;
 use evidence::{EncodedEntry, Hash, SigningKey};
-use service::Condition;
+use service::{Component, Condition, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::duplicates::possible_duplicates;
 use super::group::Group;
-use super::sought::sought;
-use super::{Outcome, Parts, Reply, Request, Undecided};
+use super::request::{AppendError, Decision, Reply, Request, Work};
+use crate::Clock;
 use crate::chain::Chain;
+use crate::changes::Changes;
+use crate::compute::Compute;
+use crate::handoff::{HandedEntry, Handoff};
 use crate::metrics::{APPEND_FAILURES, AppenderMetrics, refused};
-use crate::recent::Handed;
-use crate::signer::Verdict;
-use crate::store::{Append, Begun, Sought, StoreError, StoreErrorKind, Transaction};
+use crate::soundness::Soundness;
+use crate::store::{Append, Begun, Lookup, Store, StoreError, StoreErrorKind, Transaction};
 
-/// Statements in one transaction, give or take a request: enough to spread the cost of an fsync thin, few enough that
-/// nobody waits long for the lock.
+/// Statements in one transaction, not counting the rest of the last request. Enough to make the cost of an fsync small;
+/// few enough that nobody waits long for the lock.
 const GROUP_STATEMENTS_MAX: usize = 2048;
 
-/// Local and database clock may differ by so much.
+/// Maximum difference between the local clock and the database's.
 const CLOCK_DIFFERENCE_MS_MAX: u64 = 5_000;
 
-/// How long a request waits at the start for the signer to have looked at the database.
+/// How long a request waits at the start for the signer to check the database.
 const CHECKING_MAX: Duration = Duration::from_secs(5);
 
-/// How often an appender that cannot append looks whether it can.
+/// How often an appender that cannot append tries whether it can.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// Attempts at a transaction that others keep getting in the way of.
+/// Attempts at a transaction that keeps conflicting with others.
 const CONFLICTS_MAX: u32 = 10;
 
-/// Further behind the database than this, the tables are read anew instead of what changed in them.
+/// Further behind the database than this, the worker loads the tables again instead of following their changes.
 const FOLLOW_ENTRIES_MAX: u64 = 10_000;
 
+/// What the appender is made of.
+pub(crate) struct AppenderParts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: LedgerId,
+    pub(crate) clock: Clock,
+    pub(crate) compute: Compute,
+    /// Signs heads statements.
+    pub(crate) log_key: Option<Arc<SigningKey>>,
+    /// Hands what was appended to the signer, if there is one here.
+    pub(crate) handoff: Option<Handoff>,
+    /// Told of every append.
+    pub(crate) changes: Changes,
+    /// What the signer found.
+    pub(crate) soundness: watch::Receiver<Soundness>,
+    /// The largest position that the database was seen at, by any committer's appends.
+    pub(crate) seen: watch::Receiver<Option<Position>>,
+    pub(crate) health: Component,
+    /// Ends the worker, after what waits.
+    pub(crate) stop: Shutdown,
+}
+
+#[cfg(test)]
+impl AppenderParts {
+    /// Parts of an appender on a sound database, which signs nothing and reports to nobody.
+    pub(crate) fn for_test(store: Arc<dyn Store>, ledger: LedgerId) -> Self {
+        Self {
+            store,
+            ledger,
+            clock: crate::system_clock(),
+            compute: Compute::Threads,
+            log_key: None,
+            handoff: None,
+            changes: Changes::new(),
+            soundness: watch::channel(Soundness::Sound).1,
+            seen: watch::channel(None).1,
+            health: service::Health::new().component("appending"),
+            stop: Shutdown::new(),
+        }
+    }
+}
+
 pub(super) struct Worker {
-    parts: Parts,
+    parts: AppenderParts,
     requests: mpsc::Receiver<Request>,
     keys: watch::Sender<Arc<Keys>>,
-    /// The chain as of the last transaction that ended well here. Gone when one did not.
+    /// The chain after the last transaction here; `None` if that one failed.
     chain: Option<Chain>,
     /// The newest position that was read or written here: the database must never be behind it.
     confirmed: Option<Position>,
     condition: Condition,
     metrics: AppenderMetrics,
-    /// When to find out, without a request, whether appending is possible: at the start, and while it is not.
+    /// When to try, without a request, whether appending is possible: at the start, and after an error.
     probe_at: Option<Instant>,
     clock_behind: bool,
 }
 
 /// Why a group was not committed.
-enum Failure {
-    Store(StoreError),
-    /// Appending would do harm; what must change first.
+#[derive(Debug, thiserror::Error)]
+enum CommitError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Appending would do harm. The text says what must change first.
+    #[error("{0}")]
     Unsound(String),
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl Failure {
+impl CommitError {
     fn unsound<T>(message: String) -> Result<T, Self> {
         Err(Self::Unsound(message))
     }
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts, requests: mpsc::Receiver<Request>, keys: watch::Sender<Arc<Keys>>) -> Self {
+    pub(super) fn new(parts: AppenderParts, requests: mpsc::Receiver<Request>, keys: watch::Sender<Arc<Keys>>) -> Self {
         let condition = Condition::counting(parts.health.clone(), APPEND_FAILURES.with([]));
         Self {
             parts,
@@ -88,7 +130,7 @@ impl Worker {
         }
     }
 
-    /// Runs until told to stop and all that waited is answered.
+    /// Runs until it is stopped and all waiting requests are answered.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Some(requests) = self.next_group().await {
             let (work, replies): (Vec<_>, Vec<_>) = requests.into_iter().map(Request::split).unzip();
@@ -100,17 +142,17 @@ impl Worker {
             self.report(&result);
             self.probe_at = result.is_err().then(|| Instant::now() + PROBE_EVERY);
             match result {
-                Ok(outcomes) => {
-                    outcomes.iter().filter_map(|outcome| outcome.refused.as_ref()).for_each(refused);
-                    answer(replies, outcomes.into_iter().map(Ok));
+                Ok(decisions) => {
+                    decisions.iter().filter_map(|decision| decision.refused.as_ref()).for_each(refused);
+                    answer(replies, decisions.into_iter().map(Ok));
                 }
-                Err(failure) => {
-                    // Whatever was drafted may or may not be in the database now.
+                Err(error) => {
+                    // The drafted entries may or may not be in the database.
                     self.chain = None;
-                    let message = failure_message(&failure);
-                    answer(replies, std::iter::repeat_with(|| Err(Undecided::Unavailable(message.clone()))));
-                    if let Failure::Store(error) = failure
-                        && matches!(error.kind, StoreErrorKind::Broken | StoreErrorKind::Refused)
+                    let message = error.to_string();
+                    answer(replies, std::iter::repeat_with(|| Err(AppendError::Unavailable(message.clone()))));
+                    if let CommitError::Store(error) = error
+                        && matches!(error.kind, StoreErrorKind::DiskFailed | StoreErrorKind::Refused)
                     {
                         return Err(error);
                     }
@@ -120,7 +162,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for a request and takes those that wait with it. An empty group is a probe.
+    /// Waits for a request and takes the others that wait. An empty group is a probe.
     async fn next_group(&mut self) -> Option<Vec<Request>> {
         let first = tokio::select! {
             biased;
@@ -142,15 +184,16 @@ impl Worker {
         Some(group)
     }
 
-    /// Decides and commits the work of a group, again when other transactions got in the way; as many outcomes as
-    /// requests.
-    async fn commit(&mut self, work: Vec<Work>) -> Result<Vec<Outcome>, Failure> {
+    /// Decides and commits the work of a group, and retries after conflicts. Returns one decision for each request.
+    async fn commit(&mut self, work: Vec<Work>) -> Result<Vec<Decision>, CommitError> {
         let work = Arc::new(work);
         let mut conflicts = 0;
         loop {
             match self.attempt(&work).await {
-                Err(Failure::Store(error)) if error.kind == StoreErrorKind::Conflict && conflicts < CONFLICTS_MAX => {
-                    tracing::debug!("once more: {error}");
+                Err(CommitError::Store(error))
+                    if error.kind == StoreErrorKind::Conflict && conflicts < CONFLICTS_MAX =>
+                {
+                    tracing::debug!("trying again: {error}");
                     conflicts += 1;
                 }
                 result => return result,
@@ -158,16 +201,16 @@ impl Worker {
         }
     }
 
-    async fn attempt(&mut self, work: &Arc<Vec<Work>>) -> Result<Vec<Outcome>, Failure> {
-        self.check_verdict().await?;
+    async fn attempt(&mut self, work: &Arc<Vec<Work>>) -> Result<Vec<Decision>, CommitError> {
+        self.check_soundness().await?;
         let size = self.chain.as_ref().map(Chain::size);
-        let asked = sought(self.chain.as_ref(), work);
+        let asked = possible_duplicates(self.chain.as_ref(), work);
         let Begun { position, known, mut transaction } = self.parts.store.begin(&asked).await?;
         let now_ms = self.checked_time(&mut *transaction).await?;
         let chain = self.locked_chain(position).await?;
         let is_read_anew = size != Some(chain.size());
-        // What others appended may be what is to be appended here.
-        if size.is_some_and(|size| size < chain.size()) && !is_part(&sought(Some(&chain), work), &asked) {
+        // Others may have appended some of these statements.
+        if size.is_some_and(|size| size < chain.size()) && !is_part(&possible_duplicates(Some(&chain), work), &asked) {
             self.hold(transaction, &chain).await?;
             self.confirm(&chain);
             self.chain = Some(chain);
@@ -178,7 +221,7 @@ impl Worker {
         let log_key = self.parts.log_key.clone();
         let work = Arc::clone(work);
         let decide = move || decide(Group::new(chain, now_ms, known), &work, log_key.as_deref());
-        let (outcomes, chain, append) = self.parts.compute.run(decide).await;
+        let (decisions, chain, append) = self.parts.compute.run(decide).await;
         match append {
             Some((append, entries)) => self.write(transaction, append, entries).await?,
             None if is_read_anew => self.hold(transaction, &chain).await?,
@@ -186,11 +229,11 @@ impl Worker {
         }
         self.confirm(&chain);
         self.chain = Some(chain);
-        Ok(outcomes)
+        Ok(decisions)
     }
 
-    /// Makes sure that a chain, of which something was read anew under a lock, fits together: that the lock was held until
-    /// now. Its commit tells, and nothing else: a copy of the database may have taken its place between two reads.
+    /// Commits nothing, to prove that the lock was held while the chain was read. A copy may have replaced the database
+    /// between two reads; only a successful commit under the lock rules that out.
     async fn hold(&self, transaction: Box<dyn Transaction>, chain: &Chain) -> Result<(), StoreError> {
         let Some(position) = chain.position() else { return Ok(()) };
         let nothing = Append { entries: Vec::new(), streams: Vec::new(), nodes: Vec::new(), position };
@@ -207,45 +250,45 @@ impl Worker {
         for kind in append.entries.chunk_by(|a, b| a.kind == b.kind) {
             self.metrics.appended(&kind[0].kind, kind.len());
         }
-        if let (Some(recent), Some(first)) = (&self.parts.recent, entries.first()) {
-            recent.hand(first.entry().seq, entries.into_iter().map(Handed));
+        if let (Some(handoff), Some(first)) = (&self.parts.handoff, entries.first()) {
+            handoff.push(first.entry().seq, entries.into_iter().map(HandedEntry));
         }
         self.parts.changes.announce();
         Ok(())
     }
 
-    /// Nothing is appended to a database that the signer will not sign for. It needs a moment to know.
-    async fn check_verdict(&mut self) -> Result<(), Failure> {
-        let known = self.parts.verdict.wait_for(|verdict| *verdict != Verdict::Checking);
-        // Out of time, it is looked at as it is.
+    /// Refuses a database that the signer will not sign for. At the start the signer needs a moment to know.
+    async fn check_soundness(&mut self) -> Result<(), CommitError> {
+        let known = self.parts.soundness.wait_for(|soundness| *soundness != Soundness::Unchecked);
+        // After that time, the present value decides.
         let _ = tokio::time::timeout(CHECKING_MAX, known).await;
-        match &*self.parts.verdict.borrow() {
-            Verdict::Sound => Ok(()),
-            Verdict::Checking => {
-                Failure::unsound("the signer has not compared the database with what was signed yet".to_owned())
+        match &*self.parts.soundness.borrow() {
+            Soundness::Sound => Ok(()),
+            Soundness::Unchecked => {
+                CommitError::unsound("the signer has not compared the database with the signed heads yet".to_owned())
             }
-            Verdict::Unsound(reason) => Failure::unsound(reason.clone()),
+            Soundness::Unsound(reason) => CommitError::unsound(reason.clone()),
         }
     }
 
-    /// The time of new entries: the database's. Its clock is compared with the time here before it was asked and after
-    /// it answered: however slow the answer is, no difference is seen that is not there.
-    async fn checked_time(&self, transaction: &mut dyn Transaction) -> Result<i64, Failure> {
+    /// The time of new entries, by the database's clock. That is compared with the time here before the question and after
+    /// the answer, so that a slow answer does not look like a difference of the clocks.
+    async fn checked_time(&self, transaction: &mut dyn Transaction) -> Result<i64, CommitError> {
         let before_ms = (self.parts.clock)();
         let now_ms = transaction.now_ms().await?;
         let after_ms = (self.parts.clock)();
-        // A clock that is set meanwhile may go back.
+        // The clock may be set back in between.
         let nearest_ms = now_ms.clamp(before_ms.min(after_ms), before_ms.max(after_ms));
         if nearest_ms.abs_diff(now_ms) <= CLOCK_DIFFERENCE_MS_MAX {
             return Ok(now_ms);
         }
-        Failure::unsound(format!(
-            "the clock here ({nearest_ms} ms) and the database's ({now_ms} ms) differ by more than {} s: set them right",
+        CommitError::unsound(format!(
+            "the clock here ({nearest_ms} ms) and the database's ({now_ms} ms) differ by more than {} s: correct them",
             CLOCK_DIFFERENCE_MS_MAX / 1000
         ))
     }
 
-    /// Entries' times never go back; that the clock did is worth knowing once.
+    /// Warns once when the database's clock goes back. Entries' times never do.
     fn warn_of_clock(&mut self, now_ms: i64, newest_ms: i64) {
         let behind = now_ms < newest_ms;
         if behind && !self.clock_behind {
@@ -258,9 +301,9 @@ impl Worker {
         self.clock_behind = behind;
     }
 
-    /// The chain that is locked: the one from the last transaction, with what other committers appended since.
-    async fn locked_chain(&mut self, position: Option<Position>) -> Result<Chain, Failure> {
-        // Others may have appended more than this committer did, and it must not continue a copy without that.
+    /// The locked chain: that of the last transaction, with what other committers appended since.
+    async fn locked_chain(&mut self, position: Option<Position>) -> Result<Chain, CommitError> {
+        // Others may have appended more than this committer. It must not continue a copy without their entries.
         let seen = *self.parts.seen.borrow();
         self.confirmed = self.confirmed.into_iter().chain(seen).max_by_key(|position| position.next_seq);
         let store = &*self.parts.store;
@@ -277,27 +320,28 @@ impl Worker {
             {
                 return Ok(chain);
             }
-            // What was sought was chosen by the chain that is gone.
-            return Err(StoreError::new(StoreErrorKind::Conflict, "the chain must be read anew").into());
+            // The lookups were chosen by a chain that no longer holds.
+            return Err(StoreError::new(StoreErrorKind::Conflict, "the chain must be loaded again").into());
         }
         self.check_confirmed(position).await?;
         Ok(Chain::load(store, &self.parts.ledger, position).await?)
     }
 
-    /// A database that no longer has what was read from it or committed to it is an old copy, or another one.
-    async fn check_confirmed(&self, position: Option<Position>) -> Result<(), Failure> {
+    /// Refuses a database without the entries that were read from it or committed to it: an old copy, or another one.
+    async fn check_confirmed(&self, position: Option<Position>) -> Result<(), CommitError> {
         let Some(confirmed) = self.confirmed else { return Ok(()) };
         let size = position.map_or(0, |p| p.next_seq);
-        let ours = format!("this committer has seen {} entries with head {}", confirmed.next_seq, confirmed.head);
+        let ours =
+            format!("this committer has seen {} entries with newest leaf {}", confirmed.next_seq, confirmed.last_leaf);
         if size < confirmed.next_seq {
-            return Failure::unsound(format!(
+            return CommitError::unsound(format!(
                 "the database went back: it has {size} entries, {ours}. An old copy was put in its place"
             ));
         }
         let leaf = self.parts.store.nodes(0, confirmed.next_seq - 1..confirmed.next_seq).await?;
-        if leaf != [confirmed.head] {
+        if leaf != [confirmed.last_leaf] {
             let found = leaf.first().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-            return Failure::unsound(format!(
+            return CommitError::unsound(format!(
                 "the database has another chain: {ours}, its entry there has leaf hash {found}"
             ));
         }
@@ -316,64 +360,38 @@ impl Worker {
         });
     }
 
-    /// Logs and shows a change between well and not.
-    fn report(&mut self, result: &Result<Vec<Outcome>, Failure>) {
+    /// Reports whether appending works.
+    fn report(&mut self, result: &Result<Vec<Decision>, CommitError>) {
         match result {
             Ok(_) => self.condition.works(|| tracing::info!("appending again")),
-            Err(failure) => {
-                let message = failure_message(failure);
+            Err(error) => {
+                let message = error.to_string();
                 self.condition.fails(message, |message| tracing::error!("not appending: {message}"));
             }
         }
     }
 }
 
-fn failure_message(failure: &Failure) -> String {
-    match failure {
-        Failure::Store(error) => error.to_string(),
-        Failure::Unsound(reason) => reason.clone(),
-    }
-}
-
-/// A request without its reply: statements, or `None` for a heads statement.
-pub(super) type Work = Option<Vec<super::Candidate>>;
-
-impl Request {
-    fn len(&self) -> usize {
-        match self {
-            Self::Statements(statements, _) => statements.len(),
-            Self::Heads(_) => 1,
-        }
-    }
-
-    fn split(self) -> (Work, Reply) {
-        match self {
-            Self::Statements(statements, reply) => (Some(statements), reply),
-            Self::Heads(reply) => (None, reply),
-        }
-    }
-}
-
-type Decided = (Vec<Outcome>, Chain, Option<(Append, Vec<EncodedEntry>)>);
+type Decided = (Vec<Decision>, Chain, Option<(Append, Vec<EncodedEntry>)>);
 
 fn decide(mut group: Group, work: &[Work], log_key: Option<&SigningKey>) -> Decided {
-    let outcomes = work.iter().map(|work| match (work, log_key) {
+    let decisions = work.iter().map(|work| match (work, log_key) {
         (Some(statements), _) => group.append_all(statements),
         (None, Some(key)) => group.append_heads(key),
-        (None, None) => Outcome::default(),
+        (None, None) => Decision::default(),
     });
-    let outcomes = outcomes.collect();
+    let decisions = decisions.collect();
     let (chain, append) = group.finish();
-    (outcomes, chain, append)
+    (decisions, chain, append)
 }
 
-/// Whether all of some statements are among others.
-fn is_part(some: &[Sought], others: &[Sought]) -> bool {
-    let others: HashSet<Hash> = others.iter().map(|sought| sought.statement).collect();
-    some.iter().all(|sought| others.contains(&sought.statement))
+/// Whether `others` has all of `some`.
+fn is_part(some: &[Lookup], others: &[Lookup]) -> bool {
+    let others: HashSet<Hash> = others.iter().map(|lookup| lookup.statement).collect();
+    some.iter().all(|lookup| others.contains(&lookup.statement))
 }
 
-/// Returns at a time, or never.
+/// Resolves at a time, or never.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -381,9 +399,9 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// A client that went away does not take its answer, which is fine: it will ask again.
-fn answer(replies: Vec<Reply>, outcomes: impl Iterator<Item = Result<Outcome, Undecided>>) {
-    for (reply, outcome) in replies.into_iter().zip(outcomes) {
-        let _ = reply.send(outcome);
+/// Sends the answers. A client that went away misses its own, and will ask again.
+fn answer(replies: Vec<Reply>, decisions: impl Iterator<Item = Result<Decision, AppendError>>) {
+    for (reply, decision) in replies.into_iter().zip(decisions) {
+        let _ = reply.send(decision);
     }
 }

@@ -1,25 +1,25 @@
-//! Answers that are not a 200, and the content types of those that are.
+//! Error answers, and the content types of the others.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use committer_client::{ErrorView, code};
 
-use crate::appender::Undecided;
+use crate::appender::AppendError;
 use crate::store::StoreError;
 
 pub(super) const TEXT: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
 pub(super) const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
 
-/// What is not there now may be there soon.
+/// What is missing now may exist soon.
 const UNKEPT: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
-/// When clients are told to come back, in seconds.
+/// Seconds after which clients should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// An answer that is not a 200.
+/// An error answer.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ApiError {
     status: StatusCode,
     /// One of [`committer_client::code`].
     pub code: &'static str,
@@ -27,7 +27,7 @@ pub struct Failure {
     pub message: String,
 }
 
-impl Failure {
+impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl ToString) -> Self {
         Self { status, code, message: message.to_string() }
     }
@@ -53,7 +53,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let view = Json(ErrorView { code: self.code.to_owned(), message: self.message });
         let mut response = (self.status, UNKEPT, view).into_response();
@@ -64,7 +64,7 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if !error.is_transient() {
             tracing::error!("{error}");
@@ -73,11 +73,11 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<Undecided> for Failure {
-    fn from(undecided: Undecided) -> Self {
-        match undecided {
-            Undecided::Busy => Self::busy(undecided),
-            Undecided::Unavailable(_) => Self::unavailable(undecided),
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Busy => Self::busy(error),
+            AppendError::Unavailable(_) => Self::unavailable(error),
         }
     }
 }

@@ -1,35 +1,35 @@
-//! The log as C2SP tlog-tiles: what the newest checkpoint covers, and nothing beyond it.
+//! The log as C2SP tlog-tiles, up to the newest checkpoint and no further.
 //!
-//! Caches keep tiles for good, so each is compared with the root of the checkpoint before it is served: what is damaged in
-//! the database is an error that nobody keeps.
+//! Caches keep tiles for ever, so each tile is compared with the checkpoint's root before it is served. A corrupt tile is
+//! an error, which no cache keeps.
 
 use axum::extract::Path;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use evidence::Head;
 use evidence::tile::{Tile, Tiles, encode_entries, needed_tiles};
 use evidence::tree::leaf_hash;
-use keystore::Head;
 
-use super::Opened;
-use super::answer::{BYTES, Failure, TEXT};
+use super::answer::{ApiError, BYTES, TEXT};
+use super::opened::Opened;
 use crate::store::{Store, StoreError};
 
 const CHANGES: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-cache")];
 const FOR_GOOD: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
 
-pub(super) async fn checkpoint(opened: Opened) -> Result<Response, Failure> {
+pub(super) async fn checkpoint(opened: Opened) -> Result<Response, ApiError> {
     let checkpoint = opened.checkpoints.newest().await?;
-    let checkpoint = checkpoint.ok_or_else(|| Failure::not_found("nothing was signed yet"))?;
+    let checkpoint = checkpoint.ok_or_else(|| ApiError::not_found("nothing is signed yet"))?;
     Ok((TEXT, CHANGES, checkpoint.note).into_response())
 }
 
-pub(super) async fn tile(opened: Opened, Path(rest): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn tile(opened: Opened, Path(rest): Path<String>) -> Result<Response, ApiError> {
     let path = format!("tile/{rest}");
     let entries = path.starts_with("tile/entries/");
     let tile = if entries { Tile::parse_entries_path(&path) } else { path.parse() };
-    let tile = tile.map_err(Failure::bad_request)?;
+    let tile = tile.map_err(ApiError::bad_request)?;
     let head = opened.checkpoints.newest().await?.map(|checkpoint| checkpoint.head);
-    let beyond = |size| Failure::not_found(format!("{path} lies beyond the checkpoint of size {size}"));
+    let beyond = |size| ApiError::not_found(format!("{path} lies beyond the checkpoint of size {size}"));
     let head = head.ok_or_else(|| beyond(0))?;
     if tile.width() > Tile::in_tree(tile.level(), tile.index(), head.size).map_or(0, Tile::width) {
         return Err(beyond(head.size));
@@ -39,7 +39,7 @@ pub(super) async fn tile(opened: Opened, Path(rest): Path<String>) -> Result<Res
     Ok((BYTES, FOR_GOOD, bytes).into_response())
 }
 
-/// The hashes of a tile, and those that show that they are of the tree with this head.
+/// Reads the hashes of a tile, and those that prove it against the head.
 async fn proven(store: &dyn Store, tile: Tile, head: Head) -> Result<Tiles, StoreError> {
     let mut tiles = Vec::new();
     for tile in needed_tiles(tile.nodes().take(1), head.size) {
@@ -48,12 +48,12 @@ async fn proven(store: &dyn Store, tile: Tile, head: Head) -> Result<Tiles, Stor
         check_count(tile, hashes.len())?;
         tiles.push((tile, hashes.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>()));
     }
-    Tiles::authenticate(head.size, &head.root, tiles).map_err(|problem| damaged(tile, problem))
+    Tiles::authenticate(head.size, &head.root, tiles).map_err(|problem| corrupt(tile, problem))
 }
 
 fn hashes(tile: Tile, tiles: &Tiles) -> Result<Vec<u8>, StoreError> {
     let hashes = tile.nodes().map(|node| tiles.hash(node).map(|hash| hash.0));
-    let hashes = hashes.collect::<Result<Vec<_>, _>>().map_err(|problem| damaged(tile, problem))?;
+    let hashes = hashes.collect::<Result<Vec<_>, _>>().map_err(|problem| corrupt(tile, problem))?;
     Ok(hashes.concat())
 }
 
@@ -64,20 +64,20 @@ async fn entry_bundle(store: &dyn Store, tile: Tile, tiles: &Tiles) -> Result<Ve
     let entries: Vec<_> = entries.into_iter().map(|stored| stored.bytes).collect();
     for (node, entry) in tile.nodes().zip(&entries) {
         if tiles.hash(node).ok() != Some(leaf_hash(entry)) {
-            return Err(damaged(tile, format_args!("entry {} is not the one that was signed", node.index)));
+            return Err(corrupt(tile, format_args!("entry {} is not the signed one", node.index)));
         }
     }
-    encode_entries(&entries).map_err(|problem| damaged(tile, problem))
+    encode_entries(&entries).map_err(|problem| corrupt(tile, problem))
 }
 
-/// What was signed is complete, or the database is not what it was.
+/// All signed entries must be stored, or the database is corrupt.
 fn check_count(tile: Tile, found: usize) -> Result<(), StoreError> {
     if found == usize::from(tile.width()) {
         return Ok(());
     }
-    Err(damaged(tile, format_args!("{found} of {} are stored", tile.width())))
+    Err(corrupt(tile, format_args!("{found} of {} are stored", tile.width())))
 }
 
-fn damaged(tile: Tile, problem: impl std::fmt::Display) -> StoreError {
-    StoreError::damaged(format!("{tile}: {problem}: run fsck"))
+fn corrupt(tile: Tile, problem: impl std::fmt::Display) -> StoreError {
+    StoreError::corrupt(format!("{tile}: {problem}: run fsck"))
 }

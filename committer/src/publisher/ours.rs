@@ -1,13 +1,13 @@
-//! Whether a topic may be published to: one that is empty, or that holds this ledger's commitments.
+//! Decides whether a topic may be published to: it must be empty or hold this ledger's commitments.
 
 use committer_client::Commitment;
+use evidence::Entry;
 use evidence::statement::LedgerId;
-use evidence::{Entry, Statement};
 
 use super::topic::Newest;
 use crate::store::deletion;
 
-/// Why a topic is not published to, if it is not. So many entries as `published` were published before.
+/// Why the topic must not be published to, if so. `published` is how many entries were published before.
 pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest], published: u64) -> Option<String> {
     newest.iter().find_map(|Newest { partition, value }| {
         let found = match of(value) {
@@ -21,26 +21,21 @@ pub(super) fn refusal(topic: &str, ledger: &LedgerId, newest: &[Newest], publish
         let before = match published.checked_sub(1) {
             None => String::new(),
             Some(last) => format!(
-                ". Publishing goes on there with entry {published}, so that topic lacks the entries 0 to {last}, which were \
+                ". Publishing continues there with entry {published}, so that topic lacks the entries 0 to {last}, which were \
                  published before. To publish all entries there, first stop the committer and run `{}` in the database",
                 deletion("publications", ledger)
             ),
         };
         Some(format!(
             "the topic {topic} belongs to somebody else: {topic}/{partition} {found}. Nothing is published. Give this ledger \
-             a topic of its own: set `committer.commitments_topic` and start the committer again{before}"
+             a topic of its own: set `committer.commitments_topic` and restart the committer{before}"
         ))
     })
 }
 
-/// The ledger whose commitment a record is.
+/// The ledger that a commitment belongs to.
 fn of(value: &[u8]) -> Option<LedgerId> {
     let commitment: Commitment = serde_json::from_slice(value).ok()?;
     let entry = Entry::parse(commitment.entry.as_bytes()).ok()?;
-    match entry.statement.statement() {
-        Statement::Genesis(genesis) => {
-            Some(LedgerId { origin: genesis.origin.clone(), genesis: entry.statement.hash() })
-        }
-        other => other.ledger().cloned(),
-    }
+    Some(entry.statement.ledger())
 }

@@ -1,4 +1,4 @@
-//! Where commitments go: a topic of Kafka, as a trait, so that a simulation can stand in for the broker.
+//! The topic of commitments. It is a trait, so that a simulation can replace the broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use kafka::{Cluster, Producer, Properties, Reader, Record, TopicPartition};
 use service::{Component, Shutdown};
 
-/// How often a broker that does not answer is reported, and `stop` looked at while it does not.
+/// How often a broker that does not answer is reported, and `stop` checked meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A record to be: its key, and the value that is the same bytes however often it is published.
+/// A record to publish. Its value is the same bytes each time it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// `topic/partition`, or the kind where there is no stream.
@@ -19,11 +19,11 @@ pub struct Message {
     pub value: Vec<u8>,
 }
 
-/// How long a broker may take to answer a question about the topic.
+/// Maximum time for a broker to answer a question about the topic.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Offsets at the end of a partition among which its newest record is looked for first: what is no record, such as the
-/// end of a transaction, takes an offset too.
+/// How many offsets before a partition's end are searched first for its newest record. Markers, such as the end of a
+/// transaction, take offsets too.
 const LOOK_FIRST: i64 = 16;
 
 /// The newest record of a partition.
@@ -47,7 +47,7 @@ pub trait Topic: Send + Sync {
     /// When the cluster does not answer, or does not allow it.
     async fn newest(&self) -> Result<Option<Vec<Newest>>, kafka::Error>;
 
-    /// A producer of its own for whoever begins to publish.
+    /// A new producer, for a publisher that begins.
     ///
     /// # Errors
     /// When the client library does not accept the configuration.
@@ -113,12 +113,12 @@ fn newest(properties: &Properties, topic: &str) -> Result<Option<Vec<Newest>>, k
     Ok(Some(records))
 }
 
-/// What to say of a topic that is not there.
+/// The message about a missing topic.
 pub(super) fn absent(topic: &str) -> String {
-    format!("the topic {topic} does not exist, and no broker has made it by itself: create it")
+    format!("the topic {topic} does not exist, and the brokers do not create it: create it")
 }
 
-/// Why a broker may not acknowledge records for a topic.
+/// Finds out why no broker acknowledges records for a topic.
 fn unacknowledged(properties: &Properties, topic: &str) -> String {
     let message = format!("Kafka does not acknowledge the records for the topic {topic}");
     match Cluster::new(properties, PATIENCE).and_then(|cluster| cluster.topic(topic)) {
@@ -131,7 +131,7 @@ fn unacknowledged(properties: &Properties, topic: &str) -> String {
 struct KafkaProducer {
     producer: Arc<Producer>,
     topic: Arc<str>,
-    /// To ask why, when nothing is acknowledged.
+    /// For asking why nothing is acknowledged.
     properties: Properties,
 }
 

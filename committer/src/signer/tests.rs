@@ -1,4 +1,4 @@
-//! The signer on a database that lies at its start.
+//! The signer on a database that is forged, corrupt or unreachable.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,20 +10,21 @@ use service::{Backoff, Health, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::{Parts, Replay, Signer, Trouble, Verdict};
-use crate::appender::{self, Appender};
-use crate::changes::Changes;
+use super::error::SignerError;
+use super::{Replay, Signer, SignerParts};
+use crate::appender::{Appender, AppenderParts};
 use crate::checkpoints::Checkpoints;
 use crate::compute::Compute;
-use crate::failing::Failing;
-use crate::parts::LogKey;
-use crate::recent::Recent;
+use crate::failing_link::FailingLink;
+use crate::handoff::Handoff;
+use crate::log_key::LogKey;
+use crate::soundness::Soundness;
 use crate::store::memory::{Call, Cut, Direct, Link, MemoryDatabase, Tables};
 use crate::store::{Store, StoreErrorKind};
-use crate::system_clock;
-use crate::test_ledger::{ORIGIN, TestLedger, stream};
+use crate::{Ledger, system_clock};
+use testbed::statements::{ORIGIN, TestLedger, stream};
 
-/// Shows a false copy from the question for the newest heads entry on to the answer that names the streams.
+/// Shows a forged copy from the read of the newest heads entry until the streams are read.
 struct Liar {
     memory: MemoryDatabase,
     lie: Tables,
@@ -70,21 +71,11 @@ impl Place {
         self.append_and_hand(statements, with_heads, None).await;
     }
 
-    async fn append_and_hand(&self, statements: &[SignedStatement], with_heads: bool, recent: Option<Recent>) {
-        let stop = Shutdown::new();
-        let (appender, worker) = Appender::new(appender::Parts {
-            recent,
-            store: self.open(Arc::new(Direct)),
-            ledger: self.ledger.id(),
-            clock: system_clock(),
-            compute: Compute::Threads,
-            log_key: Some(Arc::new(self.ledger.log.clone())),
-            changes: Changes::new(),
-            verdict: watch::channel(Verdict::Sound).1,
-            seen: watch::channel(None).1,
-            health: Health::new().component("appending"),
-            stop: stop.clone(),
-        });
+    async fn append_and_hand(&self, statements: &[SignedStatement], with_heads: bool, handoff: Option<Handoff>) {
+        let log_key = Some(Arc::new(self.ledger.log.clone()));
+        let parts = AppenderParts::for_test(self.open(Arc::new(Direct)), self.ledger.id());
+        let stop = parts.stop.clone();
+        let (appender, worker) = Appender::new(AppenderParts { handoff, log_key, ..parts });
         let worker = tokio::spawn(worker);
         let outcome = appender.append(appender.prepare(statements.to_vec())).await.expect("decided");
         assert_eq!(outcome.refused, None);
@@ -96,25 +87,26 @@ impl Place {
     }
 
     fn signer(&self, link: Arc<dyn Link>) -> Signer {
-        let path = self.keys.path().join("log.key.high-water");
-        let high_water = keystore::HighWater::open(&path, ORIGIN).expect("opens");
+        let path = self.keys.path().join("log.key");
+        let ledger = Ledger::new(self.ledger.genesis.clone(), self.ledger.grants.clone()).expect("valid");
+        let log_key = LogKey::open(self.ledger.log.clone(), &path, &ledger).expect("a log key");
         let second = std::time::Duration::from_secs(1);
-        Signer::new(Parts {
+        Signer::new(SignerParts {
             store: self.open(link),
             ledger: self.ledger.id(),
-            log_key: LogKey { key: Arc::new(self.ledger.log.clone()), high_water, is_first: true },
+            log_key,
             interval: second,
             backoff: Backoff::new(second, second),
             compute: Compute::Threads,
-            recent: None,
-            verdict: watch::channel(Verdict::Checking).0,
+            handoff: None,
+            soundness: watch::channel(Soundness::Unchecked).0,
             health: Health::new().component("signing"),
         })
     }
 }
 
 #[tokio::test]
-async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
+async fn streams_need_a_heads_statement_to_be_trusted() {
     let place = Place::new();
     let beginning = place.ledger.beginning();
     let quiet = place.ledger.summary(&stream("t", 0), 0, 10, None);
@@ -124,16 +116,16 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
     place.append(&busy, false).await;
     place.signer(Arc::new(Direct)).round(&Shutdown::new()).await.expect("it is sound");
 
-    // Entry 5 in the place of the heads entry, and the quiet stream left out.
+    // Calls entry 5 the heads entry, and leaves out the quiet stream.
     let mut lie = place.memory.tables(ORIGIN);
     for (seq, kind) in [(3, "summary"), (5, "heads")] {
         let row = lie.entries.get_mut(&seq).expect("there");
         assert_eq!(row.kind == "heads", seq == 3);
         Arc::make_mut(row).kind = kind.to_owned();
     }
-    let number = lie.streams.values().find(|row| row.head.id == stream("t", 0)).expect("there").number;
+    let number = lie.streams.values().find(|row| row.state.id == stream("t", 0)).expect("there").number;
     lie.streams.remove(&number);
-    // Also when nothing but the high-water file says what was signed.
+    // Also if only the high-water file says what was signed.
     for with_checkpoint in [true, false] {
         if !with_checkpoint {
             let mut truth = place.memory.tables(ORIGIN);
@@ -152,34 +144,34 @@ async fn streams_that_no_heads_statement_vouches_for_are_not_believed() {
 }
 
 #[tokio::test]
-async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
-    let (place, link) = (Place::new(), Arc::new(Failing::default()));
+async fn filling_handoff_is_read_before_a_checkpoint() {
+    let (place, link) = (Place::new(), Arc::new(FailingLink::default()));
     let beginning = place.ledger.beginning();
     place.append(&beginning, false).await;
-    let recent = Recent::new(16);
-    let mut signer = place.signer(Arc::<Failing>::clone(&link));
-    signer.recent = Some(recent.clone());
-    signer.replay = Replay::new(&place.ledger.id(), Compute::Threads, Some(recent.clone()));
+    let handoff = Handoff::new(16);
+    let mut signer = place.signer(Arc::<FailingLink>::clone(&link));
+    signer.handoff = Some(handoff.clone());
+    signer.replay = Replay::new(&place.ledger.id(), Compute::Threads, Some(handoff.clone()));
     // Never due in this test.
     signer.interval = Duration::from_secs(3_600);
     signer.round(&Shutdown::new()).await.expect("it is sound");
-    let (begun, signed) = (signer.replay.chain().size(), signer.stored);
+    let (begun, signed) = (signer.replay.chain().size(), signer.stored_size);
     assert_eq!(begun, signed);
     let summaries = place.ledger.summaries(&stream("t", 1), 0, 10, 15, None);
     let (_changes, mut changed) = watch::channel(0);
 
     // Four may wait.
-    place.append_and_hand(&summaries[..4], false, Some(recent.clone())).await;
+    place.append_and_hand(&summaries[..4], false, Some(handoff.clone())).await;
     let stop = Shutdown::new();
     let told = async { stop.cancel() };
     let (result, ()) = tokio::join!(signer.until_due(&mut changed, &stop), told);
     result.expect("it is sound");
     assert_eq!(signer.replay.chain().size(), begun);
 
-    place.append_and_hand(&summaries[4..], false, Some(recent.clone())).await;
+    place.append_and_hand(&summaries[4..], false, Some(handoff.clone())).await;
     let stop = Shutdown::new();
     let taken = async {
-        while !recent.is_empty() {
+        while !handoff.is_empty() {
             tokio::task::yield_now().await;
         }
         stop.cancel();
@@ -187,29 +179,29 @@ async fn what_would_be_forgotten_is_read_back_before_a_checkpoint_is_due() {
     let reading = async { tokio::join!(signer.until_due(&mut changed, &stop), taken) };
     let (result, ()) = tokio::time::timeout(Duration::from_secs(30), reading).await.expect("they are taken");
     result.expect("it is sound");
-    assert_eq!((signer.replay.chain().size(), signer.stored), (begun + 15, signed), "read back and not signed");
+    assert_eq!((signer.replay.chain().size(), signer.stored_size), (begun + 15, signed), "read back and not signed");
 
-    // A disk that failed while reading along ends the service, although it would be read again.
+    // A disk error while waiting ends the service, although the entries would be read again.
     let more = place.ledger.summaries(&stream("t", 2), 0, 10, 8, None);
-    place.append_and_hand(&more, false, Some(recent)).await;
-    link.plan("position", 0, StoreErrorKind::Broken);
+    place.append_and_hand(&more, false, Some(handoff)).await;
+    link.plan("position", 0, StoreErrorKind::DiskFailed);
     let stop = Shutdown::new();
     let reading = tokio::time::timeout(Duration::from_secs(30), signer.until_due(&mut changed, &stop));
-    let trouble = reading.await.expect("ends").expect_err("the disk failed");
-    assert!(trouble.is_fatal(), "{trouble}");
+    let error = reading.await.expect("ends").expect_err("the disk failed");
+    assert!(error.is_fatal(), "{error}");
 }
 
-fn unsound(result: Result<(), Trouble>) -> String {
+fn unsound(result: Result<(), SignerError>) -> String {
     match result {
-        Err(Trouble::Unsound(problem)) => problem,
+        Err(SignerError::Unsound(problem)) => problem,
         other => panic!("{other:?}"),
     }
 }
 
-/// A start reads no more than what follows the newest heads statement before it signs; all before that is read in the
-/// rounds that follow, a thousand entries in each.
+/// Before it signs, a start reads only what follows the newest heads statement. Each later round reads a thousand of the
+/// earlier entries.
 #[tokio::test]
-async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
+async fn start_reads_the_newest_part_first() {
     let place = Place::new();
     let (long, gap, renewed) = (stream("t", 0), stream("t", 1), stream("t", 2));
     let summaries = place.ledger.summaries(&long, 0, 10, 2_200, None);
@@ -221,38 +213,35 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     place.append(&summaries[2_100..2_150], false).await;
     let round = async |signer: &mut Signer| signer.round(&Shutdown::new()).await;
     round(&mut place.signer(Arc::new(Direct))).await.expect("it is sound");
-    // What is due to be signed is more than what was.
+    // More entries than were signed.
     let size = 2 + 2_100 + 3 + 1 + 100;
     place.append(&summaries[2_150..], false).await;
 
-    let link = Arc::new(Failing::default());
-    let mut signer = place.signer(Arc::<Failing>::clone(&link));
+    let link = Arc::new(FailingLink::default());
+    let mut signer = place.signer(Arc::<FailingLink>::clone(&link));
     round(&mut signer).await.expect("it is sound");
-    assert_eq!((signer.stored, signer.replay.chain().size()), (size, size));
+    assert_eq!((signer.stored_size, signer.replay.chain().size()), (size, size));
     let state = signer.replay.chain().state();
-    let next = |of: &StreamId| state.stream(of).map(|head| head.next);
+    let next = |of: &StreamId| state.stream(of).map(|state| state.next);
     assert_eq!([&long, &gap, &of_renewed].map(next), [Some(22_000), Some(10), Some(10)]);
     // Up to the head that was signed, what follows it, and the first thousand.
     assert_eq!(link.count("rows"), 3);
     for rounds in 1..=2 {
-        assert!(signer.behind.is_some());
+        assert!(signer.phase.is_reading_earlier());
         round(&mut signer).await.expect("it is sound");
         assert_eq!(link.count("rows"), 3 + rounds);
     }
-    assert!(signer.behind.is_none());
+    assert!(!signer.phase.is_reading_earlier());
     drop(signer);
 
-    // A disk that fails while that is read ends the service; that the database is away is no matter.
-    for (kind, fatal) in [(StoreErrorKind::Broken, true), (StoreErrorKind::Unavailable, false)] {
-        let mut signer = place.signer(Failing::new("rows", 1, kind));
-        assert_eq!(
-            round(&mut signer).await.map_err(|trouble| trouble.is_fatal()),
-            if fatal { Err(true) } else { Ok(()) }
-        );
+    // A disk error while reading earlier entries ends the service; an unreachable database does not.
+    for (kind, fatal) in [(StoreErrorKind::DiskFailed, true), (StoreErrorKind::Unavailable, false)] {
+        let mut signer = place.signer(FailingLink::new("rows", 1, kind));
+        assert_eq!(round(&mut signer).await.map_err(|error| error.is_fatal()), if fatal { Err(true) } else { Ok(()) });
     }
-    // It is not read from the first entry on instead, as it is when what is stored does not fit together.
-    let trouble = round(&mut place.signer(Failing::new("heads_entry", 0, StoreErrorKind::Broken))).await;
-    assert!(trouble.is_err_and(|trouble| trouble.is_fatal()));
+    // The signer does not fall back to the first entry then, as it does if the tables do not fit together.
+    let error = round(&mut place.signer(FailingLink::new("heads_entry", 0, StoreErrorKind::DiskFailed))).await;
+    assert!(error.is_err_and(|error| error.is_fatal()));
     let mut damaged = place.memory.tables(ORIGIN);
     let heads = damaged.entries.values().rposition(|row| row.kind == "heads").expect("there") as u64;
     Arc::make_mut(damaged.entries.get_mut(&heads).expect("there")).bytes = b"nothing".to_vec();
@@ -261,9 +250,9 @@ async fn a_start_reads_from_the_newest_heads_statement_on_and_the_rest_later() {
     assert!(problem.contains(&format!("not hold a valid chain: entry {heads}: ")), "{problem}");
 }
 
-/// What cannot be read is a reason to append nothing, as what contradicts is.
+/// An unreadable entry stops appending, as a contradiction does.
 #[tokio::test]
-async fn a_damaged_key_entry_is_unsound() {
+async fn corrupt_key_entry_is_unsound() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let mut damaged = place.memory.tables(ORIGIN);
@@ -273,9 +262,9 @@ async fn a_damaged_key_entry_is_unsound() {
     assert!(problem.contains("entry 1: "), "{problem}");
 }
 
-/// What is wrong beside the newest entries is not forgotten because they were applied.
+/// A wrong row is reported again although its entry was applied.
 #[tokio::test]
-async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
+async fn wrong_row_of_the_newest_entry_stays_wrong() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let (good, mut bad) = (place.memory.tables(ORIGIN), place.memory.tables(ORIGIN));
@@ -285,16 +274,16 @@ async fn what_is_wrong_beside_the_newest_entry_stays_wrong() {
     for _ in 0..2 {
         let problem = unsound(signer.round(&Shutdown::new()).await);
         assert!(problem.contains("entry 1: its column kind"), "{problem}");
-        assert_eq!(signer.stored, 0, "nothing was signed");
+        assert_eq!(signer.stored_size, 0, "nothing was signed");
     }
     place.memory.replace(ORIGIN, good);
     signer.round(&Shutdown::new()).await.expect("it is sound");
-    assert_eq!(signer.stored, 2);
+    assert_eq!(signer.stored_size, 2);
 }
 
-/// What was read back must stay there, signed or not.
+/// Entries that were read back must stay, signed or not.
 #[tokio::test]
-async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
+async fn replaced_chain_is_noticed() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let mut signer = place.signer(Arc::new(Direct));
@@ -313,22 +302,22 @@ async fn another_chain_in_the_place_of_what_was_read_back_is_noticed() {
     );
     place.memory.replace(ORIGIN, read_back);
     signer.round(&Shutdown::new()).await.expect("it is sound");
-    assert_eq!(signer.stored, 3);
+    assert_eq!(signer.stored_size, 3);
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_in_the_last_round_is_told() {
+async fn disk_error_in_the_last_round_is_returned() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     let stop = Shutdown::new();
     stop.cancel();
-    for (kind, fatal) in [(StoreErrorKind::Broken, true), (StoreErrorKind::Unavailable, false)] {
-        let signer = place.signer(Failing::new("position", 0, kind));
+    for (kind, fatal) in [(StoreErrorKind::DiskFailed, true), (StoreErrorKind::Unavailable, false)] {
+        let signer = place.signer(FailingLink::new("position", 0, kind));
         assert_eq!(signer.run(watch::channel(0).1, stop.clone()).await.is_err(), fatal, "{kind:?}");
     }
 }
 
-/// Counts how often the key entries are read, and lets others run meanwhile.
+/// Counts the reads of the key entries, and lets other tasks run meanwhile.
 #[derive(Default)]
 struct Slow(AtomicUsize);
 
@@ -348,7 +337,7 @@ impl Link for Slow {
 }
 
 #[tokio::test]
-async fn those_who_ask_at_once_for_a_checkpoint_have_it_verified_once() {
+async fn concurrent_readers_verify_a_checkpoint_once() {
     let place = Place::new();
     place.append(&place.ledger.beginning(), false).await;
     place.signer(Arc::new(Direct)).round(&Shutdown::new()).await.expect("it is sound");

@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// Why the database did not do what it was asked.
+/// Why a call of the database failed.
 #[derive(Debug, thiserror::Error)]
 #[error("database: {message}")]
 pub struct StoreError {
-    /// What to do about it.
+    /// What the caller does about it.
     pub kind: StoreErrorKind,
     /// What happened.
     pub message: String,
@@ -13,19 +13,18 @@ pub struct StoreError {
 /// What a caller does about a [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// It stood in the way of another transaction and nothing was written: try again at once.
+    /// Another transaction conflicted, and nothing was written: try again at once.
     Conflict,
-    /// It cannot be reached or has no room, and nothing was written: try again later.
+    /// The database is unreachable or full, and nothing was written: try again later.
     Unavailable,
-    /// The connection broke during the commit: written or not. Ask, by beginning again with the same statements.
+    /// The connection broke during the commit, which may be written. Beginning again with the same lookups tells.
     Unknown,
-    /// It holds what no committer wrote. Appending stops until an operator has looked (`fsck` names the place).
-    Damaged,
-    /// It must not be used as it is set up: the service ends.
+    /// The database holds data that no committer wrote. Appending stops until an operator repaired it (`fsck` says where).
+    Corrupt,
+    /// The database must not be used with its present setup: the service ends.
     Refused,
-    /// The disk did not take or give what it promised. What it holds is not known, so the service ends; the next start
-    /// reads what is there.
-    Broken,
+    /// A read or write of the disk failed, so its contents are unknown. The service ends; the next start reads them.
+    DiskFailed,
 }
 
 impl StoreError {
@@ -33,26 +32,26 @@ impl StoreError {
         Self { kind, message: message.to_string() }
     }
 
-    pub(crate) fn damaged(message: impl fmt::Display) -> Self {
-        Self::new(StoreErrorKind::Damaged, message)
+    pub(crate) fn corrupt(message: impl fmt::Display) -> Self {
+        Self::new(StoreErrorKind::Corrupt, message)
     }
 
     pub(crate) fn refused(message: impl fmt::Display) -> Self {
         Self::new(StoreErrorKind::Refused, message)
     }
 
-    /// Of a call that took too long, outside of a commit.
+    /// The error of a call, other than a commit, that took too long.
     pub(crate) fn no_answer() -> Self {
         Self::new(StoreErrorKind::Unavailable, format!("no answer within {} s", super::CALL_TIME_MAX.as_secs()))
     }
 
-    /// Whether waiting may help.
+    /// Whether the call may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Conflict | StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
     }
 }
 
-/// Of an error outside of a commit. The two databases classify what they answered themselves.
+/// For errors outside of a commit. Each database classifies its own answers.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|answer| answer.code());
@@ -65,7 +64,7 @@ impl From<sqlx::Error> for StoreError {
                 None => super::sqlite::classify(answer.code().as_deref()),
             },
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => {
-                StoreErrorKind::Damaged
+                StoreErrorKind::Corrupt
             }
             sqlx::Error::Configuration(_) => StoreErrorKind::Refused,
             _ => StoreErrorKind::Unavailable,
@@ -80,9 +79,9 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
         match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
             MigrateError::VersionMissing(version) => Self::refused(format!(
-                "its tables are of version {version}, newer than this program knows: use the program that made them"
+                "its tables have version {version}, which is newer than this program: use the program that made them"
             )),
-            other => Self::refused(format!("its tables are not what this program made: {other}")),
+            other => Self::refused(format!("its tables are not those of this program: {other}")),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The contract in memory, for tests and the simulation: no kinder than a database on the other side of a network.
+//! A store in memory, for tests and the simulation. It is as unreliable as a database behind a network.
 //!
-//! The other stores are compared with it by the suite that all of them run. What only a database server does to its
-//! clients is done here on demand: connections that break before, during and after a statement, a commit that is carried
-//! out after its client was told that the connection broke, sessions that are ended, an old copy in the place of the data.
+//! It runs the same test suite as the other stores. On demand it does what database servers do to their clients:
+//! connections break before, during and after a statement; a commit is carried out after its client was told that the
+//! connection broke; sessions end; an old copy replaces the data.
 
 mod link;
 mod tables;
@@ -19,14 +19,14 @@ use evidence::{Hash, Partition, StreamId};
 use tokio::sync::Notify;
 
 use super::{
-    Append, Begun, EntryRow, IfAbsent, Lease, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    Append, Begun, EntryRow, IfAbsent, Lease, Lookup, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
     StreamEnd, StreamNewest, StreamRow, Transaction, sql,
 };
 use crate::Clock;
 pub use link::{Call, Cut, Direct, Link};
 pub use tables::Tables;
 
-/// Whoever waits longer for the lock of a ledger gives up, as in PostgreSQL.
+/// Maximum wait for the lock of a ledger, as in PostgreSQL.
 const LOCK_TIME_MAX: Duration = Duration::from_secs(12);
 
 /// A database server. Clones are the same server.
@@ -38,7 +38,7 @@ pub struct MemoryDatabase {
 struct Shared {
     contents: Mutex<Contents>,
     clock: Clock,
-    /// Told of every lock that is given up.
+    /// Told of every lock that is released.
     unlocked: Notify,
 }
 
@@ -49,7 +49,7 @@ struct Contents {
     locks: HashMap<String, u64>,
     /// The session that publishes each ledger.
     publishers: HashMap<String, u64>,
-    /// Commits that the server got from clients that are gone, and has not come to.
+    /// Commits of disconnected clients that the server received and has not carried out.
     orphans: Vec<Orphan>,
     sessions: u64,
 }
@@ -66,7 +66,7 @@ impl MemoryDatabase {
         Self { shared: Arc::new(Shared { contents: Mutex::default(), clock, unlocked: Notify::new() }) }
     }
 
-    /// A client's store for a ledger, which is begun if it is not there.
+    /// Opens a client's store for a ledger. Begins the ledger if it does not exist.
     ///
     /// # Errors
     /// As [`super::open`].
@@ -74,7 +74,7 @@ impl MemoryDatabase {
         self.open_as(ledger, link, IfAbsent::Begin)
     }
 
-    /// As [`MemoryDatabase::open`], for a ledger that is there.
+    /// As [`MemoryDatabase::open`], for a ledger that exists.
     ///
     /// # Errors
     /// As [`super::open_existing`].
@@ -97,29 +97,29 @@ impl MemoryDatabase {
         Ok(Arc::new(MemoryStore { database: self.clone(), origin: ledger.origin.clone(), link }))
     }
 
-    /// What is committed of a ledger.
+    /// A copy of a ledger's committed tables.
     ///
     /// # Panics
-    /// When it was never opened.
+    /// If it was never opened.
     pub fn tables(&self, origin: &str) -> Tables {
         self.lock().ledgers.get(origin).expect("the ledger was opened").clone()
     }
 
-    /// Looks at what is committed of a ledger.
+    /// Reads a ledger's committed tables.
     ///
     /// # Panics
-    /// When it was never opened.
+    /// If it was never opened.
     pub fn look<T>(&self, origin: &str, look: impl FnOnce(&Tables) -> T) -> T {
         look(self.lock().ledgers.get(origin).expect("the ledger was opened"))
     }
 
-    /// Puts other contents in the place of a ledger's: an old copy, or what somebody made of it. Sessions go on.
+    /// Replaces a ledger's tables, with an old copy or a forgery. Sessions continue.
     pub fn replace(&self, origin: &str, tables: Tables) {
         self.lock().ledgers.insert(origin.to_owned(), tables);
     }
 
-    /// Ends all sessions, as a server does that restarts: transactions that were not committed are undone, leases are
-    /// free. What is still on its way to be committed never is.
+    /// Ends all sessions, as a restarting server does. Uncommitted transactions roll back, and leases are free. Pending
+    /// commits are dropped.
     pub fn end_sessions(&self) {
         let mut contents = self.lock();
         contents.locks.clear();
@@ -129,12 +129,12 @@ impl MemoryDatabase {
         self.shared.unlocked.notify_waiters();
     }
 
-    /// How many commits of clients that are gone are still to be carried out or not.
+    /// How many commits of disconnected clients are pending.
     pub fn orphans(&self) -> usize {
         self.lock().orphans.len()
     }
 
-    /// Carries out the commits of clients that are gone, or undoes their transactions.
+    /// Carries out the commits of disconnected clients, or rolls them back.
     pub fn settle_orphans(&self, carry_out: bool) {
         let mut contents = self.lock();
         let contents = &mut *contents;
@@ -144,7 +144,7 @@ impl MemoryDatabase {
             }
             contents.locks.remove(&origin);
             if carry_out && let Some(tables) = contents.ledgers.get_mut(&origin) {
-                // What it contradicts, it leaves as it was.
+                // A commit that collides with stored rows changes nothing.
                 let _ = tables.write(&append);
             }
         }
@@ -152,7 +152,7 @@ impl MemoryDatabase {
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        // Whatever panicked was a test, which has failed by that.
+        // Only a test can have panicked, and has failed.
         self.shared.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +177,7 @@ fn failed(kind: StoreErrorKind) -> StoreError {
 }
 
 impl MemoryStore {
-    /// One statement on the way there and back.
+    /// Sends one statement through the link and back.
     async fn ask<T>(&self, call: Call<'_>, statement: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
         self.link.request(call).await.map_err(|cut| failed(cut.kind()))?;
         let result = {
@@ -234,7 +234,7 @@ struct MemoryTransaction {
 impl Drop for MemoryTransaction {
     fn drop(&mut self) {
         match self.sent.take() {
-            // The client went away and left the server with it.
+            // The client is disconnected, but the server has its commit.
             Some(append) => {
                 let (origin, session) = (self.origin.clone(), self.session);
                 self.database.lock().orphans.push(Orphan { origin, session, append });
@@ -275,12 +275,12 @@ impl Transaction for MemoryTransaction {
             contents.ledgers.get_mut(&self.origin).expect("it is locked").write(append)?;
         }
         self.database.unlock(&self.origin, self.session);
-        // Written; only the news of it can still get lost.
+        // Written; only the answer can still get lost.
         link.reply(call).await.map_err(|_| failed(StoreErrorKind::Unknown))
     }
 }
 
-/// The place of the publisher, until it is dropped or its session ended.
+/// The publisher's lease, until it is dropped or its session ends.
 struct MemoryLease {
     database: MemoryDatabase,
     origin: String,
@@ -313,11 +313,11 @@ impl Lease for MemoryLease {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
+    async fn begin(&self, lookups: &[Lookup]) -> Result<Begun, StoreError> {
         self.link.request(Call::Begin).await.map_err(|cut| failed(cut.kind()))?;
         let transaction = self.locked().await?;
         let (position, known) = self.database.look(&self.origin, |tables| {
-            let known = sought.iter().filter_map(|sought| Some((sought.statement, tables.find(sought)?)));
+            let known = lookups.iter().filter_map(|lookup| Some((lookup.statement, tables.find(lookup)?)));
             (tables.position, known.collect())
         });
         self.link.reply(Call::Begin).await.map_err(failed)?;
@@ -362,7 +362,7 @@ impl Store for MemoryStore {
 
     async fn clusters(&self) -> Result<Vec<String>, StoreError> {
         self.read("clusters", |tables| {
-            let clusters = tables.streams.values().map(|row| row.head.id.partition.cluster.clone());
+            let clusters = tables.streams.values().map(|row| row.state.id.partition.cluster.clone());
             clusters.collect::<BTreeSet<_>>().into_iter().collect()
         })
         .await

@@ -1,4 +1,4 @@
-//! The tables, as SQL in `committer/migrations`, carried in the binary.
+//! The migrations in `committer/migrations`, built into the binary.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -18,7 +18,7 @@ pub(super) fn sqlite() -> Migrator {
     ])
 }
 
-/// Version, name and SQL of each, in order; one that was released never changes.
+/// Takes the version, name and SQL of each, in order. A released one never changes.
 fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -15,13 +15,13 @@ use sqlx::{Connection, Postgres};
 use super::session::{self, CONNECT_TIMEOUT};
 use super::sql::{self, column};
 use super::{
-    Append, Begun, EntryRow, IfAbsent, Lease, Moved, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint,
+    Append, Begun, EntryRow, IfAbsent, Lease, Lookup, Moved, Store, StoreError, StoreErrorKind, StoredCheckpoint,
     StoredEntry, StreamEnd, StreamNewest, StreamRow, Transaction,
 };
 use super::{CALL_TIME_MAX, in_time};
 
 const CONNECTIONS_MAX: u32 = 10;
-/// Advisory locks are shared by all programs that use the database: this says whose they are. "seal".
+/// All programs that use the database share its advisory locks. This marks ours: "seal".
 const ADVISORY_CLASS: i32 = 0x7365_616c;
 
 /// A ledger in a PostgreSQL database.
@@ -38,12 +38,12 @@ impl PostgresStore {
         let options = PgConnectOptions::from_str(url).map_err(|_| {
             StoreError::refused("`database` is not a URL of the form postgres://user:password@host:port/name")
         })?;
-        // Digits of floats, of which there are none, are a parameter that poolers refuse.
+        // Poolers refuse the parameter for the digits of floats, and there are no floats.
         let options = options.application_name("streamseal-committer").extra_float_digits(None);
         session::check_own(&options).await?;
         let mut connection = session::connect(&options).await?;
         session::prepare(&mut connection).await?;
-        // To build an index over a long chain takes longer than any other statement may.
+        // Building an index over a long chain takes longer than a call may.
         sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
         super::migrations::postgres().run_direct(None, &mut connection, false).await?;
         connection.close().await?;
@@ -57,7 +57,7 @@ impl PostgresStore {
                         sqlx::Error::Configuration(error.into())
                     })?;
                     if if_absent == IfAbsent::Refuse {
-                        // It is opened to be looked at: what an index does not find is to show.
+                        // Opened for reading: `fsck` must show what the index does not find.
                         sqlx::raw_sql("SET enable_seqscan = off").execute(connection).await?;
                     }
                     Ok(())
@@ -79,20 +79,20 @@ impl PostgresStore {
     }
 }
 
-/// Of what the server answered, by SQLSTATE.
+/// Classifies the server's answers, by SQLSTATE.
 pub(super) fn classify(code: &str) -> StoreErrorKind {
     match code {
         "40001" | "40P01" => StoreErrorKind::Conflict,
-        // Data or index found corrupted, internal error, and rows in the way of new ones.
-        "XX001" | "XX002" => StoreErrorKind::Damaged,
-        _ if code.starts_with("23") => StoreErrorKind::Damaged,
+        // Corrupt data or index, internal error, and rows that collide with new ones.
+        "XX001" | "XX002" => StoreErrorKind::Corrupt,
+        _ if code.starts_with("23") => StoreErrorKind::Corrupt,
         // Wrong password, no such database, no right to do it, no such table or column.
         _ if code.starts_with("28") || code.starts_with("3D") || code.starts_with("42") => StoreErrorKind::Refused,
         _ => StoreErrorKind::Unavailable,
     }
 }
 
-/// Of an error in answer to COMMIT. Only where the server says that it rolled back is the outcome known.
+/// Classifies an error in answer to COMMIT. The outcome is known only if the server says that it rolled back.
 fn commit_error(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
     if was_rolled_back(&code) {
@@ -103,7 +103,7 @@ fn commit_error(error: sqlx::Error) -> StoreError {
 
 /// Whether a SQLSTATE in answer to COMMIT says that nothing was written.
 fn was_rolled_back(code: &str) -> bool {
-    // Of the class of rollbacks, 40003 alone is none: it says that the outcome is not known.
+    // The rollback class has one exception, 40003: the outcome is unknown.
     code != "40003" && ["40", "23", "53"].iter().any(|class| code.starts_with(class))
 }
 
@@ -129,7 +129,7 @@ impl Transaction for PostgresTransaction {
     }
 }
 
-/// All of an append but the commit.
+/// Everything of an append except the commit.
 async fn write(connection: &mut PgConnection, ledger: i64, append: &Append) -> Result<(), StoreError> {
     insert_entries(connection, ledger, &append.entries).await?;
     let (new, moved): (Vec<&Moved>, Vec<&Moved>) = append.streams.iter().partition(|m| m.from.is_none());
@@ -145,7 +145,7 @@ async fn write(connection: &mut PgConnection, ledger: i64, append: &Append) -> R
     sqlx::query(sql::SET_POSITION)
         .bind(ledger)
         .bind(column(append.position.next_seq))
-        .bind(append.position.head.as_bytes().as_slice())
+        .bind(append.position.last_leaf.as_bytes().as_slice())
         .bind(append.position.time)
         .execute(connection)
         .await?;
@@ -173,7 +173,7 @@ async fn insert_entries(connection: &mut PgConnection, ledger: i64, rows: &[Entr
 }
 
 async fn insert_streams(connection: &mut PgConnection, ledger: i64, new: &[&Moved]) -> Result<(), StoreError> {
-    let heads = || new.iter().map(|m| &m.row.head);
+    let heads = || new.iter().map(|m| &m.row.state);
     sqlx::query(
         "INSERT INTO streams (ledger, number, cluster, topic, partition_number, epoch, topic_id, start_offset,
                               next_offset, statement, seq, last_offset, last_leaf, last_summary)
@@ -202,7 +202,7 @@ async fn insert_streams(connection: &mut PgConnection, ledger: i64, new: &[&Move
 
 /// The compare-and-set of the cursors.
 async fn move_streams(connection: &mut PgConnection, ledger: i64, moved: &[&Moved]) -> Result<(), StoreError> {
-    let heads = || moved.iter().map(|m| &m.row.head);
+    let heads = || moved.iter().map(|m| &m.row.state);
     let done = sqlx::query(
         "UPDATE streams s SET next_offset = u.next_offset, statement = u.statement, seq = u.seq,
                               last_offset = u.last_offset, last_leaf = u.last_leaf, last_summary = u.last_summary
@@ -257,15 +257,15 @@ impl Lease for AdvisoryLock {
 /// Statement hash, seq and bytes of an entry.
 type KnownColumns = (Vec<u8>, i64, Vec<u8>);
 
-async fn begin(pool: &PgPool, ledger: i64, sought: &[Sought]) -> Result<Begun, StoreError> {
+async fn begin(pool: &PgPool, ledger: i64, lookups: &[Lookup]) -> Result<Begun, StoreError> {
     let mut transaction = pool.begin().await?;
     let position = sqlx::query_as("SELECT next_seq, head, time_ms FROM ledgers WHERE id = $1 FOR UPDATE")
         .bind(ledger)
         .fetch_one(&mut *transaction)
         .await?;
     let mut known = HashMap::new();
-    if !sought.is_empty() {
-        for (statement, seq, bytes) in find(&mut transaction, ledger, sought).await? {
+    if !lookups.is_empty() {
+        for (statement, seq, bytes) in find(&mut transaction, ledger, lookups).await? {
             known.insert(sql::hash(&statement)?, sql::entry((seq, bytes))?);
         }
     }
@@ -273,11 +273,11 @@ async fn begin(pool: &PgPool, ledger: i64, sought: &[Sought]) -> Result<Begun, S
     Ok(Begun { position: sql::position(position)?, known, transaction })
 }
 
-/// The entries of those statements that the chain holds.
-async fn find(connection: &mut PgConnection, ledger: i64, sought: &[Sought]) -> Result<Vec<KnownColumns>, StoreError> {
-    let (placed, others): (Vec<_>, Vec<_>) = sought.iter().partition(|sought| sought.place.is_some());
-    let hashes = |sought: &[&Sought]| sought.iter().map(|s| s.statement.as_bytes().to_vec()).collect::<Vec<_>>();
-    let places = || placed.iter().filter_map(|sought| sought.place.as_ref());
+/// Finds the looked-up statements that the chain holds.
+async fn find(connection: &mut PgConnection, ledger: i64, lookups: &[Lookup]) -> Result<Vec<KnownColumns>, StoreError> {
+    let (placed, others): (Vec<_>, Vec<_>) = lookups.iter().partition(|lookup| lookup.place.is_some());
+    let hashes = |lookups: &[&Lookup]| lookups.iter().map(|s| s.statement.as_bytes().to_vec()).collect::<Vec<_>>();
+    let places = || placed.iter().filter_map(|lookup| lookup.place.as_ref());
     let query = sqlx::query_as(
         "SELECT e.statement, e.seq, e.entry
          FROM UNNEST($2::BYTEA[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[])
@@ -301,16 +301,16 @@ async fn find(connection: &mut PgConnection, ledger: i64, sought: &[Sought]) -> 
 }
 
 super::reads::impl_store!(PostgresStore, read: pool, write: pool, {
-    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
-        let begin = begin(&self.pool, self.ledger, sought);
+    async fn begin(&self, lookups: &[Lookup]) -> Result<Begun, StoreError> {
+        let begin = begin(&self.pool, self.ledger, lookups);
         tokio::time::timeout(CALL_TIME_MAX, begin).await.unwrap_or_else(|_| Err(StoreError::no_answer()))
     }
 
     async fn publisher_lease(&self) -> Result<Option<Box<dyn Lease>>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        // Closed, not given back, when the lease ends: that releases the lock.
+        // Closed, not returned to the pool, when the lease ends: that releases the lock.
         connection.close_on_drop();
-        let key = i32::try_from(self.ledger).map_err(|_| StoreError::damaged("more than 2^31 ledgers"))?;
+        let key = i32::try_from(self.ledger).map_err(|_| StoreError::corrupt("more than 2^31 ledgers"))?;
         let query = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(ADVISORY_CLASS).bind(key);
         let locked: bool = in_time(query.fetch_one(&mut *connection)).await?;
         Ok(locked.then(|| Box::new(AdvisoryLock { connection }) as Box<dyn Lease>))
@@ -340,8 +340,8 @@ mod tests {
             ("25006", StoreErrorKind::Unavailable),
             ("55P03", StoreErrorKind::Unavailable),
             // Unique violation, corrupted data.
-            ("23505", StoreErrorKind::Damaged),
-            ("XX001", StoreErrorKind::Damaged),
+            ("23505", StoreErrorKind::Corrupt),
+            ("XX001", StoreErrorKind::Corrupt),
             // Wrong password, no such database, no such table, no right.
             ("28P01", StoreErrorKind::Refused),
             ("3D000", StoreErrorKind::Refused),

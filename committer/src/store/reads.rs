@@ -1,5 +1,5 @@
-//! The reading half of [`Store`](super::Store), which is the same statement by statement for both databases. A macro,
-//! because sqlx's pools of different databases are different types.
+//! The reading half of [`Store`](super::Store), which is the same for both databases. It is a macro, because sqlx's pools
+//! of different databases are different types.
 
 /// Implements `Store` for a type with the field `ledger` (its id) and the pools named as `read` and `write`; the methods
 /// given are those in which the databases differ. Statements go through the type's method `ask`.

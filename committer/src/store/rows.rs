@@ -1,9 +1,10 @@
-//! What is stored beside an entry and about a stream, and how it follows from the chain.
+//! The rows stored for entries and streams, and how they follow from the chain.
 
-use evidence::chain::StreamHead;
-use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId};
+use evidence::chain::StreamState;
+use evidence::statement::Place;
+use evidence::{EncodedEntry, Hash, SignedStatement, StreamId};
 
-/// An entry as a reader gets it.
+/// A stored entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEntry {
     /// Its seq.
@@ -12,7 +13,7 @@ pub struct StoredEntry {
     pub bytes: Vec<u8>,
 }
 
-/// An entry with all that is stored beside it. The bytes count; the rest repeats what they say, for lookups.
+/// An entry with everything stored beside it. Only the bytes count; the rest repeats them for lookups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryRow {
     /// Its seq.
@@ -40,45 +41,36 @@ pub struct StreamPlace {
     pub next: u64,
 }
 
-/// A statement that may be in the chain, and how to find it there. In its stream it can only be the one that covers these
-/// offsets, so no lookup needs an index over the hashes of all statements: such an index is written to all over, and with
-/// some 10^8 entries it would cost every append more than all the rest.
+/// How to find a statement in the chain, if it is there. A stream has only one statement that ends at an offset, so no
+/// lookup needs an index over the hashes of all statements. Writes to such an index are scattered: with some 10^8 entries
+/// it would cost each append more than everything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sought {
+pub struct Lookup {
     /// SHA-256 of its text.
     pub statement: Hash,
-    /// Its stream and the offset after the last one that it covers, if it is of a stream.
+    /// Its stream, if it has one, and the offset after the last one that it covers.
     pub place: Option<(StreamId, u64)>,
 }
 
-impl From<&SignedStatement> for Sought {
+impl From<&SignedStatement> for Lookup {
     fn from(signed: &SignedStatement) -> Self {
         let statement = signed.statement();
-        let end = range(statement).map(|(_, next)| next);
-        Self { statement: signed.hash(), place: statement.stream().cloned().zip(end) }
+        Self { statement: signed.hash(), place: statement.place().map(|place| (place.stream.clone(), place.next)) }
     }
 }
 
-/// The offsets that a statement covers: from the first on, before the second. An epoch statement covers none.
-fn range(statement: &Statement) -> Option<(u64, u64)> {
-    match statement {
-        Statement::Epoch(epoch) => Some((epoch.start, epoch.start)),
-        _ => statement.advance().map(|advance| (advance.first, advance.next)),
-    }
-}
-
-/// A stream as it is stored.
+/// A stored stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRow {
-    /// The seq of the stream's first entry, which names it among the stream's of the ledger for good.
+    /// The seq of the stream's first entry, which identifies it within the ledger.
     pub number: u64,
-    /// Where it stands.
-    pub head: StreamHead,
+    /// Its state.
+    pub state: StreamState,
     /// The entry of its newest summary that has events.
     pub last_summary: Option<u64>,
 }
 
-/// Where an entry leaves its stream.
+/// The cursor of a stream after an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamEnd {
     /// The stream's number.
@@ -110,8 +102,7 @@ pub struct Moved {
 }
 
 impl EntryRow {
-    /// What is stored for an entry. `stream` is the number of the stream that its statement belongs to, if it belongs
-    /// to one.
+    /// The row of an entry. `stream` is the number of its statement's stream, if it has one.
     pub fn new(encoded: &EncodedEntry, stream: Option<u64>) -> Self {
         let entry = encoded.entry();
         let statement = entry.statement.statement();
@@ -119,8 +110,12 @@ impl EntryRow {
             seq: entry.seq,
             leaf: encoded.leaf(),
             statement: entry.statement.hash(),
-            kind: statement.kind().to_owned(),
-            place: stream.zip(range(statement)).map(|(stream, (first, next))| StreamPlace { stream, first, next }),
+            kind: statement.kind().name().to_owned(),
+            place: stream.zip(statement.place()).map(|(stream, Place { first, next, .. })| StreamPlace {
+                stream,
+                first,
+                next,
+            }),
             bytes: encoded.bytes().to_vec(),
         }
     }

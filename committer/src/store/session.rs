@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: set up, and each of them the committer's own.
+//! Sets up connections to PostgreSQL, and makes sure that no pooler shares them.
 
 use std::time::Duration;
 
@@ -9,47 +9,47 @@ use super::{CALL_TIME_MAX, StoreError, StoreErrorKind, in_time};
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A committer that stops with the ledger locked (a frozen machine, say) must not stop the others for longer; one that
-/// waits for the lock gives up later than that, and before [`CALL_TIME_MAX`].
+/// A committer that freezes while it holds the lock must not stop the others for longer than 10 s. One that waits for the
+/// lock gives up later than that, and before [`CALL_TIME_MAX`].
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '12s';
      SET statement_timeout = '15s'";
 
 /// How many connections hold a transaction at once while [`check_own`] asks.
 const HOLDERS: usize = 3;
 
-/// How often it asks beside each of them.
+/// How many times it asks beside each of them.
 const QUESTIONS: usize = 4;
 
-/// A connection without the pool, which would hide why it failed.
+/// Connects without the pool, which would hide the reason of an error.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     let no_answer = |_| StoreError::new(StoreErrorKind::Unavailable, "no answer to the attempt to connect");
     Ok(connected.map_err(no_answer)??)
 }
 
-/// Sets a connection up, and refuses a server that would acknowledge a commit before it is on disk.
+/// Sets up a connection, and refuses a server that acknowledges commits before they are on disk.
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), StoreError> {
     in_time(sqlx::raw_sql(SESSION).execute(&mut *connection)).await?;
     for (setting, show) in [("synchronous_commit", "SHOW synchronous_commit"), ("fsync", "SHOW fsync")] {
         let value: String = in_time(sqlx::query_scalar(show).fetch_one(&mut *connection)).await?;
         if value == "off" {
             return Err(StoreError::refused(format!(
-                "{setting} is off, so PostgreSQL would lose summaries that were acknowledged: set it to on"
+                "{setting} is off, so PostgreSQL would lose acknowledged summaries: set it to on"
             )));
         }
     }
-    // As the session's own, it outlives a reload of the server's configuration.
+    // As a setting of the session, it outlives a reload of the server's configuration.
     let keep = "SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)";
     in_time(sqlx::raw_sql(keep).execute(connection)).await?;
     Ok(())
 }
 
-/// Refuses a pooler that gives a connection to the server to whoever has a transaction to run.
+/// Refuses a pooler that shares one server connection between sessions.
 ///
-/// A server process belongs to one session for as long as that is open. A pooler that shares it gives it to the next
-/// transaction, whoever begins that. So while one connection is idle, others begin transactions and keep them open: either
-/// one of them gets the idle one's process, or, because they hold that process, the idle one gets another. An idle pooler
-/// is found out by the first transaction. A busy one could get past one round by chance, hence several.
+/// Without such a pooler, a server process belongs to one session until that ends. A sharing pooler gives the process to
+/// the next transaction of any session. So while one connection is idle, others begin transactions and keep them open.
+/// Either one of them gets the idle connection's process, or they hold that process and the idle connection gets another.
+/// The first transaction already exposes an idle pooler. A busy one could pass a round by chance, hence several rounds.
 pub(super) async fn check_own(options: &PgConnectOptions) -> Result<(), StoreError> {
     let idle = connect(options).await?;
     let asked = tokio::time::timeout(CALL_TIME_MAX, ask_beside(options, idle)).await;
@@ -57,8 +57,8 @@ pub(super) async fn check_own(options: &PgConnectOptions) -> Result<(), StoreErr
         true => StoreError::new(
             error.kind,
             format!(
-                "{error}. At the start the committer opens {} connections at once, to see that no pooler shares them: the \
-                 server, and a pooler before it, must allow so many",
+                "{error}. At the start the committer opens {} connections at once, to check that no pooler shares them: the \
+                 server, and any pooler before it, must allow that many",
                 HOLDERS + 1
             ),
         ),
@@ -73,7 +73,7 @@ async fn ask_beside(options: &PgConnectOptions, mut idle: PgConnection) -> Resul
     for _ in 0..HOLDERS {
         let mut holder = connect(options).await?;
         match sqlx::raw_sql("BEGIN").execute(&mut holder).await {
-            // A pooler that shares connections statement by statement takes no transactions: protocol violation.
+            // Protocol violation: a pooler in statement mode accepts no transactions.
             Err(sqlx::Error::Database(answer)) if answer.code().as_deref() == Some("08P01") => {
                 return Err(shared(&answer));
             }
@@ -98,12 +98,12 @@ async fn ask_beside(options: &PgConnectOptions, mut idle: PgConnection) -> Resul
     Ok(())
 }
 
-/// The id of the server process that answers. Asked without a prepared statement, which a pooler would get wrong.
+/// The id of the server process that answers. Asks without a prepared statement, which a pooler would break.
 async fn server_process(connection: &mut PgConnection) -> Result<i32, StoreError> {
     Ok(sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?.try_get(0)?)
 }
 
-/// The refusal of a pooler that shares connections; `sign` is how it showed.
+/// The refusal of a pooler that shares connections; `sign` is how it was noticed.
 pub(super) fn shared(sign: &dyn std::fmt::Display) -> StoreError {
     StoreError::refused(format!(
         "it is behind a connection pooler that shares connections ({sign}). The committer needs connections of its own: it \
@@ -111,7 +111,7 @@ pub(super) fn shared(sign: &dyn std::fmt::Display) -> StoreError {
     ))
 }
 
-/// Whether a SQLSTATE says that a prepared statement is not there, or there already: it is another session's.
+/// Whether a SQLSTATE says that a prepared statement is missing or exists already, because another session made it.
 pub(super) fn is_of_another(code: &str) -> bool {
     matches!(code, "26000" | "42P05")
 }
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_makes_no_session_acknowledge_early() {
-        let server = ::tests::Postgres::start();
+        let server = ::testbed::Postgres::start();
         let url = server.database();
         let mut ours = PgConnection::connect(&url).await.expect("connects");
         let mut other = PgConnection::connect(&url).await.expect("connects");
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_statement_of_another_session_names_the_pooler() {
-        let url = ::tests::Postgres::shared().database();
+        let url = ::testbed::Postgres::shared().database();
         let mut connection = PgConnection::connect(&url).await.expect("connects");
         let missing =
             sqlx::raw_sql("EXECUTE nobody_prepared_it").execute(&mut connection).await.expect_err("not there");
@@ -154,7 +154,7 @@ mod tests {
         assert!(error.message.contains("session pooling"), "{error}");
     }
 
-    /// Lets each client in, and then says nothing.
+    /// Accepts each client, and then never answers.
     async fn silent() -> PgConnectOptions {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();

@@ -1,11 +1,10 @@
-//! The reading statements, which both databases understand, and what their columns mean.
+//! The SQL for reads, which both databases understand, and what its columns mean.
 
 use std::fmt::Display;
 
-use evidence::chain::{Position, StreamHead};
+use evidence::chain::{Position, StreamState};
 use evidence::statement::{HeadsLine, LastEvent, LedgerId};
-use evidence::{Hash, Partition, StreamId};
-use keystore::Head;
+use evidence::{Hash, Head, Partition, StreamId};
 
 use super::{EntryRow, StoreError, StoredCheckpoint, StoredEntry, StreamEnd, StreamNewest, StreamPlace, StreamRow};
 
@@ -104,21 +103,23 @@ pub(super) const PUBLISHED: &str = "SELECT size FROM publications WHERE ledger =
 pub(super) const SET_PUBLISHED: &str = "INSERT INTO publications (ledger, size) VALUES ($1, $2)
      ON CONFLICT (ledger) DO UPDATE SET size = excluded.size WHERE publications.size < excluded.size";
 
-/// A number of the formats, which all fit 63 bits, as a column.
+/// A number as a column. All numbers of the formats fit in 63 bits.
 pub(super) fn column(number: u64) -> i64 {
     i64::try_from(number).expect("seqs, offsets, epochs and sizes are below 2^63 in every format")
 }
 
 pub(super) fn number(column: i64) -> Result<u64, StoreError> {
-    u64::try_from(column).map_err(|_| StoreError::damaged(format!("{column} where a number from 0 is stored")))
+    u64::try_from(column).map_err(|_| StoreError::corrupt(format!("{column} is stored instead of a number from 0 on")))
 }
 
 pub(super) fn hash(column: &[u8]) -> Result<Hash, StoreError> {
     let bytes = column.try_into();
-    bytes.map(Hash).map_err(|_| StoreError::damaged(format!("{} bytes where a hash of 32 is stored", column.len())))
+    bytes
+        .map(Hash)
+        .map_err(|_| StoreError::corrupt(format!("{} bytes are stored instead of a hash of 32", column.len())))
 }
 
-/// The id of the ledger that was found, if it is the one that was meant.
+/// The id of the ledger found, if it is the one meant.
 pub(super) fn ledger(found: Option<(i64, Vec<u8>)>, meant: &LedgerId) -> Result<i64, StoreError> {
     let absent = || StoreError::refused(format!("it holds no ledger of origin {}", meant.origin));
     let (id, genesis) = found.ok_or_else(absent)?;
@@ -132,20 +133,20 @@ pub(super) fn ledger(found: Option<(i64, Vec<u8>)>, meant: &LedgerId) -> Result<
     )))
 }
 
-/// The chain was locked and read, so the stream rows say something else than the chain that they repeat.
+/// The error when stream rows differ from the chain, which was read under the lock.
 pub(super) fn cursors_differ<'a>(moved: impl IntoIterator<Item = (&'a StreamRow, u64)>) -> StoreError {
-    let wanted = moved.into_iter().map(|(row, from)| format!("{} at {from}", row.head.id));
+    let wanted = moved.into_iter().map(|(row, from)| format!("{} at {from}", row.state.id));
     let wanted = wanted.collect::<Vec<_>>().join(", ");
-    StoreError::damaged(format!("the table streams disagrees with the chain, which has {wanted}: run fsck"))
+    StoreError::corrupt(format!("the table streams disagrees with the chain, which has {wanted}: run fsck"))
 }
 
 pub(super) type PositionColumns = (i64, Option<Vec<u8>>, Option<i64>);
 
-pub(super) fn position((next_seq, head, time): PositionColumns) -> Result<Option<Position>, StoreError> {
-    match (number(next_seq)?, head, time) {
+pub(super) fn position((next_seq, leaf, time): PositionColumns) -> Result<Option<Position>, StoreError> {
+    match (number(next_seq)?, leaf, time) {
         (0, None, None) => Ok(None),
-        (next_seq @ 1.., Some(head), Some(time)) => Ok(Some(Position { next_seq, head: hash(&head)?, time })),
-        _ => Err(StoreError::damaged("the position of the chain is half there")),
+        (next_seq @ 1.., Some(leaf), Some(time)) => Ok(Some(Position { next_seq, last_leaf: hash(&leaf)?, time })),
+        _ => Err(StoreError::corrupt("the position of the chain is incomplete")),
     }
 }
 
@@ -163,7 +164,7 @@ pub(super) type RowColumns = (i64, Vec<u8>, Vec<u8>, String, Option<i64>, Option
 
 pub(super) fn row(columns: RowColumns) -> Result<EntryRow, StoreError> {
     let (seq, leaf, statement, kind, stream, first, next, bytes) = columns;
-    let named = |error: StoreError| StoreError::damaged(format!("entry {seq}: {}", error.message));
+    let named = |error: StoreError| StoreError::corrupt(format!("entry {seq}: {}", error.message));
     let place = match (stream, first, next) {
         (None, None, None) => None,
         (Some(stream), Some(first), Some(next)) => Some(StreamPlace {
@@ -171,7 +172,7 @@ pub(super) fn row(columns: RowColumns) -> Result<EntryRow, StoreError> {
             first: number(first).map_err(named)?,
             next: number(next).map_err(named)?,
         }),
-        _ => return Err(StoreError::damaged(format!("entry {seq}: its place in a stream is half there"))),
+        _ => return Err(StoreError::corrupt(format!("entry {seq}: its place in a stream is incomplete"))),
     };
     Ok(EntryRow {
         seq: number(seq).map_err(named)?,
@@ -212,9 +213,9 @@ pub(super) fn stream(columns: StreamColumns) -> Result<StreamRow, StoreError> {
         let last = match (offset, leaf) {
             (None, None) => None,
             (Some(offset), Some(leaf)) => Some(LastEvent { offset: number(offset)?, leaf: hash(&leaf)? }),
-            _ => return Err(StoreError::damaged("its last event is half there")),
+            _ => return Err(StoreError::corrupt("its last event is incomplete")),
         };
-        let head = StreamHead {
+        let state = StreamState {
             id: stream_id(cluster, topic, partition, epoch)?,
             topic_id,
             start: number(start)?,
@@ -223,19 +224,19 @@ pub(super) fn stream(columns: StreamColumns) -> Result<StreamRow, StoreError> {
             seq: number(seq)?,
             last,
         };
-        Ok(StreamRow { number: number(stream)?, head, last_summary: summary.map(number).transpose()? })
+        Ok(StreamRow { number: number(stream)?, state, last_summary: summary.map(number).transpose()? })
     };
     row().map_err(|error| of(format_args!("the row of stream {stream}"), error))
 }
 
-/// An error about a row that can be read no better.
+/// Adds to an error which row it is about.
 fn of(what: impl Display, error: StoreError) -> StoreError {
     StoreError { message: format!("{what}: {}", error.message), ..error }
 }
 
 fn stream_id(cluster: String, topic: String, partition: i64, epoch: i64) -> Result<StreamId, StoreError> {
     let number = u32::try_from(partition)
-        .map_err(|_| StoreError::damaged(format!("{partition} where a partition's number is stored")))?;
+        .map_err(|_| StoreError::corrupt(format!("{partition} is stored instead of a partition's number")))?;
     Ok(StreamId { partition: Partition { cluster, topic, number }, epoch: self::number(epoch)? })
 }
 
@@ -244,4 +245,24 @@ pub(super) type CheckpointColumns = (i64, Vec<u8>, Vec<u8>);
 pub(super) fn checkpoint((size, root, note): CheckpointColumns) -> Result<StoredCheckpoint, StoreError> {
     let head = || Ok(Head { size: number(size)?, root: hash(&root)? });
     head().map(|head| StoredCheckpoint { head, note }).map_err(|error| of("the checkpoint", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::statement::{Effect, StatementKind};
+
+    use super::*;
+
+    fn names_by(is_wanted: impl Fn(StatementKind) -> bool) -> String {
+        let wanted = StatementKind::ALL.into_iter().filter(|kind| is_wanted(*kind));
+        wanted.map(|kind| format!("'{kind}'")).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn queries_name_the_kinds_of_the_registry() {
+        let keys = names_by(StatementKind::is_key_entry);
+        assert!(KEY_ENTRIES.contains(&format!("kind IN ({keys})")), "{KEY_ENTRIES}");
+        let heads = names_by(|kind| kind.effect() == Effect::Commit);
+        assert!(HEADS_ENTRY.contains(&format!("kind = {heads} ")), "{HEADS_ENTRY}");
+    }
 }

@@ -22,7 +22,7 @@ use super::files::{Files, Identity};
 use super::in_time;
 use super::sql::{self, EntryColumns, column};
 use super::{
-    Append, Begun, EntryRow, IfAbsent, Lease, Sought, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
+    Append, Begun, EntryRow, IfAbsent, Lease, Lookup, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry,
     StreamEnd, StreamNewest, StreamRow, Transaction,
 };
 
@@ -32,30 +32,30 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for another process that writes, such as `fsck`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// When the write-ahead log has so many pages of 4 KiB, it is written back: a large transaction has a thousand, and what
-/// several of them change is written back once. The log's file grows to that, 32 MiB, and by a transaction.
+/// Pages of 4 KiB in the write-ahead log before it is written back. A large transaction has a thousand; a page that several
+/// of them change is written back once. The log's file grows to 32 MiB and one transaction.
 const WAL_PAGES_MAX: &str = "8192";
 
-/// So many rows are read before the thread that reads them waits for some to be taken, each time by a system call.
+/// Rows that the reading thread buffers. With a full buffer it waits for each row by a system call.
 const ROWS_BUFFERED: usize = 1_024;
 
 /// A ledger in an SQLite file.
 #[derive(Debug)]
 pub(super) struct SqliteStore {
-    /// One connection: SQLite has one writer at a time, and this way the tasks of this process wait in line for it.
+    /// One connection. SQLite has one writer at a time, and this way the tasks of this process queue for it.
     writer: SqlitePool,
     readers: SqlitePool,
     ledger: i64,
     file: PathBuf,
     /// The files that were opened.
     files: Arc<Files>,
-    /// Does nothing but keep them open, whatever becomes of the pools' connections: with the last connection SQLite removes
-    /// the write-ahead log, and the next one makes another.
+    /// Only keeps the files open, even if the pools close their connections. With the last connection SQLite removes the
+    /// write-ahead log, and the next connection would make another.
     keeper: Mutex<Option<SqliteConnection>>,
 }
 
 impl SqliteStore {
-    /// See [`super::open`]. A file that does not exist is made.
+    /// See [`super::open`]. Creates a missing file.
     pub(super) async fn open(url: &str, ledger: &LedgerId, if_absent: IfAbsent) -> Result<Self, StoreError> {
         let refused = |problem: String| StoreError::refused(format!("`database` {url:?}: {problem}"));
         let options = SqliteConnectOptions::from_str(url).map_err(|e| refused(e.to_string()))?;
@@ -72,18 +72,18 @@ impl SqliteStore {
         let file = options.get_filename().to_owned();
         let unopened = |e: &dyn std::fmt::Display| refused(format!("cannot be opened: {e}"));
         let mut keeper = SqliteConnection::connect_with(&options).await.map_err(|e| unopened(&e))?;
-        // It has the write-ahead log open from the first reading on.
+        // The connection has the write-ahead log open from its first read on.
         let tables = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&mut keeper).await;
         tables.map_err(|e| unopened(&e))?;
         let files = Files::of(&file).map_err(|e| unopened(&e))?;
-        // Whoever connects later must find the same file.
+        // Later connections must find the same file.
         let options = options.create_if_missing(false);
         let pool = || {
             let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
             pool.max_lifetime(None).idle_timeout(None)
         };
-        // When a COMMIT fails, as on a full disk, SQLite ends the transaction itself; sqlx then fails to roll it back and
-        // believes for ever that it is in one.
+        // When a COMMIT fails, as on a full disk, SQLite ends the transaction itself. sqlx then fails to roll it back, and
+        // believes for ever that a transaction is open.
         let writer = pool()
             .max_connections(1)
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
@@ -100,7 +100,7 @@ impl SqliteStore {
         Ok(Self { ledger, writer, readers, file, files, keeper: Mutex::new(Some(keeper)) })
     }
 
-    /// Runs a statement on files that have their names, before and after: what it wrote has not gone with them.
+    /// Runs a statement, and checks before and after it that the files have their names, so that no write is lost with them.
     async fn ask<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
         self.files.check()?;
         let result = in_time(statement).await?;
@@ -109,18 +109,19 @@ impl SqliteStore {
     }
 }
 
-/// Makes the names of the database and its log durable: SQLite does not look whether that succeeds.
+/// Syncs the names of the database and its log. SQLite does not check whether its own sync succeeds.
 async fn sync_folder(file: &Path) -> Result<(), StoreError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.to_owned();
     let sync = move || {
         let synced = File::open(&folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|e| StoreError::new(StoreErrorKind::Broken, format!("sync folder {}: {e}", folder.display())))
+        synced
+            .map_err(|e| StoreError::new(StoreErrorKind::DiskFailed, format!("sync folder {}: {e}", folder.display())))
     };
     tokio::task::spawn_blocking(sync).await.expect("syncing does not panic")
 }
 
-/// Of what SQLite answered, by the primary part of its extended result code.
+/// Classifies SQLite's answers, by the primary part of the extended result code.
 pub(super) fn classify(code: Option<&str>) -> StoreErrorKind {
     let code: i32 = code.and_then(|code| code.parse().ok()).unwrap_or_default();
     match code & 0xff {
@@ -128,11 +129,11 @@ pub(super) fn classify(code: Option<&str>) -> StoreErrorKind {
         5 | 6 => StoreErrorKind::Conflict,
         // SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH.
         3 | 8 | 23 => StoreErrorKind::Refused,
-        // SQLITE_IOERR: after a failed write or fsync, what the disk holds is not known.
-        10 => StoreErrorKind::Broken,
-        // SQLITE_CORRUPT, SQLITE_CONSTRAINT (a row in the way), SQLITE_MISMATCH, SQLITE_NOTADB.
-        11 | 19 | 20 | 26 => StoreErrorKind::Damaged,
-        // SQLITE_FULL and SQLITE_CANTOPEN (no file handles left) among them.
+        // SQLITE_IOERR: after a failed write or fsync, the disk's contents are unknown.
+        10 => StoreErrorKind::DiskFailed,
+        // SQLITE_CORRUPT, SQLITE_CONSTRAINT (a row exists), SQLITE_MISMATCH, SQLITE_NOTADB.
+        11 | 19 | 20 | 26 => StoreErrorKind::Corrupt,
+        // Includes SQLITE_FULL and SQLITE_CANTOPEN (no file handles left).
         _ => StoreErrorKind::Unavailable,
     }
 }
@@ -171,26 +172,26 @@ impl Transaction for SqliteTransaction {
         sqlx::query(sql::SET_POSITION)
             .bind(ledger)
             .bind(column(append.position.next_seq))
-            .bind(append.position.head.as_bytes().as_slice())
+            .bind(append.position.last_leaf.as_bytes().as_slice())
             .bind(append.position.time)
             .execute(&mut *connection)
             .await?;
-        // SQLite is in this process: when its COMMIT fails, it is rolled back, unless the disk failed (`Broken`).
+        // SQLite runs in this process: a failed COMMIT is rolled back, unless the disk failed (`DiskFailed`).
         self.files.check()?;
         self.transaction.commit().await?;
-        // Now it is in the files, which may be gone since.
+        // The data is in the files now, but they may have lost their names since.
         self.files.check().map_err(|error| StoreError { kind: StoreErrorKind::Unknown, ..error })
     }
 }
 
-/// Entries in one statement: each one on its own costs more on the way to SQLite's thread than its insertion.
+/// Entries in one statement. Sending a single entry to SQLite's thread would cost more than inserting it.
 const ROWS_PER_INSERT: usize = 128;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
 static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insertion(ROWS_PER_INSERT));
 
-/// The statement that inserts so many entries. Its text is always the same, so SQLite compiles it once. The parameters have
-/// no names: those would be looked for one after the other.
+/// The statement that inserts this many entries. Its text is always the same, so SQLite compiles it once. The parameters
+/// have no names, because SQLite searches names one by one.
 fn insertion(rows: usize) -> String {
     let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
     format!(
@@ -225,7 +226,7 @@ async fn insert_entries(connection: &mut SqliteConnection, ledger: i64, rows: &[
 }
 
 async fn insert_stream(connection: &mut SqliteConnection, ledger: i64, row: &StreamRow) -> Result<(), StoreError> {
-    let head = &row.head;
+    let state = &row.state;
     sqlx::query(
         "INSERT INTO streams (ledger, number, cluster, topic, partition_number, epoch, topic_id, start_offset,
                               next_offset, statement, seq, last_offset, last_leaf, last_summary)
@@ -233,17 +234,17 @@ async fn insert_stream(connection: &mut SqliteConnection, ledger: i64, row: &Str
     )
     .bind(ledger)
     .bind(column(row.number))
-    .bind(&head.id.partition.cluster)
-    .bind(&head.id.partition.topic)
-    .bind(i64::from(head.id.partition.number))
-    .bind(column(head.id.epoch))
-    .bind(head.topic_id.as_deref())
-    .bind(column(head.start))
-    .bind(column(head.next))
-    .bind(head.statement.as_bytes().as_slice())
-    .bind(column(head.seq))
-    .bind(head.last.map(|l| column(l.offset)))
-    .bind(head.last.as_ref().map(|l| l.leaf.as_bytes().as_slice()))
+    .bind(&state.id.partition.cluster)
+    .bind(&state.id.partition.topic)
+    .bind(i64::from(state.id.partition.number))
+    .bind(column(state.id.epoch))
+    .bind(state.topic_id.as_deref())
+    .bind(column(state.start))
+    .bind(column(state.next))
+    .bind(state.statement.as_bytes().as_slice())
+    .bind(column(state.seq))
+    .bind(state.last.map(|l| column(l.offset)))
+    .bind(state.last.as_ref().map(|l| l.leaf.as_bytes().as_slice()))
     .bind(row.last_summary.map(column))
     .execute(connection)
     .await?;
@@ -257,7 +258,7 @@ async fn move_stream(
     from: u64,
     row: &StreamRow,
 ) -> Result<(), StoreError> {
-    let head = &row.head;
+    let state = &row.state;
     let done = sqlx::query(
         "UPDATE streams SET next_offset = $4, statement = $5, seq = $6, last_offset = $7, last_leaf = $8,
                             last_summary = $9
@@ -266,11 +267,11 @@ async fn move_stream(
     .bind(ledger)
     .bind(column(row.number))
     .bind(column(from))
-    .bind(column(head.next))
-    .bind(head.statement.as_bytes().as_slice())
-    .bind(column(head.seq))
-    .bind(head.last.map(|l| column(l.offset)))
-    .bind(head.last.as_ref().map(|l| l.leaf.as_bytes().as_slice()))
+    .bind(column(state.next))
+    .bind(state.statement.as_bytes().as_slice())
+    .bind(column(state.seq))
+    .bind(state.last.map(|l| column(l.offset)))
+    .bind(state.last.as_ref().map(|l| l.leaf.as_bytes().as_slice()))
     .bind(row.last_summary.map(column))
     .execute(connection)
     .await?;
@@ -280,13 +281,13 @@ async fn move_stream(
     Err(sql::cursors_differ([(row, from)]))
 }
 
-/// The entry of a statement, if the chain holds it.
+/// Finds a looked-up statement, if the chain holds it.
 async fn find(
     connection: &mut SqliteConnection,
     ledger: i64,
-    sought: &Sought,
+    lookup: &Lookup,
 ) -> Result<Option<EntryColumns>, StoreError> {
-    let query = match &sought.place {
+    let query = match &lookup.place {
         None => {
             sqlx::query_as("SELECT seq, entry FROM entries WHERE ledger = $1 AND statement = $2 AND stream IS NULL")
         }
@@ -296,8 +297,8 @@ async fn find(
              AND s.epoch = $6 AND e.next_offset = $7",
         ),
     };
-    let query = query.bind(ledger).bind(sought.statement.as_bytes().as_slice());
-    let query = match &sought.place {
+    let query = query.bind(ledger).bind(lookup.statement.as_bytes().as_slice());
+    let query = match &lookup.place {
         None => query,
         Some((StreamId { partition: Partition { cluster, topic, number }, epoch }, next)) => {
             query.bind(cluster).bind(topic).bind(i64::from(*number)).bind(column(*epoch)).bind(column(*next))
@@ -315,22 +316,22 @@ struct FileLock {
 #[async_trait]
 impl Lease for FileLock {
     async fn is_held(&mut self) -> bool {
-        // Under the name may lie another file by now, and another process hold that.
+        // The name may belong to another file by now, which another process holds.
         let held = self.file.metadata().map(|metadata| Identity::of(&metadata));
         matches!((held, Identity::at(&self.path)), (Ok(held), Ok(named)) if held == named)
     }
 }
 
 super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
-    async fn begin(&self, sought: &[Sought]) -> Result<Begun, StoreError> {
-        // Not the default of taking the write lock at the first write: what is read here must stay true.
+    async fn begin(&self, lookups: &[Lookup]) -> Result<Begun, StoreError> {
+        // Takes the write lock now, not at the first write: what is read here must stay true.
         self.files.check()?;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let position = sqlx::query_as(sql::POSITION).bind(self.ledger).fetch_one(&mut *transaction).await?;
         let mut known = HashMap::new();
-        for sought in sought {
-            if let Some(row) = find(&mut transaction, self.ledger, sought).await? {
-                known.insert(sought.statement, sql::entry(row)?);
+        for lookup in lookups {
+            if let Some(row) = find(&mut transaction, self.ledger, lookup).await? {
+                known.insert(lookup.statement, sql::entry(row)?);
             }
         }
         self.files.check()?;
@@ -359,8 +360,8 @@ super::reads::impl_store!(SqliteStore, read: readers, write: writer, {
         self.writer.close().await;
         let Some(mut keeper) = self.keeper.lock().await.take() else { return Ok(()) };
         self.files.check()?;
-        // The last connection to close writes the log back and removes it, and tells no error. So this comes before it; it
-        // waits for nobody.
+        // The last connection writes the log back and removes it, but reports no error. So write it back first; this waits
+        // for nobody.
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut keeper).await?;
         Ok(keeper.close().await?)
     }
@@ -383,7 +384,7 @@ mod tests {
         assert_eq!(pages.to_string(), WAL_PAGES_MAX);
     }
 
-    /// Also where a connection still has that file open, and would answer from it.
+    /// Also if a connection still has that file open, and would answer from it.
     #[tokio::test]
     async fn nothing_is_read_from_a_file_that_was_moved_away() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -406,11 +407,11 @@ mod tests {
             // SQLITE_FULL: no room on the disk.
             ("13", StoreErrorKind::Unavailable),
             // SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE
-            ("1034", StoreErrorKind::Broken),
-            ("778", StoreErrorKind::Broken),
-            ("11", StoreErrorKind::Damaged),
+            ("1034", StoreErrorKind::DiskFailed),
+            ("778", StoreErrorKind::DiskFailed),
+            ("11", StoreErrorKind::Corrupt),
             // SQLITE_CONSTRAINT_PRIMARYKEY
-            ("1555", StoreErrorKind::Damaged),
+            ("1555", StoreErrorKind::Corrupt),
             ("8", StoreErrorKind::Refused),
         ] {
             assert_eq!(classify(Some(code)), kind, "{code}");

@@ -1,15 +1,14 @@
-//! What a committer serves while its database holds something damaged.
+//! What a committer serves from a corrupt database.
 
 use committer::store::{StoredCheckpoint, open_existing};
 use evidence::statement::LedgerId;
-use evidence::{SignedCheckpoint, tree::leaf_hash};
-use keystore::Head;
+use evidence::{Head, SignedCheckpoint, tree::leaf_hash};
 
 use super::Database;
-use super::ledger::{TestLedger, stream};
 use super::running::{Options, Place, Running};
+use super::safety::unavailable;
 use super::service::read_log;
-use super::trouble::unavailable;
+use testbed::statements::{TestLedger, stream};
 
 /// The status of a path, and whether a cache may keep the answer.
 async fn answer(running: &Running, path: &str) -> (u16, String) {
@@ -18,7 +17,7 @@ async fn answer(running: &Running, path: &str) -> (u16, String) {
     (response.status().as_u16(), cache.unwrap_or_default())
 }
 
-pub(crate) async fn damaged_entries_and_tiles_are_not_served(database: Database) {
+pub(crate) async fn corrupt_entries_and_tiles_are_not_served(database: Database) {
     let place = Place::new();
     let running = place.start(&database).await;
     running.append(&place.ledger.summaries(&stream("t", 0), 0, 10, 600, None)).await;
@@ -30,7 +29,7 @@ pub(crate) async fn damaged_entries_and_tiles_are_not_served(database: Database)
     let (entry, leaf) = (database.blob(changed.as_bytes()), database.blob(&leaf_hash(changed.as_bytes()).0));
     for (round, (sql, damaged)) in [
         (format!("UPDATE entries SET entry = {entry} WHERE seq = 137"), &["tile/entries/000"][..]),
-        // With its leaf hash changed alike: only the tree above tells.
+        // The leaf hash is changed to fit: only the tree above shows it.
         (
             format!("UPDATE entries SET entry = {entry}, leaf = {leaf} WHERE seq = 137"),
             &["tile/0/000", "tile/entries/000"],
@@ -63,7 +62,7 @@ pub(crate) async fn damaged_entries_and_tiles_are_not_served(database: Database)
     running.stop().await;
 }
 
-/// Puts a note that no log key of the ledger signed in the place of the newest checkpoint's.
+/// Replaces the newest checkpoint's note with one that no log key of the ledger signed.
 async fn forge(database: &Database, ledger: &TestLedger, is_signed: bool) {
     let store = open_existing(&database.url, &ledger.id()).await.expect("opens");
     let note = store.checkpoint().await.expect("reads").expect("signed").note;
@@ -77,7 +76,7 @@ async fn forge(database: &Database, ledger: &TestLedger, is_signed: bool) {
     database.execute(&format!("UPDATE checkpoints SET note = {}", database.blob(&forged))).await;
 }
 
-/// Returns what it says is to be run.
+/// Returns the SQL that the message names.
 async fn assert_shown(running: &Running) -> String {
     let reason =
         running.until_not_ready(&["database: ", "the checkpoint of size", "DELETE FROM checkpoints WHERE"]).await;
@@ -87,7 +86,7 @@ async fn assert_shown(running: &Running) -> String {
     reason.split('`').find(|part| part.starts_with("DELETE")).expect("named").to_owned()
 }
 
-pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_ready(database: Database) {
+pub(crate) async fn forged_checkpoint_is_not_served(database: Database) {
     let place = Place::new();
     let ledger = &place.ledger;
     let statements = ledger.summaries(&stream("t", 0), 0, 10, 300, None);
@@ -104,7 +103,7 @@ pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_
         forge(&database, ledger, is_signed).await;
         let statement = assert_shown(&running).await;
         running.stop().await;
-        // What was signed at the end has taken its place.
+        // The checkpoint signed at the end replaced it.
         forge(&database, ledger, is_signed).await;
         for signs in [true, false] {
             let running = place.start_with(&database, Options { signs, ..Options::default() }).await;
@@ -114,7 +113,7 @@ pub(crate) async fn a_checkpoint_without_a_good_signature_is_neither_served_nor_
             }
             running.stop().await;
         }
-        // What it says is to be done, and that it takes nothing from another ledger.
+        // Runs the named SQL, which must not touch another ledger.
         database.execute(&statement).await;
         let untouched = other.checkpoint().await.expect("reads").expect("still there");
         assert_eq!(untouched.head, head_of_other);

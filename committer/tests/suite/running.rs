@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use committer::{Clock, Config, DatabaseUrl, Ledger, Surroundings, run, system_clock};
+use committer::{Clock, Config, DatabaseUrl, Ledger, ServiceParts, run, system_clock};
 use committer_client::{Client, Cursor, CursorQuery, Error, Status, SubmitResponse};
 use evidence::{Partition, SignedStatement, SigningKey};
 use tokio::net::TcpListener;
@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Database;
-use super::ledger::{TestLedger, text};
+use testbed::statements::{TestLedger, text};
 
-/// Far more than anything here takes, a database call that is given up included.
+/// Longer than anything here takes, including a database call that times out.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What belongs to one committer over its restarts: its keys, and what they signed.
+/// A committer's files across its restarts: its keys, and what they signed.
 pub(crate) struct Place {
     pub(crate) ledger: TestLedger,
     keys: tempfile::TempDir,
@@ -65,12 +65,12 @@ impl Place {
         self.keys.path()
     }
 
-    /// What the log key signed last.
+    /// The log key's high-water file.
     pub(crate) fn high_water(&self) -> PathBuf {
         self.keys().join("log.key.high-water")
     }
 
-    /// Puts another key in the place of the log key; what that signed last stays beside it.
+    /// Replaces the log key. The high-water file stays.
     pub(crate) fn replace_log_key(&self, key: &SigningKey) {
         let path = self.keys().join("log.key");
         std::fs::remove_file(&path).expect("was there");
@@ -111,8 +111,8 @@ impl Place {
         config.heads_s = NonZeroU32::new(heads_s).expect("not zero");
         let ledger = Ledger::new(self.ledger.genesis.clone(), self.ledger.grants.clone()).expect("a valid beginning");
         let shutdown = CancellationToken::new();
-        let surroundings = Surroundings { ledger, kafka, clock, listener, shutdown: shutdown.clone() };
-        let task = tokio::spawn(run(config, surroundings));
+        let parts = ServiceParts { ledger, kafka, clock, listener, shutdown: shutdown.clone() };
+        let task = tokio::spawn(run(config, parts));
         Running { client: Client::new(&format!("http://{address}")).expect("an address"), shutdown, task }
     }
 }
@@ -123,7 +123,7 @@ impl Running {
         self.ended().await.expect("ends well");
     }
 
-    /// Waits for an end that was not asked for.
+    /// Waits until the committer ends by itself.
     pub(crate) async fn ended(self) -> anyhow::Result<()> {
         tokio::time::timeout(DEADLINE, self.task).await.expect("ends in time").expect("no panic")
     }
@@ -136,24 +136,24 @@ impl Running {
         self.client.submit(statements.iter().map(text).collect()).await
     }
 
-    /// Submits statements that are accepted; their seqs.
+    /// Submits statements that must be accepted. Returns their seqs.
     pub(crate) async fn append(&self, statements: &[SignedStatement]) -> Vec<u64> {
         let mut seqs = Vec::new();
         for statements in statements.chunks(committer_client::caps::STATEMENTS) {
             let answer = self.submit(statements).await;
-            assert_eq!(answer.stopped, None);
+            assert_eq!(answer.refused, None);
             seqs.extend(answer.accepted.iter().map(|accepted| accepted.seq));
         }
         seqs
     }
 
-    /// Submits one statement that is refused; the code.
+    /// Submits one statement that must be refused. Returns the code.
     pub(crate) async fn refused(&self, statement: &SignedStatement) -> String {
         let answer = self.submit(std::slice::from_ref(statement)).await;
-        answer.stopped.expect("refused").code
+        answer.refused.expect("refused").code
     }
 
-    /// Where a partition stands; asks again as long as that is not known.
+    /// A partition's cursor; asks again while the committer is unavailable.
     pub(crate) async fn cursor(&self, partition: &Partition) -> Cursor {
         let Partition { cluster, topic, number } = partition.clone();
         let query = CursorQuery { cluster, topic, partition: number };
@@ -176,13 +176,13 @@ impl Running {
         last.expect("there was one")
     }
 
-    /// The status and body of a path.
+    /// The status and body of a GET.
     pub(crate) async fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let response = reqwest::get(format!("{}{path}", self.client.base())).await.expect("answered");
         (response.status().as_u16(), response.bytes().await.expect("read").to_vec())
     }
 
-    /// What is not ready, a line each; empty when all is.
+    /// What is not ready, one line each; empty when everything is.
     pub(crate) async fn not_ready(&self) -> String {
         match self.get("readyz").await {
             (200, _) => String::new(),
@@ -190,7 +190,7 @@ impl Running {
         }
     }
 
-    /// Waits until something is not ready for a reason with all of `parts` in it.
+    /// Waits until something is not ready, with all of `parts` in the reason.
     pub(crate) async fn until_not_ready(&self, parts: &[&str]) -> String {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
@@ -205,7 +205,7 @@ impl Running {
 
     /// Waits until `condition` holds, then until everything is ready.
     pub(crate) async fn until_ready_after(&self, condition: impl AsyncFnMut() -> bool) {
-        until("it goes on", condition).await;
+        until("it continues", condition).await;
         self.until_ready().await;
     }
 

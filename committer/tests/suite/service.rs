@@ -1,4 +1,4 @@
-//! A committer over HTTP, when all is well.
+//! A healthy committer over HTTP.
 
 use committer_client::{CoveringQuery, Error, StreamEntriesQuery, caps};
 use evidence::chain::State;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::Database;
-use super::ledger::{ORIGIN, TestLedger, key, stream, text};
 use super::running::{Options, Place, Running};
+use testbed::statements::{ORIGIN, TestLedger, key, stream, text};
 
-/// The log as a stranger reads it: checkpoint, tiles and bundles, every hash checked. Returns the entries.
+/// Reads the log from its checkpoint, tiles and bundles, and checks every hash. Returns the entries.
 pub(crate) async fn read_log(running: &Running, ledger: &TestLedger) -> Vec<Entry> {
     let note = running.client.checkpoint().await.expect("answered").expect("signed");
     let signed = SignedCheckpoint::parse(&note).expect("a checkpoint");
@@ -84,7 +84,7 @@ pub(crate) async fn appends_and_answers_again_with_the_same_entry(database: Data
     assert_eq!(running.cursor(&t.partition).await, committer_client::Cursor::default());
     let statements = place.ledger.summaries(&t, 0, 10, 2, None);
     let first = running.submit(&statements[..1]).await;
-    assert_eq!(first.stopped, None);
+    assert_eq!(first.refused, None);
     let entry = Entry::parse(first.accepted[0].entry.as_bytes()).expect("an entry");
     assert_eq!((entry.seq, &entry.statement), (2, &statements[0]));
 
@@ -92,12 +92,12 @@ pub(crate) async fn appends_and_answers_again_with_the_same_entry(database: Data
     for request in [vec![0], vec![0, 1], vec![0, 0, 1, 1]] {
         let request: Vec<_> = request.iter().map(|&i: &usize| statements[i].clone()).collect();
         let again = running.submit(&request).await;
-        assert_eq!(again.stopped, None);
+        assert_eq!(again.refused, None);
         assert_eq!(again.accepted.len(), request.len());
         assert_eq!(again.accepted[0], first.accepted[0]);
     }
     assert_eq!(running.client.status().await.expect("answered").size, 4);
-    // The identity of a statement is its text: the signatures that came first stay.
+    // A statement's identity is its text: the first signatures stay.
     let other = key("ingest-a", Algorithm::Ed25519, "not the granted one");
     let resigned = place.ledger.sign_summary(place.ledger.summary_of(&t, 0, 10, None), &other);
     assert_eq!(running.submit(&[resigned]).await.accepted, first.accepted);
@@ -114,11 +114,11 @@ pub(crate) async fn accepts_the_prefix_before_a_refusal(database: Database) {
     let running = place.start(&database).await;
     let t = stream("t", 0);
     let good = place.ledger.summaries(&t, 0, 10, 4, None);
-    // 0 and 1 fit, 3 leaves out 2.
+    // 0 and 1 fit; 3 skips 2.
     let answer = running.submit(&[good[0].clone(), good[1].clone(), good[3].clone(), good[2].clone()]).await;
     assert_eq!(answer.accepted.iter().map(|a| a.seq).collect::<Vec<_>>(), [2, 3]);
-    let stopped = answer.stopped.expect("refused");
-    assert_eq!((stopped.index, stopped.code.as_str()), (2, "wrong-cursor"));
+    let refused = answer.refused.expect("refused");
+    assert_eq!((refused.index, refused.code.as_str()), (2, "wrong-cursor"));
     let cursor = answer.cursor.expect("of the stream");
     assert_eq!((cursor.next, cursor.statement), (20, Some(text(&good[1]))));
 
@@ -126,8 +126,8 @@ pub(crate) async fn accepts_the_prefix_before_a_refusal(database: Database) {
     texts[3] = "not a note".to_owned();
     let answer = running.client.submit(texts).await.expect("answered");
     assert_eq!(answer.accepted.iter().map(|a| a.seq).collect::<Vec<_>>(), [2, 3, 4]);
-    let stopped = answer.stopped.expect("refused");
-    assert_eq!((stopped.index, stopped.code.as_str()), (3, "malformed"));
+    let refused = answer.refused.expect("refused");
+    assert_eq!((refused.index, refused.code.as_str()), (3, "malformed"));
     assert_eq!(answer.cursor.expect("of the last statement that is one").next, 30);
     running.stop().await;
 }
@@ -145,7 +145,7 @@ pub(crate) async fn refuses_each_wrong_statement_with_its_code(database: Databas
         ledger.sign_summary(summary, &ledger.ingest)
     };
 
-    // Of another ledger with the same origin and key names.
+    // From another ledger with the same origin and key names.
     let other = TestLedger::new("another");
     assert_eq!(running.refused(&other.summary(&t, 10, 20, Some(first.hash()))).await, "wrong-ledger");
     assert_eq!(running.refused(&other.genesis).await, "wrong-genesis");
@@ -163,11 +163,11 @@ pub(crate) async fn refuses_each_wrong_statement_with_its_code(database: Databas
     assert_eq!(running.refused(&ledger.sign_summary(summary.clone(), &impostor)).await, "unknown-key");
     assert_eq!(running.refused(&ledger.sign_summary(summary.clone(), &ledger.operator)).await, "wrong-role");
     assert_eq!(running.refused(&ledger.summary(&stream("x", 0), 0, 10, None)).await, "out-of-scope");
-    // A signature of another text.
+    // A signature over another text.
     let signed = text(&ledger.sign_summary(summary.clone(), &ledger.ingest)).replace("events 10", "events 9");
     let answer = running.client.submit(vec![signed]).await.expect("answered");
-    assert_eq!(answer.stopped.expect("refused").code, "bad-signature");
-    // A gap over offsets that can be read.
+    assert_eq!(answer.refused.expect("refused").code, "bad-signature");
+    // A gap over readable offsets.
     let mut gap = match ledger.gap(&t, 10, 20, Some(first.hash())).statement() {
         Statement::Gap(gap) => gap.clone(),
         other => panic!("{other:?}"),
@@ -175,7 +175,7 @@ pub(crate) async fn refuses_each_wrong_statement_with_its_code(database: Databas
     gap.low = 15;
     let gap = SignedStatement::sign(Statement::Gap(gap), &[&ledger.ingest]);
     assert_eq!(running.refused(&gap).await, "bad-gap");
-    // Revoked: from then on refused, what was before stays.
+    // After the revocation its statements are refused; earlier ones stay.
     let second = key("ingest-b", Algorithm::Ed25519, "second");
     let grant = ledger.grant(ledger.grants[0].hash(), Role::Ingest, &second);
     let repeated = ledger.grant(ledger.grants[0].hash(), Role::Ingest, &stranger);
@@ -188,22 +188,22 @@ pub(crate) async fn refuses_each_wrong_statement_with_its_code(database: Databas
     assert_eq!(running.refused(&after).await, "revoked-key");
     let twice = ledger.revoke(revoke.hash(), Role::Ingest, &second);
     assert_eq!(running.refused(&twice).await, "bad-key");
-    // Heads that are not those that are.
+    // Wrong heads.
     let heads =
         evidence::statement::Heads { ledger: ledger.id(), streams: 1, root: evidence::sha256(b"not where they stand") };
     assert_eq!(running.refused(&SignedStatement::sign(Statement::Heads(heads), &[&ledger.log])).await, "bad-heads");
-    // Nothing of all that left a trace.
+    // None of it left a trace.
     assert_eq!(running.client.status().await.expect("answered").size, 6);
     running.signed().await;
     read_log(&running, ledger).await;
     running.stop().await;
 }
 
-pub(crate) async fn refuses_what_is_no_statement_with_its_code(database: Database) {
+pub(crate) async fn refuses_malformed_statements_with_a_code(database: Database) {
     let place = Place::new();
     let running = place.start(&database).await;
     let good = text(&place.ledger.summary(&stream("t", 0), 0, 10, None));
-    // With one byte less it is looked at.
+    // With one byte less it is parsed.
     let large = format!("{good}{}", "x".repeat(caps::STATEMENT_BYTES + 1 - good.len()));
     for (statement, code) in [
         ("", "malformed"),
@@ -218,13 +218,13 @@ pub(crate) async fn refuses_what_is_no_statement_with_its_code(database: Databas
         (&large[1..], "malformed"),
     ] {
         let answer = running.client.submit(vec![statement.to_owned()]).await.expect("answered");
-        assert_eq!(answer.stopped.expect("refused").code, code, "{statement:.60?}");
+        assert_eq!(answer.refused.expect("refused").code, code, "{statement:.60?}");
         assert_eq!(answer.cursor, None);
     }
     running.stop().await;
 }
 
-/// Sends the end of a head and the body of a submission, all of it, before it reads what the answer begins with.
+/// Sends the rest of a request's head and its whole body before it reads the begin of the answer.
 async fn post_raw(running: &Running, rest: &str) -> String {
     let host = running.client.base().trim_start_matches("http://").trim_end_matches('/');
     let mut connection = TcpStream::connect(host).await.expect("listens");
@@ -235,7 +235,7 @@ async fn post_raw(running: &Running, rest: &str) -> String {
     String::from_utf8(status.to_vec()).expect("text")
 }
 
-pub(crate) async fn refuses_requests_that_are_none(database: Database) {
+pub(crate) async fn refuses_invalid_requests(database: Database) {
     let place = Place::new();
     let running = place.start(&database).await;
     let good = text(&place.ledger.summary(&stream("t", 0), 0, 10, None));
@@ -251,11 +251,11 @@ pub(crate) async fn refuses_requests_that_are_none(database: Database) {
     assert_eq!(post(b"{\"statements\":[],\"more\":1}".to_vec()).await, 400);
     assert_eq!(post(vec![b' '; caps::SUBMIT_BODY_BYTES]).await, 400);
     assert_eq!(post(vec![b' '; caps::SUBMIT_BODY_BYTES + 1]).await, 413);
-    // More than what fits into the sockets' buffers: whoever sends it is still sending when the answer is known.
+    // More than the sockets' buffers hold: the client is still sending when the answer is ready.
     let len = 2 * caps::SUBMIT_BODY_BYTES;
     let body = " ".repeat(len);
     assert_eq!(post_raw(&running, &format!("content-length: {len}\r\n\r\n{body}")).await, "HTTP/1.1 413");
-    // How long it is may also not be said before.
+    // The length may also be unannounced.
     let len = caps::SUBMIT_BODY_BYTES + 1;
     let chunk = format!("transfer-encoding: chunked\r\n\r\n{len:x}\r\n{}", &body[..len]);
     assert_eq!(post_raw(&running, &chunk).await, "HTTP/1.1 413");
@@ -313,7 +313,7 @@ pub(crate) async fn serves_entries_by_stream_and_offset(database: Database) {
     assert_eq!(found(0, 0, 1000).await, seqs);
     assert_eq!(found(0, 25, 2).await, seqs[2..4]);
     assert!(found(0, 50, 10).await.is_empty());
-    // The epoch entry belongs to whoever asks for the stream from its start.
+    // A request from the stream's start gets the epoch entry.
     assert_eq!(found(1, 0, 10).await, new_seqs);
     assert_eq!(found(1, 30, 10).await, new_seqs);
     assert_eq!(found(1, 31, 10).await, new_seqs[1..]);
@@ -336,7 +336,7 @@ pub(crate) async fn serves_entries_by_stream_and_offset(database: Database) {
     running.stop().await;
 }
 
-pub(crate) async fn states_where_all_streams_stand(database: Database) {
+pub(crate) async fn appends_heads_statements(database: Database) {
     let place = Place::new();
     let options = Options { heads_s: 1, ..Options::default() };
     let running = place.start_with(&database, options).await;
@@ -358,7 +358,7 @@ pub(crate) async fn states_where_all_streams_stand(database: Database) {
         other => panic!("{other:?}"),
     }
     assert!(running.client.heads(2).await.expect("answered").is_none());
-    // Another one comes at the end, when something moved since.
+    // Another one follows at shutdown if a stream moved since.
     running.append(&[place.ledger.summary(&stream("t", 9), 0, 10, None)]).await;
     running.stop().await;
     let running = place.start(&database).await;
@@ -366,14 +366,14 @@ pub(crate) async fn states_where_all_streams_stand(database: Database) {
     assert_eq!(last.lines.len(), 4);
     let size = running.signed().await.size;
     assert_eq!(last.seq, size - 1);
-    // And none when nothing did.
+    // And none if no stream did.
     running.stop().await;
     let running = place.start(&database).await;
     assert_eq!(running.signed().await.size, size);
     running.stop().await;
 }
 
-pub(crate) async fn goes_on_after_a_restart(database: Database) {
+pub(crate) async fn continues_after_a_restart(database: Database) {
     let place = Place::new();
     let t = stream("t", 0);
     let statements = place.ledger.summaries(&t, 0, 10, 400, None);
@@ -392,14 +392,14 @@ pub(crate) async fn goes_on_after_a_restart(database: Database) {
     running.stop().await;
 }
 
-pub(crate) async fn groups_what_waits(database: Database) {
+pub(crate) async fn groups_waiting_requests(database: Database) {
     let place = Place::new();
     let running = std::sync::Arc::new(place.start(&database).await);
     let mut submissions = tokio::task::JoinSet::new();
     for partition in 0..40 {
         let statements = place.ledger.summaries(&stream("t", partition), 0, 10, 5, None);
         for i in 0..statements.len() {
-            // Each asks for the whole prefix, so that order among them does not matter.
+            // Each submits the whole prefix, so that their order does not matter.
             let (running, statements) = (running.clone(), statements[..=i].to_vec());
             submissions.spawn(async move { running.append(&statements).await });
         }
@@ -407,7 +407,7 @@ pub(crate) async fn groups_what_waits(database: Database) {
     let answers = submissions.join_all().await;
     assert_eq!(answers.len(), 200);
     let status = running.signed().await;
-    assert_eq!(status.size, 202, "every statement is there once");
+    assert_eq!(status.size, 202, "every statement is in the chain once");
     let entries = read_log(&running, &place.ledger).await;
     for answer in answers {
         assert!(answer.is_sorted(), "a request's statements are in order");

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use committer::store::{
-    Append, EntryRow, Moved, Sought, Store, StoreErrorKind, StoredCheckpoint, StreamEnd, StreamRow,
+    Append, EntryRow, Lookup, Moved, Store, StoreErrorKind, StoredCheckpoint, StreamEnd, StreamRow,
 };
 use evidence::chain::{Position, State};
 use evidence::statement::HeadsLine;
 use evidence::tree::{CompactRange, Node};
-use evidence::{EncodedEntry, Hash, SignedStatement, Statement, StreamId, sha256};
-use keystore::Head;
+use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, StreamId, sha256};
 
 use super::Database;
-use super::ledger::{TestLedger, stream};
+use testbed::statements::{TestLedger, stream};
 
-/// A chain made without the committer's own code, to be stored.
+/// A chain to store, made without the committer's own code.
 pub(crate) struct Writer {
     state: State,
     tree: CompactRange,
@@ -29,7 +28,7 @@ impl Writer {
         Self { state: State::new(&id.origin, id.genesis), tree: CompactRange::starting_at(0), numbers: HashMap::new() }
     }
 
-    /// What storing these statements as the next entries takes.
+    /// The append that stores these statements as the next entries.
     pub(crate) fn append(&mut self, statements: &[SignedStatement]) -> Append {
         let (mut entries, mut nodes) = (Vec::new(), Vec::new());
         let mut from: HashMap<StreamId, Option<u64>> = HashMap::new();
@@ -37,7 +36,7 @@ impl Writer {
             let entry = self.state.draft(statement.clone(), 1_800_000_000_000);
             let id = statement.statement().stream().cloned();
             if let Some(id) = &id {
-                from.entry(id.clone()).or_insert(self.state.stream(id).map(|head| head.next));
+                from.entry(id.clone()).or_insert(self.state.stream(id).map(|state| state.next));
             }
             self.state.apply(&entry).expect("the test's statements are valid");
             let number = id.map(|id| {
@@ -56,14 +55,14 @@ impl Writer {
             entries.push(row);
         }
         let streams = from.into_iter().map(|(id, from)| Moved { from, row: self.row(&id) }).collect();
-        let head = self.state.head().expect("there are entries");
-        let position = Position { next_seq: self.state.next_seq(), head, time: self.state.time() };
+        let last_leaf = self.state.last_leaf().expect("there are entries");
+        let position = Position { next_seq: self.state.next_seq(), last_leaf, time: self.state.time() };
         Append { entries, streams, nodes, position }
     }
 
     fn row(&self, id: &StreamId) -> StreamRow {
         let (number, last_summary) = self.numbers[id];
-        StreamRow { number, head: self.state.stream(id).expect("it has a statement").clone(), last_summary }
+        StreamRow { number, state: self.state.stream(id).expect("it has a statement").clone(), last_summary }
     }
 
     fn lines(&self) -> Vec<HeadsLine> {
@@ -76,7 +75,7 @@ async fn commit(store: &dyn Store, append: &Append) {
     begun.transaction.commit(append).await.expect("commits");
 }
 
-/// A store that holds the first entries of a ledger, and what continues it.
+/// A store with the first entries of a ledger, and a writer that continues it.
 async fn begin(database: &Database) -> (Arc<dyn Store>, TestLedger, Writer) {
     let ledger = TestLedger::new("store");
     let store = database.open(&ledger.id()).await.expect("opens");
@@ -90,7 +89,7 @@ fn sorted(mut lines: Vec<HeadsLine>) -> Vec<String> {
     lines.iter().map(ToString::to_string).collect()
 }
 
-pub(crate) async fn an_append_is_there_whole_and_after_reopening(database: Database) {
+pub(crate) async fn append_is_complete_after_reopening(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let (a, b) = (stream("ta", 0), stream("tb", 2_147_483_647));
     let first = writer.append(&ledger.summaries(&a, 0, 10, 3, None));
@@ -117,7 +116,7 @@ pub(crate) async fn an_append_is_there_whole_and_after_reopening(database: Datab
     assert_eq!(keys.iter().map(|e| e.seq).collect::<Vec<_>>(), [0, 1]);
 }
 
-pub(crate) async fn an_append_that_is_dropped_is_not_there(database: Database) {
+pub(crate) async fn dropped_append_writes_nothing(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let before = store.position().await.expect("reads");
     let begun = store.begin(&[]).await.expect("begins");
@@ -127,7 +126,7 @@ pub(crate) async fn an_append_that_is_dropped_is_not_there(database: Database) {
     assert_eq!(store.position().await.expect("reads").expect("there").next_seq, 4);
 }
 
-pub(crate) async fn an_append_on_a_cursor_that_is_not_there_is_refused_whole(database: Database) {
+pub(crate) async fn append_on_a_wrong_cursor_writes_nothing(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let (a, b) = (stream("ta", 0), stream("tb", 0));
     let first = ledger.summary(&a, 0, 10, None);
@@ -139,14 +138,14 @@ pub(crate) async fn an_append_on_a_cursor_that_is_not_there_is_refused_whole(dat
     }
     let begun = store.begin(&[]).await.expect("begins");
     let error = begun.transaction.commit(&append).await.expect_err("the cursor is elsewhere");
-    assert_eq!(error.kind, StoreErrorKind::Damaged);
+    assert_eq!(error.kind, StoreErrorKind::Corrupt);
     assert!(error.message.contains("ta/0 at 11"), "{error}");
     assert_eq!(store.position().await.expect("reads"), before);
     assert_eq!(store.stray_entry(3).await.expect("reads"), None);
     assert_eq!(store.open_stream(&b.partition).await.expect("reads"), None);
 }
 
-pub(crate) async fn a_row_in_the_way_is_damage(database: Database) {
+pub(crate) async fn colliding_row_is_corrupt(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let summaries = ledger.summaries(&stream("t", 0), 0, 10, 2, None);
     let first = writer.append(&summaries[..1]);
@@ -155,20 +154,20 @@ pub(crate) async fn a_row_in_the_way_is_damage(database: Database) {
     again.entries[0].seq = first.entries[0].seq;
     let begun = store.begin(&[]).await.expect("begins");
     let error = begun.transaction.commit(&again).await.expect_err("seq 2 is taken");
-    assert_eq!(error.kind, StoreErrorKind::Damaged, "{error}");
+    assert_eq!(error.kind, StoreErrorKind::Corrupt, "{error}");
     assert_eq!(store.rows(2..3).await.expect("reads"), first.entries);
 }
 
-pub(crate) async fn known_statements_are_told(database: Database) {
+pub(crate) async fn begin_returns_known_statements(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let summaries = ledger.summaries(&stream("t", 0), 0, 10, 4, None);
     let append = writer.append(&summaries[..3]);
     commit(&*store, &append).await;
-    // The same range with other contents, and another stream, are other statements.
+    // The same range with other contents, or of another stream, is another statement.
     let other = ledger.gap(&stream("t", 0), 0, 10, None);
     let elsewhere = ledger.summary(&stream("t", 1), 0, 10, None);
     let asked = [&summaries[3], &summaries[2], &summaries[0], &other, &elsewhere, &ledger.genesis];
-    let mut begun = store.begin(&asked.map(Sought::from)).await.expect("begins");
+    let mut begun = store.begin(&asked.map(Lookup::from)).await.expect("begins");
     assert_eq!(begun.known.len(), 3);
     assert_eq!(begun.known[&summaries[2].hash()].seq, 4);
     assert_eq!(begun.known[&summaries[0].hash()].bytes, append.entries[0].bytes);
@@ -197,8 +196,8 @@ pub(crate) async fn one_append_at_a_time(database: Database) {
     assert_eq!(second.await.expect("no panic"), Some(append.position), "the second sees what the first wrote");
 }
 
-/// A client that goes away on the way: whoever comes next is told what became of it.
-pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(database: Database) {
+/// A client that disconnects during an append: the next one learns what became of it.
+pub(crate) async fn abandoned_append_is_complete_or_absent(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let (mut first, mut prev) = (0, None);
     for attempt in 0..20 {
@@ -207,9 +206,9 @@ pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(dat
         let begun = store.begin(&[]).await.expect("begins");
         let commit = begun.transaction.commit(&append);
         let _ = tokio::time::timeout(Duration::from_micros(100 * attempt), commit).await;
-        let sought: Vec<Sought> = summaries.iter().map(Sought::from).collect();
+        let lookups: Vec<Lookup> = summaries.iter().map(Lookup::from).collect();
         let begun = loop {
-            match store.begin(&sought).await {
+            match store.begin(&lookups).await {
                 Err(error) if error.is_transient() => {}
                 begun => break begun.expect("begins"),
             }
@@ -228,7 +227,7 @@ pub(crate) async fn an_append_that_is_abandoned_is_there_whole_or_not_at_all(dat
     assert_eq!(store.position().await.expect("reads").map(|p| p.next_seq), Some(2 + 40));
 }
 
-pub(crate) async fn entries_are_found_by_what_they_cover(database: Database) {
+pub(crate) async fn entries_are_found_by_offset(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let (a, b) = (stream("ta", 0), stream("tb", 0));
     let mut statements = Vec::new();
@@ -252,7 +251,7 @@ pub(crate) async fn entries_are_found_by_what_they_cover(database: Database) {
     assert_eq!(store.stream_entries(&b, 400, 100).await.expect("reads"), []);
 }
 
-pub(crate) async fn heads_lines_are_those_of_any_size(database: Database) {
+pub(crate) async fn heads_lines_exist_for_every_size(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let (a, b) = (stream("ta", 0), stream("tb", 0));
     let of_a = ledger.summaries(&a, 0, 10, 3, None);
@@ -268,7 +267,7 @@ pub(crate) async fn heads_lines_are_those_of_any_size(database: Database) {
     assert_eq!(store.heads_entry(100).await.expect("reads"), None);
 }
 
-pub(crate) async fn what_an_append_changed_is_told(database: Database) {
+pub(crate) async fn changed_streams_are_listed(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let (a, b, c) = (stream("ta", 0), stream("tb", 0), stream("tb", 1));
     let of_a = ledger.summaries(&a, 0, 10, 3, None);
@@ -282,10 +281,10 @@ pub(crate) async fn what_an_append_changed_is_told(database: Database) {
         [(0..8, vec![&a, &b, &c]), (4..7, vec![&a, &b]), (6..7, vec![&a]), (0..2, vec![]), (8..9, vec![])]
     {
         let mut rows = store.moved_streams(seqs.clone()).await.expect("reads");
-        rows.sort_by_key(|row| row.head.id.to_string());
-        // As they stand now, whatever the range.
+        rows.sort_by_key(|row| row.state.id.to_string());
+        // The present rows, for any range.
         assert_eq!(rows, moved.iter().map(|id| writer.row(id)).collect::<Vec<_>>(), "{seqs:?}");
-        // As they stood at its end, by the entries alone.
+        // The cursors at the range's end, from the entries alone.
         let mut ends = store.ends(seqs.clone()).await.expect("reads");
         ends.sort_by_key(|end| moved.iter().position(|id| writer.row(id).number == end.number));
         let lines = store.heads_lines(seqs.end).await.expect("reads");
@@ -307,7 +306,7 @@ pub(crate) async fn what_an_append_changed_is_told(database: Database) {
     assert_eq!(genesis, store.entries(0..1).await.expect("reads"));
 }
 
-pub(crate) async fn nodes_of_all_levels_are_kept(database: Database) {
+pub(crate) async fn nodes_of_all_levels_are_stored(database: Database) {
     let (store, ledger, mut writer) = begin(&database).await;
     let append = writer.append(&ledger.summaries(&stream("t", 0), 0, 1, 600, None));
     commit(&*store, &append).await;
@@ -355,8 +354,8 @@ pub(crate) async fn ledgers_do_not_see_each_other(database: Database) {
     assert_eq!(other.nodes(0, 0..10).await.expect("reads"), []);
     assert_eq!(other.nodes(8, 0..10).await.expect("reads"), []);
     assert_eq!(other.published().await.expect("reads"), None);
-    let (genesis, hash) = ([Sought::from(&ledger.genesis)], ledger.genesis.hash());
-    // One append at a time is one for each ledger; an SQLite file has one writer at all.
+    let (genesis, hash) = ([Lookup::from(&ledger.genesis)], ledger.genesis.hash());
+    // One append at a time for each ledger; an SQLite file has only one writer at all.
     assert!(other.begin(&genesis).await.expect("begins").known.is_empty());
     assert_eq!(store.begin(&genesis).await.expect("begins").known[&hash].seq, 0);
 }
@@ -371,7 +370,7 @@ pub(crate) async fn another_genesis_is_refused(database: Database) {
     }
 }
 
-pub(crate) async fn what_is_not_there_is_not_begun_when_only_looked_for(database: Database) {
+pub(crate) async fn open_existing_begins_no_ledger(database: Database) {
     let ledger = TestLedger::new("store");
     let error = database.open_existing(&ledger.id()).await.err().expect("there is nothing");
     assert_eq!(error.kind, StoreErrorKind::Refused, "{error}");

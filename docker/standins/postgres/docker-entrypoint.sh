@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the compose file uses of the public image's entrypoint, for a container that runs as postgres: a new cluster with
-# the superuser's password from a file, and the scripts of the first start.
+# The part of the public image's entrypoint that the compose file uses, for a container that runs as postgres: a new
+# cluster with the superuser's password from a file, and the scripts of the first start.
 set -euo pipefail
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     # shellcheck disable=SC2086 # The options are words.

@@ -1,4 +1,8 @@
+mod kind;
+
 use thiserror::Error;
+
+pub use self::kind::RefusalKind;
 
 use crate::{Hash, NoteError, StreamId};
 
@@ -35,7 +39,7 @@ pub enum Refusal {
         /// The time of the previous entry.
         previous: i64,
     },
-    /// Entry 0 is not the genesis that is trusted, or a genesis stands elsewhere.
+    /// Entry 0 is not the trusted genesis, or another entry holds a genesis.
     #[error("not the genesis of this ledger: {0}")]
     WrongGenesis(String),
     /// The statement names another ledger.
@@ -152,29 +156,34 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The machine-readable reason (SPEC.md, "Refusals").
-    pub fn code(&self) -> &'static str {
+    /// The rule that is broken.
+    pub fn kind(&self) -> RefusalKind {
         match self {
-            Self::WrongSeq { .. } => "wrong-seq",
-            Self::WrongEntryPrev { .. } => "wrong-entry-prev",
-            Self::WrongKeys { .. } => "wrong-keys",
-            Self::TimeBackwards { .. } => "time-backwards",
-            Self::WrongGenesis(_) => "wrong-genesis",
-            Self::WrongLedger { .. } => "wrong-ledger",
-            Self::UnknownKey(_) => "unknown-key",
-            Self::RevokedKey { .. } => "revoked-key",
-            Self::WrongRole { .. } => "wrong-role",
-            Self::OutOfScope { .. } => "out-of-scope",
-            Self::BadSignature(_) => "bad-signature",
-            Self::WrongCursor { .. } => "wrong-cursor",
-            Self::WrongPrev { .. } => "wrong-prev",
-            Self::WrongEpoch { .. } => "wrong-epoch",
-            Self::BadEpoch { .. } => "bad-epoch",
-            Self::WrongTopicId { .. } => "wrong-topic-id",
-            Self::BadGap { .. } => "bad-gap",
-            Self::BadKey { .. } => "bad-key",
-            Self::WrongKeyPrev { .. } => "wrong-key-prev",
-            Self::BadHeads(_) => "bad-heads",
+            Self::WrongSeq { .. } => RefusalKind::WrongSeq,
+            Self::WrongEntryPrev { .. } => RefusalKind::WrongEntryPrev,
+            Self::WrongKeys { .. } => RefusalKind::WrongKeys,
+            Self::TimeBackwards { .. } => RefusalKind::TimeBackwards,
+            Self::WrongGenesis(_) => RefusalKind::WrongGenesis,
+            Self::WrongLedger { .. } => RefusalKind::WrongLedger,
+            Self::UnknownKey(_) => RefusalKind::UnknownKey,
+            Self::RevokedKey { .. } => RefusalKind::RevokedKey,
+            Self::WrongRole { .. } => RefusalKind::WrongRole,
+            Self::OutOfScope { .. } => RefusalKind::OutOfScope,
+            Self::BadSignature(_) => RefusalKind::BadSignature,
+            Self::WrongCursor { .. } => RefusalKind::WrongCursor,
+            Self::WrongPrev { .. } => RefusalKind::WrongPrev,
+            Self::WrongEpoch { .. } => RefusalKind::WrongEpoch,
+            Self::BadEpoch { .. } => RefusalKind::BadEpoch,
+            Self::WrongTopicId { .. } => RefusalKind::WrongTopicId,
+            Self::BadGap { .. } => RefusalKind::BadGap,
+            Self::BadKey { .. } => RefusalKind::BadKey,
+            Self::WrongKeyPrev { .. } => RefusalKind::WrongKeyPrev,
+            Self::BadHeads(_) => RefusalKind::BadHeads,
         }
+    }
+
+    /// The machine-readable code (SPEC.md, "Refusals").
+    pub fn code(&self) -> &'static str {
+        self.kind().code()
     }
 }

@@ -1,5 +1,5 @@
 use super::{GrantedKey, Keys, Refusal};
-use crate::statement::{Action, Gap, Genesis, KeyStatement, Reason, Role, Statement};
+use crate::statement::{Action, Gap, Genesis, KeyStatement, Reason, Role, Statement, StatementKind};
 use crate::{Entry, NoteError, StreamId, VerifierKey};
 
 /// Every signature must be by a key that is granted at this seq and may sign this statement, and must verify.
@@ -7,10 +7,9 @@ pub(super) fn check(keys: &Keys, entry: &Entry) -> Result<(), Refusal> {
     match entry.statement.statement() {
         Statement::Genesis(genesis) => check_genesis(entry, genesis),
         Statement::Key(key) => check_key(keys, entry, key),
-        Statement::Summary(summary) => check_each(keys, entry, |key| ingest(key, &summary.stream, "a summary")),
+        Statement::Summary(summary) => check_each(keys, entry, |key| in_scope(key, &summary.stream)),
         Statement::Gap(gap) => check_each(keys, entry, |key| check_gap(key, gap)),
-        Statement::Epoch(_) => check_each(keys, entry, |key| role(key, Role::Operator, "an epoch")),
-        Statement::Heads(_) => check_each(keys, entry, |key| role(key, Role::Log, "heads")),
+        Statement::Epoch(_) | Statement::Heads(_) => check_each(keys, entry, |_| Ok(())),
     }
 }
 
@@ -30,7 +29,7 @@ fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(),
             continue;
         }
         let key = granted(keys, signature)?;
-        role(key, Role::Operator, "a key statement")?;
+        check_role(key, StatementKind::Key)?;
         verify(entry, &key.key)?;
         by_operator = true;
     }
@@ -40,6 +39,7 @@ fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(),
     if new_operator { verify(entry, &statement.key) } else { Ok(()) }
 }
 
+/// Each signer has a role that may sign this kind, and `may_sign` says what else it takes.
 fn check_each(
     keys: &Keys,
     entry: &Entry,
@@ -47,6 +47,7 @@ fn check_each(
 ) -> Result<(), Refusal> {
     for signature in entry.statement.note().signatures() {
         let key = granted(keys, signature)?;
+        check_role(key, entry.statement.statement().kind())?;
         may_sign(key)?;
         verify(entry, &key.key)?;
     }
@@ -58,7 +59,7 @@ fn check_gap(key: &GrantedKey, gap: &Gap) -> Result<(), Refusal> {
     if key.role == Role::Operator {
         return Ok(());
     }
-    ingest(key, &gap.stream, "a gap")?;
+    in_scope(key, &gap.stream)?;
     let bad = |problem: String| Refusal::BadGap { stream: gap.stream.clone(), problem };
     match gap.reason {
         Reason::Start | Reason::Retention if gap.next <= gap.low => Ok(()),
@@ -71,8 +72,7 @@ fn check_gap(key: &GrantedKey, gap: &Gap) -> Result<(), Refusal> {
     }
 }
 
-fn ingest(key: &GrantedKey, stream: &StreamId, what: &str) -> Result<(), Refusal> {
-    role(key, Role::Ingest, what)?;
+fn in_scope(key: &GrantedKey, stream: &StreamId) -> Result<(), Refusal> {
     let topic = &stream.partition.topic;
     if key.topics.iter().any(|pattern| pattern.matches(topic)) {
         return Ok(());
@@ -80,11 +80,11 @@ fn ingest(key: &GrantedKey, stream: &StreamId, what: &str) -> Result<(), Refusal
     Err(Refusal::OutOfScope { name: key.key.name().to_owned(), topic: topic.clone() })
 }
 
-fn role(key: &GrantedKey, role: Role, what: &str) -> Result<(), Refusal> {
-    if key.role == role {
+fn check_role(key: &GrantedKey, kind: StatementKind) -> Result<(), Refusal> {
+    if kind.signers().contains(&key.role) {
         return Ok(());
     }
-    Err(Refusal::WrongRole { name: key.key.name().to_owned(), role: key.role, what: what.to_owned() })
+    Err(Refusal::WrongRole { name: key.key.name().to_owned(), role: key.role, what: kind.phrase().to_owned() })
 }
 
 fn granted<'a>(keys: &'a Keys, signature: &crate::NoteSignature) -> Result<&'a GrantedKey, Refusal> {
@@ -104,7 +104,7 @@ fn only(entry: &Entry, allowed: &[&VerifierKey]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A statement has one line of a key: whoever appends a second one makes another entry of the same statement.
+/// A key signs a statement once. A second line by it would make another entry of the same statement.
 fn verify(entry: &Entry, key: &VerifierKey) -> Result<(), Refusal> {
     Ok(entry.statement.note().verify_only(key)?)
 }

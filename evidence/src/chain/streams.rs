@@ -4,9 +4,9 @@ use super::Refusal;
 use crate::statement::{Advance, Epoch, Gap, HeadsLine, LastEvent, Reason, Statement};
 use crate::{Entry, Hash, Partition, StreamId};
 
-/// Where one stream stands.
+/// The state of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamHead {
+pub struct StreamState {
     /// The stream.
     pub id: StreamId,
     /// The topic id that it began with.
@@ -23,10 +23,10 @@ pub struct StreamHead {
     pub last: Option<LastEvent>,
 }
 
-/// Where all streams stand: for each partition its epochs in order, the last of them open.
+/// The states of all streams: for each partition its epochs in order, the last of them open.
 #[derive(Debug, Clone, Default)]
 pub struct Streams {
-    partitions: HashMap<Partition, Vec<StreamHead>>,
+    partitions: HashMap<Partition, Vec<StreamState>>,
     len: usize,
 }
 
@@ -41,24 +41,24 @@ impl Streams {
         self.len == 0
     }
 
-    /// All heads, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = &StreamHead> {
+    /// All states, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &StreamState> {
         self.partitions.values().flatten()
     }
 
-    /// The head of a stream.
-    pub fn head(&self, id: &StreamId) -> Option<&StreamHead> {
-        self.partitions.get(&id.partition)?.iter().find(|head| head.id.epoch == id.epoch)
+    /// The state of a stream.
+    pub fn state(&self, id: &StreamId) -> Option<&StreamState> {
+        self.partitions.get(&id.partition)?.iter().find(|state| state.id.epoch == id.epoch)
     }
 
-    /// The head of the open stream of a partition.
-    pub fn open(&self, partition: &Partition) -> Option<&StreamHead> {
+    /// The state of the open stream of a partition.
+    pub fn open(&self, partition: &Partition) -> Option<&StreamState> {
         self.partitions.get(partition)?.last()
     }
 
     /// The lines that a heads statement commits to, in no particular order.
     pub fn lines(&self) -> impl Iterator<Item = HeadsLine> {
-        self.iter().map(|h| HeadsLine { stream: h.id.clone(), next: h.next, statement: h.statement })
+        self.iter().map(|s| HeadsLine { stream: s.id.clone(), next: s.next, statement: s.statement })
     }
 
     /// Coverage: the range begins at the cursor and `prev` names the statement that put it there.
@@ -67,44 +67,44 @@ impl Streams {
     /// further on, never further back.
     pub(super) fn check_advance(&self, advance: &Advance<'_>, unbroken_from: u64) -> Result<(), Refusal> {
         let Advance { stream, topic_id, first, prev, .. } = *advance;
-        let Some(head) = self.open(&stream.partition) else {
+        let Some(state) = self.open(&stream.partition) else {
             return check_first(advance, unbroken_from);
         };
-        let may_have_moved = head.seq < unbroken_from;
-        if stream.epoch != head.id.epoch {
-            if may_have_moved && stream.epoch > head.id.epoch {
+        let may_have_moved = state.seq < unbroken_from;
+        if stream.epoch != state.id.epoch {
+            if may_have_moved && stream.epoch > state.id.epoch {
                 return check_unseen(advance);
             }
-            return Err(Refusal::WrongEpoch { stream: stream.clone(), expected: head.id.epoch });
+            return Err(Refusal::WrongEpoch { stream: stream.clone(), expected: state.id.epoch });
         }
-        if topic_id != head.topic_id.as_deref() {
-            return Err(wrong_topic_id(stream, head.topic_id.as_deref(), topic_id));
+        if topic_id != state.topic_id.as_deref() {
+            return Err(wrong_topic_id(stream, state.topic_id.as_deref(), topic_id));
         }
-        if first == head.next {
-            if prev == Some(head.statement) {
+        if first == state.next {
+            if prev == Some(state.statement) {
                 return Ok(());
             }
             return Err(Refusal::WrongPrev { stream: stream.clone() });
         }
-        if may_have_moved && first > head.next {
+        if may_have_moved && first > state.next {
             return check_unseen(advance);
         }
-        Err(Refusal::WrongCursor { stream: stream.clone(), expected: head.next, found: first })
+        Err(Refusal::WrongCursor { stream: stream.clone(), expected: state.next, found: first })
     }
 
     /// Only the first statement of a stream, after the epoch statement that may have begun it, can say that offsets were
     /// gone at the start.
     pub(super) fn check_gap(&self, gap: &Gap) -> Result<(), Refusal> {
-        let before = self.open(&gap.stream.partition).filter(|head| head.id == gap.stream && head.next == gap.first);
-        if gap.reason == Reason::Start && before.is_some_and(|head| head.next != head.start) {
+        let before = self.open(&gap.stream.partition).filter(|state| state.id == gap.stream && state.next == gap.first);
+        if gap.reason == Reason::Start && before.is_some_and(|state| state.next != state.start) {
             let problem = "reason start, although the stream has begun".to_owned();
             return Err(Refusal::BadGap { stream: gap.stream.clone(), problem });
         }
         Ok(())
     }
 
-    /// A new epoch follows on the open one, ends it where it stands, and names its last statement. It leaves no offset
-    /// out: that is what gaps are for.
+    /// A new epoch follows the open one, ends it at its cursor, and names its last statement. It leaves no offset out:
+    /// only gaps do.
     pub(super) fn check_epoch(&self, epoch: &Epoch, unbroken_from: u64) -> Result<(), Refusal> {
         let stream = &epoch.stream;
         let start_max = if epoch.topic_id == epoch.old_topic_id { epoch.old_next } else { 0 };
@@ -112,27 +112,27 @@ impl Streams {
             return Err(Refusal::BadEpoch { stream: stream.clone(), start: epoch.start, start_max });
         }
         let wrong_epoch = |expected| Refusal::WrongEpoch { stream: stream.clone(), expected };
-        let Some(head) = self.open(&stream.partition) else {
+        let Some(state) = self.open(&stream.partition) else {
             return if unbroken_from > 0 { Ok(()) } else { Err(wrong_epoch(0)) };
         };
-        let may_have_moved = head.seq < unbroken_from;
-        if stream.epoch != head.id.epoch + 1 {
-            let skipped = may_have_moved && stream.epoch > head.id.epoch + 1;
-            return if skipped { Ok(()) } else { Err(wrong_epoch(head.id.epoch)) };
+        let may_have_moved = state.seq < unbroken_from;
+        if stream.epoch != state.id.epoch + 1 {
+            let skipped = may_have_moved && stream.epoch > state.id.epoch + 1;
+            return if skipped { Ok(()) } else { Err(wrong_epoch(state.id.epoch)) };
         }
-        if epoch.old_topic_id != head.topic_id {
-            return Err(wrong_topic_id(stream, head.topic_id.as_deref(), epoch.old_topic_id.as_deref()));
+        if epoch.old_topic_id != state.topic_id {
+            return Err(wrong_topic_id(stream, state.topic_id.as_deref(), epoch.old_topic_id.as_deref()));
         }
-        if epoch.old_next == head.next {
-            if epoch.prev == head.statement {
+        if epoch.old_next == state.next {
+            if epoch.prev == state.statement {
                 return Ok(());
             }
             return Err(Refusal::WrongPrev { stream: stream.clone() });
         }
-        if may_have_moved && epoch.old_next > head.next {
+        if may_have_moved && epoch.old_next > state.next {
             return Ok(());
         }
-        Err(Refusal::WrongCursor { stream: stream.clone(), expected: head.next, found: epoch.old_next })
+        Err(Refusal::WrongCursor { stream: stream.clone(), expected: state.next, found: epoch.old_next })
     }
 
     /// Takes over a stream statement that was checked.
@@ -140,7 +140,7 @@ impl Streams {
         let statement = entry.statement.statement();
         let hash = entry.statement.hash();
         if let Statement::Epoch(epoch) = statement {
-            self.put(StreamHead {
+            self.put(StreamState {
                 id: epoch.stream.clone(),
                 topic_id: epoch.topic_id.clone(),
                 start: epoch.start,
@@ -151,19 +151,19 @@ impl Streams {
             });
             return;
         }
-        let advance = statement.advance().expect("what is no epoch advances a stream");
+        let advance = statement.advance().expect("summaries and gaps have a range, and epochs returned above");
         let last = match statement {
             Statement::Summary(summary) => summary.last,
             _ => None,
         };
         match self.partitions.get_mut(&advance.stream.partition).and_then(|epochs| epochs.last_mut()) {
-            Some(head) if head.id.epoch == advance.stream.epoch => {
-                head.next = advance.next;
-                head.statement = hash;
-                head.seq = entry.seq;
-                head.last = last.or(head.last);
+            Some(state) if state.id.epoch == advance.stream.epoch => {
+                state.next = advance.next;
+                state.statement = hash;
+                state.seq = entry.seq;
+                state.last = last.or(state.last);
             }
-            _ => self.put(StreamHead {
+            _ => self.put(StreamState {
                 id: advance.stream.clone(),
                 topic_id: advance.topic_id.map(ToOwned::to_owned),
                 start: advance.first,
@@ -175,20 +175,20 @@ impl Streams {
         }
     }
 
-    /// Puts a head in its stream's place.
-    pub(super) fn put(&mut self, head: StreamHead) {
-        let epochs = self.partitions.entry(head.id.partition.clone()).or_default();
-        match epochs.binary_search_by_key(&head.id.epoch, |other| other.id.epoch) {
-            Ok(at) => epochs[at] = head,
+    /// Replaces the state of a stream, or adds it.
+    pub(super) fn put(&mut self, state: StreamState) {
+        let epochs = self.partitions.entry(state.id.partition.clone()).or_default();
+        match epochs.binary_search_by_key(&state.id.epoch, |other| other.id.epoch) {
+            Ok(at) => epochs[at] = state,
             Err(at) => {
-                epochs.insert(at, head);
+                epochs.insert(at, state);
                 self.len += 1;
             }
         }
     }
 }
 
-/// The first statement seen of a partition: the first there is, or one of which earlier ones were not given.
+/// The first statement seen of a partition. Earlier ones may exist that were not given.
 fn check_first(advance: &Advance<'_>, unbroken_from: u64) -> Result<(), Refusal> {
     if unbroken_from > 0 {
         return check_unseen(advance);

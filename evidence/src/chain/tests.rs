@@ -161,7 +161,7 @@ fn what_can_be_read_is_left_out_by_the_operator_only() {
         assert_eq!(ledger.code(later), "bad-gap");
     }
     ledger.append(ledger.gap(Reason::Operator, 5, 9, 5, &ledger.operator)).expect("the operator's decision");
-    ledger.append(ledger.sealed(ledger.summary(9, 10))).expect("sealing goes on");
+    ledger.append(ledger.sealed(ledger.summary(9, 10))).expect("sealing continues");
 }
 
 #[test]
@@ -316,13 +316,13 @@ fn an_encoded_entry_is_applied_as_an_entry_is() {
     for entry in &ledger.entries {
         let encoded = EncodedEntry::new(entry.clone());
         assert_eq!(state.apply_encoded(&encoded), Ok(()));
-        assert_eq!(state.head(), Some(encoded.leaf()));
+        assert_eq!(state.last_leaf(), Some(encoded.leaf()));
         assert_eq!(encoded.bytes(), entry.to_bytes());
         assert!(encoded.is_read_back(&entry.to_bytes()));
         assert!(!encoded.is_read_back(&[encoded.bytes(), b"\n"].concat()));
         assert!(state.apply_encoded(&encoded).is_err(), "a second time");
     }
-    assert_eq!(state.head(), ledger.state.head());
+    assert_eq!(state.last_leaf(), ledger.state.last_leaf());
     assert_eq!(state.stream(&orders(0)), ledger.state.stream(&orders(0)));
 }
 
@@ -336,7 +336,7 @@ fn an_old_key_statement_is_not_replayed() {
 }
 
 #[test]
-fn an_epoch_ends_the_stream_where_it_stands() {
+fn an_epoch_ends_the_stream_at_its_cursor() {
     let mut ledger = Ledger::new();
     ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
     let by_ingest = SignedStatement::sign(Statement::Epoch(ledger.epoch(0)), &[&ledger.ingest]);
@@ -398,7 +398,7 @@ fn another_ledger_has_nothing_to_say_here() {
 }
 
 #[test]
-fn an_entry_stands_in_its_place() {
+fn entries_are_refused_out_of_place() {
     let mut ledger = Ledger::new();
     ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
     ledger.append(ledger.sealed(ledger.summary(5, 9))).expect("sealed");

@@ -8,11 +8,11 @@ use crate::batch;
 use crate::chain::{Refusal, State};
 use crate::nodes::Nodes;
 use crate::policy::{Policy, PolicyError, Verdict};
-use crate::statement::{LastEvent, LedgerId, Statement, Summary};
+use crate::statement::{LastEvent, LedgerId, Statement, StatementKind, Summary};
 use crate::tree::{self, TreeError};
 use crate::{Entry, Error, Hash, SignedCheckpoint};
 
-/// How many entries are remembered; at one more the memory begins anew. An entry is some kilobytes, at most 50.
+/// Entries remembered. One more clears the memory. An entry is some kilobytes, at most 50.
 const ENTRIES_REMEMBERED: usize = 512;
 
 /// Verifies event proofs of one ledger under one policy.
@@ -79,13 +79,13 @@ pub enum EventProofError {
     Entry(ProofPart, #[source] Error),
     /// An entry among the key entries holds another statement.
     #[error("{0} holds a {1} statement")]
-    NoKeyEntry(ProofPart, &'static str),
+    NoKeyEntry(ProofPart, StatementKind),
     /// The chain is not valid with these entries.
     #[error("{0}: {1}")]
     Refused(ProofPart, #[source] Box<Refusal>),
     /// The entry holds another statement, which seals no event.
     #[error("the entry holds a {0} statement")]
-    NoSummary(&'static str),
+    NoSummary(StatementKind),
     /// The summary contradicts the event.
     #[error("{0}")]
     FalseSummary(&'static str),
@@ -195,9 +195,9 @@ impl Log {
         let mut key_entries = Vec::with_capacity(proof.keys.len());
         for (i, bytes) in proof.keys.iter().enumerate() {
             let entry = parse(ProofPart::Key(i), bytes)?;
-            match entry.statement.statement() {
-                Statement::Genesis(_) | Statement::Key(_) => key_entries.push(entry),
-                other => return Err(EventProofError::NoKeyEntry(ProofPart::Key(i), other.kind())),
+            match entry.statement.statement().kind() {
+                kind if kind.is_key_entry() => key_entries.push(entry),
+                kind => return Err(EventProofError::NoKeyEntry(ProofPart::Key(i), kind)),
             }
         }
         Ok(Self {
@@ -244,11 +244,11 @@ impl Log {
             apply(ProofPart::Newest, last, &self.newest_entry)?;
         }
         let refused = |refusal| Err(EventProofError::Refused(ProofPart::Newest, Box::new(refusal)));
-        // A key entry from beyond the log, of which nothing shows that it was ever in it; or one that is in the log, and
-        // not among the key entries, where others look for what it says.
-        match (state.next_seq() - 1, self.newest_entry.statement.statement()) {
+        // Nothing shows that a key entry beyond the log was ever in it. A key entry inside the log must be listed among
+        // the key entries, because other checks look for it there.
+        match (state.next_seq() - 1, self.newest_entry.statement.statement().kind()) {
             (found, _) if found != last => refused(Refusal::WrongSeq { expected: last, found }),
-            (_, Statement::Genesis(_) | Statement::Key(_)) if !is_last_key => refused(Refusal::WrongKeys { seq: last }),
+            (_, kind) if kind.is_key_entry() && !is_last_key => refused(Refusal::WrongKeys { seq: last }),
             _ => Ok(state),
         }
     }

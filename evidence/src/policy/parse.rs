@@ -6,15 +6,18 @@ use crate::{Algorithm, Error, VerifierKey};
 
 const OBJECT: &str = "policy";
 
-/// The name that stands for no quorum, and for nothing else.
+/// The name reserved for "no quorum".
 const NONE: &str = "none";
 
 impl Policy {
     /// Parses a policy. Comments, empty lines, and spaces and tabs between and around the words are as the
-    /// specification has them; an unknown line is refused, since to leave it out would change what is asked for.
+    /// specification has them; an unknown line is refused, because ignoring it would change the policy.
     ///
     /// Stricter than the specification in one point: a public key may not be both a log's and a witness's. A log that
     /// cosigns itself would count as its own witness.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] names the line.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > POLICY_BYTES_MAX {
             return Err(Error::malformed(OBJECT, format!("{} bytes are more than 64 KiB", bytes.len())));

@@ -1,8 +1,8 @@
-use super::{LedgerId, decode_stream, encode_stream};
+use super::{LedgerId, StatementKind, decode_stream, encode_stream};
 use crate::text::{Lines, or_dash};
 use crate::{Error, Hash, StreamId};
 
-pub(super) const FIRST_LINE: &str = "streamseal/epoch@v1";
+const FIRST_LINE: &str = StatementKind::Epoch.first_line();
 
 /// Ends a stream and begins the next of the same partition, after the topic was recreated or truncated; signed by an
 /// operator (SPEC.md, "Epoch").

@@ -1,10 +1,10 @@
 use std::fmt;
 
-use super::{LedgerId, decode_prev, decode_range, decode_stream, encode_prev, encode_stream};
+use super::{LedgerId, StatementKind, decode_prev, decode_range, decode_stream, encode_prev, encode_stream};
 use crate::text::Lines;
 use crate::{Error, Hash, StreamId};
 
-pub(super) const FIRST_LINE: &str = "streamseal/gap@v1";
+const FIRST_LINE: &str = StatementKind::Gap.first_line();
 
 /// States that an offset range of a stream is not sealed, and why (SPEC.md, "Gap").
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
+use super::StatementKind;
 use crate::text::Lines;
 use crate::{Algorithm, Error, Hash, VerifierKey};
 
-pub(super) const FIRST_LINE: &str = "streamseal/genesis@v1";
+const FIRST_LINE: &str = StatementKind::Genesis.first_line();
 
 /// Begins a chain; signed by the operator key and the log key that it names (SPEC.md, "Genesis").
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::LedgerId;
+use super::{LedgerId, StatementKind};
 use crate::text::Lines;
 use crate::tree::{self, CompactRange};
 use crate::{Error, Hash, Partition, StreamId};
 
-pub(super) const FIRST_LINE: &str = "streamseal/heads@v1";
+const FIRST_LINE: &str = StatementKind::Heads.first_line();
 
-/// Commits to where every stream stands; signed by a log key (SPEC.md, "Heads").
+/// Commits to the state of every stream; signed by a log key (SPEC.md, "Heads").
 ///
 /// It lets a small bundle prove where a stream ends, or that a topic was never sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Heads {
     pub root: Hash,
 }
 
-/// Where one stream stands: one line under a heads statement's root.
+/// The state of one stream: one line under a heads statement's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadsLine {
     /// The stream.

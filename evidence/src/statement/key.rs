@@ -1,11 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::LedgerId;
+use super::{LedgerId, StatementKind};
 use crate::text::{self, Lines, or_dash};
 use crate::{Algorithm, Error, Hash, VerifierKey};
 
-pub(super) const FIRST_LINE: &str = "streamseal/key@v1";
+const FIRST_LINE: &str = StatementKind::Key.first_line();
 
 /// The most topic patterns in one grant.
 const TOPICS_MAX: usize = 64;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{OBJECT, Statement};
+use super::{LedgerId, OBJECT, Statement};
 use crate::{Error, Hash, Note, SigningKey, sha256};
 
 /// The largest statement with its signatures, in bytes.
@@ -9,8 +9,8 @@ pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 /// The most signature lines on a statement.
 pub const SIGNATURES_PER_STATEMENT_MAX: usize = 4;
 
-/// A statement with its signatures, in the note form that the chain holds. Clones share it, and what is remembered of its
-/// signatures.
+/// A statement with its signatures, as the note that the chain holds. Clones share the note and the memory of which
+/// signatures are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedStatement(Arc<Signed>);
 
@@ -45,6 +45,9 @@ impl SignedStatement {
     /// Reads a statement: 16 KiB at most, 1 to 4 signature lines in ascending order.
     ///
     /// Signatures are not verified here; `chain::State::apply` does that.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > STATEMENT_BYTES_MAX {
             return Err(Error::malformed(OBJECT, format!("{} bytes are more than 16 KiB", bytes.len())));
@@ -64,6 +67,14 @@ impl SignedStatement {
     /// The identity of the statement: SHA-256 of its text, signatures left out.
     pub fn hash(&self) -> Hash {
         self.0.hash
+    }
+
+    /// The ledger that it belongs to. A genesis names none: it begins the one with its own hash.
+    pub fn ledger(&self) -> LedgerId {
+        match self.statement() {
+            Statement::Genesis(genesis) => LedgerId { origin: genesis.origin.clone(), genesis: self.hash() },
+            other => other.ledger().cloned().expect("every kind but the genesis names its ledger"),
+        }
     }
 
     /// What is stated.

@@ -1,8 +1,8 @@
-use super::{LedgerId, decode_prev, decode_range, decode_stream, encode_prev, encode_stream};
+use super::{LedgerId, StatementKind, decode_prev, decode_range, decode_stream, encode_prev, encode_stream};
 use crate::text::Lines;
 use crate::{Error, Hash, StreamId};
 
-pub(super) const FIRST_LINE: &str = "streamseal/summary@v1";
+const FIRST_LINE: &str = StatementKind::Summary.first_line();
 
 /// The leaf format of this version; `blind@v1` is reserved.
 const LEAF_FORMAT: &str = "plain@v1";

@@ -24,7 +24,7 @@ pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<Vec<Node>>, TreeErro
     Ok(groups)
 }
 
-/// Verifies that the leaf hash `leaf` stands at `index` in the tree of this size and root (RFC 9162 section 2.1.3.2).
+/// Verifies that the leaf hash `leaf` is at `index` in the tree of this size and root (RFC 9162 section 2.1.3.2).
 ///
 /// Index and size are claims that the root must vouch for: take both, with the root, from one signed checkpoint. A path
 /// alone does not tell a tree of 3 from a tree of 4.
@@ -66,7 +66,7 @@ impl PathShape {
     }
 }
 
-/// Climbs past one sibling a level; the bits of `index` from the lowest say on which side each stands.
+/// Climbs past one sibling a level; the bits of `index`, from the lowest, say on which side each is.
 pub(super) fn climb_inner(start: Hash, siblings: &[Hash], index: u64) -> Hash {
     siblings.iter().enumerate().fold(start, |hash, (height, sibling)| {
         if index >> height & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) }

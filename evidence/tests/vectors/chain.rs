@@ -3,8 +3,9 @@
 mod branches;
 mod partial;
 mod refused;
+pub(crate) mod worked;
 
-use evidence::chain::{GrantedKey, State, StreamHead};
+use evidence::chain::{GrantedKey, State, StreamState};
 use evidence::statement::{
     Action, Epoch, Gap, Heads, HeadsLine, KeyStatement, LastEvent, Reason, Role, Summary, heads_root,
 };
@@ -258,14 +259,14 @@ impl Chain {
 }
 
 fn view(state: &State) -> StateView {
-    let mut heads: Vec<&StreamHead> = state.streams().iter().collect();
+    let mut heads: Vec<&StreamState> = state.streams().iter().collect();
     heads.sort_by_key(|head| &head.id);
     let mut lines: Vec<HeadsLine> = state.streams().lines().collect();
     let heads_root = heads_root(lines.clone()).into();
     lines.sort_by_cached_key(ToString::to_string);
     StateView {
         next_seq: state.next_seq().into(),
-        head: state.head().map(Text::from),
+        head: state.last_leaf().map(Text::from),
         time: state.time().into(),
         newest_key_entry: state.keys().newest().map(|(seq, leaf)| format!("{seq} {leaf}").into()),
         key_statement: state.keys().statement().map(Text::from),
@@ -287,7 +288,7 @@ fn key_view(granted: &GrantedKey) -> KeyView {
     }
 }
 
-fn stream_view(head: &StreamHead) -> StreamView {
+fn stream_view(head: &StreamState) -> StreamView {
     StreamView {
         cluster: head.id.partition.cluster.clone(),
         topic: head.id.partition.topic.clone(),

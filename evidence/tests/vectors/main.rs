@@ -85,6 +85,22 @@ fn chain() {
     check("chain.json", &chain::vectors());
 }
 
+/// Compares the section of SPEC.md that is generated, its last one, or writes it.
+#[test]
+fn worked_chain_of_the_specification() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../SPEC.md");
+    let specification = std::fs::read_to_string(&path).expect("SPEC.md");
+    let section = chain::worked::section();
+    let heading = section.lines().next().expect("a heading");
+    let begin = specification.find(&format!("\n{heading}\n")).expect("SPEC.md has the section") + 1;
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        let updated = format!("{}{section}", &specification[..begin]);
+        std::fs::write(&path, updated).expect("SPEC.md is written");
+        return;
+    }
+    assert_eq!(specification[begin..], section, "SPEC.md: UPDATE_VECTORS=1 writes the section again");
+}
+
 #[test]
 fn checkpoints() {
     check("checkpoints.json", &checkpoints::vectors());

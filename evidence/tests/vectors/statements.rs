@@ -45,7 +45,7 @@ impl Sample {
         assert_eq!(SignedStatement::parse(&signed.to_bytes()).as_ref(), Ok(&signed));
         Valid {
             name: self.name.clone(),
-            kind: self.statement.kind(),
+            kind: self.statement.kind().name(),
             note: String::from_utf8(signed.to_bytes()).expect("a note is text"),
             hash: signed.hash().into(),
         }

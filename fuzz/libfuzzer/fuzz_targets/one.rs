@@ -1,5 +1,5 @@
-//! libFuzzer on the targets that the variable FUZZ_TARGET names, joined by commas: each of them gets every input. One
-//! program for all of them is built once.
+//! libFuzzer on the targets named in the variable FUZZ_TARGET, joined by commas. Each of them gets every input. One
+//! program holds all targets, so that it is built once.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,8 +1,8 @@
-//! What a stream is told.
+//! What happens to a stream.
 
 use evidence::Hash;
 
-use super::Below;
+use super::SealedTail;
 
 /// An event as sealing needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub struct HashedEvent {
     pub timestamp: i64,
     /// Length of its content preimage in bytes, unpadded.
     pub content_bytes: u64,
-    /// The epoch of the partition's leader that appended it, where the broker tells.
+    /// The epoch of the leader that appended it, if the broker tells.
     pub leader_epoch: Option<u32>,
     /// Its leaf.
     pub leaf: Hash,
 }
 
-/// Where the committer says that a stream stands, taken from statements whose signatures were verified.
+/// A stream's cursor, taken from statements with verified signatures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// The newest epoch of the partition.
@@ -28,82 +28,82 @@ pub struct Cursor {
     pub next: u64,
     /// The topic id in the newest statement.
     pub topic_id: Option<String>,
-    /// The hash of the newest statement; `None` when there is none, at epoch 0 and offset 0.
+    /// The hash of the newest statement; `None` if there is none, at epoch 0 and offset 0.
     pub statement: Option<Hash>,
-    /// Whether a summary or gap of this epoch exists.
+    /// Whether this epoch has a summary or gap.
     pub begun: bool,
-    /// What was signed of the offsets below.
-    pub below: Below,
+    /// What was sealed just below `next`.
+    pub tail: SealedTail,
 }
 
-/// What Kafka says about a partition.
+/// A partition's log, as Kafka shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Log {
     /// The id of the cluster that answered.
     pub cluster: String,
-    /// The topic's id, where the cluster has them.
+    /// The topic's id, if the cluster has topic ids.
     pub topic_id: Option<String>,
     /// The low watermark: the first offset that can be read.
     pub low: u64,
-    /// The high watermark: the offset after the last one that is replicated.
+    /// The high watermark: the offset after the last replicated one.
     pub high: u64,
 }
 
 /// Whether the ledger lets our key seal the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It does.
+pub enum Permission {
+    /// The key may seal it.
     Granted,
-    /// It does not; which key and why.
-    Refused(String),
-    /// The partition was never sealed, and the ledger holds streams of these other clusters only.
+    /// The key may not; which key and why.
+    Denied(String),
+    /// The partition was never sealed, and the ledger holds only streams of these other clusters.
     UnknownCluster(Vec<String>),
 }
 
-/// The answer to [`Action::Inspect`].
+/// The answer to [`Action::Inspect`](super::Action::Inspect).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// What the committer says.
+    /// The committer's cursor.
     pub cursor: Cursor,
-    /// What Kafka says, asked after the committer: asked before, it could lie behind the cursor without any harm.
+    /// Kafka's log, read after the cursor. An older log could end below the cursor and look truncated.
     pub log: Log,
-    /// What the ledger says of our key.
-    pub standing: Standing,
+    /// Whether our key may seal the topic.
+    pub permission: Permission,
 }
 
 /// Why there is no [`Inspection`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InspectError {
-    /// The committer or Kafka cannot be asked now; what was tried and the reason.
+    /// The committer or Kafka is unreachable; what was tried and the reason.
     Unavailable(String),
     /// The committer's answer does not verify; why.
     Invalid(String),
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum SubmitOutcome {
     /// The committer decided about each statement.
     Decided {
-        /// So many, from the first on, are in the chain.
+        /// The number of statements in the chain, counted from the first.
         accepted: usize,
-        /// Why the next one is not.
-        refused: Option<Refused>,
+        /// Why the next statement is not.
+        refused: Option<Refusal>,
     },
-    /// It is not known which statements are in the chain.
+    /// It is unknown which statements are in the chain.
     Unknown {
         /// What happened.
         problem: String,
         /// When the committer wants to be asked again.
         retry_after_ms: Option<u64>,
     },
-    /// Nothing was sent: the topic is not the one that the statements name. What was read may be of either.
+    /// Nothing was sent: Kafka shows another topic than the statements name. The events may come from either.
     OtherTopic,
 }
 
 /// A refusal by the committer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refusal {
     /// The machine-readable reason.
     pub code: String,
     /// The reason for people.
@@ -115,23 +115,23 @@ pub struct Refused {
 pub enum Input<'a> {
     /// Time passed.
     Tick,
-    /// The answer to [`Action::Inspect`].
+    /// The answer to [`Action::Inspect`](super::Action::Inspect).
     Inspected(Result<Inspection, InspectError>),
-    /// Events were read after the newest [`Action::Read`], in offset order.
+    /// Events of the newest [`Action::Read`](super::Action::Read), in offset order.
     Events(&'a [HashedEvent]),
-    /// There is no event left between those read after the newest [`Action::Read`] and this offset, and none behind
-    /// it yet.
+    /// The newest [`Action::Read`](super::Action::Read) reached the end of the log: no unread event is below this
+    /// offset, and none is above it yet.
     End(u64),
-    /// All before this record was read, and the record cannot be read as an event; why. Nothing more comes before the
-    /// next [`Action::Read`].
+    /// The record at this offset cannot be read as an event; why. Everything below it was read. Nothing more comes
+    /// before the next [`Action::Read`](super::Action::Read).
     Unreadable(u64, String),
-    /// As `Unreadable`, of a record in a message format that the client library misreads: reading it again cannot help.
+    /// As `Unreadable`, for a message format that the client library misreads. Reading it again cannot help.
     OldFormat(u64, String),
-    /// Kafka gives nothing more before the next [`Action::Read`]; why: the offset is gone, the leader's log is another
-    /// one, a permission is lost.
-    Stopped(String),
-    /// Nothing has come for long, although Kafka has more: what the committer and Kafka say is to be compared again.
-    LookAgain,
-    /// The answer to [`Action::Submit`].
-    Answered(Answer),
+    /// Kafka gives nothing more before the next [`Action::Read`](super::Action::Read); why. The offset is deleted, the
+    /// leader has another log, or a permission is lost.
+    ReadError(String),
+    /// The stream has not moved for long, although Kafka has more: inspect again.
+    Reinspect,
+    /// The answer to [`Action::Submit`](super::Action::Submit).
+    Submitted(SubmitOutcome),
 }

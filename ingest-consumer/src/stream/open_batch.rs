@@ -2,7 +2,7 @@ use evidence::batch::RootBuilder;
 use evidence::statement::{LastEvent, Summary};
 
 use super::HashedEvent;
-use crate::place::Place;
+use super::tip::Tip;
 
 /// The events read since the last batch was closed.
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub(super) struct OpenBatch {
     bytes: u64,
     time: Option<(i64, i64)>,
     last: Option<LastEvent>,
-    /// When it got something to seal: an event, or the news that offsets hold none.
+    /// When its age began: at its first event, or when offsets turned out to hold none.
     opened_ms: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ impl OpenBatch {
         self.open(now_ms);
     }
 
-    /// Starts its age, unless it runs already.
+    /// Begins its age, unless that has begun.
     pub(super) fn open(&mut self, now_ms: u64) {
         self.opened_ms.get_or_insert(now_ms);
     }
@@ -43,22 +43,21 @@ impl OpenBatch {
         self.opened_ms
     }
 
-    /// The summary of the offsets from the place to `next`, of which these are all the events; the batch is empty
-    /// afterwards.
-    pub(super) fn close(&mut self, place: &Place, next: u64) -> Summary {
+    /// The summary of the offsets from the tip to `next`, which hold exactly these events. The batch is then empty.
+    pub(super) fn close(&mut self, tip: &Tip, next: u64) -> Summary {
         let batch = std::mem::take(self);
         Summary {
-            ledger: place.ledger.clone(),
-            stream: place.partition.stream(place.epoch),
-            topic_id: place.topic_id.clone(),
-            first: place.next,
+            ledger: tip.ledger.clone(),
+            stream: tip.partition.stream(tip.epoch),
+            topic_id: tip.topic_id.clone(),
+            first: tip.next,
             next,
             events: batch.root.len(),
             bytes: batch.bytes,
             time: batch.time,
             root: batch.root.root(),
             last: batch.last,
-            prev: place.prev,
+            prev: tip.prev,
         }
     }
 }

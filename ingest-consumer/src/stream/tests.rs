@@ -1,20 +1,20 @@
+mod halting;
 mod resuming;
 mod sealing;
-mod trouble;
 
-use evidence::statement::{Reason, Summary};
-use evidence::{SignedStatement, batch};
+use evidence::statement::{Reason, Statement, Summary};
+use evidence::{Hash, SignedStatement, batch};
 
 use super::*;
 use crate::cursor;
-use crate::ledger::{Ledger, ingest_key, key};
+use testbed::memory_ledger::{MemoryLedger, ingest_key, key};
 
 const LIMITS: Limits =
     Limits { batch_events: 4, batch_bytes: 1000, batch_age_ms: 1000, request_statements: 3, unacknowledged: 5 };
 
-/// A stream with a ledger and a log beside it, each asked and answered by hand.
-struct Bench {
-    ledger: Ledger,
+/// A stream with a ledger and a log. Each test answers the stream itself.
+struct Harness {
+    ledger: MemoryLedger,
     stream: Stream,
     log: Log,
     now_ms: u64,
@@ -43,18 +43,18 @@ fn events(offsets: impl IntoIterator<Item = u64>) -> Vec<HashedEvent> {
     offsets.into_iter().map(event).collect()
 }
 
-impl Bench {
+impl Harness {
     fn new() -> Self {
-        Self::with(Ledger::new())
+        Self::with(MemoryLedger::new())
     }
 
-    fn with(ledger: Ledger) -> Self {
+    fn with(ledger: MemoryLedger) -> Self {
         let stream = Stream::new(ledger.id(), partition(), LIMITS);
         let log = Log { cluster: "c1".into(), topic_id: Some("T1".into()), low: 0, high: 100 };
         Self { ledger, stream, log, now_ms: 0, actions: Vec::new() }
     }
 
-    /// The same ledger and log after a restart.
+    /// A restarted stream on the same ledger and log.
     fn restart(self) -> Self {
         let stream = Stream::new(self.ledger.id(), partition(), LIMITS);
         Self { stream, ..self }
@@ -62,19 +62,19 @@ impl Bench {
 
     /// A stream that reads from offset 0.
     fn reading() -> Self {
-        let mut bench = Self::new();
-        assert_eq!(bench.inspect(), [Action::Read(0)]);
-        bench
+        let mut harness = Self::new();
+        assert_eq!(harness.inspect(), [Action::Read(0)]);
+        harness
     }
 
-    /// A stream whose offsets before `next` are sealed, restarted.
+    /// A restarted stream whose offsets below `next` are sealed.
     fn sealed_to(next: u64) -> Self {
-        let mut bench = Self::reading();
-        bench.events(0..next);
-        bench.wait(LIMITS.batch_age_ms);
-        bench.submit_all();
-        assert_eq!(bench.ledger.cursor(&partition()).next, next);
-        bench.restart()
+        let mut harness = Self::reading();
+        harness.events(0..next);
+        harness.wait(LIMITS.batch_age_ms);
+        harness.submit_all();
+        assert_eq!(harness.ledger.cursor(&partition()).next, next);
+        harness.restart()
     }
 
     fn step(&mut self, input: Input<'_>) -> Vec<Action> {
@@ -87,7 +87,7 @@ impl Bench {
         self.step_keeping(Input::Tick)
     }
 
-    /// Keeps submissions for `submit_all`.
+    /// Steps, and keeps the actions for `submission`.
     fn step_keeping(&mut self, input: Input<'_>) -> Vec<Action> {
         self.stream.step(self.now_ms, input, &mut self.actions);
         self.actions.clone()
@@ -98,7 +98,7 @@ impl Bench {
         self.step_keeping(Input::Events(&events))
     }
 
-    /// Waits until the stream asks, and answers.
+    /// Waits until the stream inspects, and answers.
     fn inspect(&mut self) -> Vec<Action> {
         self.actions.clear();
         for _ in 0..3 {
@@ -106,20 +106,20 @@ impl Bench {
                 let inspection = self.inspection();
                 return self.step(Input::Inspected(inspection));
             }
-            self.now_ms = self.stream.deadline_ms().expect("due at some time");
+            self.now_ms = self.stream.deadline_ms().expect("a deadline");
         }
-        panic!("does not inspect: {:?}", self.stream);
+        panic!("the stream does not inspect: {:?}", self.stream);
     }
 
     fn inspection(&self) -> Result<Inspection, InspectError> {
         let keys = cursor::keys(&self.ledger.id(), &self.ledger.keys().entries).expect("good keys");
-        let standing = cursor::standing(&self.ledger.id(), &keys, ingest_key().verifier_key(), "orders");
+        let permission = cursor::permission(&self.ledger.id(), &keys, ingest_key().verifier_key(), "orders");
         let answer = self.ledger.cursor(&partition());
         let cursor = cursor::verify(&self.ledger.id(), &keys, &partition(), &answer).expect("a good cursor");
-        Ok(Inspection { cursor, log: self.log.clone(), standing })
+        Ok(Inspection { cursor, log: self.log.clone(), permission })
     }
 
-    /// What is to be submitted now, if anything.
+    /// Takes the submission among the kept actions.
     fn submission(&mut self) -> Option<Vec<Statement>> {
         let actions = std::mem::take(&mut self.actions);
         actions.into_iter().find_map(|action| match action {
@@ -128,20 +128,20 @@ impl Bench {
         })
     }
 
-    /// Lets the ledger decide about a submission and returns its answer.
-    fn decide(&mut self, statements: &[Statement]) -> Answer {
+    /// Submits statements to the ledger.
+    fn decide(&mut self, statements: &[Statement]) -> SubmitOutcome {
         let texts: Vec<String> = statements
             .iter()
             .map(|statement| SignedStatement::sign(statement.clone(), &[&ingest_key()]).to_bytes())
             .map(|note| String::from_utf8(note).expect("text"))
             .collect();
         let answer = self.ledger.submit(&texts);
-        let refused = answer.stopped.map(|stopped| Refused { code: stopped.code, message: stopped.message });
-        Answer::Decided { accepted: answer.accepted.len(), refused }
+        let refused = answer.refused.map(|refused| Refusal { code: refused.code, message: refused.message });
+        SubmitOutcome::Decided { accepted: answer.accepted.len(), refused }
     }
 
-    /// Lets the time pass in which statements are gathered for a request.
-    fn gather(&mut self) {
+    /// Waits for the flush that sends pending statements.
+    fn flush(&mut self) {
         if let Some(due_ms) = self.stream.submit_due_ms() {
             self.now_ms = self.now_ms.max(due_ms);
             self.step_keeping(Input::Tick);
@@ -149,21 +149,21 @@ impl Bench {
     }
 
     fn submit(&mut self) -> Vec<Statement> {
-        self.gather();
+        self.flush();
         let statements = self.submission().expect("a submission");
         let answer = self.decide(&statements);
-        self.step_keeping(Input::Answered(answer));
+        self.step_keeping(Input::Submitted(answer));
         statements
     }
 
     fn submit_all(&mut self) -> Vec<Statement> {
         let mut all = Vec::new();
-        self.gather();
+        self.flush();
         while let Some(statements) = self.submission() {
             let answer = self.decide(&statements);
-            self.step_keeping(Input::Answered(answer));
+            self.step_keeping(Input::Submitted(answer));
             all.extend(statements);
-            self.gather();
+            self.flush();
         }
         all
     }
@@ -174,7 +174,7 @@ fn summaries(statements: &[Statement]) -> Vec<&Summary> {
         .iter()
         .map(|statement| match statement {
             Statement::Summary(summary) => summary,
-            other => panic!("{other:?} is no summary"),
+            other => panic!("{other:?} is not a summary"),
         })
         .collect()
 }
@@ -196,18 +196,18 @@ fn halted(actions: &[Action]) -> &Halt {
         .unwrap_or_else(|| panic!("no halt in {actions:?}"))
 }
 
-impl Bench {
-    /// A process of its own beside the same ledger and log; nothing is sealed by it.
-    fn clone_by_restart(&self) -> Self {
-        let mut ledger = Ledger::new();
+impl Harness {
+    /// Another process with a copy of the ledger and the log.
+    fn other_process(&self) -> Self {
+        let mut ledger = MemoryLedger::new();
         for entry in self.ledger.entries() {
             if entry.statement.statement().advance().is_some() {
                 let text = String::from_utf8(entry.statement.to_bytes()).expect("text");
-                assert_eq!(ledger.submit(&[text]).stopped, None);
+                assert_eq!(ledger.submit(&[text]).refused, None);
             }
         }
-        let mut bench = Self::with(ledger);
-        bench.log = self.log.clone();
-        bench
+        let mut harness = Self::with(ledger);
+        harness.log = self.log.clone();
+        harness
     }
 }

@@ -1,16 +1,16 @@
-//! On librdkafka's in-process broker.
+//! On the embedded broker.
 
 use evidence::statement::{LastEvent, Reason, Summary};
 use evidence::{Partition, SignedStatement, Statement, batch, sha256};
 use kafka::{Cluster, Producer, Record, TopicPartition};
 use rdkafka::consumer::Consumer as _;
 
-use crate::ledger::{Ledger, ingest_key};
-use crate::support::{Line, PATIENCE, Trouble, eventually, values};
+use crate::support::{CommitterMode, Line, PATIENCE, eventually, values};
+use testbed::memory_ledger::{MemoryLedger, ingest_key};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_of_a_group_is_sealed_once() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn group_seals_every_event_once() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     for topic in ["metered", "payments", "commitments"] {
         line.create_topic(topic, 2);
     }
@@ -29,7 +29,7 @@ async fn every_event_of_a_group_is_sealed_once() {
         line.assert_true(partition);
     }
     assert!(line.summaries(&orders_0).iter().all(|summary| summary.events <= 1000));
-    assert_eq!(line.summaries(&line.named("commitments", 0)), [], "its events are made of ours");
+    assert_eq!(line.summaries(&line.named("commitments", 0)), [], "commitments are never sealed");
 
     for shown in [
         "streamseal_ingest_sealed_offset{topic=\"metered\",partition=\"0\"} 10000",
@@ -44,8 +44,8 @@ async fn every_event_of_a_group_is_sealed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_goes_on_where_the_ledger_stands() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn restart_resumes_at_the_cursor() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 2);
     line.produce("orders", 1, values(0..500));
     let orders = line.named("orders", 1);
@@ -62,21 +62,21 @@ async fn a_restart_goes_on_where_the_ledger_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_committer_delays_and_loses_nothing() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn unavailable_committer_only_delays() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
-    line.committer.trouble(Trouble::Away);
+    line.committer.set_mode(CommitterMode::Unavailable);
     let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
     ingest.waits_for("the database is away").await;
-    line.committer.trouble(Trouble::None);
+    line.committer.set_mode(CommitterMode::Healthy);
     ingest.ready().await;
-    // Away again, for longer than the statements that may wait.
-    line.committer.trouble(Trouble::Away);
+    // Unavailable again, until the limit of unacknowledged statements is reached.
+    line.committer.set_mode(CommitterMode::Unavailable);
     line.produce("orders", 0, values(0..5_000));
     ingest.waits_for("orders/0: ").await;
     assert_eq!(line.committer.ledger().cursor(&orders).next, 0);
-    line.committer.trouble(Trouble::None);
+    line.committer.set_mode(CommitterMode::Healthy);
     line.sealed(&orders, 5_000).await;
     line.assert_true(&orders);
     ingest.ready().await;
@@ -84,15 +84,15 @@ async fn an_absent_committer_delays_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_is_read_than_may_wait_for_the_committer() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn unacknowledged_statements_are_bounded() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("waiting", 2);
     let ingest = line.ingest("topics = ['waiting']\nbatch_events = 10").await;
     for number in [0, 1] {
         line.produce("waiting", number, values(0..10));
         line.sealed(&line.named("waiting", number), 10).await;
     }
-    line.committer.trouble(Trouble::Away);
+    line.committer.set_mode(CommitterMode::Unavailable);
     let mut waiting = Vec::new();
     for number in [0, 1] {
         line.produce("waiting", number, values(0..10_000));
@@ -105,11 +105,11 @@ async fn no_more_is_read_than_may_wait_for_the_committer() {
         })
         .await;
     }
-    // 64 may wait, and one reading of a thousand events may go beyond.
+    // The limit is 64, and one batch of a thousand events may exceed it.
     let counts = waiting.iter().filter(|line| line.contains("\"waiting\""));
     let counts: Vec<u32> = counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
     assert!(counts.len() == 2 && counts.iter().all(|count| *count < 64 + 100), "{waiting:?}");
-    line.committer.trouble(Trouble::None);
+    line.committer.set_mode(CommitterMode::Healthy);
     for number in [0, 1] {
         let partition = line.named("waiting", number);
         line.sealed(&partition, 10_010).await;
@@ -119,13 +119,13 @@ async fn no_more_is_read_than_may_wait_for_the_committer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_streams_share_few_connections() {
+async fn streams_share_a_limited_number_of_connections() {
     const STREAMS: u32 = 150;
-    let line = Line::embedded(Ledger::new()).await;
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("many", STREAMS);
     let ingest = line.ingest("topics = ['many']").await;
     ingest.ready().await;
-    line.committer.trouble(Trouble::Hangs);
+    line.committer.set_mode(CommitterMode::Hangs);
     let producer = Producer::new(&line.properties()).expect("a producer");
     for number in 0..STREAMS {
         let record = Record { topic: "many", partition: Some(number), value: Some(b"one"), ..Record::default() };
@@ -136,33 +136,33 @@ async fn many_streams_share_few_connections() {
         let metrics = ingest.metrics().await;
         let of_many = "unacknowledged_statements{topic=\"many\",";
         let waiting = metrics.lines().filter(|line| line.contains(of_many) && line.ends_with(" 1")).count();
-        let under_way = line.committer.most_under_way();
-        let state = format!("{waiting} summaries wait, {under_way} requests were under way");
-        if waiting == STREAMS as usize && under_way >= 64 { Ok(()) } else { Err(state) }
+        let in_flight_max = line.committer.in_flight_max();
+        let state = format!("{waiting} summaries wait, {in_flight_max} requests were in flight");
+        if waiting == STREAMS as usize && in_flight_max >= 64 { Ok(()) } else { Err(state) }
     })
     .await;
-    line.committer.trouble(Trouble::None);
+    line.committer.set_mode(CommitterMode::Healthy);
     let mut partition = line.named("many", 0);
     for number in 0..STREAMS {
         partition.number = number;
         line.sealed(&partition, 1).await;
     }
-    assert_eq!(line.committer.most_under_way(), 64);
+    assert_eq!(line.committer.in_flight_max(), 64);
     ingest.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_makes_no_second_entry() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn lost_answer_makes_no_second_entry() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     let ingest = line.ingest("topics = ['orders']\nbatch_events = 10").await;
     ingest.ready().await;
-    line.committer.trouble(Trouble::LosesAnswers);
+    line.committer.set_mode(CommitterMode::LosesAnswers);
     line.produce("orders", 0, values(0..10));
     line.sealed(&orders, 10).await;
     ingest.waits_for("orders/0: ").await;
-    line.committer.trouble(Trouble::None);
+    line.committer.set_mode(CommitterMode::Healthy);
     ingest.ready().await;
     line.produce("orders", 0, values(10..20));
     line.sealed(&orders, 20).await;
@@ -172,8 +172,8 @@ async fn a_lost_answer_makes_no_second_entry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_gone_before_the_start_is_a_gap() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn deleted_beginning_is_a_gap() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("trimmed", 1);
     let trimmed = line.named("trimmed", 0);
     // More than the in-process broker keeps.
@@ -181,7 +181,7 @@ async fn what_was_gone_before_the_start_is_a_gap() {
     let place = TopicPartition::new("trimmed", 0);
     let cluster = Cluster::new(&line.properties(), PATIENCE).expect("a client");
     let low = cluster.watermarks(std::slice::from_ref(&place)).expect("watermarks")[&place].low;
-    assert!(low > 0, "something is gone");
+    assert!(low > 0, "retention deleted something");
     let ingest = line.ingest("topics = ['trimmed']").await;
     line.sealed(&trimmed, 150).await;
     let first = line.committer.ledger().entries()[2].statement.statement().clone();
@@ -193,8 +193,8 @@ async fn what_was_gone_before_the_start_is_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn altered_event_halts_only_its_stream() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("changed", 2);
     for number in [0, 1] {
         line.produce("changed", number, values(0..10));
@@ -202,7 +202,7 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
     let (bad, good) = (line.named("changed", 0), line.named("changed", 1));
     let cluster = Cluster::new(&line.properties(), PATIENCE).expect("a client");
     let topic_id = cluster.topic("changed").expect("told").expect("there").id;
-    // As if another event had been at offset 4 when it was sealed.
+    // A summary that sealed another event at offset 4.
     let leaf = sha256(b"another event");
     let summary = Summary {
         ledger: line.committer.ledger().id(),
@@ -219,7 +219,7 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
     };
     let signed = SignedStatement::sign(Statement::Summary(summary), &[&ingest_key()]);
     let text = String::from_utf8(signed.to_bytes()).expect("text");
-    assert_eq!(line.committer.ledger().submit(&[text]).stopped, None);
+    assert_eq!(line.committer.ledger().submit(&[text]).refused, None);
 
     let ingest = line.ingest("topics = ['changed']").await;
     let reasons = ingest.waits_for("the event at offset 4 is another one").await;
@@ -240,8 +240,8 @@ async fn a_changed_event_halts_its_stream_alone_until_the_operator_speaks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_without_a_grant_waits_for_it() {
-    let line = Line::embedded(Ledger::without_grants()).await;
+async fn ungranted_key_waits_for_its_grant() {
+    let line = Line::embedded(MemoryLedger::without_grants()).await;
     line.create_topic("orders", 1);
     line.produce("orders", 0, values(0..10));
     let orders = line.named("orders", 0);
@@ -258,8 +258,8 @@ async fn a_key_without_a_grant_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_of_the_operator_is_taken_over_while_running() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn running_service_follows_an_operator_statement() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("orders", 1);
     let orders = line.named("orders", 0);
     line.produce("orders", 0, values(0..10));
@@ -275,12 +275,12 @@ async fn a_statement_of_the_operator_is_taken_over_while_running() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_groups_offsets_follow_for_lag_tools() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn group_offsets_follow_for_lag_tools() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     line.create_topic("followed", 1);
     line.produce("followed", 0, values(0..25));
     let ingest = line.ingest("topics = ['followed']\ngroup = 'sealers'").await;
-    // Sealed is not enough: what it was not told of yet when it stops, it does not commit.
+    // It commits only what it knows to be sealed, so wait for its metric, not for the ledger.
     ingest.shows("streamseal_ingest_sealed_offset{topic=\"followed\",partition=\"0\"} 25").await;
     ingest.stop().await;
     let client: rdkafka::consumer::BaseConsumer = rdkafka::ClientConfig::new()
@@ -299,8 +299,8 @@ async fn the_groups_offsets_follow_for_lag_tools() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_does_not_answer_is_waited_for() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn unreachable_cluster_is_waited_for() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     let properties = kafka::Properties::new([
         ("bootstrap.servers".to_owned(), nobody.to_string()),
@@ -313,8 +313,8 @@ async fn a_cluster_that_does_not_answer_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_used_is_refused_by_name() {
-    let line = Line::embedded(Ledger::new()).await;
+async fn invalid_configuration_names_the_field() {
+    let line = Line::embedded(MemoryLedger::new()).await;
     for (fields, wanted) in [("", "ingest.topics"), ("topics = ['orders']\nbatch_events = 0", "ingest.batch_events")] {
         let error = line.ingest(fields).await.failed().await;
         assert!(error.contains(wanted), "{error}");
@@ -324,17 +324,17 @@ async fn what_cannot_be_used_is_refused_by_name() {
     assert!(error.contains("\"no.such.property\""), "{error}");
 }
 
-/// The brokers behind the address were replaced: the ledger holds streams of the old cluster only.
+/// Other brokers took over the address. The ledger holds only streams of the old cluster.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_cluster_is_sealed_only_when_named() {
-    let mut ledger = Ledger::new();
+async fn unknown_cluster_is_sealed_only_if_named() {
+    let mut ledger = MemoryLedger::new();
     let old = Partition { cluster: "old-cluster".to_owned(), topic: "moved".to_owned(), number: 0 };
     ledger.skip_to(&old, None, 7);
     let line = Line::embedded(ledger).await;
     line.create_topic("moved", 1);
     line.produce("moved", 0, values(0..10));
     let moved = line.named("moved", 0);
-    // Also after a restart.
+    // A restart changes nothing.
     for _ in 0..2 {
         let ingest = line.ingest("partitions = ['moved/0']").await;
         let reason = ingest.waits_for("Kafka is another cluster: the ledger holds streams of old-cluster").await;
@@ -349,7 +349,7 @@ async fn an_unknown_cluster_is_sealed_only_when_named() {
     line.sealed(&moved, 10).await;
     ingest.ready().await;
     ingest.stop().await;
-    // Once it is known it need not be named any more.
+    // Once the ledger knows it, it need not be named.
     line.produce("moved", 0, values(10..15));
     let ingest = line.ingest("partitions = ['moved/0']").await;
     line.sealed(&moved, 15).await;

@@ -1,8 +1,7 @@
-//! The service as a whole: on librdkafka's in-process broker, and on a real Apache Kafka for what that has not
-//! (transactions, groups of several members, DeleteRecords, recreated topics, restarts).
+//! The whole service, on the embedded broker and on a real Apache Kafka. The real one adds transactions, groups of
+//! several members, DeleteRecords, recreated topics and restarts.
 
 mod embedded;
-mod ledger;
 mod old_formats;
 mod real_kafka;
 mod support;

@@ -1,17 +1,17 @@
-//! Records in message formats before v2, on a real Apache Kafka that still has them on its disk.
+//! Records in message formats before v2, stored on the disk of a real Apache Kafka.
 
 use kafka::TopicPartition;
-use tests::{Kafka, OldFormat, OldRecord};
+use testbed::{Kafka, OldFormat, OldRecord};
 
-use crate::ledger::Ledger;
 use crate::support::{Line, eventually, values};
+use testbed::memory_ledger::MemoryLedger;
 
 const RECORDS: u32 = 200;
 
-/// Makes the key of the record of a number.
+/// Makes the key of a record from its number.
 type MakeKey = fn(u32) -> Option<String>;
 
-/// Keys of the lengths that librdkafka took for other things: null, short, of 12 to 14 bytes, and long.
+/// Keys of lengths that librdkafka misread: null, short, 12 to 14 bytes, and long.
 fn keys() -> [(&'static str, MakeKey); 6] {
     [
         ("null", |_| None),
@@ -31,7 +31,7 @@ fn records(key: MakeKey) -> Vec<OldRecord> {
     (0..RECORDS).map(record).collect()
 }
 
-/// A broker with topics whose logs are of these bytes.
+/// A broker with topics whose logs have these bytes.
 fn kafka_with(logs: &[(String, Vec<u8>)]) -> Kafka {
     let kafka = Kafka::start();
     for (topic, _) in logs {
@@ -45,7 +45,7 @@ fn kafka_with(logs: &[(String, Vec<u8>)]) -> Kafka {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_in_old_formats_are_never_sealed() {
+async fn old_formats_are_never_sealed() {
     let mut logs = Vec::new();
     for (format, version) in [(OldFormat::V0, "v0"), (OldFormat::V1, "v1")] {
         for (name, key) in keys() {
@@ -55,7 +55,7 @@ async fn records_in_old_formats_are_never_sealed() {
         }
     }
     let kafka = kafka_with(&logs);
-    // They are there, and a client that knows the formats reads them.
+    // The records exist, and a client that knows the formats reads them.
     for (topic, _) in &logs {
         assert_eq!(kafka.watermarks(topic, 0), (0, i64::from(RECORDS)), "{topic}");
     }
@@ -63,16 +63,16 @@ async fn records_in_old_formats_are_never_sealed() {
     assert_eq!(java[7].key.as_deref(), Some(&b"customer--0007"[..]));
     assert_eq!(kafka.java_reads("v0-null-gzip", RECORDS as usize)[7].key, None);
 
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     let topics: Vec<_> = logs.iter().map(|(topic, _)| format!("'{topic}/0'")).collect();
     let ingest = line.ingest(&format!("partitions = [{}]", topics.join(", "))).await;
     for (topic, _) in &logs {
         let partition = TopicPartition::new(topic.as_str(), 0);
-        // Nothing at all arrives of some, so that their format is not seen.
-        let reason = eventually(&format!("{topic} not sealed, and said so"), async || {
+        // librdkafka returns nothing of some topics, so their format is unknown.
+        let reason = eventually(&format!("{topic} is reported as not sealed"), async || {
             let (_, reasons) = ingest.readiness().await;
             let halted = format!(
-                "{partition}: halted: the record at offset 0 is not read as it is: the record is in a message format"
+                "{partition}: halted: the client library misreads the record at offset 0: the record is in a message format"
             );
             let stalled = format!("{partition} progress: nothing was sealed for");
             let line = reasons.lines().find(|line| line.starts_with(&halted) || line.starts_with(&stalled));
@@ -81,7 +81,7 @@ async fn records_in_old_formats_are_never_sealed() {
         .await;
         assert!(reason.contains("copy the topic into a new one"), "{reason}");
         let beyond = reason.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u64>().ok());
-        assert!(beyond.max() <= Some(u64::from(RECORDS)), "a number beyond the high watermark: {reason}");
+        assert!(beyond.max() <= Some(u64::from(RECORDS)), "it names an offset beyond the high watermark: {reason}");
         assert_eq!(line.committer.ledger().cursor(&line.named(topic, 0)).next, 0, "{topic}");
     }
     assert!(line.committer.ledger().entries().iter().all(|entry| entry.statement.statement().stream().is_none()));
@@ -89,10 +89,10 @@ async fn records_in_old_formats_are_never_sealed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sealing_goes_on_where_format_v2_begins() {
+async fn sealing_resumes_at_format_v2() {
     let (_, key) = keys()[3];
     let kafka = kafka_with(&[("orders".to_owned(), OldFormat::V1.segment(&records(key)))]);
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     line.produce("orders", 0, values(0..50));
     let orders = line.named("orders", 0);
     let ingest = line.ingest("partitions = ['orders/0']").await;

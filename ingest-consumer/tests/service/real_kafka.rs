@@ -5,14 +5,14 @@ use evidence::{Partition, Statement};
 use kafka::{Cluster, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::ledger::Ledger;
-use crate::support::{Line, PATIENCE, Trouble, eventually, values};
+use crate::support::{CommitterMode, Line, PATIENCE, eventually, values};
+use testbed::memory_ledger::MemoryLedger;
 
 async fn line() -> (&'static Kafka, Line) {
     let kafka = Kafka::shared();
-    (kafka, Line::at(kafka.bootstrap(), Ledger::new()).await)
+    (kafka, Line::at(kafka.bootstrap(), MemoryLedger::new()).await)
 }
 
 /// A group that no other test joins.
@@ -68,7 +68,7 @@ impl<'a> Transactions<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transactions_are_covered_with_their_markers() {
+async fn transaction_markers_are_covered() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("transactions", 1);
     let orders = line.named(&topic, 0);
@@ -77,7 +77,7 @@ async fn transactions_are_covered_with_their_markers() {
     transactions.begin(10);
     transactions.commit();
     line.sealed(&orders, 11).await;
-    // Nothing to read, and yet it is to be covered.
+    // An aborted transaction has nothing to read, but its offsets are covered.
     transactions.begin(5);
     transactions.abort();
     line.sealed(&orders, 17).await;
@@ -85,7 +85,7 @@ async fn transactions_are_covered_with_their_markers() {
     assert_eq!(summaries.iter().map(|summary| summary.events).sum::<u64>(), 10);
     assert_eq!(summaries.last().map(|summary| summary.last), Some(None), "a batch of 0 events");
 
-    // An open transaction is not read, also not what others produce after it; how much that is, is shown.
+    // Events of an open transaction and after it are not read. A metric counts them.
     transactions.begin(3);
     line.produce(&topic, 0, values(0..4));
     let shown = format!("streamseal_ingest_open_transaction_lag_offsets{{topic=\"{topic}\",partition=\"0\"}} 7");
@@ -99,7 +99,7 @@ async fn transactions_are_covered_with_their_markers() {
     line.sealed(&orders, 25).await;
     line.assert_true(&orders);
     ingest.stop().await;
-    // A restart finds the events, the markers and nothing else.
+    // A restart finds the same events and markers.
     let ingest = line.ingest(&group_of(&topic)).await;
     line.produce(&topic, 0, values(0..1));
     line.sealed(&orders, 26).await;
@@ -108,10 +108,10 @@ async fn transactions_are_covered_with_their_markers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_cluster_at_the_address_halts_until_it_is_named() {
+async fn other_cluster_halts_until_it_is_named() {
     let mut kafka = Kafka::start();
     kafka.create_topic("orders", 1, &[]);
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     line.produce("orders", 0, values(0..10));
     let old = line.named("orders", 0);
     let ingest = line.ingest("partitions = ['orders/0']").await;
@@ -148,7 +148,7 @@ async fn records_deleted_past_the_cursor_are_a_gap() {
     kafka.delete_records(&topic, 1, 25);
     let ingest = line.ingest(&fields).await;
     line.sealed(&orders, 30).await;
-    // Deleting what is sealed is no concern of ours.
+    // Deleting sealed records makes no gap.
     kafka.delete_records(&topic, 1, 30);
     line.produce(&topic, 1, values(30..35));
     line.sealed(&orders, 35).await;
@@ -160,7 +160,7 @@ async fn records_deleted_past_the_cursor_are_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_recreated_while_running_is_a_new_epoch() {
+async fn recreated_topic_needs_a_new_epoch() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("recreated", 1);
     let orders = line.named(&topic, 0);
@@ -172,7 +172,7 @@ async fn a_topic_recreated_while_running_is_a_new_epoch() {
     kafka.delete_topic(&topic);
     kafka.create_topic(&topic, 1, &[]);
     let new = topic_id(&line, &topic).expect("Kafka has topic ids");
-    // More than there was, so that reading could go on as if nothing had happened.
+    // More events than before, so the old offset exists in the new topic.
     line.produce(&topic, 0, values(100..150));
     let reasons = ingest.waits_for("the topic was recreated").await;
     assert!(reasons.contains(&old) && reasons.contains(&new), "{reasons}");
@@ -187,20 +187,20 @@ async fn a_topic_recreated_while_running_is_a_new_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_read_of_a_topic_that_is_gone_is_not_sealed() {
+async fn events_of_a_deleted_topic_are_not_sealed() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("replaced", 1);
     let orders = line.named(&topic, 0);
     let ingest = line.ingest(&format!("partitions = ['{topic}/0']\ngroup = '{topic}'")).await;
     ingest.ready().await;
-    line.committer.trouble(Trouble::Away);
+    line.committer.set_mode(CommitterMode::Unavailable);
     line.produce(&topic, 0, values(0..10));
-    // They were read, and their summary waits.
+    // The events were read, and their summary waits.
     ingest.waits_for("/v1/statements").await;
     kafka.delete_topic(&topic);
     kafka.create_topic(&topic, 1, &[]);
     line.produce(&topic, 0, values(100..103));
-    line.committer.trouble(Trouble::None);
+    line.committer.set_mode(CommitterMode::Healthy);
     line.sealed(&orders, 3).await;
     line.assert_true(&orders);
     let new = topic_id(&line, &topic);
@@ -209,7 +209,7 @@ async fn what_was_read_of_a_topic_that_is_gone_is_not_sealed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shorter_topic_recreated_while_stopped_halts() {
+async fn topic_recreated_while_stopped_halts() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("shorter", 1);
     let orders = line.named(&topic, 0);
@@ -232,7 +232,7 @@ async fn a_shorter_topic_recreated_while_stopped_halts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_members_share_the_partitions_and_take_over_from_each_other() {
+async fn group_members_take_over_partitions() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("shared", 4);
     let partitions: Vec<_> = (0..4).map(|number| line.named(&topic, number)).collect();
@@ -260,7 +260,7 @@ async fn two_members_share_the_partitions_and_take_over_from_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_topics_of_a_pattern_are_sealed_from_their_beginning() {
+async fn new_topic_of_a_pattern_is_sealed_from_0() {
     let (kafka, line) = line().await;
     let first = kafka.topic("pattern", 1);
     let properties = line.properties_with(&[("topic.metadata.refresh.interval.ms", "500")]);
@@ -276,16 +276,16 @@ async fn new_topics_of_a_pattern_are_sealed_from_their_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_goes_and_comes_back_loses_nothing() {
+async fn killed_broker_loses_nothing() {
     let kafka = Kafka::start();
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     kafka.create_topic("orders", 1, &[]);
     let orders = line.named("orders", 0);
     let properties = || line.properties_with(&[("reconnect.backoff.max.ms", "500")]);
     let ingest = line.ingest_at(properties(), &group_of("orders")).await;
     line.produce("orders", 0, values(0..100));
     line.sealed(&orders, 100).await;
-    // Each start is a new leader epoch, at which the newest sealed event is compared.
+    // Each start is a new leader epoch, so the newest sealed event is compared.
     for round in 1..3 {
         kafka.kill9();
         kafka.start_again();
@@ -298,9 +298,9 @@ async fn a_broker_that_goes_and_comes_back_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_was_cut_off_and_grew_again_halts_with_both_sides() {
+async fn truncated_and_regrown_log_halts() {
     let kafka = Kafka::start();
-    let line = Line::at(kafka.bootstrap(), Ledger::new()).await;
+    let line = Line::at(kafka.bootstrap(), MemoryLedger::new()).await;
     kafka.create_topic("orders", 1, &[]);
     let orders = line.named("orders", 0);
     let file = kafka.data().join("orders-0/00000000000000000000.log");
@@ -311,7 +311,7 @@ async fn a_log_that_was_cut_off_and_grew_again_halts_with_both_sides() {
     let ingest = line.ingest_at(properties(), &group_of("orders")).await;
     line.sealed(&orders, 10).await;
 
-    // As after the election of a leader that lacks the newest events.
+    // As after an unclean election: the leader lacks the newest events.
     kafka.kill9();
     std::fs::File::options().write(true).open(&file).and_then(|file| file.set_len(short)).expect("cut off");
     kafka.start_again();
@@ -332,7 +332,7 @@ async fn a_log_that_was_cut_off_and_grew_again_halts_with_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cursor_counts_and_not_the_groups_offsets() {
+async fn reading_ignores_group_offsets() {
     let (kafka, line) = line().await;
     let topic = kafka.topic("rewound", 1);
     let orders = line.named(&topic, 0);
@@ -340,7 +340,7 @@ async fn the_cursor_counts_and_not_the_groups_offsets() {
     let ingest = line.ingest(&group_of(&topic)).await;
     line.sealed(&orders, 20).await;
     ingest.stop().await;
-    let rewind = kafka::Consumer::alone(&line.properties(), &topic).expect("a consumer");
+    let rewind = kafka::Consumer::standalone(&line.properties(), &topic).expect("a consumer");
     rewind.commit(&[(TopicPartition::new(topic.as_str(), 0), 3)]).expect("committed");
     drop(rewind);
     line.produce(&topic, 0, values(20..30));

@@ -1,4 +1,4 @@
-//! An ingest-consumer between a broker and a committer that is made of a ledger in memory.
+//! An ingest-consumer between a broker and a committer with a ledger in memory.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,27 +20,27 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::ledger::{Ledger, ingest_key};
+use testbed::memory_ledger::{MemoryLedger, ingest_key};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a committer does wrong.
+/// How a committer behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    None,
-    /// Answers nothing useful, decides nothing.
-    Away,
-    /// Decides, and says that it did not.
+pub(crate) enum CommitterMode {
+    Healthy,
+    /// It answers 503, and appends nothing.
+    Unavailable,
+    /// It appends statements, but answers 503.
     LosesAnswers,
-    /// Takes statements, and does not answer before the trouble is another.
+    /// It does not answer submissions before the mode changes.
     Hangs,
 }
 
-/// Requests with statements that are under way.
+/// Submissions in flight.
 #[derive(Default)]
-struct UnderWay {
+struct InFlight {
     now: usize,
-    most: usize,
+    max: usize,
 }
 
 pub(crate) struct Committer {
@@ -49,15 +49,15 @@ pub(crate) struct Committer {
 }
 
 struct Shared {
-    ledger: Mutex<Ledger>,
-    trouble: watch::Sender<Trouble>,
-    under_way: Mutex<UnderWay>,
+    ledger: Mutex<MemoryLedger>,
+    mode: watch::Sender<CommitterMode>,
+    in_flight: Mutex<InFlight>,
 }
 
 impl Committer {
-    pub(crate) async fn start(ledger: Ledger) -> Self {
-        let trouble = watch::Sender::new(Trouble::None);
-        let shared = Arc::new(Shared { ledger: Mutex::new(ledger), trouble, under_way: Mutex::default() });
+    pub(crate) async fn start(ledger: MemoryLedger) -> Self {
+        let mode = watch::Sender::new(CommitterMode::Healthy);
+        let shared = Arc::new(Shared { ledger: Mutex::new(ledger), mode, in_flight: Mutex::default() });
         let routes = Router::new()
             .route("/v1/statements", post(submit))
             .route("/v1/cursors", get(cursor))
@@ -70,72 +70,72 @@ impl Committer {
         Self { address, shared }
     }
 
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, MemoryLedger> {
         self.shared.ledger()
     }
 
-    pub(crate) fn trouble(&self, trouble: Trouble) {
-        self.shared.trouble.send_replace(trouble);
+    pub(crate) fn set_mode(&self, mode: CommitterMode) {
+        self.shared.mode.send_replace(mode);
     }
 
-    /// The most requests with statements that were under way at once.
-    pub(crate) fn most_under_way(&self) -> usize {
-        self.shared.under_way().most
+    /// The most submissions that were in flight at once.
+    pub(crate) fn in_flight_max(&self) -> usize {
+        self.shared.in_flight().max
     }
 }
 
 impl Shared {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("nobody panicked")
+    fn ledger(&self) -> MutexGuard<'_, MemoryLedger> {
+        self.ledger.lock().expect("no thread panicked")
     }
 
-    fn trouble(&self) -> Trouble {
-        *self.trouble.borrow()
+    fn mode(&self) -> CommitterMode {
+        *self.mode.borrow()
     }
 
-    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
-        self.under_way.lock().expect("nobody panicked")
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().expect("no thread panicked")
     }
 }
 
-/// A request that is under way, until it is answered or given up.
+/// Counts a submission until it is answered or dropped.
 struct Counted<'a>(&'a Shared);
 
 impl<'a> Counted<'a> {
     fn begin(shared: &'a Shared) -> Self {
-        let mut under_way = shared.under_way();
-        under_way.now += 1;
-        under_way.most = under_way.most.max(under_way.now);
+        let mut in_flight = shared.in_flight();
+        in_flight.now += 1;
+        in_flight.max = in_flight.max.max(in_flight.now);
         Self(shared)
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.under_way().now -= 1;
+        self.0.in_flight().now -= 1;
     }
 }
 
-fn away() -> Response {
+fn unavailable() -> Response {
     let view = ErrorView { code: "unavailable".into(), message: "the database is away".into() };
     (StatusCode::SERVICE_UNAVAILABLE, Json(view)).into_response()
 }
 
 async fn submit(State(shared): State<Arc<Shared>>, Json(request): Json<SubmitRequest>) -> Response {
-    let _under_way = Counted::begin(&shared);
-    let mut trouble = shared.trouble.subscribe();
-    trouble.wait_for(|trouble| *trouble != Trouble::Hangs).await.expect("it is never closed");
-    let trouble = shared.trouble();
-    if trouble == Trouble::Away {
-        return away();
+    let _counted = Counted::begin(&shared);
+    let mut mode = shared.mode.subscribe();
+    mode.wait_for(|mode| *mode != CommitterMode::Hangs).await.expect("it is never closed");
+    let mode = shared.mode();
+    if mode == CommitterMode::Unavailable {
+        return unavailable();
     }
     let answer = shared.ledger().submit(&request.statements);
-    if trouble == Trouble::LosesAnswers { away() } else { Json(answer).into_response() }
+    if mode == CommitterMode::LosesAnswers { unavailable() } else { Json(answer).into_response() }
 }
 
 async fn cursor(State(shared): State<Arc<Shared>>, Query(query): Query<CursorQuery>) -> Response {
-    if shared.trouble() == Trouble::Away {
-        return away();
+    if shared.mode() == CommitterMode::Unavailable {
+        return unavailable();
     }
     let partition = Partition { cluster: query.cluster, topic: query.topic, number: query.partition };
     Json(shared.ledger().cursor(&partition)).into_response()
@@ -161,7 +161,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
     Json(status).into_response()
 }
 
-/// A broker, a committer and the folder of the ingest key.
+/// A broker, a committer and a folder with the ingest key.
 pub(crate) struct Line {
     bootstrap: String,
     embedded: Option<EmbeddedBroker>,
@@ -177,15 +177,15 @@ pub(crate) struct Ingest {
 }
 
 impl Line {
-    /// With a broker in this process.
-    pub(crate) async fn embedded(ledger: Ledger) -> Self {
+    /// With the embedded broker.
+    pub(crate) async fn embedded(ledger: MemoryLedger) -> Self {
         let broker = EmbeddedBroker::start().expect("a broker");
         let line = Self::at(broker.bootstrap_servers(), ledger).await;
         Self { embedded: Some(broker), ..line }
     }
 
-    /// With a broker elsewhere.
-    pub(crate) async fn at(bootstrap: &str, ledger: Ledger) -> Self {
+    /// With the broker at this address.
+    pub(crate) async fn at(bootstrap: &str, ledger: MemoryLedger) -> Self {
         service::logging::init(service::logging::LevelFilter::OFF);
         let folder = tempfile::tempdir().expect("a folder");
         keystore::write_signing_key(&folder.path().join("ingest.key"), &ingest_key()).expect("written");
@@ -196,7 +196,7 @@ impl Line {
         &self.bootstrap
     }
 
-    /// In the broker of this process.
+    /// Creates a topic in the embedded broker.
     pub(crate) fn create_topic(&self, name: &str, partitions: u32) {
         self.embedded.as_ref().expect("an embedded broker").create_topic(name, partitions).expect("created");
     }
@@ -210,7 +210,7 @@ impl Line {
         Properties::new(more.iter().copied().chain([servers])).expect("good properties")
     }
 
-    /// `fields` are those of `[ingest]` besides the committer and the key, in TOML.
+    /// Starts an ingest-consumer. `fields` is TOML for `[ingest]`, without the committer and the key.
     pub(crate) async fn ingest(&self, fields: &str) -> Ingest {
         self.ingest_at(self.properties(), fields).await
     }
@@ -273,7 +273,7 @@ impl Line {
         summaries.collect()
     }
 
-    /// Compares what was sealed of a partition with what Kafka has.
+    /// Compares the summaries of a partition with the events in Kafka.
     pub(crate) fn assert_true(&self, partition: &Partition) {
         let summaries = self.summaries(partition);
         let place = TopicPartition::new(partition.topic.as_str(), partition.number);
@@ -296,13 +296,13 @@ impl Line {
 }
 
 impl Ingest {
-    /// Whether it is ready, and its reasons if not.
+    /// Whether it is ready, and the reasons if not.
     pub(crate) async fn readiness(&self) -> (bool, String) {
         let answer = reqwest::get(format!("http://{}/readyz", self.address)).await.expect("an answer");
         (answer.status().is_success(), answer.text().await.expect("text"))
     }
 
-    /// Its metrics, and those of all others that run in this process: what is looked for has a topic of its own.
+    /// The metrics of this process. Services of other tests share them, so each test uses its own topic.
     pub(crate) async fn metrics(&self) -> String {
         let answer = reqwest::get(format!("http://{}/metrics", self.address)).await.expect("an answer");
         answer.text().await.expect("text")
@@ -317,7 +317,7 @@ impl Ingest {
         .await
     }
 
-    /// Waits until its metrics have this: it hears of what is sealed a little later than the ledger has it.
+    /// Waits until its metrics contain `text`. They follow the ledger a little later.
     pub(crate) async fn shows(&self, text: &str) {
         eventually(text, async || {
             let metrics = self.metrics().await;
@@ -334,7 +334,7 @@ impl Ingest {
         .await;
     }
 
-    /// Waits until it ends by itself, and says why.
+    /// Waits until it ends with an error.
     pub(crate) async fn failed(self) -> String {
         let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("ends in time");
         format!("{:#}", ended.expect("no panic").expect_err("cannot run"))
@@ -351,7 +351,7 @@ pub(crate) fn values(range: std::ops::Range<u32>) -> impl Iterator<Item = String
     range.map(|n| format!("value {n}"))
 }
 
-/// Asks until there is an answer.
+/// Retries a condition until it holds.
 pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();
     loop {

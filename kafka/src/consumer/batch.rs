@@ -1,4 +1,4 @@
-//! One partition's events on their way to the owner.
+//! The events of one started partition.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,52 +8,52 @@ use rdkafka_sys::rd_kafka_resp_err_t as code;
 
 use super::group::Group;
 use crate::TopicPartition;
-use crate::event::{Headers, Message, Misread};
+use crate::event::{Headers, Message, MessageError};
 use crate::queue::PartitionQueue;
 
-/// How far a started partition is.
+/// The position of a started partition.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// The offset after the last one handed to the owner.
+pub(super) struct Position {
+    /// The offset after the last one returned to the owner.
     pub(super) next: i64,
-    /// The owner wants nothing of it for now.
+    /// Whether the owner holds it.
     pub(super) held: bool,
-    /// After a failure nothing is handed out before the owner says from where.
+    /// Whether it returned an error. It then returns nothing before the owner starts it again.
     pub(super) failed: bool,
 }
 
-impl Place {
+impl Position {
     pub(super) fn at(offset: i64) -> Self {
         Self { next: offset, held: false, failed: false }
     }
 }
 
 /// A started partition.
-pub(super) struct Slot {
+pub(super) struct StartedPartition {
     pub(super) partition: TopicPartition,
-    pub(super) place: Place,
-    /// The message whose item the owner may still look at.
+    pub(super) position: Position,
+    /// The message whose item the owner may still hold.
     current: Option<Message>,
     messages: VecDeque<Message>,
-    /// After the messages, which must go before their client.
+    /// Declared after the messages, which must be freed before their client.
     queue: PartitionQueue<Group>,
 }
 
-impl Slot {
-    pub(super) fn new(partition: TopicPartition, place: Place, mut queue: PartitionQueue<Group>) -> Self {
-        // What an earlier start left: librdkafka tells its events from ours, but not its errors.
+impl StartedPartition {
+    pub(super) fn new(partition: TopicPartition, position: Position, mut queue: PartitionQueue<Group>) -> Self {
+        // Drops what an earlier start left. librdkafka filters its old events, but not its old errors.
         queue.discard();
-        Self { partition, place, current: None, messages: VecDeque::new(), queue }
+        Self { partition, position, current: None, messages: VecDeque::new(), queue }
     }
 
-    pub(super) fn look_again(&self) {
-        self.queue.look_again();
+    pub(super) fn set_ready(&self) {
+        self.queue.set_ready();
     }
 
-    /// Whether there is something to hand out; reads the queue if it must and may.
+    /// Whether it has messages to return. Reads the queue if it has none and is not held.
     pub(super) fn fill(&mut self) -> bool {
         self.current = None;
-        if self.place.held || self.place.failed {
+        if self.position.held || self.position.failed {
             return false;
         }
         if self.messages.is_empty() && self.queue.is_ready() {
@@ -63,55 +63,55 @@ impl Slot {
     }
 }
 
-/// What one partition has to give just now: events in the order of their offsets, up to a thousand.
+/// Events of one partition in offset order, at most a thousand.
 ///
-/// What is not taken is given again by the next [`poll`](super::Consumer::poll).
+/// A later [`poll`](super::Consumer::poll) returns again what was not taken.
 pub struct Batch<'a> {
-    slot: &'a mut Slot,
+    started: &'a mut StartedPartition,
     headers: &'a mut Headers,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(slot: &'a mut Slot, headers: &'a mut Headers) -> Self {
-        Self { slot, headers }
+    pub(super) fn new(started: &'a mut StartedPartition, headers: &'a mut Headers) -> Self {
+        Self { started, headers }
     }
 
     /// The partition.
     pub fn partition(&self) -> &TopicPartition {
-        &self.slot.partition
+        &self.started.partition
     }
 
-    /// The next item, `None` after the last. Does not allocate (librdkafka does, for events with headers).
+    /// The next item; `None` after the last. Does not allocate.
     pub fn next_item(&mut self) -> Option<Item<'_>> {
-        let slot = &mut *self.slot;
-        if slot.place.failed {
+        let started = &mut *self.started;
+        if started.position.failed {
             return None;
         }
-        let message = slot.current.insert(slot.messages.pop_front()?);
+        let message = started.current.insert(started.messages.pop_front()?);
         let offset = message.offset();
-        let place = &mut slot.place;
-        let mut failed = |kind, offset, reason| {
-            place.failed = true;
-            Some(Item::Failed(Failure { kind, offset, reason }))
+        let position = &mut started.position;
+        let mut fail = |kind, offset, reason| {
+            position.failed = true;
+            Some(Item::Error(ReadError { kind, offset, reason }))
         };
         match message.error() {
-            0 if offset < place.next => {
-                let reason = format!("it was given offset {offset} after all below {} were read", place.next);
-                failed(FailureKind::Other, Some(offset), reason)
+            0 if offset < position.next => {
+                let reason = format!("librdkafka returned offset {offset} again, after offset {}", position.next - 1);
+                fail(ReadErrorKind::Other, Some(offset), reason)
             }
             0 => match message.event(self.headers) {
                 Ok(event) => {
-                    place.next = offset + 1;
+                    position.next = offset + 1;
                     Some(Item::Event { event, leader_epoch: message.leader_epoch() })
                 }
-                Err(Misread::Headers(reason)) => failed(FailureKind::Unreadable, Some(offset), reason),
-                Err(Misread::OldFormat) => failed(FailureKind::OldFormat, Some(offset), OLD_FORMAT.to_owned()),
+                Err(MessageError::Headers(reason)) => fail(ReadErrorKind::Unreadable, Some(offset), reason),
+                Err(MessageError::OldFormat) => fail(ReadErrorKind::OldFormat, Some(offset), OLD_FORMAT.to_owned()),
             },
             END => {
-                place.next = place.next.max(offset);
-                Some(Item::End { next: place.next })
+                position.next = position.next.max(offset);
+                Some(Item::End { next: position.next })
             }
-            error => failed(FailureKind::of(error), (offset >= 0).then_some(offset), message.error_text()),
+            error => fail(ReadErrorKind::of(error), (offset >= 0).then_some(offset), message.error_text()),
         }
     }
 }
@@ -119,8 +119,8 @@ impl<'a> Batch<'a> {
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
-            .field("partition", &self.slot.partition)
-            .field("items", &self.slot.messages.len())
+            .field("partition", &self.started.partition)
+            .field("items", &self.started.messages.len())
             .finish()
     }
 }
@@ -128,36 +128,36 @@ impl fmt::Debug for Batch<'_> {
 /// One item of a [`Batch`].
 #[derive(Debug)]
 pub enum Item<'a> {
-    /// An event. Offsets rise, but not always by one: transaction markers, aborted events and compaction leave holes.
+    /// An event. Offsets rise, but not always by one: transaction markers, aborted events and compaction leave gaps.
     Event {
         /// The event, byte for byte.
         event: EventRef<'a>,
-        /// The epoch of the partition's leader that appended it, where the broker tells.
+        /// The epoch of the leader that appended it, if the broker tells.
         leader_epoch: Option<i32>,
     },
-    /// For now the partition ends here, for a reader of committed events: everything below `next` was handed out, or is
+    /// The partition ends here for now, for a reader of committed events. Everything below `next` was returned, or is
     /// something that no reader gets, such as a trailing transaction marker.
     End {
-        /// The offset that the next event will have at least.
+        /// The lowest offset that the next event can have.
         next: i64,
     },
-    /// The partition cannot be read further. It gives nothing more until [`start`](super::Consumer::start) is called
+    /// The partition cannot be read further. It returns nothing more before [`start`](super::Consumer::start) is called
     /// for it again.
-    Failed(Failure),
+    Error(ReadError),
 }
 
 /// Why a partition cannot be read further.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What to do about it.
-    pub kind: FailureKind,
-    /// The offset at fault, where there is one.
+pub struct ReadError {
+    /// What the caller can do about it.
+    pub kind: ReadErrorKind,
+    /// The offset that cannot be read, if known.
     pub offset: Option<i64>,
     /// What librdkafka says.
     pub reason: String,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.offset {
             Some(offset) => write!(f, "at offset {offset}: {}", self.reason),
@@ -166,19 +166,19 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What a caller does about a [`Failure`].
+/// What a caller can do about a [`ReadError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The broker has no such offset (events were deleted, or the log was cut off or replaced). It is a hint that may
-    /// be late: ask for the watermarks, and where the offset lies within them just start again.
+pub enum ReadErrorKind {
+    /// The broker has no such offset: events were deleted, or the log was truncated or replaced. The error may be late:
+    /// query the watermarks, and if the offset lies within them, start again.
     OutOfRange,
-    /// The event is damaged or cannot be parsed, or cannot be fetched as it is. Starting there again fails again,
-    /// unless the damage was on the way.
+    /// The event is damaged, cannot be parsed or cannot be fetched. Starting there again fails again, unless it was
+    /// damaged in transit.
     Unreadable,
-    /// The record is in a message format before v2, that of clients before Kafka 0.11. librdkafka misreads these: it takes
+    /// The record is in a message format before v2, of clients before Kafka 0.11. librdkafka misreads these: it takes
     /// keys and values from the wrong place, and names offsets that do not exist. Starting there again fails again.
     OldFormat,
-    /// Anything else, such as a lost permission: start again after a while.
+    /// Anything else, such as a lost permission: start again later.
     Other,
 }
 
@@ -186,7 +186,7 @@ const OLD_FORMAT: &str = "the record is in a message format before v2 (Kafka 0.1
 
 const END: i32 = code::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32;
 
-impl FailureKind {
+impl ReadErrorKind {
     fn of(error: i32) -> Self {
         let is = |codes: &[code]| codes.iter().any(|&code| code as i32 == error);
         if is(&[code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]) {

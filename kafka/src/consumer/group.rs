@@ -1,4 +1,4 @@
-//! Rebalances, taken as they come and handed to the consumer's owner as values.
+//! Rebalances: answered in the callback, and passed to the consumer's owner as values.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
-use super::{News, Rebalance};
+use super::{ClientEvent, Rebalance};
 use crate::{TopicPartition, client};
 
 /// What the callbacks of a consumer keep for its owner. They run on the owner's thread, while it polls.
 ///
-/// A rebalance is answered at once, with nothing to fetch: librdkafka takes part in no further rebalance before it
-/// has its answer, so that an owner who must first ask elsewhere where to start would hold up the whole group, and in
-/// the cooperative protocols stop its own other partitions too. Partitions are added later, one by one, when their
-/// owner knows where to start.
+/// Every rebalance is answered at once, with nothing to fetch. librdkafka takes part in no further rebalance before its
+/// answer, so an owner that first asks elsewhere where to start would block the whole group. In the cooperative
+/// protocols it would also block its own other partitions. Partitions are added later, one by one, when their owner
+/// knows where to start.
 #[derive(Debug)]
 pub(crate) struct Group {
     exclude: Vec<String>,
@@ -26,10 +26,10 @@ pub(crate) struct Group {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The partitions the group gave us, and whether they were started (assigned, as librdkafka calls it).
+    /// The partitions that the group assigned to us, and whether they are started.
     pub(super) partitions: BTreeMap<TopicPartition, bool>,
-    pub(super) news: VecDeque<News>,
-    /// Whether a rebalance paused partitions that stay ours, see `Consumer::after_rebalance`.
+    pub(super) events: VecDeque<ClientEvent>,
+    /// Whether a rebalance paused partitions that stay ours. See `Consumer::after_rebalance`.
     pub(super) interrupted: bool,
 }
 
@@ -39,16 +39,16 @@ impl Group {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is one assignment or insertion: a panic leaves nothing half done.
+        // Each change is one assignment or insertion, so a panic elsewhere left nothing half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn excluded(&self, topic: &str) -> bool {
-        let is_meant = |excluded: &String| match excluded.strip_suffix('*') {
-            Some(beginning) => topic.starts_with(beginning),
+        let matches = |excluded: &String| match excluded.strip_suffix('*') {
+            Some(prefix) => topic.starts_with(prefix),
             None => excluded == topic,
         };
-        topic.starts_with("__") || self.exclude.iter().any(is_meant)
+        topic.starts_with("__") || self.exclude.iter().any(matches)
     }
 
     fn named(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {
@@ -72,12 +72,12 @@ impl Group {
         for partition in &given {
             state.partitions.insert(partition.clone(), false);
         }
-        state.tell(Rebalance::Assigned, given);
-        state.note("taking part in a rebalance", answer);
+        state.push_rebalance(Rebalance::Assigned, given);
+        state.warn_if_failed("taking part in a rebalance", answer);
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        // To be asked before the answer, which ends it.
+        // Read before the answer, which resets it.
         let lost = consumer.assignment_lost();
         let taken = self.named(list);
         let mut started = TopicPartitionList::new();
@@ -96,22 +96,23 @@ impl Group {
         };
         let mut state = self.state();
         let kind = if lost { Rebalance::Lost } else { Rebalance::Revoked };
-        state.tell(kind, taken);
-        state.note("taking part in a rebalance", answer);
+        state.push_rebalance(kind, taken);
+        state.warn_if_failed("taking part in a rebalance", answer);
     }
 }
 
 impl State {
-    /// The cooperative protocols also announce that nothing changed, which is no news.
-    fn tell(&mut self, kind: fn(Vec<TopicPartition>) -> Rebalance, partitions: Vec<TopicPartition>) {
+    /// Queues a rebalance. The cooperative protocols also announce empty changes, which are dropped.
+    fn push_rebalance(&mut self, kind: fn(Vec<TopicPartition>) -> Rebalance, partitions: Vec<TopicPartition>) {
         if !partitions.is_empty() {
-            self.news.push_back(News::Rebalance(kind(partitions)));
+            self.events.push_back(ClientEvent::Rebalance(kind(partitions)));
         }
     }
 
-    pub(super) fn note(&mut self, doing: &str, result: KafkaResult<()>) {
+    /// Queues a warning if `result` is an error.
+    pub(super) fn warn_if_failed(&mut self, doing: &str, result: KafkaResult<()>) {
         if let Err(error) = result {
-            self.news.push_back(News::Trouble(format!("{doing}: {error}")));
+            self.events.push_back(ClientEvent::Warning(format!("{doing}: {error}")));
         }
     }
 }
@@ -126,7 +127,7 @@ impl ConsumerContext for Group {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        self.state().note("committing group offsets", result);
+        self.state().warn_if_failed("committing group offsets", result);
     }
 }
 
@@ -140,7 +141,7 @@ impl ClientContext for Group {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let trouble = News::Trouble(format!("{error}: {reason}"));
-        self.state().news.push_back(trouble);
+        let warning = ClientEvent::Warning(format!("{error}: {reason}"));
+        self.state().events.push_back(warning);
     }
 }

@@ -1,15 +1,15 @@
-//! The scenario's own account of what was produced, and the comparison of evidence with it.
+//! The scenario's own account of the produced events, and the comparison of evidence with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
 use evidence::{Entry, StreamId, decode_content};
-use tests::Acknowledged;
+use testbed::Acknowledged;
 
-use crate::common::forge::Forgery;
-use crate::common::ledger::{Verdict, number};
 use crate::run::Tally;
+use testbed::forge::Forgery;
+use testbed::ledger::{Verification, number};
 
 /// Topic and partition.
 pub(crate) type Place = (String, u32);
@@ -23,46 +23,46 @@ type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 /// Every event that the broker has acknowledged.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Account {
-    /// The epoch that events of a place are of now; 0 when absent.
+    /// The present epoch of each place; 0 if absent.
     epochs: BTreeMap<Place, u64>,
     streams: BTreeMap<Stream, BTreeMap<u64, Kept>>,
 }
 
-/// What the scenario itself did to an event.
+/// What the verifier must say of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Nothing: it must be proven.
-    There,
-    /// Kafka lost it after it was sealed, or before and in a gap: it must not be proven.
-    Destroyed,
-    /// Kafka lost it before it was sealed, as compaction does: nothing may be said of it.
-    NeverSeen,
+enum Expectation {
+    /// It must be proven.
+    Proven,
+    /// It must not be proven: Kafka lost it after it was sealed, or it lies in a gap.
+    Absent,
+    /// It must not appear: Kafka lost it before it was sealed, for example by compaction.
+    Unsealed,
 }
 
 #[derive(Debug, Clone)]
 struct Kept {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
-    fate: Fate,
-    /// Produced in the epoch before, and still there in this one.
+    expectation: Expectation,
+    /// Produced in an earlier epoch and still in Kafka.
     carried: bool,
 }
 
-/// What [`Account::falsify`] does to the last event of a place.
+/// How [`Account::falsify`] changes the last event of a place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Falsehood {
     /// It has another value.
     Another,
-    /// There is one more after it.
+    /// There is another event after it.
     More,
-    /// It is not there.
+    /// It is missing.
     Less,
-    /// It is said to be gone.
+    /// It counts as destroyed.
     Destroyed,
 }
 
 impl Account {
-    /// Takes down what was produced.
+    /// Records produced events.
     pub(crate) fn add(&mut self, acknowledged: impl IntoIterator<Item = Acknowledged>) {
         for Acknowledged { topic, partition, offset, key, value } in acknowledged {
             let stream = self.stream(&(topic, partition));
@@ -70,12 +70,12 @@ impl Account {
                 .streams
                 .entry(stream.clone())
                 .or_default()
-                .insert(offset, Kept { key, value, fate: Fate::There, carried: false });
+                .insert(offset, Kept { key, value, expectation: Expectation::Proven, carried: false });
             assert!(before.is_none(), "the broker gave offset {offset} of {stream:?} twice");
         }
     }
 
-    /// Where events were produced to.
+    /// The places with produced events.
     pub(crate) fn places(&self) -> BTreeSet<Place> {
         self.streams.keys().map(|(topic, partition, _)| (topic.clone(), *partition)).collect()
     }
@@ -86,23 +86,23 @@ impl Account {
         events.and_then(|events| events.keys().next_back()).map_or(0, |last| last + 1)
     }
 
-    /// Takes down that Kafka no longer has these events.
+    /// Records that Kafka no longer has these events.
     pub(crate) fn destroy(&mut self, place: &Place, is_destroyed: impl Fn(u64) -> bool) {
-        self.set_fate(place, Fate::Destroyed, is_destroyed);
+        self.expect(place, Expectation::Absent, is_destroyed);
     }
 
-    /// Takes down that Kafka compacted these events away before they were sealed.
+    /// Records that Kafka compacted these events away before they were sealed.
     pub(crate) fn compact(&mut self, place: &Place, is_gone: impl Fn(u64) -> bool) {
-        self.set_fate(place, Fate::NeverSeen, is_gone);
+        self.expect(place, Expectation::Unsealed, is_gone);
     }
 
-    fn set_fate(&mut self, place: &Place, fate: Fate, is_meant: impl Fn(u64) -> bool) {
+    fn expect(&mut self, place: &Place, expectation: Expectation, is_meant: impl Fn(u64) -> bool) {
         let stream = self.stream(place);
         let events = self.streams.get_mut(&stream).expect("events were produced there").iter_mut();
-        events.filter(|(offset, _)| is_meant(**offset)).for_each(|(_, event)| event.fate = fate);
+        events.filter(|(offset, _)| is_meant(**offset)).for_each(|(_, event)| event.expectation = expectation);
     }
 
-    /// What is produced from now on is of the next epoch, which begins with the events of this one that are `kept`.
+    /// Begins the next epoch of a place, which starts with the events that are `kept`.
     pub(crate) fn begin_epoch(&mut self, place: &Place, kept: Range<u64>) {
         let kept: BTreeMap<u64, Kept> = match self.streams.get(&self.stream(place)) {
             Some(events) => {
@@ -115,9 +115,8 @@ impl Account {
         self.streams.insert(stream, kept);
     }
 
-    /// Compares a bundle, and what the verifier says is proven of it, with what was produced in the epochs that
-    /// are meant.
-    pub(crate) fn compare(&self, bundle: &Path, verdict: &Verdict, is_meant: impl Fn(u64) -> bool) -> Tally {
+    /// Compares a bundle and its verified offsets with the produced events of the epochs that `is_meant` selects.
+    pub(crate) fn compare(&self, bundle: &Path, verdict: &Verification, is_meant: impl Fn(u64) -> bool) -> Tally {
         let forgery = Forgery::of(bundle);
         let mut tally = coverage(forgery.entries(), &is_meant);
         let proven = proven(verdict);
@@ -131,7 +130,7 @@ impl Account {
             if !is_meant(stream.2) {
                 continue;
             }
-            // An event that nobody produced.
+            // Nobody produced this event.
             if is_proven(&stream, offset) && self.event(&stream, offset).is_none() {
                 tally.falsely_proven += 1;
             }
@@ -143,19 +142,21 @@ impl Account {
                 let found = exported.get(stream).and_then(|events| events.get(offset));
                 let is_right = found == Some(&(event.key.as_deref(), event.value.as_deref()));
                 tally.produced += u64::from(!event.carried);
-                tally.destroyed += u64::from(event.fate != Fate::There);
-                match (event.fate, is_proven(stream, *offset)) {
-                    (Fate::There, true) => tally.falsely_proven += u64::from(!is_right),
-                    (Fate::There, false) => tally.lost += 1,
-                    (Fate::Destroyed, is_proven) => tally.falsely_proven += u64::from(is_proven),
-                    (Fate::NeverSeen, is_proven) => tally.falsely_proven += u64::from(is_proven && found.is_some()),
+                tally.destroyed += u64::from(event.expectation != Expectation::Proven);
+                match (event.expectation, is_proven(stream, *offset)) {
+                    (Expectation::Proven, true) => tally.falsely_proven += u64::from(!is_right),
+                    (Expectation::Proven, false) => tally.lost += 1,
+                    (Expectation::Absent, is_proven) => tally.falsely_proven += u64::from(is_proven),
+                    (Expectation::Unsealed, is_proven) => {
+                        tally.falsely_proven += u64::from(is_proven && found.is_some())
+                    }
                 }
             }
         }
         tally
     }
 
-    /// Writes something else into the account: to see that the comparison notices.
+    /// Falsifies the account, to test the comparison.
     pub(crate) fn falsify(&mut self, place: &Place, what: Falsehood) {
         let stream = self.stream(place);
         let events = self.streams.get_mut(&stream).expect("events were produced there");
@@ -164,7 +165,7 @@ impl Account {
             Falsehood::Another => event.value = Some(b"another".to_vec()),
             Falsehood::More => drop(events.insert(last + 1, event.clone())),
             Falsehood::Less => return,
-            Falsehood::Destroyed => event.fate = Fate::Destroyed,
+            Falsehood::Destroyed => event.expectation = Expectation::Absent,
         }
         events.insert(last, event);
     }
@@ -178,7 +179,7 @@ impl Account {
     }
 }
 
-/// Counts what the chain covers, and what it covers twice.
+/// Counts the offsets that the chain covers, and those that it covers twice.
 fn coverage(entries: impl Iterator<Item = Entry>, is_meant: impl Fn(u64) -> bool) -> Tally {
     let mut tally = Tally::default();
     let mut ends: BTreeMap<Stream, u64> = BTreeMap::new();
@@ -200,7 +201,7 @@ fn coverage(entries: impl Iterator<Item = Entry>, is_meant: impl Fn(u64) -> bool
 }
 
 /// The offsets that the verifier calls proven.
-fn proven(verdict: &Verdict) -> BTreeMap<Stream, Vec<Range<u64>>> {
+fn proven(verdict: &Verification) -> BTreeMap<Stream, Vec<Range<u64>>> {
     let streams = verdict.report["streams"].as_array().unwrap().iter().map(|stream| {
         let name = (
             stream["topic"].as_str().unwrap().to_owned(),

@@ -1,26 +1,26 @@
-//! The scenarios as tests, and what they come to.
+//! Runs the scenarios as tests.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests::{Scratch, panic_of};
+use testbed::{Scratch, panic_of};
 
 use crate::report::{self, Row};
-use crate::run::{Outcome, Run, Scenario};
+use crate::run::{Record, Run, Scenario};
 
-/// Scenarios that run at the same time: most of their time they wait.
+/// Scenarios that run at the same time. They spend most of their time waiting.
 const SIDE_BY_SIDE: usize = 3;
 
-/// Those of all scenarios that were played, in no order.
+/// The rows of the scenarios that ran, unordered.
 type Rows = Arc<Mutex<Vec<Row<'static>>>>;
 
-/// Runs what the command line asks for.
+/// Runs the scenarios that the command line names.
 pub(crate) fn main(scenarios: &'static [Scenario]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
-    let runs: u32 = std::env::var("CHAOS_RUNS").map_or(1, |text| text.parse().expect("CHAOS_RUNS wants a number"));
+    let runs: u32 = std::env::var("CHAOS_RUNS").map_or(1, |text| text.parse().expect("CHAOS_RUNS takes a number"));
     let rows = Rows::default();
     let trial = |scenario: &'static Scenario| {
         let rows = Arc::clone(&rows);
@@ -36,22 +36,22 @@ pub(crate) fn main(scenarios: &'static [Scenario]) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Plays a scenario as often as asked for, or until it fails.
+/// Plays a scenario `runs` times, or until it fails.
 fn play(scenario: &'static Scenario, runs: u32, rows: &Rows) -> Result<(), Failed> {
     let mut row = Row::new(scenario);
     for _ in 0..runs {
         let start = Instant::now();
-        let mut run = Run { scenario: scenario.name, folder: Scratch::new(scenario.name), outcome: Outcome::default() };
-        let failure = panic_of(|| (scenario.play)(&mut run));
-        if failure.is_some() {
+        let mut run = Run { scenario: scenario.name, folder: Scratch::new(scenario.name), record: Record::default() };
+        let error = panic_of(|| (scenario.play)(&mut run));
+        if error.is_some() {
             run.folder.keep();
         }
-        row.add(&run.outcome, start.elapsed(), failure);
-        if row.failure.is_some() {
+        row.add(&run.record, start.elapsed(), error);
+        if row.error.is_some() {
             break;
         }
     }
-    let failure = row.failure.clone();
+    let error = row.error.clone();
     rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
-    failure.map_or(Ok(()), |failure| Err(failure.into()))
+    error.map_or(Ok(()), |error| Err(error.into()))
 }

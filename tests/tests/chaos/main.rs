@@ -1,17 +1,15 @@
-//! Real Kafka, PostgreSQL and Git, what can happen to them and to the services, and what must hold after it: every event
-//! that the broker acknowledged is proven once by the verifier (which runs where there is no network), compared with the
-//! scenario's own account of what it produced, or is named as not proven, if it was destroyed.
+//! Real Kafka, PostgreSQL and Git, and faults of these and of the services. Afterwards, the verifier must prove every
+//! event that the broker acknowledged, once and as produced, or name it as not proven if the scenario destroyed it. The
+//! verifier runs without a network. Each scenario keeps its own account of the events that it produced.
 //!
-//! `cargo test -p tests --test chaos` runs the quick scenarios, `-- --include-ignored` all, and a word those whose names
-//! it is part of. `CHAOS_REPORT=FOLDER` writes what came out as Markdown and JSON, `CHAOS_RUNS=N` repeats each. Those that
-//! fill disks up need root, to mount small ones.
+//! `cargo test -p tests --test chaos` runs the quick scenarios, `-- --include-ignored` all, and a word selects
+//! scenarios by name. `CHAOS_REPORT=FOLDER` writes the results as Markdown and JSON, `CHAOS_RUNS=N` repeats each
+//! scenario. Scenarios that fill disks need root, to mount small ones.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]
 
 mod account;
-#[path = "../common/mod.rs"]
-mod common;
 mod driver;
 mod report;
 mod run;

@@ -1,4 +1,4 @@
-//! The table of what came out.
+//! The table of results.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,39 +7,39 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::run::{Outcome, Scenario};
+use crate::run::{Record, Scenario};
 
 /// All runs of a scenario.
 pub(crate) struct Row<'a> {
     pub(crate) scenario: &'a Scenario,
     runs: u32,
-    outcome: Outcome,
+    record: Record,
     length: Duration,
-    /// Of the first run that failed.
-    pub(crate) failure: Option<String>,
+    /// The error of the first failed run.
+    pub(crate) error: Option<String>,
 }
 
 impl<'a> Row<'a> {
     pub(crate) fn new(scenario: &'a Scenario) -> Self {
-        Self { scenario, runs: 0, outcome: Outcome::default(), length: Duration::ZERO, failure: None }
+        Self { scenario, runs: 0, record: Record::default(), length: Duration::ZERO, error: None }
     }
 
-    pub(crate) fn add(&mut self, outcome: &Outcome, length: Duration, failure: Option<String>) {
+    pub(crate) fn add(&mut self, record: &Record, length: Duration, error: Option<String>) {
         self.runs += 1;
-        self.outcome.add(outcome);
+        self.record.add(record);
         self.length = self.length.max(length);
-        self.failure = self.failure.take().or(failure);
+        self.error = self.error.take().or(error);
     }
 
     fn recovery(&self) -> [String; 2] {
-        match self.outcome.recovery {
+        match self.record.recovery {
             Some(recovery) => [recovery.first, recovery.all].map(|time| format!("{:.1} s", time.as_secs_f64())),
             None => ["-", "-"].map(str::to_owned),
         }
     }
 
     fn json(&self) -> Value {
-        let Outcome { faults, tally, recovery, verdicts } = &self.outcome;
+        let Record { faults, tally, recovery, verdicts } = &self.record;
         json!({
             "scenario": self.scenario.name,
             "fault": self.scenario.fault,
@@ -56,12 +56,12 @@ impl<'a> Row<'a> {
             "recovery_all_ms": recovery.map(|recovery| recovery.all.as_millis() as u64),
             "verdicts": verdicts,
             "longest_run_ms": self.length.as_millis() as u64,
-            "failure": self.failure,
+            "error": self.error,
         })
     }
 }
 
-/// Writes the table as Markdown and as JSON to a folder.
+/// Writes the table to a folder, as Markdown and JSON.
 pub(crate) fn write(folder: &Path, rows: &[Row<'_>]) {
     fs::create_dir_all(folder).unwrap();
     let rows_json: Vec<Value> = rows.iter().map(Row::json).collect();
@@ -76,8 +76,8 @@ pub(crate) fn markdown(rows: &[Row<'_>]) -> String {
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n",
     );
     for row in rows {
-        let (Outcome { faults, tally, .. }, [first, all]) = (&row.outcome, row.recovery());
-        let result = if row.failure.is_none() { "ok" } else { "**failed**" };
+        let (Record { faults, tally, .. }, [first, all]) = (&row.record, row.recovery());
+        let result = if row.error.is_none() { "ok" } else { "**failed**" };
         let _ = writeln!(
             text,
             "| {} | {} | {faults} | {} | {} | {} | {} | {} | {} | {first} | {all} | {result} |",
@@ -94,16 +94,16 @@ pub(crate) fn markdown(rows: &[Row<'_>]) -> String {
     text
 }
 
-/// What each scenario does, and what the verifier said.
+/// The fault, the expected behaviour and the verdicts of each scenario.
 fn details(rows: &[Row<'_>]) -> String {
     let mut text = String::new();
-    for Row { scenario, outcome, failure, .. } in rows {
+    for Row { scenario, record, error, .. } in rows {
         let _ = writeln!(text, "- **{}**: {}. Expected: {}.", scenario.name, scenario.fault, scenario.expected);
-        for verdict in &outcome.verdicts {
+        for verdict in &record.verdicts {
             let _ = writeln!(text, "  - {verdict}");
         }
-        if let Some(failure) = failure {
-            let _ = writeln!(text, "  - failed: {}", failure.lines().next().unwrap_or_default());
+        if let Some(error) = error {
+            let _ = writeln!(text, "  - failed: {}", error.lines().next().unwrap_or_default());
         }
     }
     text

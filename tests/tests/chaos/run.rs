@@ -1,21 +1,21 @@
-//! What a scenario is, and what it leaves behind.
+//! A scenario, and the record of its runs.
 
 use std::time::Duration;
 
-use tests::Scratch;
+use testbed::Scratch;
 
-use crate::common::ledger::Verdict;
+use testbed::ledger::Verification;
 
 /// A scenario.
 #[derive(Clone, Copy)]
 pub(crate) struct Scenario {
-    /// What it is called by.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// What happens in it.
+    /// The fault that it injects.
     pub(crate) fault: &'static str,
-    /// What must come of it, beside that nothing is lost, doubled or falsely proven.
+    /// The expected behaviour, besides that nothing is lost, doubled or falsely proven.
     pub(crate) expected: &'static str,
-    /// Whether it runs with the tests.
+    /// Whether it runs in `./test`.
     pub(crate) quick: bool,
     pub(crate) play: fn(&mut Run),
 }
@@ -24,36 +24,36 @@ pub(crate) struct Scenario {
 pub(crate) struct Run {
     pub(crate) scenario: &'static str,
     pub(crate) folder: Scratch,
-    pub(crate) outcome: Outcome,
+    pub(crate) record: Record,
 }
 
-/// What is counted in a run.
+/// The counts and verdicts of a run.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Outcome {
-    /// How often something was done to what runs.
+pub(crate) struct Record {
+    /// Number of injected faults.
     pub(crate) faults: u64,
     pub(crate) tally: Tally,
-    /// The longest times after the end of a fault.
+    /// The slowest recovery.
     pub(crate) recovery: Option<Recovery>,
-    /// What the verifier said, each time with what it was asked about.
+    /// The verdicts, each with its subject.
     pub(crate) verdicts: Vec<String>,
 }
 
-/// Times from the end of a fault.
+/// Times since the end of a fault.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Recovery {
-    /// To the first entry that covers an event produced after it.
+    /// Until an entry covers the first event produced after it.
     pub(crate) first: Duration,
-    /// Until all that was produced by then is sealed.
+    /// Until all produced events are sealed.
     pub(crate) all: Duration,
 }
 
-/// Events, by what became of them.
+/// Numbers of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Acknowledged by the broker, as the producer counts.
+    /// Acknowledged by the broker.
     pub(crate) produced: u64,
-    /// Covered by summaries, as these count.
+    /// Covered by summaries, by their counts.
     pub(crate) sealed: u64,
     /// Destroyed in Kafka by the scenario itself.
     pub(crate) destroyed: u64,
@@ -61,38 +61,38 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// Offsets covered twice, and events twice in the evidence.
     pub(crate) doubled: u64,
-    /// Proven, but not what was produced there.
+    /// Proven, but different from the produced event.
     pub(crate) falsely_proven: u64,
 }
 
 impl Run {
-    /// Says what happens; with `--runs` or many scenarios at once one wants to know which.
+    /// Prints what happens, with the name of the scenario.
     pub(crate) fn say(&self, what: &str) {
         println!("{}: {what}", self.scenario);
     }
 
-    /// Counts a fault.
+    /// Counts and prints a fault.
     pub(crate) fn fault(&mut self, what: &str) {
-        self.outcome.faults += 1;
+        self.record.faults += 1;
         self.say(what);
     }
 
-    /// Keeps what the verifier said about something.
-    pub(crate) fn verdict(&mut self, what: &str, verdict: &Verdict) {
+    /// Records and prints a verdict.
+    pub(crate) fn verdict(&mut self, what: &str, verdict: &Verification) {
         let said = verdict.report["verdict"].as_str().unwrap_or("?");
         self.say(&format!("{what}: {said}"));
-        self.outcome.keep(format!("{what}: {said}"));
+        self.record.keep(format!("{what}: {said}"));
     }
 
-    /// Keeps the times of the slowest recovery.
+    /// Keeps the slowest recovery.
     pub(crate) fn recovered(&mut self, recovery: Recovery) {
-        let worst = self.outcome.recovery.get_or_insert_default();
+        let worst = self.record.recovery.get_or_insert_default();
         worst.first = worst.first.max(recovery.first);
         worst.all = worst.all.max(recovery.all);
     }
 }
 
-impl Outcome {
+impl Record {
     /// Adds another run of the same scenario.
     pub(crate) fn add(&mut self, other: &Self) {
         self.faults += other.faults;
@@ -122,7 +122,7 @@ impl Tally {
         self.falsely_proven += other.falsely_proven;
     }
 
-    /// Whether nothing is wrong.
+    /// Whether nothing is lost, doubled or falsely proven.
     pub(crate) fn is_good(&self) -> bool {
         (self.lost, self.doubled, self.falsely_proven) == (0, 0, 0)
     }

@@ -8,76 +8,76 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, ToProduce, eventually, unique, until};
+use testbed::{Acknowledged, BareRepository, GitHttp, Kafka, Postgres, Producer, ToProduce, eventually, unique, until};
 
 use crate::account::{Account, Place};
-use crate::common::commitments::all_are_published;
-use crate::common::history::Clone;
-use crate::common::ledger::{Ledger, Neighbours, PROVEN, Verdict, verify_alone, verify_with};
 use crate::run::{Recovery, Run, Tally};
+use testbed::anchors::AnchorClone;
+use testbed::commitments::all_are_published;
+use testbed::ledger::{Ledger, Neighbours, PROVEN, Verification, verify_alone, verify_with};
 
 const ORIGIN: &str = "example.com/chaos";
 
-/// For all that was produced to be sealed.
+/// Time until all produced events are sealed.
 const SEALED_WITHIN: Duration = Duration::from_secs(120);
 
-/// For what a neighbour does by itself.
+/// Time for something that a server does by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// Small, so that there are many.
+/// Small, so that there are many batches.
 const BATCH_EVENTS: u64 = 50;
 
-/// What a producer that goes on all the time sends to each partition at once, and how long it rests after that.
+/// Events that the continuous producer sends to each partition at once, and its pause after that.
 const BURST: u64 = 10;
 const REST: Duration = Duration::from_millis(20);
 
-/// What runs in a scenario.
+/// The servers and the ledger of a scenario.
 pub(crate) struct Site<'a> {
     pub(crate) kafka: &'a Kafka,
     pub(crate) ledger: Ledger,
     pub(crate) git: GitHttp,
-    /// The remote that anchors are pushed to.
+    /// The remote to which anchors are pushed.
     pub(crate) remote: BareRepository,
-    /// The topic that is sealed.
+    /// The sealed topic.
     pub(crate) topic: String,
-    /// The topic that commitments are published to.
+    /// The topic of commitments.
     commitments: String,
     pub(crate) partitions: u32,
     pub(crate) account: Account,
     folder: PathBuf,
-    /// Numbers the events, so that no two are alike.
+    /// The number of the next event. No two events are equal.
     next: AtomicU64,
 }
 
-/// What a site is made of.
+/// The settings of a site.
 pub(crate) struct Plan<'a> {
     pub(crate) kafka: &'a Kafka,
-    /// The address of the database.
+    /// The URL of the database.
     pub(crate) database: String,
     pub(crate) partitions: u32,
     /// Settings of the topic.
     pub(crate) topic: &'a [(&'a str, &'a str)],
-    /// Where the Git remote is, if not in the scenario's folder.
+    /// The folder of the Git remote, if not in the scenario's folder.
     pub(crate) git: Option<PathBuf>,
-    /// Where the ledger's folder is, with keys and the anchor's repository, if not there.
+    /// The ledger's folder with keys and the anchor's repository, if not in the scenario's folder.
     pub(crate) ledger: Option<PathBuf>,
 }
 
 impl<'a> Plan<'a> {
-    /// On a broker of the scenario's own, and in the database server that scenarios share which do not harm it.
+    /// A site on the scenario's own broker, with its database on the shared server.
     pub(crate) fn on(kafka: &'a Kafka) -> Self {
         Self { kafka, database: Postgres::shared().database(), partitions: 2, topic: &[], git: None, ledger: None }
     }
 }
 
 impl Default for Plan<'static> {
-    /// On the broker and in the database server that scenarios share which do not harm them.
+    /// A site on the shared broker and database server, for scenarios that do not harm them.
     fn default() -> Self {
         Self::on(Kafka::shared())
     }
 }
 
-/// What an auditor holds.
+/// The files that an auditor has.
 #[derive(Clone)]
 pub(crate) struct Evidence {
     pub(crate) trust: PathBuf,
@@ -86,8 +86,8 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// What the verifier says.
-    pub(crate) fn verify(&self, arguments: &[&str]) -> Verdict {
+    /// Runs the verifier.
+    pub(crate) fn verify(&self, arguments: &[&str]) -> Verification {
         verify_with(&self.trust, &self.bundle, &self.clone, arguments)
     }
 }
@@ -140,7 +140,7 @@ impl<'a> Site<'a> {
         Producer::new(self.kafka.bootstrap(), properties)
     }
 
-    /// Produces so many events to each partition and takes them down.
+    /// Produces `events` events to each partition and records them.
     pub(crate) fn produce(&mut self, events: u64) {
         let producer = self.producer(&[]);
         for partition in 0..self.partitions {
@@ -149,28 +149,28 @@ impl<'a> Site<'a> {
         self.account.add(producer.acknowledged());
     }
 
-    /// Hands events for a partition to a producer.
+    /// Sends events for a partition.
     pub(crate) fn send(&self, producer: &Producer, partition: u32, events: u64) {
         for _ in 0..events {
             let value = self.value();
-            // A key that is in no other event, so that compaction leaves all of them.
+            // Each event has its own key, so that compaction keeps all.
             let (topic, key, value) = (self.topic.as_str(), value.split(',').next(), Some(value.as_str()));
             producer.send(ToProduce { topic, partition, key, value, timestamp: None });
         }
     }
 
-    /// The value of the next event: no two are alike.
+    /// The value of the next event. No two are equal.
     pub(crate) fn value(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         format!("event {number} of {}, {}", self.topic, "~".repeat(number as usize % 97))
     }
 
-    /// Produces all the time while `fault` runs, and takes that down.
+    /// Produces and records events while `fault` runs.
     pub(crate) fn while_producing<T>(&mut self, fault: impl FnOnce(&Self) -> T) -> T {
         let ended = AtomicBool::new(false);
         let site = &*self;
         let (value, acknowledged) = thread::scope(|scope| {
-            let _end = Ended(&ended);
+            let _end = SetOnDrop(&ended);
             let producing = scope.spawn(|| site.produce_until(&ended));
             let value = fault(site);
             ended.store(true, Ordering::SeqCst);
@@ -184,29 +184,29 @@ impl<'a> Site<'a> {
         let producer = self.producer(&[]);
         while !ended.load(Ordering::SeqCst) {
             (0..self.partitions).for_each(|partition| self.send(&producer, partition, BURST));
-            // A pace, not a wait: as fast as can be would measure the machine.
+            // A pace, not a wait: producing at full speed would measure the machine.
             thread::sleep(REST);
         }
         producer.acknowledged()
     }
 
-    /// How many offsets are sealed; `None` while the committer is away.
+    /// Number of sealed offsets; `None` while the committer is away.
     pub(crate) fn sealed(&self) -> Option<u64> {
         (0..self.partitions).map(|partition| self.sealed_of(partition)).sum()
     }
 
-    /// Up to which offset a partition is sealed; `None` while the committer is away.
+    /// The cursor of a partition; `None` while the committer is away.
     pub(crate) fn sealed_of(&self, partition: u32) -> Option<u64> {
         self.ledger.sealed(self.kafka.cluster_id(), &self.topic, partition)
     }
 
-    /// Waits until more is sealed than now.
+    /// Waits until more offsets are sealed.
     pub(crate) fn until_progress(&self) {
         let before = eventually("the committer answers", SEALED_WITHIN, || self.sealed());
-        until("sealing goes on", SEALED_WITHIN, || self.sealed().is_some_and(|sealed| sealed > before));
+        until("sealing continues", SEALED_WITHIN, || self.sealed().is_some_and(|sealed| sealed > before));
     }
 
-    /// Waits until everything that was produced is sealed.
+    /// Waits until all produced events are sealed.
     pub(crate) fn until_sealed(&self) {
         for place in self.account.places() {
             let end = self.account.end(&place);
@@ -217,17 +217,17 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Waits until more of every partition is sealed than now.
+    /// Waits until more offsets of every partition are sealed.
     pub(crate) fn until_all_progress(&self) {
         for partition in 0..self.partitions {
             let before = eventually("the committer answers", SEALED_WITHIN, || self.sealed_of(partition));
-            until("sealing of every partition goes on", SEALED_WITHIN, || {
+            until("sealing of every partition continues", SEALED_WITHIN, || {
                 self.sealed_of(partition).is_some_and(|sealed| sealed > before)
             });
         }
     }
 
-    /// Waits until everything that was produced is sealed and anchored.
+    /// Waits until all produced events are sealed and anchored.
     pub(crate) fn until_anchored(&self) {
         self.until_sealed();
         self.until_what_is_sealed_is_anchored();
@@ -238,12 +238,12 @@ impl<'a> Site<'a> {
         self.ledger.until_anchored(self.remote.path(), ORIGIN, self.kafka.cluster_id(), &places);
     }
 
-    /// Measures the recovery from a fault that ended: an event is produced to each partition, the first to be sealed and
-    /// then everything waited for.
+    /// Measures the recovery since the end of a fault. It produces an event to each partition, then waits for the first
+    /// of them and for all events to be sealed.
     pub(crate) fn recover(&mut self, run: &mut Run, ended: Instant) {
         self.produce(1);
         let ends: Vec<u64> = (0..self.partitions).map(|p| self.account.end(&self.place(p))).collect();
-        until("an event from after the fault is sealed", SEALED_WITHIN, || {
+        until("an event produced after the fault is sealed", SEALED_WITHIN, || {
             let mut partitions = (0..self.partitions).zip(&ends);
             partitions.any(|(partition, end)| self.sealed_of(partition).is_some_and(|sealed| sealed >= *end))
         });
@@ -252,7 +252,7 @@ impl<'a> Site<'a> {
         run.recovered(Recovery { first, all: ended.elapsed() });
     }
 
-    /// The operator begins partition 0's epoch 1, which ends a halt; all of it is sealed and proven.
+    /// The operator ends a halt by epoch 1 of partition 0. All events of this epoch are then sealed and proven.
     pub(crate) fn begin_epoch(&mut self, run: &mut Run) {
         let ended = Instant::now();
         self.ledger.operate(&["epoch"], &["--topic", &self.topic, "--partition", "0", "--start", "0"]);
@@ -260,30 +260,29 @@ impl<'a> Site<'a> {
         self.ledger.ingest.until_ready();
         let new = format!("{}/0#1", self.topic);
         let evidence = self.evidence(&["--stream", &new]);
-        let verdict = self.check(run, "the new epoch", &evidence, &["--expect", &new], |epoch| epoch == 1);
+        let verdict = self.check(run, "the new epoch", &evidence, &["--stream", &new], |epoch| epoch == 1);
         assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
     }
 
-    /// Waits until everything that was produced is sealed and anchored, exports it, or `arguments` of it, and clones the
-    /// anchors.
+    /// Waits until all produced events are sealed and anchored, exports with `arguments`, and clones the anchors.
     pub(crate) fn evidence(&self, arguments: &[&str]) -> Evidence {
         self.until_sealed();
         self.evidence_of_what_is_sealed(arguments)
     }
 
-    /// The same without waiting for what is not sealed.
+    /// As [`evidence`](Self::evidence), without waiting for events that are not sealed.
     pub(crate) fn evidence_of_what_is_sealed(&self, arguments: &[&str]) -> Evidence {
         self.until_what_is_sealed_is_anchored();
         let name = unique("evidence");
         let (bundle, clone) = (self.folder.join(format!("{name}.bundle")), self.folder.join(format!("{name}.clone")));
-        // It fails when Kafka has other events now, which is what the verifier is to find.
+        // The export fails if Kafka has other events. The verifier must find that.
         let exported = self.ledger.try_export(&bundle, arguments);
         assert!(bundle.is_dir(), "not exported: {}", String::from_utf8_lossy(&exported.stderr));
-        let clone = Clone::of(&self.git.url("anchors.git"), clone);
+        let clone = AnchorClone::of(&self.git.url("anchors.git"), clone);
         Evidence { trust: self.ledger.trust(), bundle, clone: clone.path().to_owned() }
     }
 
-    /// Checks the database, takes evidence of everything, and requires that all that was produced is proven.
+    /// Checks the database, takes full evidence, and requires that all produced events are proven.
     pub(crate) fn prove(&self, run: &mut Run) -> Evidence {
         let evidence = self.evidence(&[]);
         self.ledger.fsck();
@@ -297,28 +296,27 @@ impl<'a> Site<'a> {
         evidence
     }
 
-    /// How many commitments are there, each counted once.
+    /// Number of distinct commitments.
     pub(crate) fn published(&self) -> u64 {
         let commitments = self.kafka.kcat().consume(&self.commitments);
         commitments.lines().collect::<BTreeSet<_>>().len() as u64
     }
 
-    /// Requires that every entry was published; returns how often one was there again.
+    /// Requires that every entry was published. Returns the number of repeated commitments.
     pub(crate) fn repeated_commitments(&self, evidence: &Evidence) -> u64 {
         all_are_published(self.kafka, &self.commitments, &self.ledger, &evidence.bundle)
     }
 
-    /// Verifies evidence of everything, compares it with the account, and requires that every entry was published: how the
-    /// scenario ends.
-    pub(crate) fn judge(&self, run: &mut Run, what: &str, evidence: &Evidence, arguments: &[&str]) -> Verdict {
+    /// Ends a scenario: verifies full evidence, compares it with the account, and requires that every entry was
+    /// published.
+    pub(crate) fn judge(&self, run: &mut Run, what: &str, evidence: &Evidence, arguments: &[&str]) -> Verification {
         let (verdict, tally) = self.compare(run, what, evidence, arguments, |_| true);
         self.repeated_commitments(evidence);
-        run.outcome.tally = tally;
+        run.record.tally = tally;
         verdict
     }
 
-    /// Verifies evidence of some epochs on the way, and requires that none of their events is lost, doubled or falsely
-    /// proven.
+    /// Verifies evidence of some epochs during a scenario. None of their events may be lost, doubled or falsely proven.
     pub(crate) fn check(
         &self,
         run: &mut Run,
@@ -326,7 +324,7 @@ impl<'a> Site<'a> {
         evidence: &Evidence,
         arguments: &[&str],
         is_meant: impl Fn(u64) -> bool,
-    ) -> Verdict {
+    ) -> Verification {
         self.compare(run, what, evidence, arguments, is_meant).0
     }
 
@@ -337,33 +335,33 @@ impl<'a> Site<'a> {
         evidence: &Evidence,
         arguments: &[&str],
         is_meant: impl Fn(u64) -> bool,
-    ) -> (Verdict, Tally) {
+    ) -> (Verification, Tally) {
         let verdict = evidence.verify(arguments);
         run.verdict(what, &verdict);
         let tally = self.account.compare(&evidence.bundle, &verdict, is_meant);
         if !tally.is_good() {
-            run.outcome.tally = tally;
+            run.record.tally = tally;
             panic!("{what}: {tally:?}; {:#}", verdict.report);
         }
         (verdict, tally)
     }
 }
 
-/// Ends a producer also when the fault's own checks fail.
-struct Ended<'a>(&'a AtomicBool);
+/// Sets a flag when dropped, so that a producer stops even if the fault's own checks fail.
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ended<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// Lets a fault last: its length is part of it, nothing is waited for.
+/// Lets a fault last. Its length is part of the scenario; nothing is waited for.
 pub(crate) fn hold(length: Duration) {
     thread::sleep(length);
 }
 
-/// Offsets of a partition that Kafka has events at, as another client sees it.
+/// The offsets of a partition's events in Kafka, read by another client.
 pub(crate) fn offsets_in_kafka(kafka: &Kafka, topic: &str, partition: u32) -> Vec<u64> {
     let listed = kafka.kcat().consume_with_format(topic, r"%p %o\n");
     let prefix = format!("{partition} ");
@@ -371,7 +369,7 @@ pub(crate) fn offsets_in_kafka(kafka: &Kafka, topic: &str, partition: u32) -> Ve
     offsets.collect()
 }
 
-/// A stream as a finding has it.
+/// A stream, as a finding states it.
 pub(crate) fn stream(topic: &str, partition: u32, epoch: u64) -> Vec<(&'static str, Value)> {
     vec![
         ("/stream/topic", topic.into()),
@@ -380,7 +378,7 @@ pub(crate) fn stream(topic: &str, partition: u32, epoch: u64) -> Vec<(&'static s
     ]
 }
 
-/// Offsets of a stream as a finding has them.
+/// Offsets of a stream, as a finding states them.
 pub(crate) fn at(topic: &str, partition: u32, epoch: u64, offsets: Range<u64>) -> Vec<(&'static str, Value)> {
     let mut place = stream(topic, partition, epoch);
     place.push(("/offsets/from", offsets.start.to_string().into()));

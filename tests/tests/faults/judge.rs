@@ -1,25 +1,25 @@
-//! What must hold after every case, by the evidence that an auditor gets.
+//! Checks after every case, on the evidence that an auditor gets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use evidence::decode_content;
 use evidence::tree::{CompactRange, leaf_hash};
-use tests::{git, run, until};
+use testbed::{git, run, until};
 
-use crate::common::commitments::Published;
-use crate::common::forge::Forgery;
-use crate::common::history::Clone;
-use crate::common::ledger::{PROVEN, verify};
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::BATCH_EVENTS;
+use testbed::anchors::AnchorClone;
+use testbed::commitments::Published;
+use testbed::forge::Forgery;
+use testbed::ledger::{PROVEN, verify};
 
-/// Batches that are sealed after the fault, to see that it goes on.
+/// Batches that are sealed after the injection, to see that it goes on.
 const MORE: usize = 2;
 
-/// Starts the committer again, seals what was to be sealed once more and something new, checks the database, anchors,
-/// and has it proven.
+/// Starts the committer again, seals the old batches again and some new ones, checks the database, anchors, and
+/// verifies.
 pub(crate) fn recover(place: &mut Place<'_>) -> Tally {
     let until = place.sealed + MORE;
     let committer = place.committer();
@@ -35,17 +35,17 @@ pub(crate) fn recover(place: &mut Place<'_>) -> Tally {
     tally
 }
 
-/// Has everything proven that is sealed; the committer runs, and all is anchored.
+/// Verifies that all sealed events are proven. The committer runs, and all entries are anchored.
 pub(crate) fn prove(place: &Place<'_>) -> Tally {
     let bundle = place.site.fresh("bundle");
     let exported = place.export(&bundle);
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     check_repositories(place);
     let clone = place.site.fresh("clone");
-    let clone = Clone::of(place.remote().to_str().unwrap(), clone);
+    let clone = AnchorClone::of(place.remote().to_str().unwrap(), clone);
     let kept = clone.commits();
     for commit in &place.commits {
-        assert!(kept.contains(commit), "commit {commit} was there and is no longer");
+        assert!(kept.contains(commit), "commit {commit} was served and is lost");
     }
     let tally = compare(place, &bundle, clone.path());
     published(place, &bundle);
@@ -61,7 +61,7 @@ fn check_repositories(place: &Place<'_>) {
     }
 }
 
-/// Compares what the verifier calls proven with what was produced, acknowledged and signed.
+/// Compares the verifier's report with the produced events, acknowledged entries and signed heads.
 pub(crate) fn compare(place: &Place<'_>, bundle: &Path, clone: &Path) -> Tally {
     let verdict = verify(&place.trust(), bundle, clone, None);
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
@@ -81,7 +81,7 @@ pub(crate) fn compare(place: &Place<'_>, bundle: &Path, clone: &Path) -> Tally {
     for &(size, root) in &place.heads {
         let mut tree = CompactRange::starting_at(0);
         entries[..size as usize].iter().for_each(|entry| tree.push_leaf(leaf_hash(&entry.to_bytes())));
-        assert_eq!(tree.root(), root, "a head of size {size} was signed that contradicts the chain");
+        assert_eq!(tree.root(), root, "the signed head of size {size} contradicts the chain");
     }
 
     let values = &place.site.values[..place.sealed * BATCH_EVENTS as usize];
@@ -101,7 +101,7 @@ pub(crate) fn compare(place: &Place<'_>, bundle: &Path, clone: &Path) -> Tally {
     tally
 }
 
-/// Whether the topic of commitments has, by first occurrences, every entry since the case's start in order.
+/// Whether the topic of commitments has every entry since the case's start, in order of first occurrence.
 fn published(place: &Place<'_>, bundle: &Path) {
     let chain: Vec<_> = Forgery::of(bundle).entries().collect();
     // An entry may be anchored before it is published.

@@ -1,18 +1,16 @@
-//! Every system call by which a program makes something durable, failing: with EIO, with ENOSPC, or killed on entering it
-//! (strace counts the calls of a run without a fault, then one run after the other has a fault at one of them). After
-//! each: a new start, `fsck`, more of the same work, and the verifier; nothing acknowledged may be lost or covered twice,
-//! nothing proven that was not produced, no two heads ever signed may contradict each other, and a program whose fsync
-//! failed must have ended.
+//! Injects a fault into every system call that makes something durable: EIO, ENOSPC, or a kill on entering it. strace
+//! first counts the calls of a run without an injection. Then each run gets one injection. Afterwards the program
+//! starts again, works on, and is checked by `fsck` and the verifier. No acknowledged entry may be lost or covered
+//! twice, nothing may be proven that was not produced, and no two signed heads may contradict each other. A program
+//! whose fsync failed must end.
 //!
-//! `cargo test -p tests --test faults` takes a few calls of each step, `-- --ignored` all of them, and a word the steps whose
-//! names it is part of. `FAULTS_SAMPLE=N` takes at most N on each file, `FAULTS_REPORT=FOLDER` writes the table. strace must
-//! be allowed to trace, and a mount namespace to be made.
+//! `cargo test -p tests --test faults` plays a few cases of each step, `-- --ignored` all of them, and a word selects
+//! steps by name. `FAULTS_SAMPLE=N` plays at most N calls on each file, `FAULTS_REPORT=FOLDER` writes the table. The
+//! tests need strace and a mount namespace.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 #![allow(clippy::print_stdout, reason = "a test program prints what it does")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod driver;
 mod judge;
 mod place;

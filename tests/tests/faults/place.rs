@@ -1,4 +1,4 @@
-//! The ledger of a case: its services and commands, and what they acknowledged.
+//! The ledger of a case: its services and commands, and their acknowledgements.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,14 +11,14 @@ use std::time::Duration;
 use evidence::{EventRef, Hash, SignedCheckpoint};
 use kafka::{Reader, TopicPartition};
 use serde_json::{Value, json};
-use tests::{Process, git, http_get, http_post, run, streamseal, until};
+use testbed::{Process, git, http_get, http_post, run, streamseal, until};
 
-use crate::common::history::{BRANCH, anchored_size};
-use crate::common::ledger::{Verdict, number, verify};
 use crate::site::Site;
 use crate::strace::Trace;
+use testbed::anchors::{BRANCH, anchored_size};
+use testbed::ledger::{Verification, number, verify};
 
-/// For what takes no second on a quiet machine.
+/// Time for something that takes less than a second on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A ledger.
@@ -27,15 +27,15 @@ pub(crate) struct Place<'a> {
     folder: PathBuf,
     committer: SocketAddr,
     commitments: String,
-    /// The entry from which on they are to be there.
+    /// The first entry that must be published.
     pub(crate) published: u64,
-    /// Batches that are sealed for sure.
+    /// Number of acknowledged batches.
     pub(crate) sealed: usize,
-    /// Entries that summaries were acknowledged with, by seq.
+    /// Acknowledged entries, by seq.
     pub(crate) acknowledged: BTreeMap<u64, String>,
-    /// Heads that somebody was given.
+    /// Heads that were served.
     pub(crate) heads: Vec<(u64, Hash)>,
-    /// Commits that somebody was given.
+    /// Commits that were served.
     pub(crate) commits: Vec<String>,
 }
 
@@ -55,12 +55,12 @@ impl<'a> Place<'a> {
         self.folder.join(name)
     }
 
-    /// The repository that anchors are pushed to.
+    /// The repository to which anchors are pushed.
     pub(crate) fn remote(&self) -> PathBuf {
         self.join("anchors.git")
     }
 
-    /// Arguments of a command with the configuration.
+    /// A command's arguments with the configuration.
     pub(crate) fn with_config(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).arg("--config").arg(self.join("streamseal.toml"));
         command
@@ -74,7 +74,7 @@ impl<'a> Place<'a> {
         self.start("anchor", Process::command(streamseal()))
     }
 
-    /// Starts a service that is watched.
+    /// Starts a service under strace.
     pub(crate) fn traced(&self, service: &str, trace: &Trace) -> Process {
         self.start(service, trace.command(streamseal()))
     }
@@ -84,13 +84,14 @@ impl<'a> Place<'a> {
         Process::start(service, log, self.with_config(command, &[service]))
     }
 
-    /// Ends a service in order.
+    /// Stops a service cleanly.
     pub(crate) fn stop(&self, service: &Process) {
         let status = service.stop();
         assert!(status.success(), "{service:?}: {status}");
     }
 
-    /// Submits summaries in order until they are acknowledged or the committer has ended; whether they are.
+    /// Submits summaries in order until they are acknowledged or the committer has ended. Returns whether all are
+    /// acknowledged.
     pub(crate) fn seal(&mut self, batches: Range<usize>, committer: &Process) -> bool {
         for batch in batches {
             let mut ended = false;
@@ -109,7 +110,7 @@ impl<'a> Place<'a> {
         true
     }
 
-    /// Submits a summary; whether it was acknowledged. The same is acknowledged with the same entry, for ever.
+    /// Submits a summary and returns whether it was acknowledged. A repeated summary always gets the same entry.
     fn submit(&mut self, batch: usize) -> bool {
         let body = json!({ "statements": [self.site.summaries[batch]] }).to_string();
         let Some((200, answer)) = http_post(self.committer, "/v1/statements", &body) else { return false };
@@ -123,7 +124,7 @@ impl<'a> Place<'a> {
         true
     }
 
-    /// Asks for the newest checkpoint.
+    /// Reads the newest checkpoint.
     fn take_head(&mut self) {
         if let Some((200, text)) = http_get(self.committer, "/checkpoint") {
             let signed = SignedCheckpoint::parse(text.as_bytes()).unwrap();
@@ -131,13 +132,13 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// A number that the committer says of itself; `None` while it does not.
+    /// A number of the committer's status; `None` while it does not answer.
     pub(crate) fn status(&self, field: &str) -> Option<u64> {
         let (_, body) = http_get(self.committer, "/v1/status").filter(|(status, _)| *status == 200)?;
         serde_json::from_str::<Value>(&body).ok()?[field].as_str()?.parse().ok()
     }
 
-    /// Waits until the committer has signed and published all that it has, or has ended.
+    /// Waits until the committer has signed and published all its entries, or has ended.
     pub(crate) fn until_signed(&mut self, committer: &Process) {
         until("all is signed and published, or the committer ends", SOON, || {
             self.take_head();
@@ -148,7 +149,7 @@ impl<'a> Place<'a> {
         });
     }
 
-    /// The values on the topic of commitments.
+    /// The values in the topic of commitments.
     pub(crate) fn commitments(&self) -> Vec<Vec<u8>> {
         let mut reader = Reader::new(&self.site.properties(), SOON).unwrap();
         let mut commitments = Vec::new();
@@ -160,13 +161,13 @@ impl<'a> Place<'a> {
         commitments
     }
 
-    /// How far they go.
+    /// The number of published entries.
     pub(crate) fn published_size(&self) -> u64 {
         let last: Value = serde_json::from_slice(self.commitments().last().unwrap()).unwrap();
         number(&last["seq"]).unwrap() + 1
     }
 
-    /// Waits until the remote holds an anchor of all that is sealed, or the anchor has ended.
+    /// Waits until the remote has an anchor of all entries, or the anchor has ended.
     pub(crate) fn until_anchored(&self, anchor: &Process) {
         let mut size = None;
         until("all is anchored, or the anchor ends", SOON, || {
@@ -176,11 +177,11 @@ impl<'a> Place<'a> {
         });
     }
 
-    /// Remembers which commits there are now, in the anchor's repository and in the remote.
+    /// Remembers the present commits of the anchor's repository and of the remote.
     pub(crate) fn take_commits(&mut self) {
         for repository in [self.join("anchor.git"), self.remote()] {
             let list = git().arg("-C").arg(&repository).args(["rev-list", BRANCH]).output().unwrap();
-            // There may be none yet, or half a repository.
+            // There may be no repository yet, or a partial one.
             if list.status.success() {
                 self.commits.extend(String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned));
             }
@@ -193,12 +194,12 @@ impl<'a> Place<'a> {
         run(fsck.arg("fsck"));
     }
 
-    /// `streamseal export` of everything.
+    /// Runs `streamseal export` for everything.
     pub(crate) fn export(&self, target: &Path) -> Output {
         self.with_config(Command::new(streamseal()), &["export"]).arg(target).output().unwrap()
     }
 
-    /// Runs an anchor until all that is sealed is anchored.
+    /// Runs an anchor until all entries are anchored.
     pub(crate) fn anchor_all(&self) {
         let anchor = self.anchor();
         self.until_anchored(&anchor);
@@ -206,14 +207,14 @@ impl<'a> Place<'a> {
         self.stop(&anchor);
     }
 
-    /// Exports everything to a folder of the ledger's.
+    /// Exports everything to a folder in the ledger's folder.
     pub(crate) fn export_to(&self, name: &str) {
         let Output { status, stderr, .. } = self.export(&self.join(name));
         assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
     }
 
-    /// What the verifier says of a bundle with the folder's clone and pin.
-    pub(crate) fn verify(&self, bundle: &str) -> Verdict {
+    /// Verifies a bundle with the folder's clone and pin file.
+    pub(crate) fn verify(&self, bundle: &str) -> Verification {
         verify(&self.trust(), &self.join(bundle), &self.join("clone"), Some(&self.join("pin")))
     }
 
@@ -221,7 +222,7 @@ impl<'a> Place<'a> {
         self.join("trust")
     }
 
-    /// A file as it is; `None` when there is none.
+    /// The content of a file; `None` if it does not exist.
     pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.join(name)).ok()
     }

@@ -1,4 +1,4 @@
-//! The table of what came out.
+//! The table of results.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,18 +9,18 @@ use std::process::ExitStatus;
 
 use serde_json::{Value, json};
 
-use crate::strace::{Fault, Point, Traced};
+use crate::strace::{Injection, Point, Traced};
 
-/// Events and entries, by what became of them.
+/// Numbers of events and entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Sealed events that were compared with what was produced.
+    /// Sealed events that were compared with the produced ones.
     pub(crate) events: u64,
-    /// Acknowledged entries and sealed events that are not there.
+    /// Acknowledged entries and sealed events that are missing.
     pub(crate) lost: u64,
     /// Offsets covered twice, and events twice in the evidence.
     pub(crate) doubled: u64,
-    /// Proven, but not what was produced there.
+    /// Proven, but different from the produced event.
     pub(crate) falsely_proven: u64,
 }
 
@@ -32,44 +32,44 @@ impl Tally {
         self.falsely_proven += other.falsely_proven;
     }
 
-    /// Whether nothing is wrong.
+    /// Whether nothing is lost, doubled or falsely proven.
     pub(crate) fn is_good(&self) -> bool {
         (self.lost, self.doubled, self.falsely_proven) == (0, 0, 0)
     }
 }
 
-/// What came of a case.
-pub(crate) struct Outcome {
-    /// How the program ended, if the case got so far.
+/// The result of a case.
+pub(crate) struct CaseRecord {
+    /// How the program ended, if the case reached this point.
     pub(crate) traced: Option<Traced>,
     pub(crate) tally: Tally,
-    pub(crate) failure: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
-/// All cases of a step with the same call on the same file and the same fault.
+/// All cases of a step with the same call, file and injection.
 #[derive(Default)]
 struct Row {
     runs: u32,
-    /// The call was not made this time: threads share their work differently in each run.
+    /// Runs without the call: threads share their work differently in each run.
     missed: u32,
     tally: Tally,
     ended: BTreeMap<&'static str, u32>,
-    failures: Vec<String>,
+    errors: Vec<String>,
 }
 
-/// The rows, by step, call with file, and fault.
+/// The rows, by step, call with file, and injection.
 #[derive(Default)]
 pub(crate) struct Report {
-    rows: BTreeMap<(&'static str, String, Fault), Row>,
+    rows: BTreeMap<(&'static str, String, Injection), Row>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, step: &'static str, point: &Point, fault: Fault, outcome: Outcome) {
-        let row = self.rows.entry((step, point.place(), fault)).or_default();
+    pub(crate) fn add(&mut self, step: &'static str, point: &Point, injection: Injection, record: CaseRecord) {
+        let row = self.rows.entry((step, point.place(), injection)).or_default();
         row.runs += 1;
-        row.tally.add(outcome.tally);
-        row.failures.extend(outcome.failure.map(|failure| format!("no. {}: {failure}", point.nth)));
-        if let Some(traced) = outcome.traced {
+        row.tally.add(record.tally);
+        row.errors.extend(record.error.map(|error| format!("no. {}: {error}", point.nth)));
+        if let Some(traced) = record.traced {
             match traced.hit {
                 None => row.missed += 1,
                 Some(_) => *row.ended.entry(way(traced.status)).or_default() += 1,
@@ -77,19 +77,19 @@ impl Report {
         }
     }
 
-    /// A line for each row.
+    /// One line per row.
     fn markdown(&self) -> String {
         let mut text = String::from(
-            "| step | call | fault | runs | call not made | events | lost | doubled | falsely proven | the program | |\n\
+            "| step | call | injection | runs | call not made | events | lost | doubled | falsely proven | the program | |\n\
              |---|---|---|--:|--:|--:|--:|--:|--:|---|---|\n",
         );
-        for ((step, place, fault), row) in &self.rows {
-            let Row { runs, missed, tally, failures, .. } = row;
+        for ((step, place, injection), row) in &self.rows {
+            let Row { runs, missed, tally, errors, .. } = row;
             let Tally { events, lost, doubled, falsely_proven } = tally;
-            let result = if failures.is_empty() { "ok" } else { "**failed**" };
+            let result = if errors.is_empty() { "ok" } else { "**failed**" };
             let _ = writeln!(
                 text,
-                "| {step} | {place} | {fault} | {runs} | {missed} | {events} | {lost} | {doubled} | {falsely_proven} | {} \
+                "| {step} | {place} | {injection} | {runs} | {missed} | {events} | {lost} | {doubled} | {falsely_proven} | {} \
                  | {result} |",
                 row.ways()
             );
@@ -97,14 +97,14 @@ impl Report {
         text
     }
 
-    /// Writes the table as Markdown and as JSON to a folder.
+    /// Writes the table to a folder, as Markdown and JSON.
     pub(crate) fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
-        let rows = self.rows.iter().map(|((step, place, fault), row)| {
+        let rows = self.rows.iter().map(|((step, place, injection), row)| {
             json!({
                 "step": step,
                 "call": place,
-                "fault": fault.to_string(),
+                "injection": injection.to_string(),
                 "runs": row.runs,
                 "call_not_made": row.missed,
                 "events": row.tally.events,
@@ -112,7 +112,7 @@ impl Report {
                 "doubled": row.tally.doubled,
                 "falsely_proven": row.tally.falsely_proven,
                 "ended": row.ended,
-                "failures": row.failures,
+                "errors": row.errors,
             })
         });
         let rows: Vec<Value> = rows.collect();

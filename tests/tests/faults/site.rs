@@ -1,4 +1,4 @@
-//! What the cases of one worker share: a broker with events, and folders of a ledger as a case finds them.
+//! What the cases of one worker share: a broker with events, and template folders of a ledger.
 
 use std::cell::Cell;
 use std::fs;
@@ -10,33 +10,33 @@ use std::time::Duration;
 use evidence::statement::{LastEvent, LedgerId, Summary};
 use evidence::{EventRef, LeafHasher, Partition, SignedStatement, SigningKey, Statement, batch};
 use kafka::{Cluster, EmbeddedBroker, Producer, Properties, Reader, Record, TopicPartition};
-use tests::{Scratch, free_port, run, streamseal};
+use testbed::{Scratch, free_port, run, streamseal};
 
-use crate::common::history::Clone;
-use crate::common::ledger::PROVEN;
 use crate::place::Place;
+use testbed::anchors::AnchorClone;
+use testbed::ledger::PROVEN;
 
 pub(crate) const TOPIC: &str = "orders";
 const ORIGIN: &str = "example.com/faults";
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Events of a batch, and how many batches there are to be sealed.
+/// Events per batch, and number of batches to seal.
 pub(crate) const BATCH_EVENTS: u64 = 5;
 const BATCHES: u64 = 16;
 
-/// Batches that are sealed where a chain goes on.
+/// Batches that are sealed already in templates with a chain.
 const BEFORE: usize = 3;
 
-/// What a case begins with.
+/// The state at the start of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     /// Keys, genesis and configuration.
     New,
-    /// A chain, nothing anchored.
+    /// A chain without anchors.
     Sealed,
-    /// A chain that goes on after its anchor.
+    /// A chain that continues after its anchor.
     Anchored,
-    /// The same, anchored again; with a bundle of each, a clone, and a pin of the older.
+    /// An anchored chain with an older and a newer bundle, a clone, and a pin file of the older head.
     Evidence,
 }
 
@@ -51,18 +51,18 @@ impl Start {
     }
 }
 
-/// A broker with events, their summaries, and the folder in which case after case finds its ledger: always the same one,
-/// so that calls are told by their files' paths.
+/// A broker with events, their summaries, and the folder of each case's ledger. All cases use the same folder, so that
+/// the paths of their files identify the calls.
 pub(crate) struct Site {
     scratch: Scratch,
     broker: EmbeddedBroker,
     /// Of committer and anchor.
     addresses: [SocketAddr; 2],
-    /// Summaries of the batches, in order, as they are submitted.
+    /// Summaries of the batches, in order.
     pub(crate) summaries: Vec<String>,
     /// Values of the events, by offset.
     pub(crate) values: Vec<Vec<u8>>,
-    /// How far publishing got where the chain goes on.
+    /// Number of published entries in templates with a chain.
     published: [u64; 2],
     topics: Cell<u32>,
     cases: Cell<u32>,
@@ -133,12 +133,12 @@ impl Site {
 
         let place = self.place(Start::Anchored);
         let committer = place.committer();
-        Clone::of(place.remote().to_str().unwrap(), place.join("clone"));
+        AnchorClone::of(place.remote().to_str().unwrap(), place.join("clone"));
         assert_eq!(place.verify("old.bundle").code, PROVEN);
         place.anchor_all();
         place.export_to("new.bundle");
         fs::remove_dir_all(place.join("clone")).unwrap();
-        Clone::of(place.remote().to_str().unwrap(), place.join("clone"));
+        AnchorClone::of(place.remote().to_str().unwrap(), place.join("clone"));
         place.stop(&committer);
         self.keep(Start::Evidence);
     }
@@ -153,7 +153,7 @@ impl Site {
         fs::write(&path, text).unwrap();
     }
 
-    /// Reads the events back and sums them up as an ingest-consumer does.
+    /// Reads the events back and signs their summaries, as an ingest-consumer does.
     fn summarise(&mut self, folder: &Path) {
         let genesis = SignedStatement::parse(&fs::read(folder.join("genesis.note")).unwrap()).unwrap();
         let ledger = LedgerId { origin: ORIGIN.to_owned(), genesis: genesis.hash() };
@@ -193,7 +193,7 @@ impl Site {
         }
     }
 
-    /// Makes the folder anew as it is at a start.
+    /// Resets the folder to the state at a start.
     pub(crate) fn place(&self, start: Start) -> Place<'_> {
         let folder = self.folder();
         let _ = fs::remove_dir_all(&folder);
@@ -201,7 +201,7 @@ impl Site {
         run(Command::new("cp").arg("-a").arg(self.template(start)).arg(&folder));
         let topic = format!("streamseal.commitments.{}", self.topics.replace(self.topics.get() + 1));
         self.broker.create_topic(&topic, 1).unwrap();
-        // Publishing goes on where the copy stands; what another case published is none of it.
+        // The publisher continues at the template's progress. Entries of other cases do not count.
         let config = folder.join("streamseal.toml");
         let text = fs::read_to_string(&config).unwrap();
         let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("commitments_topic")).collect();
@@ -215,18 +215,18 @@ impl Site {
         Place::new(self, folder, self.addresses, topic, (sealed, published))
     }
 
-    /// Where a case's ledger is.
+    /// The folder of a case's ledger.
     pub(crate) fn folder(&self) -> PathBuf {
         self.scratch.join("ledger")
     }
 
-    /// A path for files of the case that is under way, which nothing has yet.
+    /// An unused path for files of the present case.
     pub(crate) fn fresh(&self, name: &str) -> PathBuf {
         self.cases.set(self.cases.get() + 1);
         self.scratch.join(format!("{name}-{}", self.cases.get()))
     }
 
-    /// Keeps the folder of a case that failed.
+    /// Keeps the folder of a failed case.
     pub(crate) fn keep_failed(&mut self) {
         let kept = self.fresh("failed");
         let files = self.traces_and_logs();
@@ -238,7 +238,7 @@ impl Site {
         self.scratch.keep();
     }
 
-    /// What is written beside the folder of a case.
+    /// The files beside the folder of a case.
     fn traces_and_logs(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.scratch.path()).unwrap().map(|file| file.unwrap().path());
         files.filter(|file| file.is_file()).collect()
@@ -248,7 +248,7 @@ impl Site {
         fs::rename(self.folder(), self.template(start)).unwrap();
     }
 
-    /// Where the folder is kept as it is at a start.
+    /// The template folder of a start.
     pub(crate) fn template(&self, start: Start) -> PathBuf {
         self.scratch.join(start.name())
     }

@@ -1,4 +1,4 @@
-//! System calls of a program that write, counted and made to fail (strace, and its injection).
+//! Counts the writing system calls of a program, and makes them fail, by strace.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,36 +7,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use tests::{Process, Scratch, eventually, run};
+use testbed::{Process, Scratch, eventually, run};
 
-/// The calls by which bytes and names get to a disk.
+/// The calls that write bytes and names to a disk.
 const CALLS: &str = "write,pwrite64,fsync,fdatasync,rename,renameat2,link,unlink,mkdir,openat,ftruncate,fchmod";
 
-/// For strace to have written what it saw to the end.
+/// Time for strace to write its log to the end.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
-/// How files are named whose names differ in every run.
+/// The name of all files whose names differ in every run.
 pub(crate) const GIT_OBJECTS: &str = "Git objects";
 
-/// What libgit2 seeds the names of its temporary files with, here always the same. Not 0, which it refuses.
+/// A fixed seed for the names of libgit2's temporary files. libgit2 refuses 0.
 const SEED: &[u8] = b"the same";
 
-/// Stands in paths for the number of the process.
+/// Placeholder of the process id in paths.
 const PID: &str = "$$";
 
-/// What happens instead of a call, or before it.
+/// What strace injects into a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    /// It fails as a broken disk lets it: of an fsync, after the bytes were handed over; of all others, before.
+pub(crate) enum Injection {
+    /// The call fails as on a broken disk. An fsync fails after the bytes were written, other calls before.
     Io,
-    /// It fails as a full disk lets it.
+    /// The call fails as on a full disk.
     Full,
-    /// The process is killed on entering it; what stands before it in the sequence was done.
+    /// The process is killed on entering the call. All earlier calls were done.
     Kill,
 }
 
-impl Fault {
-    fn injection(self) -> &'static str {
+impl Injection {
+    fn strace_option(self) -> &'static str {
         match self {
             Self::Io => "error=EIO",
             Self::Full => "error=ENOSPC",
@@ -45,7 +45,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Io => "EIO",
@@ -59,31 +59,31 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Point {
     pub(crate) call: String,
-    /// The file below the folder watched, where its name is the same in every run; `None` for Git's objects.
+    /// The file below the watched folder, if its name is the same in every run; `None` for Git's objects.
     pub(crate) file: Option<String>,
-    /// The how manieth such call on that file, or at all, of a thread; from 1.
+    /// The number of the call on this file (or on any, without a file) in its thread, from 1.
     pub(crate) nth: u32,
 }
 
-/// How strace marks a call that it made fail.
+/// strace's mark of a call that it made fail.
 const INJECTED: &str = "(INJECTED)";
 
 impl Point {
-    /// What it is counted with in the report.
+    /// The row of the report that counts it.
     pub(crate) fn place(&self) -> String {
         let file = self.file.as_deref().map_or(GIT_OBJECTS, |file| if file.is_empty() { "the folder" } else { file });
         format!("{} {file}", self.call)
     }
 
-    /// What can happen at it.
-    pub(crate) fn faults(&self) -> &'static [Fault] {
+    /// The possible injections.
+    pub(crate) fn injections(&self) -> &'static [Injection] {
         match self.call.as_str() {
-            "fsync" | "fdatasync" | "unlink" | "fchmod" => &[Fault::Io, Fault::Kill],
-            _ => &[Fault::Io, Fault::Full, Fault::Kill],
+            "fsync" | "fdatasync" | "unlink" | "fchmod" => &[Injection::Io, Injection::Kill],
+            _ => &[Injection::Io, Injection::Full, Injection::Kill],
         }
     }
 
-    /// Whether what was written may be lost although the program goes on, if the fault is one of a disk.
+    /// Whether a failure of this call may lose written bytes although the program continues.
     pub(crate) fn is_sync(&self) -> bool {
         matches!(self.call.as_str(), "fsync" | "fdatasync")
     }
@@ -95,13 +95,13 @@ impl fmt::Display for Point {
     }
 }
 
-/// How a program is watched.
+/// The settings of strace.
 #[derive(Debug, Clone)]
 pub(crate) struct Trace {
-    /// Calls on files below it count.
+    /// Only calls on files below this folder count.
     folder: PathBuf,
     log: PathBuf,
-    fault: Option<(Point, Fault)>,
+    injection: Option<(Point, Injection)>,
 }
 
 /// How a program under [`Trace`] ended.
@@ -109,34 +109,34 @@ pub(crate) struct Trace {
 pub(crate) struct Traced {
     pub(crate) pid: u32,
     pub(crate) status: ExitStatus,
-    /// The file, below the folder watched, of the call that failed; empty for the folder itself, and when the program was
-    /// killed. `None` when the call was not made.
+    /// The file of the failed call, below the watched folder. Empty for the folder itself, and if the program was
+    /// killed. `None` if the call was not made.
     pub(crate) hit: Option<String>,
 }
 
 impl Trace {
-    /// Only counts.
+    /// Only counts calls.
     pub(crate) fn count(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), log: folder.with_extension("calls"), fault: None }
+        Self { folder: folder.to_owned(), log: folder.with_extension("calls"), injection: None }
     }
 
-    /// Lets something happen at a point.
-    pub(crate) fn inject(folder: &Path, point: &Point, fault: Fault) -> Self {
-        Self { fault: Some((point.clone(), fault)), ..Self::count(folder) }
+    /// Injects into one call.
+    pub(crate) fn inject(folder: &Path, point: &Point, injection: Injection) -> Self {
+        Self { injection: Some((point.clone(), injection)), ..Self::count(folder) }
     }
 
-    /// A command line that runs `program` watched; the process is the program's own.
+    /// A command line that runs `program` under strace. The process id is the program's own.
     ///
     /// # Panics
     /// When the seed cannot be written.
     pub(crate) fn command(&self, program: &Path) -> Command {
-        // -I 2: a signal lets the program go, see `let_go_if_hit`.
+        // -I 2: a signal detaches strace, see `let_go_if_hit`.
         let mut options = format!("-D -I 2 -f -y -q -s 0 -o '{}' -e trace={CALLS}", self.log.display());
-        if let Some((point, fault)) = &self.fault {
+        if let Some((point, injection)) = &self.injection {
             let Point { call, nth, file } = point;
-            options += &format!(" -e inject={call}:{}:when={nth}", fault.injection());
+            options += &format!(" -e inject={call}:{}:when={nth}", injection.strace_option());
             if let Some(file) = file {
-                // Not in quotes: the shell puts the number of the process in, which becomes the program's.
+                // Not quoted: the shell inserts its process id, which becomes the program's.
                 options += &format!(" -P {}", self.folder.join(file).display().to_string().trim_end_matches('/'));
             }
         }
@@ -145,35 +145,35 @@ impl Trace {
         command
     }
 
-    /// Lets a process that [`Trace::command`] started go on unwatched once a call of it failed.
+    /// Detaches strace from a process of [`Trace::command`] once a call failed.
     ///
-    /// strace counts each thread's calls by themselves, and each new connection to SQLite has a thread of its own: the same
-    /// write would fail in each again, as if there never were room again.
+    /// strace counts the calls of each thread separately, and each new connection to SQLite has its own thread.
+    /// Otherwise the same write would fail again in each, as if the disk stayed full.
     pub(crate) fn let_go_if_hit(&self, pid: u32) {
         if !fs::read_to_string(&self.log).is_ok_and(|calls| calls.contains(INJECTED)) {
             return;
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map_or("", str::trim);
-        // Of one that has ended meanwhile strace may wait for its first thread for ever, which comes after all others.
+        // If the process has ended, strace may wait for its first thread forever.
         let signal = if field("State:").starts_with('Z') { "-KILL" } else { "-TERM" };
         let tracer = field("TracerPid:");
         if !matches!(tracer, "" | "0") {
-            // It may be gone by now.
+            // It may have ended by now.
             let _ = Command::new("kill").args([signal, tracer]).status();
         }
     }
 
-    /// What became of a process that [`Trace::command`] started and that has ended.
+    /// How a process of [`Trace::command`] ended.
     pub(crate) fn ended(&self, pid: u32, status: ExitStatus) -> Traced {
         let end = format!("{pid} +++ ");
-        let calls = eventually("strace has told all", TOLD_WITHIN, || {
+        let calls = eventually("strace has written its log", TOLD_WITHIN, || {
             let calls = fs::read_to_string(&self.log).ok()?;
-            // One that was let go tells no end.
+            // A detached process has no end in the log.
             (calls.contains(INJECTED) || calls.lines().rev().any(|line| words(line).starts_with(&end))).then_some(calls)
         });
-        let hit = match &self.fault {
-            Some((_, Fault::Kill)) => calls.contains("+++ killed by SIGKILL").then(String::new),
+        let hit = match &self.injection {
+            Some((_, Injection::Kill)) => calls.contains("+++ killed by SIGKILL").then(String::new),
             Some((Point { call, .. }, _)) => calls.lines().find(|line| line.contains(INJECTED)).map(|line| {
                 let path = line.split_once('(').and_then(|(_, arguments)| path(call, arguments));
                 let file = path.and_then(|path| Path::new(path).strip_prefix(&self.folder).ok());
@@ -184,9 +184,9 @@ impl Trace {
         Traced { pid, status, hit }
     }
 
-    /// The points of a run that was only counted, each thread's calls by themselves.
+    /// The points of a counted run, with the calls of each thread numbered separately.
     pub(crate) fn points(&self, pid: u32) -> Vec<Point> {
-        let calls = fs::read_to_string(&self.log).expect("strace has written what it saw");
+        let calls = fs::read_to_string(&self.log).expect("strace has written its log");
         let mut counts: BTreeMap<(&str, String, Option<String>), u32> = BTreeMap::new();
         let mut points = Vec::new();
         for line in calls.lines() {
@@ -198,7 +198,7 @@ impl Trace {
             let path = path(call, arguments).unwrap_or_default().replace(&pid.to_string(), PID);
             let file = Path::new(&path).strip_prefix(&self.folder).ok();
             let file = file.map(|file| file.to_str().expect("the files under test have plain names").to_owned());
-            // Every call counts for a fault that is bound to no file.
+            // Every call counts for an injection without a file.
             let mut count = |file: Option<String>| {
                 let count = counts.entry((thread, call.to_owned(), file)).or_default();
                 *count += 1;
@@ -222,12 +222,12 @@ impl Trace {
     }
 }
 
-/// A line of strace with one space between words: it pads the number of the process.
+/// A line of strace with single spaces, because strace pads the process id.
 fn words(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The file of a call: that of its descriptor, or the first path among its arguments.
+/// The file of a call: of its descriptor, or the first path among its arguments.
 fn path<'a>(call: &str, arguments: &'a str) -> Option<&'a str> {
     match call {
         "openat" | "rename" | "renameat2" | "link" | "unlink" | "mkdir" => arguments.split('"').nth(1),
@@ -235,7 +235,8 @@ fn path<'a>(call: &str, arguments: &'a str) -> Option<&'a str> {
     }
 }
 
-/// Whether a file has the same name in every run: of Git's objects, which are named by their hashes, until they are whole.
+/// Whether a file has the same name in every run. Git's objects are named by hash, except while they are temporary
+/// files.
 fn is_lasting(file: &str) -> bool {
     !file.contains(".git/objects") || file.contains("_git2_")
 }
@@ -244,8 +245,8 @@ fn fits_a_shell(file: &str) -> bool {
     file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_$".contains(&byte))
 }
 
-/// A command line that runs a script of the shell, to which arguments may be added, where /dev/urandom is a file of [`SEED`],
-/// which is written: libgit2 draws names from there, so that an object of Git has, until it is whole, the same in every run.
+/// A command line that runs a shell script, with further arguments allowed, where `/dev/urandom` is a file with
+/// [`SEED`]. libgit2 takes random names from there, so its temporary files have the same names in every run.
 fn seeded(seed: &Path, script: &str) -> Command {
     fs::write(seed, SEED).expect("there is room for the seed");
     let mut command = Process::command("unshare");
@@ -257,14 +258,13 @@ fn seeded(seed: &Path, script: &str) -> Command {
     command
 }
 
-/// Fails when processes cannot be traced here, or have no place of their own for a seed, and says so.
+/// Requires that strace can trace and that a mount namespace can be made.
 ///
 /// # Panics
-/// Then.
+/// When they cannot.
 pub(crate) fn require() {
     let folder = Scratch::new("seed");
     let said = run(&mut seeded(&folder.join("seed"), "strace -qq -o /dev/null -e trace=none cat /dev/urandom"));
-    let unable = "strace does not trace here, or nothing can be mounted; where ptrace or mount namespaces are forbidden these \
-                  tests cannot run";
+    let unable = "these tests need ptrace (for strace) and mount namespaces; this machine forbids one of them";
     assert_eq!(said.as_bytes(), SEED, "{unable}");
 }

@@ -5,14 +5,14 @@ use kafka::{Item, Polled, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{Kept, PATIENCE, alone, read_all};
-use crate::wire;
+use testbed::events::{Kept, PATIENCE, alone, read_all};
+use testbed::wire;
 
-/// The records were written by hand, so this also shows that a broker changes nothing.
+/// The records are encoded by hand, so this also shows that a broker changes nothing.
 #[test]
-fn peculiar_records_arrive_as_they_are() {
+fn peculiar_records_arrive_unchanged() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("peculiar", 1);
     let records = wire::peculiar_records();
@@ -32,9 +32,9 @@ fn peculiar_records_arrive_as_they_are() {
 }
 
 #[test]
-fn a_broker_s_timestamp_is_told_from_a_producer_s() {
+fn broker_and_producer_timestamps_are_told_apart() {
     let kafka = Kafka::shared();
-    let topic = tests::unique("append");
+    let topic = testbed::unique("append");
     kafka.create_topic(&topic, 1, &[("message.timestamp.type", "LogAppendTime")]);
     let record = wire::Record { timestamp: 5, ..wire::Record::default() };
     wire::produce(kafka.bootstrap(), &topic, 0, &wire::batch(TimestampType::Create, &[record]));
@@ -46,11 +46,11 @@ fn a_broker_s_timestamp_is_told_from_a_producer_s() {
 #[test]
 fn the_largest_record_and_a_hundred_thousand_headers_arrive() {
     let kafka = Kafka::shared();
-    let topic = tests::unique("large");
+    let topic = testbed::unique("large");
     kafka.create_topic(&topic, 1, &[("max.message.bytes", "20000000")]);
     let header = |i: u32| (i.to_string().into_bytes(), (!i.is_multiple_of(3)).then(|| i.to_be_bytes().to_vec()));
     let many = wire::Record { headers: (0..100_000).map(header).collect(), ..wire::Record::default() };
-    // Far above what is fetched at a time.
+    // Far more than one fetch.
     let large = wire::Record { value: Some(vec![7; 15_000_000]), ..wire::Record::default() };
     let small = wire::Record { value: Some(vec![8]), ..wire::Record::default() };
     let records = [many, large, small];
@@ -60,14 +60,14 @@ fn the_largest_record_and_a_hundred_thousand_headers_arrive() {
     }
     let read = read_all(kafka.bootstrap(), &topic, 0, 3);
     for (read, record) in read.iter().zip(&records) {
-        // Not assert_eq, which would print them.
+        // assert_eq would print the whole records.
         assert!(read.headers == record.headers && read.value == record.value, "at {}", read.offset);
     }
 }
 
-/// How records were compressed is not part of what they are.
+/// Compression is not part of an event.
 #[test]
-fn all_codecs_give_the_same_leaves() {
+fn all_codecs_lead_to_the_same_leaves() {
     let kafka = Kafka::shared();
     let mut all = Vec::new();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
@@ -110,7 +110,7 @@ fn leaves(bootstrap: &str, topic: &str, end: i64) -> Vec<evidence::Hash> {
                         return hasher.drain().leaves.to_vec();
                     }
                     Item::End { .. } => {}
-                    Item::Failed(failure) => panic!("{failure}"),
+                    Item::Error(error) => panic!("{error}"),
                 }
             }
         }

@@ -1,9 +1,4 @@
-//! The crate `kafka` on a real Apache Kafka: what librdkafka's in-process broker does not have.
-
-#[path = "../../../kafka/tests/support/mod.rs"]
-mod support;
-#[path = "../../../kafka/tests/wire/mod.rs"]
-mod wire;
+//! The crate `kafka` on a real Apache Kafka, for features that librdkafka's in-process broker lacks.
 
 mod events;
 mod producer;

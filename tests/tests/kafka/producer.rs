@@ -1,23 +1,23 @@
-//! What a producer promises when a broker refuses or is away.
+//! A producer, while a broker refuses records or is away.
 
 use kafka::{Error, Producer, Record};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{PATIENCE, produce, properties, read_all};
+use testbed::events::{PATIENCE, produce, properties, read_all};
 
-/// Later records must not arrive in the place of one that cannot.
+/// Later records must not take the place of a refused one.
 #[test]
-fn nothing_is_delivered_after_a_record_that_the_broker_refuses() {
+fn nothing_is_delivered_after_a_refused_record() {
     let kafka = Kafka::shared();
-    let topic = tests::unique("refused");
+    let topic = testbed::unique("refused");
     kafka.create_topic(&topic, 1, &[("max.message.bytes", "1000")]);
-    // Each record in a request of its own, several under way.
+    // Each record in its own request, several in flight.
     let properties = properties(kafka.bootstrap(), &[("batch.num.messages", "1")]);
     let producer = Producer::new(&properties).expect("the properties are valid");
     let large = [7; 5_000];
     for value in [b"a", &large[..], b"b", b"c", b"d"] {
         let record = Record { topic: &topic, partition: Some(0), value: Some(value), ..Record::default() };
-        // The failure may be known already when the last are sent.
+        // The error may be known before the last record is sent.
         if let Err(error) = producer.send(&record, PATIENCE) {
             assert!(matches!(error, Error::Fatal { .. }), "{error}");
         }
@@ -26,7 +26,7 @@ fn nothing_is_delivered_after_a_record_that_the_broker_refuses() {
     assert!(matches!(error, Error::Fatal { .. }), "{error}");
     let record = Record { topic: &topic, partition: Some(0), value: Some(b"e"), ..Record::default() };
     assert!(matches!(producer.send(&record, PATIENCE), Err(Error::Fatal { .. })));
-    // Those that were on their way already had the time that a new producer takes.
+    // Records in flight had as much time to arrive as a new producer needs.
     produce(kafka.bootstrap(), &topic, 0, ["from that record on"]);
     let (_, high) = kafka.watermarks(&topic, 0);
     let events = read_all(kafka.bootstrap(), &topic, 0, high);
@@ -59,8 +59,8 @@ fn records_wait_for_a_broker_that_is_away() {
 }
 
 #[test]
-fn a_topic_that_is_missing_is_asked_for() {
-    let topic = tests::unique("missing");
+fn a_missing_topic_is_named_in_the_error() {
+    let topic = testbed::unique("missing");
     let properties = properties(Kafka::shared().bootstrap(), &[("topic.metadata.propagation.max.ms", "100")]);
     let producer = Producer::new(&properties).expect("the properties are valid");
     let record = Record { topic: &topic, partition: None, value: Some(b"a"), ..Record::default() };

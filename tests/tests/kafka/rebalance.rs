@@ -1,5 +1,4 @@
-//! Groups whose members come and go, in all three protocols. What a sealer keeps in its ledger is a map here: where
-//! each partition goes on.
+//! Groups whose members come and go, in all three protocols. A map of cursors stands in for the ledger.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,15 +6,15 @@ use std::time::{Duration, Instant};
 use kafka::{Consumer, Item, Polled, Rebalance, Subscription, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use tests::{Kafka, until};
+use testbed::{Kafka, until};
 
-use crate::support::{PATIENCE, produce, properties};
+use testbed::events::{PATIENCE, produce, properties};
 
 const EAGER: &[(&str, &str)] = &[("partition.assignment.strategy", "range")];
 const COOPERATIVE: &[(&str, &str)] = &[("partition.assignment.strategy", "cooperative-sticky")];
 const NEW: &[(&str, &str)] = &[("group.protocol", "consumer")];
 
-/// A member that starts what it is given at once, or only when told.
+/// A member that starts its partitions at once, or only on demand.
 struct Member {
     name: &'static str,
     consumer: Consumer,
@@ -23,7 +22,7 @@ struct Member {
     hesitates: bool,
 }
 
-/// Where each partition goes on, and who read each event.
+/// The cursor of each partition, and the reader of each event.
 #[derive(Default)]
 struct Ledger {
     cursors: BTreeMap<TopicPartition, i64>,
@@ -46,12 +45,12 @@ impl Member {
         self.consumer.start(starts).expect("the group gave them");
     }
 
-    /// One poll; every event must be exactly the next one of its partition, whoever read the one before.
+    /// Polls once. Each event must be the next one of its partition, even if another member read the one before.
     fn step(&mut self, ledger: &mut Ledger) {
         match self.consumer.poll(Duration::from_millis(20)).expect("the client works") {
             Polled::Batch(mut batch) => {
                 let partition = batch.partition().clone();
-                assert!(self.given.contains(&partition), "{} reads {partition}, which is not its own", self.name);
+                assert!(self.given.contains(&partition), "{} reads {partition} without owning it", self.name);
                 let cursor = ledger.cursors.entry(partition.clone()).or_default();
                 while let Some(item) = batch.next_item() {
                     match item {
@@ -61,7 +60,7 @@ impl Member {
                             *cursor += 1;
                         }
                         Item::End { next } => assert_eq!(next, *cursor, "{partition} ends, says {}", self.name),
-                        Item::Failed(failure) => panic!("{partition}, read by {}: {failure}", self.name),
+                        Item::Error(error) => panic!("{partition}, read by {}: {error}", self.name),
                     }
                 }
             }
@@ -74,7 +73,7 @@ impl Member {
             Polled::Rebalance(Rebalance::Revoked(partitions) | Rebalance::Lost(partitions)) => {
                 self.given.retain(|partition| !partitions.contains(partition));
             }
-            Polled::Trouble(_) | Polled::Idle => {}
+            Polled::Warning(_) | Polled::Idle => {}
         }
     }
 }
@@ -96,12 +95,12 @@ fn work(
     }
 }
 
-/// Whether the members have been given so many partitions each.
+/// Whether the members own these numbers of partitions.
 fn have(counts: &'static [usize]) -> impl FnMut(&Ledger, &[&mut Member]) -> bool {
     move |_, members| members.iter().map(|member| member.given.len()).eq(counts.iter().copied())
 }
 
-/// Whether all partitions were read to here.
+/// Whether all partitions were read up to `end`.
 fn read_to(end: i64) -> impl FnMut(&Ledger, &[&mut Member]) -> bool {
     move |ledger, _| ledger.cursors.len() == 4 && ledger.cursors.values().all(|cursor| *cursor == end)
 }
@@ -124,7 +123,7 @@ impl<'a> Topic<'a> {
     }
 }
 
-/// Partitions move from member to member and back, and coverage is exact.
+/// Partitions move between members and back, and each event is read exactly once.
 fn partitions_move(protocol: &'static [(&'static str, &'static str)], name: &str) {
     let topic = Topic::new(name);
     let mut ledger = Ledger::default();
@@ -134,7 +133,8 @@ fn partitions_move(protocol: &'static [(&'static str, &'static str)], name: &str
 
     let mut b = Member::join(topic.kafka, "b", &topic.name, protocol);
     work("b is given its part", &mut ledger, &mut [&mut a, &mut b], have(&[2, 2]));
-    // All partitions were at their end when the group rebalanced: from there librdkafka would go on one too far.
+    // All partitions were at their end when the group rebalanced. librdkafka would continue one offset too far from
+    // there.
     topic.produce(100);
     work("both read", &mut ledger, &mut [&mut a, &mut b], read_to(200));
     for reader in ["a", "b"] {
@@ -159,12 +159,12 @@ fn partitions_move_in_a_cooperative_group() {
 }
 
 #[test]
-fn partitions_move_in_a_group_of_the_new_protocol() {
+fn partitions_move_in_the_new_protocol() {
     partitions_move(NEW, "new");
 }
 
-/// A member that does not know yet where to start holds nobody up: not the group, and not its own other partitions.
-fn hesitating_holds_nobody_up(protocol: &'static [(&'static str, &'static str)], name: &str) {
+/// A member that does not know its cursor yet delays neither the group nor its own other partitions.
+fn hesitating_delays_nobody(protocol: &'static [(&'static str, &'static str)], name: &str) {
     let topic = Topic::new(name);
     let mut ledger = Ledger::default();
     topic.produce(10);
@@ -173,7 +173,7 @@ fn hesitating_holds_nobody_up(protocol: &'static [(&'static str, &'static str)],
     work("a is given all", &mut ledger, &mut [&mut a], have(&[4]));
     let mut b = Member::join(topic.kafka, "b", &topic.name, protocol);
     work("b is given its part", &mut ledger, &mut [&mut a, &mut b], have(&[2, 2]));
-    // b reads while a still hesitates.
+    // b reads while a hesitates.
     let b_s = b.given.clone();
     work("b reads", &mut ledger, &mut [&mut a, &mut b], |ledger, _| {
         b_s.iter().all(|partition| ledger.cursors.get(partition) == Some(&10))
@@ -191,7 +191,7 @@ fn hesitating_holds_nobody_up(protocol: &'static [(&'static str, &'static str)],
     a.hesitates = false;
     topic.produce(10);
     work("both read on", &mut ledger, &mut [&mut a, &mut b], read_to(20));
-    // And a member may leave with partitions that it never started.
+    // A member may also leave without having started its partitions.
     let mut c = Member::join(topic.kafka, "c", &topic.name, protocol);
     c.hesitates = true;
     work("c is given its part", &mut ledger, &mut [&mut a, &mut b, &mut c], |_, members| {
@@ -204,30 +204,30 @@ fn hesitating_holds_nobody_up(protocol: &'static [(&'static str, &'static str)],
 }
 
 #[test]
-fn hesitating_holds_nobody_up_in_an_eager_group() {
-    hesitating_holds_nobody_up(EAGER, "hesitating-eager");
+fn hesitating_delays_nobody_in_an_eager_group() {
+    hesitating_delays_nobody(EAGER, "hesitating-eager");
 }
 
 #[test]
-fn hesitating_holds_nobody_up_in_a_cooperative_group() {
-    hesitating_holds_nobody_up(COOPERATIVE, "hesitating-cooperative");
+fn hesitating_delays_nobody_in_a_cooperative_group() {
+    hesitating_delays_nobody(COOPERATIVE, "hesitating-cooperative");
 }
 
 #[test]
-fn hesitating_holds_nobody_up_in_a_group_of_the_new_protocol() {
-    hesitating_holds_nobody_up(NEW, "hesitating-new");
+fn hesitating_delays_nobody_in_the_new_protocol() {
+    hesitating_delays_nobody(NEW, "hesitating-new");
 }
 
-/// A client such as Kafka's users have.
+/// A client as Kafka's own tools use it.
 fn tool(topic: &Topic<'_>, group: &str) -> BaseConsumer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", topic.kafka.bootstrap()).set("group.id", group);
     config.create().expect("the settings are valid")
 }
 
-/// For lag tools.
+/// Lag tools rely on it.
 #[test]
-fn what_is_committed_shows_in_the_group() {
+fn committed_offsets_show_in_the_group() {
     let topic = Topic::new("committed");
     let mut ledger = Ledger::default();
     topic.produce(10);
@@ -244,9 +244,9 @@ fn what_is_committed_shows_in_the_group() {
     });
 }
 
-/// Reading goes on where the owner says, not where the group was committed to.
+/// Reading continues at the owner's cursor, not at the group's offset.
 #[test]
-fn commits_are_never_read() {
+fn group_offsets_are_never_read() {
     let topic = Topic::new("display");
     let mut ledger = Ledger::default();
     topic.produce(10);
@@ -260,9 +260,9 @@ fn commits_are_never_read() {
     work("b reads", &mut ledger, &mut [&mut b], read_to(11));
 }
 
-/// A member that stopped polling leaves; its partitions may be read elsewhere before it knows.
+/// A member that stops polling leaves the group. Others may read its partitions before it knows.
 #[test]
-fn who_does_not_poll_loses_its_partitions() {
+fn a_member_that_does_not_poll_loses_its_partitions() {
     for (protocol, name) in [(EAGER, "lost-eager"), (COOPERATIVE, "lost-cooperative")] {
         let topic = Topic::new(name);
         topic.produce(10);
@@ -277,18 +277,18 @@ fn who_does_not_poll_loses_its_partitions() {
             let groups = tool.fetch_group_list(Some(&group), PATIENCE).expect("the broker answers");
             groups.groups().iter().all(|group| group.members().is_empty())
         });
-        // Fetched meanwhile, and not ours to read.
+        // Fetched meanwhile, but owned by another member.
         topic.produce(10);
         let lost = loop {
             match a.consumer.poll(PATIENCE).expect("the client works") {
                 Polled::Rebalance(Rebalance::Lost(partitions)) => break partitions,
-                Polled::Trouble(_) | Polled::Idle => {}
+                Polled::Warning(_) | Polled::Idle => {}
                 other => panic!("{name}: {other:?}"),
             }
         };
         assert_eq!(lost.len(), 4, "{name}");
         a.given.clear();
-        // Back in the group it reads on.
+        // Back in the group, it continues to read.
         work("a reads on", &mut ledger, &mut [&mut a], read_to(20));
     }
 }

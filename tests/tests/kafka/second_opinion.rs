@@ -4,9 +4,9 @@ use evidence::TimestampType;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::{JavaRecord, Kafka};
+use testbed::{JavaRecord, Kafka};
 
-use crate::support::{Kept, PATIENCE, read_all};
+use testbed::events::{Kept, PATIENCE, read_all};
 
 /// Enough for several batches of each codec, with every combination of the shapes below.
 const RECORDS: u32 = 600;
@@ -48,7 +48,7 @@ fn java(kept: Kept) -> JavaRecord {
 
 fn assert_both_read_the_same(codec: &str, timestamp_type: &str) {
     let kafka = Kafka::shared();
-    let topic = tests::unique(codec);
+    let topic = testbed::unique(codec);
     kafka.create_topic(&topic, 1, &[("message.timestamp.type", timestamp_type)]);
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap())

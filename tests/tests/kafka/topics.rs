@@ -1,11 +1,11 @@
-//! Topics that are created anew, events that are deleted, brokers that go away.
+//! Recreated topics, deleted events, and brokers that go away.
 
 use evidence::TimestampType;
-use kafka::{Cluster, Error, FailureKind, Reader, TopicPartition, Watermarks};
-use tests::Kafka;
+use kafka::{Cluster, Error, ReadErrorKind, Reader, TopicPartition, Watermarks};
+use testbed::Kafka;
 
-use crate::support::{PATIENCE, alone, produce, properties, read_to};
-use crate::wire;
+use testbed::events::{PATIENCE, alone, produce, properties, read_to};
+use testbed::wire;
 
 fn cluster(kafka: &Kafka) -> Cluster {
     Cluster::new(&properties(kafka.bootstrap(), &[]), PATIENCE).expect("the properties are valid")
@@ -26,7 +26,7 @@ fn clusters_and_topics_are_described() {
     let cluster = cluster(kafka);
     assert_eq!(cluster.id().expect("the broker answers").len(), 22);
     let [one, two] = [1, 2].map(|partitions| (kafka.topic("described", partitions), partitions.cast_unsigned()));
-    let missing = tests::unique("missing");
+    let missing = testbed::unique("missing");
     let topics = cluster.topics([one.0.as_str(), missing.as_str(), two.0.as_str()]).expect("the broker answers");
     assert_eq!(topics.len(), 2);
     for (name, partitions) in [&one, &two] {
@@ -36,9 +36,9 @@ fn clusters_and_topics_are_described() {
     assert_eq!(cluster.topic(&missing).expect("the broker answers"), None);
 }
 
-/// librdkafka goes on at the same offset, and even the leader's epoch is the same: the id is all there is to tell.
+/// librdkafka continues at the same offset, and even the leader epoch is the same. Only the id differs.
 #[test]
-fn a_topic_created_anew_shows_in_its_id_alone() {
+fn a_recreated_topic_differs_in_its_id_only() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("anew", 1);
     let cluster = cluster(kafka);
@@ -57,13 +57,13 @@ fn a_topic_created_anew_shows_in_its_id_alone() {
     match read_to(&mut consumer, 20) {
         Ok(events) => assert!(events.iter().all(|event| event.value.as_deref() == Some(b"new"))),
         // It looked before the new events were there.
-        Err(failure) => assert_eq!(failure.kind, FailureKind::OutOfRange, "{failure}"),
+        Err(failure) => assert_eq!(failure.kind, ReadErrorKind::OutOfRange, "{failure}"),
     }
     assert_ne!(topic_id(&cluster, &topic), old);
 }
 
 #[test]
-fn deleted_events_are_out_of_range_and_reading_goes_on_from_the_low_watermark() {
+fn reading_resumes_at_the_low_watermark_after_deletion() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("deleted", 1);
     let partition = TopicPartition::new(topic.as_str(), 0);
@@ -72,7 +72,7 @@ fn deleted_events_are_out_of_range_and_reading_goes_on_from_the_low_watermark() 
     let mut consumer = alone(kafka.bootstrap());
     consumer.start([(partition.clone(), 40)]).expect("it is in no group");
     let failure = read_to(&mut consumer, 100).expect_err("offset 40 was deleted");
-    assert_eq!((failure.kind, failure.offset), (FailureKind::OutOfRange, Some(40)), "{failure}");
+    assert_eq!((failure.kind, failure.offset), (ReadErrorKind::OutOfRange, Some(40)), "{failure}");
 
     let marks = cluster(kafka).watermarks(std::slice::from_ref(&partition)).expect("the broker answers")[&partition];
     assert_eq!(marks, Watermarks { low: 60, high: 100, stable: 100 });
@@ -80,7 +80,7 @@ fn deleted_events_are_out_of_range_and_reading_goes_on_from_the_low_watermark() 
     let events = read_to(&mut consumer, 100).expect("these are there");
     assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), (60..100).collect::<Vec<_>>());
 
-    // A reader of ranges tells what is erased.
+    // A reader of ranges reports the deleted events.
     let mut reader = Reader::new(&properties(kafka.bootstrap(), &[]), PATIENCE).expect("valid properties");
     for (range, erased, events, next) in
         [(50..70, Some(50..60), 10, 70), (10..20, Some(10..20), 0, 20), (90..200, None, 10, 100)]
@@ -117,7 +117,7 @@ fn nothing_is_lost_or_repeated_when_the_broker_is_killed() {
     consumer.hold(&partitions[1]);
     consumer.start([(partitions[0].clone(), 0)]).expect("it is in no group");
     read_to(&mut consumer, 5_000).expect("nothing is wrong");
-    // One partition is being fetched and not read, the other is at its end.
+    // One partition is fetched and not read, the other is at its end.
     consumer.start([(partitions[1].clone(), 0)]).expect("it is in no group");
     consumer.hold(&partitions[1]);
     kafka.kill9();

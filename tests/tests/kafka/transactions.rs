@@ -1,11 +1,11 @@
-//! What a reader of committed events sees of transactions.
+//! Transactions, as a read_committed reader sees them.
 
 use kafka::{Cluster, Item, Polled, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tests::Kafka;
+use testbed::Kafka;
 
-use crate::support::{Kept, PATIENCE, alone, properties, read_to};
+use testbed::events::{Kept, PATIENCE, alone, properties, read_to};
 
 struct Transactions<'a> {
     producer: BaseProducer,
@@ -50,7 +50,7 @@ fn offsets_and_values(events: &[Kept]) -> Vec<(i64, &str)> {
 }
 
 #[test]
-fn only_committed_events_are_read_and_the_end_is_after_the_markers() {
+fn only_committed_events_are_read() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("transactions", 1);
     let transactions = Transactions::new(kafka, &topic);
@@ -68,7 +68,7 @@ fn only_committed_events_are_read_and_the_end_is_after_the_markers() {
     assert_eq!(offsets_and_values(&events), [(0, "a"), (1, "b"), (6, "c")]);
     assert_eq!(consumer.position(&partition), Some(8));
 
-    // Started between: at an aborted event, and at the last marker.
+    // Starts in between: at an aborted event, and at the last marker.
     consumer.start([(partition.clone(), 4)]).expect("it is in no group");
     let events = read_to(&mut consumer, 8).expect("nothing is wrong");
     assert_eq!(offsets_and_values(&events), [(6, "c")]);
@@ -77,7 +77,7 @@ fn only_committed_events_are_read_and_the_end_is_after_the_markers() {
 }
 
 #[test]
-fn an_open_transaction_is_where_the_partition_ends_for_now() {
+fn a_partition_ends_at_an_open_transaction() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("open", 1);
     let transactions = Transactions::new(kafka, &topic);
@@ -103,12 +103,12 @@ fn an_open_transaction_is_where_the_partition_ends_for_now() {
     assert_eq!((marks().stable, marks().high), (5, 5));
 }
 
-/// Leader epochs are how a caller learns that the log may have been cut off.
+/// A caller learns from the leader epoch that the log may have been truncated.
 #[test]
-fn events_tell_their_leader_epoch() {
+fn events_have_their_leader_epoch() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("epoch", 1);
-    crate::support::produce(kafka.bootstrap(), &topic, 0, ["a"]);
+    testbed::events::produce(kafka.bootstrap(), &topic, 0, ["a"]);
     let mut consumer = alone(kafka.bootstrap());
     consumer.start([(TopicPartition::new(topic.as_str(), 0), 0)]).expect("it is in no group");
     loop {

@@ -1,4 +1,4 @@
-//! What the auditor finds: the verdict, its code and the place.
+//! The auditor's verdicts, with finding codes and places.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,19 +9,17 @@ use evidence::statement::Summary;
 use evidence::{Algorithm, LeafPreimage, SignedStatement, SigningKey, Statement, content_hash, decode_content};
 use serde_json::Value;
 
-use crate::common::commitments::all_are_published;
-use crate::common::forge::{Batch, Forgery, Record};
-use crate::common::ledger::{
-    INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verdict, number, verify, verify_alone,
-};
 use crate::input::TOPICS;
-use crate::{COMMITMENTS, Evidence, Surroundings};
+use crate::{COMMITMENTS, Evidence, Site};
+use testbed::commitments::all_are_published;
+use testbed::forge::{Batch, Forgery, Record};
+use testbed::ledger::{INCOMPLETE, Ledger, NOT_ANCHORED, PROVEN, TAMPERED, Verification, number, verify, verify_alone};
 
-/// Where lines are tampered with.
+/// The topic to tamper with.
 const TOPIC: &str = TOPICS[0];
 const PARTITION: u32 = 2;
 
-/// The batch that is tampered with: inside of its stream, and with events enough.
+/// The batch to tamper with: inside its stream, and with at least four events.
 struct Target {
     seq: u64,
     offsets: Range<u64>,
@@ -42,15 +40,15 @@ impl Target {
         batches.into_iter().find(|batch| batch.seq == self.seq).expect("the bundle has the batch")
     }
 
-    /// The offset of its event number `i`.
+    /// The offset of event number `i`.
     fn offset(&self, i: u64) -> Range<u64> {
         let offset = self.offsets.start + i;
         offset..offset + 1
     }
 }
 
-/// The verifier proves as many events as there are lines, and the bundle holds these lines.
-pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
+/// The verifier proves one event per line, and the bundle holds exactly these lines.
+pub(crate) fn all_lines_are_proven(site: &Site, evidence: &Evidence) {
     let verdict = audit(evidence, &evidence.bundle);
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
     assert_eq!(verify_alone(&evidence.trust, &evidence.bundle, evidence.clone.path()), verdict);
@@ -63,7 +61,7 @@ pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
         assert!(stream["anchored"].is_object(), "{stream:#}");
         proven.insert(place, number(&stream["events"]).unwrap());
     }
-    let produced = around.input.places().map(|(topic, partition, lines)| ((topic, partition), lines)).collect();
+    let produced = site.input.places().map(|(topic, partition, lines)| ((topic, partition), lines)).collect();
     assert_eq!(proven, produced);
 
     let mut exported: BTreeMap<(String, u32), Vec<u8>> = BTreeMap::new();
@@ -73,23 +71,23 @@ pub(crate) fn all_lines_are_proven(around: &Surroundings, evidence: &Evidence) {
         text.extend_from_slice(content.value.unwrap());
         text.push(b'\n');
     }
-    for (topic, partition, _) in around.input.places() {
-        let same = exported[&(topic.to_owned(), partition)] == around.input.lines(topic, partition);
-        assert!(same, "{topic}/{partition}: the exported lines are not those that were produced");
+    for (topic, partition, _) in site.input.places() {
+        let same = exported[&(topic.to_owned(), partition)] == site.input.lines(topic, partition);
+        assert!(same, "{topic}/{partition}: the exported lines differ from the produced ones");
     }
 }
 
-/// Whoever reads the topic of commitments gets every entry, the first time in the order of the chain.
-pub(crate) fn every_entry_was_published(around: &Surroundings, ledger: &Ledger, evidence: &Evidence) {
-    all_are_published(around.kafka, COMMITMENTS, ledger, &evidence.bundle);
+/// The topic of commitments holds every entry, first in chain order.
+pub(crate) fn every_entry_was_published(site: &Site, ledger: &Ledger, evidence: &Evidence) {
+    all_are_published(site.kafka, COMMITMENTS, ledger, &evidence.bundle);
 }
 
-/// Every way to tamper with a bundle, and the verdict on it.
-pub(crate) fn what_is_done_to_a_bundle_is_found(around: &Surroundings, evidence: &Evidence) {
+/// Tampers with a bundle in every way, and checks the verdict.
+pub(crate) fn tampering_with_a_bundle_is_found(site: &Site, evidence: &Evidence) {
     let tamper = |name: &str, how: &dyn Fn(&mut Forgery)| {
         let mut forgery = Forgery::of(&evidence.bundle);
         how(&mut forgery);
-        let bundle = around.folder.join(name);
+        let bundle = site.folder.join(name);
         forgery.write(&bundle);
         audit(evidence, &bundle)
     };
@@ -139,8 +137,8 @@ pub(crate) fn what_is_done_to_a_bundle_is_found(around: &Surroundings, evidence:
     forged.require(TAMPERED, "altered-entry", &[("/entry", target.seq.to_string().into())]);
 }
 
-/// Changes an event and everything that the forger can make fit: leaf index, root, and a summary signed with a key of
-/// the forger's own under the name of the ledger's.
+/// Changes an event and all that a forger can adapt: leaf index, root, and a summary signed with the forger's own key
+/// under the name of the ledger's key.
 fn forge_batch(forgery: &mut Forgery, target: &Target) {
     let batch = target.batch(forgery);
     change(&mut batch.events[1]);
@@ -156,27 +154,27 @@ fn forge_batch(forgery: &mut Forgery, target: &Target) {
     forgery.replace_entry(seq, entry.to_bytes());
 }
 
-/// A clone whose history was written anew does not hold together; one that was cut off does not reach the bundle.
-pub(crate) fn a_rewritten_history_is_found(around: &Surroundings, evidence: &Evidence) {
+/// A rewritten history is inconsistent. A truncated one does not cover the bundle.
+pub(crate) fn a_rewritten_history_is_found(site: &Site, evidence: &Evidence) {
     let commits = evidence.clone.commits();
     assert!(commits.len() >= 3, "{commits:?}");
     let middle = commits.len() / 2;
 
-    let rewritten = evidence.clone.copy(around.folder.join("rewritten.clone"));
+    let rewritten = evidence.clone.copy(site.folder.join("rewritten.clone"));
     rewritten.drop_commit(&commits[middle]);
     let verdict = verify(&evidence.trust, &evidence.bundle, rewritten.path(), None);
     let after = rewritten.commits()[middle].clone();
     verdict.require(TAMPERED, "inconsistent-anchors", &[("/commit", after.into())]);
 
-    let rewound = evidence.clone.copy(around.folder.join("rewound.clone"));
+    let rewound = evidence.clone.copy(site.folder.join("rewound.clone"));
     rewound.rewind(&commits[middle]);
     let verdict = verify(&evidence.trust, &evidence.bundle, rewound.path(), None);
     verdict.require(NOT_ANCHORED, "not-anchored", &[]);
 }
 
-/// Old evidence is proven for itself; to who has seen more it is a rollback.
-pub(crate) fn old_evidence_is_found_by_the_pin(around: &Surroundings, evidence: &Evidence, early: &Evidence) {
-    let pin = around.folder.join("pin");
+/// Old evidence is proven by itself. An auditor whose pin file has a larger head finds a rollback.
+pub(crate) fn old_evidence_is_found_by_the_pin(site: &Site, evidence: &Evidence, early: &Evidence) {
+    let pin = site.folder.join("pin");
     let pinned = |evidence: &Evidence| verify(&evidence.trust, &evidence.bundle, evidence.clone.path(), Some(&pin));
     assert_eq!(audit(early, &early.bundle).code, PROVEN);
     assert_eq!(pinned(early).code, PROVEN);
@@ -184,22 +182,22 @@ pub(crate) fn old_evidence_is_found_by_the_pin(around: &Surroundings, evidence: 
     pinned(early).require(TAMPERED, "rollback", &[("/file", pin.display().to_string().into())]);
 }
 
-/// Evidence of another ledger, with the same origin and the same events, does not pass for that of this one.
-pub(crate) fn another_ledger_is_found(around: &Surroundings, evidence: &Evidence, forged: &Evidence) {
+/// Evidence of another ledger with the same origin and events is refused.
+pub(crate) fn another_ledger_is_found(site: &Site, evidence: &Evidence, forged: &Evidence) {
     assert_eq!(audit(forged, &forged.bundle).code, PROVEN);
     let verdict = verify(&evidence.trust, &forged.bundle, forged.clone.path(), None);
     verdict.require(TAMPERED, "wrong-genesis", &[]);
 
-    // Nor when it claims to be of this one.
+    // So is evidence that claims this ledger's genesis.
     let mut claim = Forgery::of(&forged.bundle);
     claim.set_genesis(Forgery::of(&evidence.bundle).genesis());
-    let bundle = around.folder.join("claim");
+    let bundle = site.folder.join("claim");
     claim.write(&bundle);
     let verdict = verify(&evidence.trust, &bundle, forged.clone.path(), None);
     verdict.require(TAMPERED, "not-by-log", &[("/file", "checkpoint".into())]);
 }
 
-fn audit(evidence: &Evidence, bundle: &Path) -> Verdict {
+fn audit(evidence: &Evidence, bundle: &Path) -> Verification {
     verify(&evidence.trust, bundle, evidence.clone.path(), None)
 }
 
@@ -208,7 +206,7 @@ fn change(record: &mut Record) {
     *record.content.last_mut().unwrap() ^= 1;
 }
 
-/// The place of offsets of the stream that is tampered with, as a finding has it.
+/// Offsets of the target's stream, as a finding states them.
 fn at(offsets: Range<u64>) -> Vec<(&'static str, Value)> {
     vec![
         ("/stream/topic", TOPIC.into()),

@@ -1,26 +1,26 @@
-//! The lines to seal, cut up for topics, partitions and slices of time.
+//! The lines to seal, divided by topic, partition and slice of time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Topics and partitions that lines are spread over.
+/// The topics over which lines are spread, each with [`PARTITIONS`].
 pub(crate) const TOPICS: [&str; 2] = ["packages", "descriptions"];
 pub(crate) const PARTITIONS: u32 = 4;
 
-/// Files of lines, one for each partition and slice, and what must be found of them in the end.
+/// Files of lines, one for each partition and slice, and the expected numbers of lines.
 pub(crate) struct Input {
     folder: PathBuf,
     slices: usize,
     /// Lines of each partition, as `TOPICS x PARTITIONS`.
     counts: Vec<u64>,
-    /// Lines of all slices before each, and at the end of all.
+    /// Number of lines before each slice; the last element counts all lines.
     lines_before: Vec<u64>,
 }
 
 impl Input {
-    /// Spreads the lines of all files named in the environment variable STREAMSEAL_LINE_INPUT (separated by `:`), or
-    /// of a text made here that looks like a list of packages, and writes the slices below `folder`. Empty lines are
-    /// left out, since kcat does not produce them.
+    /// Spreads the lines of all files in the environment variable STREAMSEAL_LINE_INPUT (separated by `:`), and writes
+    /// the slices below `folder`. Without the variable, it generates a text like a list of packages. Empty lines are
+    /// left out, because kcat does not produce them.
     pub(crate) fn prepare(folder: PathBuf, slices: usize) -> Self {
         let text = match std::env::var("STREAMSEAL_LINE_INPUT") {
             Ok(files) => {
@@ -36,7 +36,7 @@ impl Input {
             let (from, to) = (input.lines_before[slice] as usize, input.lines_before[slice + 1] as usize);
             let mut files = vec![Vec::new(); input.counts.len()];
             for (i, line) in lines[from..to].iter().enumerate() {
-                // Runs of lines, as a producer that batches by key would send them.
+                // Runs of lines, as a producer sends them that batches by key.
                 let place = (i / 10) % files.len();
                 files[place].extend_from_slice(line);
                 files[place].push(b'\n');
@@ -49,7 +49,7 @@ impl Input {
         input
     }
 
-    /// All places: topic, partition, and the number of lines that go there.
+    /// All places: topic, partition, and number of lines.
     pub(crate) fn places(&self) -> impl Iterator<Item = (&'static str, u32, u64)> {
         let places = TOPICS.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |partition| (topic, partition)));
         places.zip(&self.counts).map(|((topic, partition), &count)| (topic, partition, count))
@@ -61,7 +61,7 @@ impl Input {
         self.path(slice, place.expect("a place of the input"))
     }
 
-    /// All lines of a place in order.
+    /// All lines of a place, in order.
     pub(crate) fn lines(&self, topic: &str, partition: u32) -> Vec<u8> {
         (0..self.slices).flat_map(|slice| fs::read(self.file(slice, topic, partition)).unwrap()).collect()
     }
@@ -81,7 +81,8 @@ impl Input {
     }
 }
 
-/// Text like Debian's lists of packages: a stanza of fields for each, with long lines, repeated lines, UTF-8.
+/// Text like Debian's lists of packages: a stanza of fields for each package, with long lines, repeated lines and
+/// UTF-8.
 fn packages(count: usize) -> String {
     let stanza = |i: usize| {
         let hash = |salt: usize| format!("{:016x}", (i + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15));

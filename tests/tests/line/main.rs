@@ -1,13 +1,12 @@
-//! The whole line: real Kafka, PostgreSQL and a Git remote over HTTP, services that are killed with -9 while lines are
-//! produced, and an auditor without network who finds exactly these lines, or what was done to them.
+//! The whole line on a real Kafka, PostgreSQL and a Git remote over HTTP. Services are killed with `kill -9` while
+//! lines are produced. An auditor without network then proves exactly these lines, or finds how they were tampered
+//! with.
 //!
-//! `STREAMSEAL_LINE_INPUT=FILE[:FILE...] cargo test -p tests --test line` runs the same on the lines of files.
+//! `STREAMSEAL_LINE_INPUT=FILE[:FILE...] cargo test -p tests --test line` seals the lines of these files instead.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 mod audit;
-#[path = "../common/mod.rs"]
-mod common;
 mod input;
 
 use std::fs;
@@ -15,33 +14,33 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{BareRepository, GitHttp, Kafka, Postgres, Scratch, until};
+use testbed::{BareRepository, GitHttp, Kafka, Postgres, Scratch, until};
 
-use common::history::Clone;
-use common::ledger::{Ledger, Neighbours};
 use input::{Input, PARTITIONS, TOPICS};
+use testbed::anchors::AnchorClone;
+use testbed::ledger::{Ledger, Neighbours};
 
 const ORIGIN: &str = "example.com/audit";
 
-/// Where committers publish by default.
+/// The default topic of commitments.
 const COMMITMENTS: &str = "commitments";
-/// No ledger publishes to another one's topic.
+/// The forged ledger's topic of commitments: ledgers cannot share one.
 const FORGED_COMMITMENTS: &str = "streamseal.commitments.forged";
 
-/// For all lines of a slice to be sealed, at full size and in an unoptimised build.
+/// Time to seal all lines of a slice, at full size and in an unoptimised build.
 const SEALED_WITHIN: Duration = Duration::from_secs(900);
 
-/// Of a core, for all services together, when nothing is produced. Twice what is promised (2 %): the build is not
-/// optimised, and the anchor looks at the head sixty times as often as by default.
+/// Maximum share of a core for all idle services together. It is twice the promise (2 %), because the build is not
+/// optimised and the anchor asks for the head sixty times as often as by default.
 const IDLE_SHARE_MAX: f64 = 0.04;
 
-/// How long that is measured at least.
+/// Minimum time of that measurement.
 const IDLE_FOR: Duration = Duration::from_secs(10);
 
-/// For the ingest-consumer at full speed.
+/// Maximum memory of the ingest-consumer at full speed.
 const INGEST_BYTES_MAX: u64 = 200 << 20;
 
-/// What is killed while a slice of the lines is produced.
+/// The service to kill while a slice of the lines is produced.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Ingest,
@@ -54,52 +53,52 @@ const VICTIMS: [Victim; 6] = {
     [Ingest, Committer, Ingest, Committer, Ingest, Nobody]
 };
 
-/// After so many slices evidence is taken that is old in the end.
+/// Number of slices before the evidence is taken that later is old.
 const EARLY: usize = 3;
 
-/// What runs around the ledgers.
-struct Surroundings {
+/// The servers around the ledgers, and their input.
+struct Site {
     folder: Scratch,
     input: Input,
     kafka: &'static Kafka,
     git: GitHttp,
 }
 
-/// What an auditor holds.
+/// The files that an auditor has.
 pub(crate) struct Evidence {
     /// The trust file.
     pub(crate) trust: PathBuf,
     /// The bundle.
     pub(crate) bundle: PathBuf,
     /// The clone of the anchors.
-    pub(crate) clone: Clone,
+    pub(crate) clone: AnchorClone,
 }
 
 #[test]
-fn what_was_produced_is_proven_and_what_was_done_to_it_is_found() {
-    let around = Surroundings::new();
-    let ledger = around.ledger("ledger", COMMITMENTS);
-    let early = around.produce_and_kill(&ledger);
-    let evidence = around.take_evidence(&ledger, "ledger", around.input.len());
-    audit::every_entry_was_published(&around, &ledger, &evidence);
+fn lines_are_proven_and_tampering_is_found() {
+    let site = Site::new();
+    let ledger = site.ledger("ledger", COMMITMENTS);
+    let early = site.produce_and_kill(&ledger);
+    let evidence = site.take_evidence(&ledger, "ledger", site.input.len());
+    audit::every_entry_was_published(&site, &ledger, &evidence);
     ledger.fsck();
 
     let idle = Idle::begin(&ledger);
-    audit::all_lines_are_proven(&around, &evidence);
-    audit::what_is_done_to_a_bundle_is_found(&around, &evidence);
-    audit::a_rewritten_history_is_found(&around, &evidence);
-    audit::old_evidence_is_found_by_the_pin(&around, &evidence, &early);
+    audit::all_lines_are_proven(&site, &evidence);
+    audit::tampering_with_a_bundle_is_found(&site, &evidence);
+    audit::a_rewritten_history_is_found(&site, &evidence);
+    audit::old_evidence_is_found_by_the_pin(&site, &evidence, &early);
 
     idle.end(&ledger);
     ledger.ingest.stop();
 
-    // Everything of another ledger fits together; only the auditor's trust file tells that it is another.
-    let forged = around.ledger("forged", FORGED_COMMITMENTS);
-    let forged = around.take_evidence(&forged, "forged", around.input.len());
-    audit::another_ledger_is_found(&around, &evidence, &forged);
+    // Another ledger is consistent in itself. Only the auditor's trust file tells it apart.
+    let forged = site.ledger("forged", FORGED_COMMITMENTS);
+    let forged = site.take_evidence(&forged, "forged", site.input.len());
+    audit::another_ledger_is_found(&site, &evidence, &forged);
 }
 
-impl Surroundings {
+impl Site {
     fn new() -> Self {
         let folder = Scratch::new("line");
         fs::create_dir(folder.join("input")).unwrap();
@@ -116,7 +115,7 @@ impl Surroundings {
         Self { folder, input, kafka, git }
     }
 
-    /// A ledger of its own on the same topics, which publishes to this topic.
+    /// Starts a ledger on the same topics, which publishes to `commitments`.
     fn ledger(&self, name: &str, commitments: &str) -> Ledger {
         BareRepository::new(self.repository(name));
         let neighbours = Neighbours {
@@ -125,19 +124,19 @@ impl Surroundings {
             remote: &self.git.url(&format!("{name}.git")),
             topics: &TOPICS,
             commitments,
-            // Some hundreds of batches whatever the size of the input.
+            // Some hundreds of batches for any size of the input.
             batch_events: (self.input.len() / 200).clamp(100, 4096),
         };
         Ledger::start(name, self.folder.join(name), ORIGIN, &neighbours)
     }
 
-    /// The remote that a ledger's anchors are pushed to.
+    /// The remote to which a ledger's anchors are pushed.
     fn repository(&self, ledger: &str) -> PathBuf {
         self.folder.join("git").join(format!("{ledger}.git"))
     }
 
-    /// Produces all lines slice by slice, kills a service in the middle of each, and waits until all is sealed.
-    /// Returns evidence from the way.
+    /// Produces all lines slice by slice, kills a service in the middle of each, and waits until all lines are sealed.
+    /// Returns evidence taken on the way.
     fn produce_and_kill(&self, ledger: &Ledger) -> Evidence {
         let start = Instant::now();
         let mut early = None;
@@ -161,17 +160,17 @@ impl Surroundings {
         }
         self.wait_until_sealed(ledger, self.input.len());
         eprintln!("{:?}: {} lines sealed", start.elapsed(), self.input.len());
-        early.expect("there are more slices than that")
+        early.expect("there are more slices than EARLY")
     }
 
-    /// Produces a slice to all partitions, one after the other; returns when Kafka has acknowledged it.
+    /// Produces a slice to all partitions, one after the other. Returns when Kafka has acknowledged it.
     fn produce(&self, slice: usize) {
         for (topic, partition, _) in self.input.places() {
             self.kafka.kcat().produce(topic, partition as i32, &self.input.file(slice, topic, partition));
         }
     }
 
-    /// Waits until so many lines are sealed. Kafka has no other offsets here than those of lines.
+    /// Waits until this number of lines is sealed. Each offset here is a line.
     fn wait_until_sealed(&self, ledger: &Ledger, lines: u64) {
         let cluster = self.kafka.cluster_id();
         until(&format!("{lines} lines are sealed"), SEALED_WITHIN, || {
@@ -181,7 +180,7 @@ impl Surroundings {
         });
     }
 
-    /// Waits until so many lines are sealed and anchored, then exports them and clones the anchors.
+    /// Waits until this number of lines is sealed and anchored, then exports them and clones the anchors.
     fn take_evidence(&self, ledger: &Ledger, name: &str, lines: u64) -> Evidence {
         self.wait_until_sealed(ledger, lines);
         let places: Vec<_> = self.input.places().map(|(topic, partition, _)| (topic.to_owned(), partition)).collect();
@@ -191,12 +190,12 @@ impl Surroundings {
         ledger.export(&bundle);
         eprintln!("{name} exported in {:?}", start.elapsed());
         let clone =
-            Clone::of(&self.git.url(&format!("{}.git", ledger.name)), self.folder.join(format!("{name}.clone")));
+            AnchorClone::of(&self.git.url(&format!("{}.git", ledger.name)), self.folder.join(format!("{name}.clone")));
         Evidence { trust: ledger.trust(), bundle, clone }
     }
 }
 
-/// What services use while nothing is produced.
+/// Measures what idle services use.
 struct Idle {
     start: Instant,
     cpu: Duration,
@@ -208,14 +207,14 @@ impl Idle {
     }
 
     fn end(self, ledger: &Ledger) {
-        // Shorter would measure what was left to do when it began.
-        until("enough of idleness to measure", 2 * IDLE_FOR, || self.start.elapsed() >= IDLE_FOR);
+        // A shorter time would measure work from before it began.
+        until("the services were idle long enough", 2 * IDLE_FOR, || self.start.elapsed() >= IDLE_FOR);
         let share = (Self::cpu(ledger) - self.cpu).as_secs_f64() / self.start.elapsed().as_secs_f64();
         let memory = ledger.services().map(|service| service.memory_peak_bytes() >> 20);
         eprintln!("idle for {:?} at {:.2} % of a core; peaks of {memory:?} MiB", self.start.elapsed(), share * 100.0);
         assert!(share < IDLE_SHARE_MAX, "{share} of a core while idle");
         let ingest = ledger.ingest.memory_peak_bytes();
-        assert!(ingest < INGEST_BYTES_MAX, "ingest had {ingest} bytes");
+        assert!(ingest < INGEST_BYTES_MAX, "ingest used {ingest} bytes");
     }
 
     fn cpu(ledger: &Ledger) -> Duration {

@@ -1,18 +1,18 @@
-//! Whether something that was measured every second stays level.
+//! Judges whether a value that is measured every second stays level.
 
-/// What is shorter is warming up.
+/// A shorter time counts as warming up.
 const JUDGED_S: u64 = 60;
 
-/// What is allowed.
+/// The limits of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
-    /// No value above this.
+    /// Maximum value.
     pub(crate) peak: f64,
-    /// How much the line through the second half may rise from its beginning to its end.
+    /// Maximum rise of the least-squares line through the second half, from its start to its end.
     pub(crate) growth: f64,
 }
 
-/// What is allowed of each service.
+/// The limits of each service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) resident_mib: Bound,
@@ -20,20 +20,20 @@ pub(crate) struct Bounds {
     pub(crate) threads: Bound,
 }
 
-/// What was measured over a time.
+/// Measurements over a period.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Course {
     pub(crate) first: f64,
     pub(crate) last: f64,
     pub(crate) peak: f64,
-    /// How much the line of least squares through the second half rises from its beginning to its end.
+    /// Rise of the least-squares line through the second half, from its start to its end.
     pub(crate) growth: f64,
-    /// Of how many seconds that is.
+    /// Length of the second half, in seconds.
     pub(crate) half_s: u64,
 }
 
 impl Course {
-    /// What became of a value, of which there is a measurement a second: `None` when there are fewer than four.
+    /// Summarizes measurements taken once per second; `None` if there are fewer than four.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         if values.len() < 4 {
             return None;
@@ -48,8 +48,8 @@ impl Course {
         })
     }
 
-    /// What is wrong with it. Growth is judged when there was a minute to see it in.
-    pub(crate) fn fault(&self, bound: Bound) -> Option<String> {
+    /// The exceeded limit, if any. Growth counts only after a minute.
+    pub(crate) fn excess(&self, bound: Bound) -> Option<String> {
         let Self { peak, growth, half_s, .. } = *self;
         if peak > bound.peak {
             return Some(format!("a peak of {peak:.1} where {:.1} is allowed", bound.peak));
@@ -59,7 +59,7 @@ impl Course {
     }
 }
 
-/// By how much the line of least squares rises from one value to the next.
+/// The rise of the least-squares line from one value to the next.
 fn slope(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     let (mean_x, mean_y) = ((n - 1.0) / 2.0, values.iter().sum::<f64>() / n);
@@ -78,39 +78,39 @@ mod tests {
 
     const BOUND: Bound = Bound { peak: 100.0, growth: 2.0 };
 
-    fn fault(values: impl Iterator<Item = f64>) -> Option<String> {
-        Course::of(&values.collect::<Vec<f64>>()).expect("enough").fault(BOUND)
+    fn excess(values: impl Iterator<Item = f64>) -> Option<String> {
+        Course::of(&values.collect::<Vec<f64>>()).expect("enough").excess(BOUND)
     }
 
-    /// What looks random and is the same every time, around 0.
+    /// Deterministic noise around 0.
     fn noise(i: u32) -> f64 {
         f64::from(i.wrapping_mul(2_654_435_761) >> 16 & 0xff) / 128.0 - 1.0
     }
 
     #[test]
     fn what_grows_is_not_flat() {
-        // A leak, under noise ten times as large as what it adds in a second.
-        assert!(fault((0..3600).map(|i| 50.0 + 0.002 * f64::from(i) + noise(i))).is_some());
-        // One in steps.
-        assert!(fault((0..3600).map(|i| 50.0 + f64::from(i / 600))).is_some());
-        // One that is given back now and then, and never all of it.
-        assert!(fault((0..3600).map(|i| 40.0 + 0.002 * f64::from(i) + f64::from(i % 100) / 20.0)).is_some());
-        // One that begins late.
-        assert!(fault((0..3600).map(|i| 50.0 + (f64::from(i) - 2700.0).max(0.0) * 0.01)).is_some());
+        // A leak under noise ten times larger than its growth per second.
+        assert!(excess((0..3600).map(|i| 50.0 + 0.002 * f64::from(i) + noise(i))).is_some());
+        // A leak in steps.
+        assert!(excess((0..3600).map(|i| 50.0 + f64::from(i / 600))).is_some());
+        // A leak that is partly released at times.
+        assert!(excess((0..3600).map(|i| 40.0 + 0.002 * f64::from(i) + f64::from(i % 100) / 20.0)).is_some());
+        // A leak that begins late.
+        assert!(excess((0..3600).map(|i| 50.0 + (f64::from(i) - 2700.0).max(0.0) * 0.01)).is_some());
     }
 
     #[test]
     fn what_is_too_much_for_a_moment_is_not_flat() {
-        assert!(fault((0..3600).map(|i| if i == 100 { 101.0 } else { 50.0 })).is_some());
+        assert!(excess((0..3600).map(|i| if i == 100 { 101.0 } else { 50.0 })).is_some());
     }
 
     #[test]
     fn what_is_level_falls_or_was_warming_up_is_flat() {
-        assert_eq!(fault((0..3600).map(|_| 50.0)), None);
-        assert_eq!(fault((0..3600).map(|i| 50.0 + 10.0 * noise(i))), None);
-        assert_eq!(fault((0..3600).map(|i| 50.0 - 0.01 * f64::from(i))), None);
-        assert_eq!(fault((0..3600).map(|i| 50.0 + (f64::from(i) * 0.02).min(20.0))), None);
-        assert_eq!(fault((0..3600).map(|i| 50.0 + f64::from(i % 60) / 6.0)), None);
+        assert_eq!(excess((0..3600).map(|_| 50.0)), None);
+        assert_eq!(excess((0..3600).map(|i| 50.0 + 10.0 * noise(i))), None);
+        assert_eq!(excess((0..3600).map(|i| 50.0 - 0.01 * f64::from(i))), None);
+        assert_eq!(excess((0..3600).map(|i| 50.0 + (f64::from(i) * 0.02).min(20.0))), None);
+        assert_eq!(excess((0..3600).map(|i| 50.0 + f64::from(i % 60) / 6.0)), None);
     }
 
     #[test]

@@ -1,34 +1,34 @@
-//! The whole line on real neighbours, each service in a process of its own.
+//! The whole line on real servers, each service in its own process.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use tests::{BareRepository, GitHttp, Kafka, Postgres, Scratch, Usage, unique, until};
+use testbed::{BareRepository, GitHttp, Kafka, Postgres, Scratch, Usage, unique, until};
 
-use crate::common::history::Clone;
-use crate::common::ledger::{Ledger, Neighbours, PROVEN, number, verify};
 use crate::load::{Load, Place};
+use testbed::anchors::AnchorClone;
+use testbed::ledger::{Ledger, Neighbours, PROVEN, number, verify};
 
 const ORIGIN: &str = "example.com/soak";
 
-/// For the last events to be sealed, and no lag to be shown.
+/// Time until the last events are sealed and the metrics show no lag.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
 
 /// The services, in the order of [`Line::usage`].
 pub(crate) const SERVICES: [&str; 3] = ["committer", "ingest", "anchor"];
 
-/// What runs.
+/// The servers and the ledger.
 pub(crate) struct Line {
     pub(crate) ledger: Ledger,
     kafka: &'static Kafka,
     git: GitHttp,
     remote: BareRepository,
     places: Vec<Place>,
-    /// After what uses it: dropped in this order.
+    /// Declared last, because fields drop in this order.
     folder: Scratch,
 }
 
-/// What the verifier proved.
+/// The verifier's result.
 #[derive(Debug)]
 pub(crate) struct Proven {
     pub(crate) events: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Proven {
 }
 
 impl Line {
-    /// Starts a line that seals so many topics of so many partitions each.
+    /// Starts a line that seals `topics` topics with `partitions` partitions each.
     pub(crate) fn start(topics: u32, partitions: u32, batch_events: u64) -> Self {
         let (kafka, folder, name) = (Kafka::shared(), Scratch::new("line"), unique("line"));
         let topics: Vec<String> = (0..topics).map(|_| kafka.topic(&name, partitions.cast_signed())).collect();
@@ -57,12 +57,12 @@ impl Line {
         Self { ledger, kafka, git, remote, places: places.collect(), folder }
     }
 
-    /// Lets the services fetch no more than so many bytes a second from Kafka, or what they like.
+    /// Limits the bytes per second that the services fetch from Kafka; `None` removes the limit.
     pub(crate) fn limit_fetching(&self, bytes_s: Option<u64>) {
         self.kafka.limit_fetching(&self.ledger.name, bytes_s);
     }
 
-    /// Where events can be produced to.
+    /// All partitions of all topics.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.places.clone()
     }
@@ -72,19 +72,19 @@ impl Line {
         load.produce(self.kafka.bootstrap(), ended);
     }
 
-    /// What each service holds; nothing of one that does not run.
+    /// The resource usage of each service; `None` for a service that does not run.
     pub(crate) fn usage(&self) -> [Option<Usage>; 3] {
         self.ledger.services().map(|service| service.usage())
     }
 
-    /// How many events are sealed and how many are not, as the ingest-consumer shows it; `None` while it does not answer.
+    /// Numbers of sealed and unsealed events in the ingest-consumer's metrics; `None` while it does not answer.
     pub(crate) fn sealed_and_lag(&self) -> Option<(u64, u64)> {
         let names = ["streamseal_ingest_sealed_offset", "streamseal_ingest_lag_offsets"];
         let [sealed, lag] = self.ledger.ingest.metrics(names)?;
         Some((sealed as u64, lag as u64))
     }
 
-    /// Waits until all that was acknowledged is sealed and no lag is shown.
+    /// Waits until all acknowledged events are sealed and the metrics show no lag.
     pub(crate) fn until_caught_up(&self, load: &Load) {
         until("everything is sealed and no lag is shown", CAUGHT_UP_WITHIN, || {
             self.ledger.assert_running();
@@ -92,8 +92,7 @@ impl Line {
         });
     }
 
-    /// Takes evidence of everything, and requires that the verifier proves what was acknowledged: so many events of each
-    /// partition, and no others.
+    /// Takes full evidence, and requires that the verifier proves exactly the acknowledged events of each partition.
     pub(crate) fn prove(&self, load: &Load) -> Proven {
         let produced: Vec<_> = load.acknowledged_by_place().filter(|(_, events)| *events > 0).collect();
         let places: Vec<Place> = produced.iter().map(|(place, _)| (*place).clone()).collect();
@@ -101,7 +100,7 @@ impl Line {
         self.ledger.fsck();
         let bundle = self.folder.join("bundle");
         self.ledger.export(&bundle);
-        let clone = Clone::of(&self.git.url("anchors.git"), self.folder.join("clone"));
+        let clone = AnchorClone::of(&self.git.url("anchors.git"), self.folder.join("clone"));
         let begun = Instant::now();
         let verdict = verify(&self.ledger.trust(), &bundle, clone.path(), None);
         let took = begun.elapsed();
@@ -112,7 +111,7 @@ impl Line {
             let stream = streams.find(|s| s["topic"] == topic.as_str() && s["partition"] == *partition).unwrap();
             let [range] = &stream["proven"].as_array().unwrap()[..] else { panic!("{stream:#}") };
             assert_eq!(number(&range["from"]), Some(0), "{stream:#}");
-            // Nobody else produces, so the number of events is the next offset too.
+            // Nobody else produces, so the number of events is also the next offset.
             assert!(number(&range["to"]).is_none_or(|to| to == events), "{stream:#}");
             assert_eq!(number(&stream["events"]), Some(events), "{stream:#}");
         }

@@ -1,4 +1,4 @@
-//! Producers that send at a pace, whatever becomes of the sealing, and count what the broker says.
+//! Producers that send at a fixed rate, independent of sealing, and count the broker's answers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -9,33 +9,33 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-/// How often events are sent.
+/// Interval between sends.
 const TICK: Duration = Duration::from_millis(10);
 
-/// For the last events to be acknowledged.
+/// Time until the last events are acknowledged.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Topic and partition.
 pub(crate) type Place = (String, u32);
 
-/// What is sent, and what became of it.
+/// The load and its counts.
 #[derive(Debug)]
 pub(crate) struct Load {
     places: Vec<Place>,
-    /// How many are sent each second.
+    /// Events per second.
     events_s: AtomicU64,
-    /// For each place, how many were acknowledged.
+    /// Acknowledged events, by place.
     acknowledged: Vec<AtomicU64>,
-    /// How many the broker refused.
+    /// Refused events.
     refused: AtomicU64,
-    /// The longest that the broker took for one, in milliseconds.
+    /// The slowest acknowledgement, in milliseconds.
     slowest_ms: AtomicU64,
     begun: Instant,
     next: AtomicU64,
 }
 
 impl Load {
-    /// Nothing sent yet.
+    /// A load that has not begun.
     pub(crate) fn new(places: Vec<Place>) -> Self {
         Self {
             acknowledged: places.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -48,32 +48,32 @@ impl Load {
         }
     }
 
-    /// Sends so many events a second from now on.
+    /// Sets the rate, in events per second.
     pub(crate) fn set_pace(&self, events_s: u64) {
         self.events_s.store(events_s, Ordering::SeqCst);
     }
 
-    /// How many events were acknowledged.
+    /// The number of acknowledged events.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.iter().map(|events| events.load(Ordering::SeqCst)).sum()
     }
 
-    /// The same for each place.
+    /// The numbers of acknowledged events, by place.
     pub(crate) fn acknowledged_by_place(&self) -> impl Iterator<Item = (&Place, u64)> {
         self.places.iter().zip(self.acknowledged.iter().map(|events| events.load(Ordering::SeqCst)))
     }
 
-    /// How many were refused.
+    /// The number of refused events.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 
-    /// The longest that an acknowledgement took.
+    /// The slowest acknowledgement.
     pub(crate) fn slowest(&self) -> Duration {
         Duration::from_millis(self.slowest_ms.load(Ordering::SeqCst))
     }
 
-    /// Sends to all places in turn until `ended`, and returns when the broker has answered all.
+    /// Sends to all places in turn until `ended`. Returns when the broker has answered all requests.
     pub(crate) fn produce(&self, bootstrap: &str, ended: &AtomicBool) {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bootstrap).set("enable.idempotence", "true").set("linger.ms", "100");
@@ -98,7 +98,7 @@ impl Load {
         while !ended.load(Ordering::SeqCst) {
             let now = Instant::now();
             let events_s = self.events_s.load(Ordering::SeqCst) as f64;
-            // What is late because the broker was slow is not made up for.
+            // It does not catch up on sends that a slow broker delayed.
             due = ((now - before).as_secs_f64() * events_s + due).min(events_s);
             before = now;
             while due >= 1.0 {
@@ -120,7 +120,7 @@ impl Load {
         let record = BaseRecord::with_opaque_to(topic, Box::new(sent)).partition(partition.cast_signed());
         let mut record = record.key(&key).payload(&value);
         while let Err((error, back)) = producer.send(record) {
-            // The broker is slower than the pace, which then sinks.
+            // The broker is slower than the rate, which then drops.
             assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "cannot produce to {topic}");
             thread::sleep(TICK);
             record = back;

@@ -1,13 +1,11 @@
-//! The line under more load than it can take, and under load for long: memory, file descriptors and threads stay level,
-//! no producer is refused, the lag is shown, and afterwards everything that was produced is proven.
+//! The line under overload, and under a long load. Memory, file descriptors and threads stay level, no producer is
+//! refused, the metrics show the lag, and afterwards all produced events are proven.
 //!
-//! The tests run each for seconds. `just overload` and `just soak MINUTES` run them for minutes and write a report with
-//! the samples of every second to `target/soak`: SOAK_MINUTES says how long the load lasts, SOAK_REPORT where to.
+//! In `./test`, each runs for seconds. `just overload` and `just soak MINUTES` run them for minutes and write a report
+//! with samples of every second to `target/soak`. SOAK_MINUTES sets the length of the load, SOAK_REPORT the folder.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod flat;
 mod line;
 mod load;

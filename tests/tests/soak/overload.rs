@@ -1,41 +1,41 @@
-//! More load than the line can take: it falls behind and says so, holds no more for it, and catches up afterwards.
+//! Overload: the line falls behind, shows it, keeps its memory bounded, and catches up afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::until;
+use testbed::until;
 
 use crate::flat::{Bound, Bounds};
 use crate::record::Phase;
-use crate::run::{Ended, Plan, Stage, run};
+use crate::run::{Plan, SetOnDrop, Stage, run};
 use crate::throttle::throttle;
 
-/// How many times faster than sealing the producers are.
+/// Ratio of the producers' rate to the sealing rate.
 const TIMES: u64 = 10;
 
-/// What the line takes with ease.
+/// A rate that the line easily sustains, in events per second.
 const CALM_EVENTS_S: u64 = 1_000;
 const CALM: Duration = Duration::from_secs(2);
 const CALM_WHOLE: Duration = Duration::from_secs(30);
 
-/// What it gets.
+/// The overload, in events per second.
 const EVENTS_S: u64 = 20_000;
 
-/// The phase in which what is bounded fills up: only its peak is judged.
+/// The phase in which bounded queues fill up. Only its peak counts.
 pub(crate) const FILLING_PHASE: &str = "filling";
 
-/// How long that takes: with many partitions the statements that wait, and then what is fetched ahead.
+/// Time until they are full: first the waiting statements, then the events fetched ahead.
 const FILLING: Duration = Duration::from_secs(110);
 
-/// What the slow ingest-consumer may fetch in a second: less than a tenth of what is sent, in which an event takes 140 bytes
-/// or so. The broker gives less than its quota.
+/// Fetch quota of the slow ingest-consumer, in bytes per second. It is less than a tenth of the load, with about 140
+/// bytes per event. The broker gives less than its quota.
 const SLOW_BYTES_S: u64 = EVENTS_S * 140 / (TIMES + 2);
 
-/// In the tests: enough for the lag to be looked at.
+/// Length in `./test`: enough to see the lag.
 const OVERLOAD: Duration = Duration::from_secs(5);
 
-/// For the lag, which is looked at now and then, to be shown.
+/// Time until the metrics show the lag, which ingest looks up periodically.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 const BOUNDS: Bounds = Bounds {
@@ -45,7 +45,7 @@ const BOUNDS: Bounds = Bounds {
 };
 
 #[test]
-fn of_an_ingest_consumer_that_is_too_slow() {
+fn a_slow_ingest_consumer_catches_up() {
     let plan = Plan {
         name: "slow-ingest",
         what: "producers ten times faster than what an ingest-consumer may fetch by the broker's quota",
@@ -58,7 +58,7 @@ fn of_an_ingest_consumer_that_is_too_slow() {
 }
 
 #[test]
-fn of_a_committer_that_is_too_slow() {
+fn a_slow_committer_catches_up() {
     let plan = Plan {
         name: "slow-committer",
         what: "producers ten times faster than a committer that gets little of the processor, with small batches",
@@ -71,7 +71,7 @@ fn of_a_committer_that_is_too_slow() {
 }
 
 #[test]
-fn of_a_line_without_a_committer() {
+fn a_line_without_committer_catches_up() {
     let plan = Plan {
         name: "committer-away",
         what: "the committer is killed and started again after the overload",
@@ -84,8 +84,8 @@ fn of_a_line_without_a_committer() {
 }
 
 #[test]
-fn of_many_partitions() {
-    // A thousand, in the tests fewer.
+fn many_partitions_catch_up() {
+    // A thousand partitions; fewer in `./test`.
     let partitions = if std::env::var_os("SOAK_MINUTES").is_some() { 1_000 } else { 100 };
     let plan = Plan {
         name: "thousand-partitions",
@@ -94,10 +94,10 @@ fn of_many_partitions() {
         partitions,
         batch_events: 4096,
         bounds: Bounds {
-            // While the committer is away this grows up to what all together fetch ahead, and up to the statements that
-            // wait, of which there are at most 64 for each partition, one a second.
+            // While the committer is away, memory grows up to the shared fetch-ahead limit and the waiting statements:
+            // at most 64 per partition, one per second.
             resident_mib: Bound { peak: 384.0, growth: 8.0 },
-            // So many connections to it come and go.
+            // Connections to the committer come and go.
             descriptors: Bound { peak: 160.0, growth: 8.0 },
             ..BOUNDS
         },
@@ -105,7 +105,7 @@ fn of_many_partitions() {
     run(&plan, |stage| overload(stage, |ended| without_committer(stage, ended)));
 }
 
-/// Lets `fault` act, until it is told to end, while producers send more than the line takes.
+/// Runs `fault` until its flag is set, while producers overload the line.
 fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Duration>, Vec<String>) {
     let calm = if stage.minutes.is_some() { CALM_WHOLE } else { CALM };
     stage.begin("calm", CALM_EVENTS_S);
@@ -113,7 +113,7 @@ fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Du
     let ended = AtomicBool::new(false);
     stage.begin(FILLING_PHASE, EVENTS_S);
     let phase = thread::scope(|scope| {
-        let _ended = Ended(&[&ended]);
+        let _ended = SetOnDrop(&[&ended]);
         scope.spawn(|| fault(&ended));
         if stage.minutes.is_some() {
             thread::sleep(FILLING);
@@ -127,14 +127,14 @@ fn overload(stage: &Stage, fault: impl FnOnce(&AtomicBool) + Send) -> (Option<Du
     stage.begin("after", CALM_EVENTS_S);
     stage.hold(calm);
     let (acknowledged, sealed) = phase.progress();
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     if stage.minutes.is_some() && acknowledged < TIMES * sealed {
-        faults.push(format!("no overload: {acknowledged} events were produced in it and {sealed} sealed"));
+        problems.push(format!("no overload: {acknowledged} events were produced in it and {sealed} sealed"));
     }
-    (Some(recovery), faults)
+    (Some(recovery), problems)
 }
 
-/// Whether the lag that is shown is at least half of what it has been.
+/// Whether the shown lag is at least half of the real one.
 fn shows_lag(phase: &Phase) -> bool {
     let behind = phase.most(|moment| moment.behind());
     behind >= EVENTS_S && phase.most(|moment| moment.lag_shown) >= behind / 2
@@ -150,7 +150,7 @@ fn with_slow_committer(stage: &Stage, ended: &AtomicBool) {
     throttle(&stage.line.ledger.committer, ended, || {
         stage.record.in_phase(|phase| {
             let (acknowledged, sealed) = phase.progress();
-            // A little slower than it has to be.
+            // A little slower than needed.
             acknowledged < (TIMES + 1) * sealed
         })
     });

@@ -1,4 +1,4 @@
-//! What is measured every second, and the files that it goes to at once.
+//! Measurements of every second, written to files at once.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,53 +8,53 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::Usage;
+use testbed::Usage;
 
 use crate::line::{Line, SERVICES};
 use crate::load::Load;
 
-/// How often.
+/// Interval of measurements.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long the ingest-consumer is left alone after an answer.
+/// Pause between requests to the ingest-consumer.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// What was seen of the line in one phase, second by second.
+/// The measurements of one phase, second by second.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Phase {
     pub(crate) name: &'static str,
-    /// What the services held, in the order of [`SERVICES`]; nothing of a second in which one did not run.
+    /// Usage of the services, in the order of [`SERVICES`]; empty for a second in which a service did not run.
     pub(crate) held: [Vec<Usage>; 3],
     pub(crate) moments: Vec<Moment>,
 }
 
-/// Where the line stood.
+/// The progress of the line at one moment.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Moment {
-    /// How many events were acknowledged to producers.
+    /// Events acknowledged to producers.
     pub(crate) acknowledged: u64,
-    /// How many were sealed, as the ingest-consumer last said.
+    /// Sealed events, by the ingest-consumer's last answer.
     pub(crate) sealed: u64,
-    /// How many were not, as it last said.
+    /// Unsealed events, by its last answer.
     pub(crate) lag_shown: u64,
 }
 
 impl Moment {
-    /// How many were acknowledged and not sealed.
+    /// Events acknowledged and not sealed.
     pub(crate) fn behind(&self) -> u64 {
         self.acknowledged.saturating_sub(self.sealed)
     }
 }
 
 impl Phase {
-    /// How many events were acknowledged and how many sealed in it.
+    /// Numbers of acknowledged and sealed events in the phase.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let (first, last) = (self.moments.first().copied(), self.moments.last().copied());
         let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
         (last.acknowledged - first.acknowledged, last.sealed - first.sealed)
     }
 
-    /// The largest of something in it.
+    /// The maximum of a value in the phase.
     pub(crate) fn most(&self, of: impl Fn(&Moment) -> u64) -> u64 {
         self.moments.iter().map(of).max().unwrap_or_default()
     }
@@ -63,48 +63,48 @@ impl Phase {
 /// The measurements of a run.
 pub(crate) struct Record {
     begun: Instant,
-    /// How many events are sealed and how many are not, as the ingest-consumer last said.
+    /// Numbers of sealed and unsealed events, by the ingest-consumer's last answer.
     shown: Mutex<(u64, u64)>,
     phases: Mutex<Vec<Phase>>,
 }
 
 impl Record {
-    /// Nothing measured yet.
+    /// A record without measurements.
     pub(crate) fn new(phase: &'static str) -> Self {
         let record = Self { begun: Instant::now(), shown: Mutex::default(), phases: Mutex::default() };
         record.begin(phase);
         record
     }
 
-    /// What is measured from now on belongs to this phase.
+    /// Begins a phase.
     pub(crate) fn begin(&self, name: &'static str) {
         eprintln!("{:>7.1} s: {name}", self.begun.elapsed().as_secs_f64());
         self.lock().push(Phase { name, ..Phase::default() });
     }
 
-    /// What was measured.
+    /// All phases.
     pub(crate) fn phases(&self) -> Vec<Phase> {
         self.lock().clone()
     }
 
-    /// What was measured in the phase that runs.
+    /// The measurements of the present phase.
     pub(crate) fn in_phase<T>(&self, look: impl Fn(&Phase) -> T) -> T {
         look(self.lock().last().expect("a phase has begun"))
     }
 
-    /// Asks the ingest-consumer until `ended`. It is asked beside the measuring, as it may be slow to answer.
+    /// Asks the ingest-consumer until `ended`, on its own thread, because it may be slow to answer.
     pub(crate) fn ask(&self, line: &Line, ended: &AtomicBool) {
         while !ended.load(Ordering::SeqCst) {
             if let Some((sealed, lag)) = line.sealed_and_lag() {
                 let mut shown = self.shown.lock().unwrap();
-                // One that has just started does not know of all streams yet.
+                // After its start, it does not know all streams yet.
                 *shown = (sealed.max(shown.0), lag);
             }
             thread::sleep(ASK_EVERY);
         }
     }
 
-    /// Measures every second until `ended`, into files in `folder` too.
+    /// Measures every second until `ended`, and writes files in `folder`.
     pub(crate) fn sample(&self, line: &Line, load: &Load, folder: &Path, ended: &AtomicBool) {
         let head = "second,phase,service,resident_kib,anonymous_kib,descriptors,threads,cpu_ms";
         let mut services = create(folder, "services.csv", head);

@@ -1,4 +1,4 @@
-//! What came out.
+//! The report of a run.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::Usage;
+use testbed::Usage;
 
 use crate::flat::{Bound, Course};
 use crate::line::{Proven, SERVICES};
@@ -16,33 +16,33 @@ use crate::run::Plan;
 
 const MIB: f64 = 1_048_576.0;
 
-/// A run that ended.
+/// The results of a run.
 pub(crate) struct Report<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) phases: Vec<Phase>,
-    /// From the end of the overload until the line was as far as the producers.
+    /// Time from the end of the overload until the line caught up with the producers.
     pub(crate) recovery: Option<Duration>,
-    /// How many events producers were refused.
+    /// Events refused to producers.
     pub(crate) refused: u64,
-    /// The longest that a producer waited for an acknowledgement.
+    /// The slowest acknowledgement.
     pub(crate) slowest: Duration,
     pub(crate) acknowledged: u64,
     pub(crate) proven: Proven,
-    /// What is not as it should be.
-    pub(crate) faults: Vec<String>,
+    /// Exceeded limits and missing events.
+    pub(crate) problems: Vec<String>,
 }
 
-/// What a service held in a phase: memory in MiB, file descriptors, threads.
+/// Usage of a service in a phase: memory in MiB, file descriptors, threads.
 struct Row {
     phase: &'static str,
     service: &'static str,
     courses: [Course; 3],
-    /// Part of one processor.
+    /// Share of one processor.
     cpu: f64,
 }
 
 impl Report<'_> {
-    /// Adds what is wrong with what was measured.
+    /// Adds all problems that the measurements show.
     pub(crate) fn judge(&mut self) {
         let bounds = self.plan.bounds;
         let judged =
@@ -50,25 +50,25 @@ impl Report<'_> {
         for Row { phase, service, courses, .. } in self.rows() {
             for ((what, bound), course) in judged.into_iter().zip(courses) {
                 let bound = if phase == FILLING_PHASE { Bound { growth: f64::INFINITY, ..bound } } else { bound };
-                let fault = course.fault(bound);
-                self.faults.extend(fault.map(|fault| format!("{phase}: {what} of {service}: {fault}")));
+                let problem = course.excess(bound);
+                self.problems.extend(problem.map(|problem| format!("{phase}: {what} of {service}: {problem}")));
             }
         }
         if self.refused > 0 {
-            self.faults.push(format!("{} events were refused to producers", self.refused));
+            self.problems.push(format!("{} events were refused to producers", self.refused));
         }
         if self.proven.events != self.acknowledged {
-            self.faults.push(format!("{} events proven of {} produced", self.proven.events, self.acknowledged));
+            self.problems.push(format!("{} events proven of {} produced", self.proven.events, self.acknowledged));
         }
     }
 
-    /// Writes it as Markdown and as JSON.
+    /// Writes the report as Markdown and JSON.
     pub(crate) fn write(&self, folder: &Path) {
         fs::write(folder.join("report.md"), self.markdown()).unwrap();
         fs::write(folder.join("report.json"), format!("{:#}\n", self.json())).unwrap();
     }
 
-    /// Two tables, one of the line and one of its services.
+    /// Two tables: the line and its services.
     pub(crate) fn markdown(&self) -> String {
         let Self { plan, refused, slowest, acknowledged, proven, .. } = self;
         let mut text = format!("# {}\n\n{}\n\n", plan.name, plan.what);
@@ -114,8 +114,8 @@ impl Report<'_> {
             );
         }
         text += "\n";
-        for fault in &self.faults {
-            let _ = writeln!(text, "- **{fault}**");
+        for problem in &self.problems {
+            let _ = writeln!(text, "- **{problem}**");
         }
         text
     }
@@ -162,7 +162,7 @@ impl Report<'_> {
             "entries": self.proven.entries,
             "phases": phases.collect::<Vec<_>>(),
             "services": services.collect::<Vec<_>>(),
-            "faults": self.faults,
+            "problems": self.problems,
         })
     }
 

@@ -1,11 +1,11 @@
-//! A load from its beginning to the verifier's verdict.
+//! A run: a load, from its start to the verifier's verdict.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::Scratch;
+use testbed::Scratch;
 
 use crate::flat::Bounds;
 use crate::line::Line;
@@ -13,17 +13,17 @@ use crate::load::Load;
 use crate::record::Record;
 use crate::report::Report;
 
-/// How often the services are looked at.
+/// Interval between checks of the services.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// For the services to be as far as the producers again, who go on.
+/// Time for the services to catch up with the producers, which continue.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(600);
 
-/// What is run.
+/// The settings of a run.
 pub(crate) struct Plan {
-    /// Also the name of the folder of its report.
+    /// Its name, and the name of its report's folder.
     pub(crate) name: &'static str,
-    /// In a few words.
+    /// A short description.
     pub(crate) what: &'static str,
     pub(crate) topics: u32,
     pub(crate) partitions: u32,
@@ -31,22 +31,22 @@ pub(crate) struct Plan {
     pub(crate) bounds: Bounds,
 }
 
-/// What runs.
+/// The line and its load.
 pub(crate) struct Stage {
     pub(crate) line: Line,
     pub(crate) load: Load,
     pub(crate) record: Record,
-    /// How long the load is to last; in the tests only seconds.
+    /// Length of the load; only seconds in `./test`.
     pub(crate) minutes: Option<u64>,
 }
 
 impl Stage {
-    /// Minutes, or in the tests seconds.
+    /// The length in minutes, or in seconds in `./test`.
     pub(crate) fn lasting(&self, in_tests: Duration) -> Duration {
         self.minutes.map_or(in_tests, |minutes| Duration::from_secs(minutes * 60))
     }
 
-    /// Begins a phase in which so many events a second are sent.
+    /// Begins a phase with a rate, in events per second.
     pub(crate) fn begin(&self, phase: &'static str, events_s: u64) {
         self.record.begin(phase);
         self.load.set_pace(events_s);
@@ -61,22 +61,21 @@ impl Stage {
         }
     }
 
-    /// Waits until no more events than those of two seconds are not sealed; returns how long that took.
+    /// Waits until at most the events of two seconds are unsealed. Returns how long it took.
     pub(crate) fn until_recovered(&self, events_s: u64) -> Duration {
         let begun = Instant::now();
         self.begin("recovery", events_s);
-        tests::until("the services are as far as the producers", RECOVERED_WITHIN, || {
+        testbed::until("the services caught up with the producers", RECOVERED_WITHIN, || {
             self.line.ledger.assert_running();
-            // Of a moment in this phase.
+            // Measured in this phase.
             self.record.in_phase(|phase| phase.moments.last().is_some_and(|moment| moment.behind() <= 2 * events_s))
         });
         begun.elapsed()
     }
 }
 
-/// Starts a line and producers, lets `drive` do what is to be done to them, has the verifier prove all that was
-/// produced, writes the report, and fails if anything in it is not as it should be. `drive` returns how long the line
-/// took to recover, where it had to, and what else was wrong.
+/// Starts a line and producers, runs `drive`, verifies all produced events, and writes the report. Fails if the report
+/// has problems. `drive` returns the recovery time, if any, and further problems.
 pub(crate) fn run(plan: &Plan, drive: impl FnOnce(&Stage) -> (Option<Duration>, Vec<String>)) {
     let scratch = Scratch::new("samples");
     let folder = std::env::var_os("SOAK_REPORT").map_or(scratch.path().to_owned(), PathBuf::from).join(plan.name);
@@ -91,30 +90,31 @@ pub(crate) fn run(plan: &Plan, drive: impl FnOnce(&Stage) -> (Option<Duration>, 
     };
     let Stage { line, load, record, .. } = &stage;
     let (sampled, produced) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (recovery, faults, proven) = thread::scope(|scope| {
-        let _ended = Ended(&[&sampled, &produced]);
+    let (recovery, problems, proven) = thread::scope(|scope| {
+        let _ended = SetOnDrop(&[&sampled, &produced]);
         scope.spawn(|| record.ask(line, &sampled));
         scope.spawn(|| record.sample(line, load, &folder, &sampled));
         let producing = scope.spawn(|| line.produce(load, &produced));
-        let (recovery, faults) = drive(&stage);
+        let (recovery, problems) = drive(&stage);
         record.begin("end");
         produced.store(true, Ordering::SeqCst);
         producing.join().unwrap();
         line.until_caught_up(load);
-        (recovery, faults, line.prove(load))
+        (recovery, problems, line.prove(load))
     });
     let (refused, slowest, acknowledged) = (load.refused(), load.slowest(), load.acknowledged());
-    let mut report = Report { plan, phases: record.phases(), recovery, refused, slowest, acknowledged, proven, faults };
+    let mut report =
+        Report { plan, phases: record.phases(), recovery, refused, slowest, acknowledged, proven, problems };
     report.judge();
     eprintln!("{}", report.markdown());
     report.write(&folder);
-    assert!(report.faults.is_empty(), "{}: {:#?}", plan.name, report.faults);
+    assert!(report.problems.is_empty(), "{}: {:#?}", plan.name, report.problems);
 }
 
-/// Ends what runs beside a test also when it fails.
-pub(crate) struct Ended<'a>(pub(crate) &'a [&'a AtomicBool]);
+/// Sets flags when dropped, so that threads beside a test stop even if it fails.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a [&'a AtomicBool]);
 
-impl Drop for Ended<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.iter().for_each(|ended| ended.store(true, Ordering::SeqCst));
     }

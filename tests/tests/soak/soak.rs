@@ -1,4 +1,4 @@
-//! A load that the line takes with ease, for long.
+//! A long load that the line easily sustains.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::run::{Plan, run};
 const EVENTS_S: u64 = 2_000;
 
 #[test]
-fn everything_stays_level() {
+fn usage_stays_level_under_a_long_load() {
     let plan = Plan {
         name: "soak",
         what: "2,000 events a second on 2 topics of 4 partitions each, a batch five times a second of each, an anchor a \
@@ -18,7 +18,7 @@ fn everything_stays_level() {
         batch_events: 4096,
         bounds: Bounds {
             resident_mib: Bound { peak: 64.0, growth: 1.0 },
-            // The anchor opens a pack every 256 anchors, until four are open.
+            // The anchor opens a pack every 256 anchors, up to four.
             descriptors: Bound { peak: 128.0, growth: 4.0 },
             threads: Bound { peak: 32.0, growth: 0.5 },
         },

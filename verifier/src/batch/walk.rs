@@ -1,3 +1,5 @@
+//! The walk along one batch.
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -6,14 +8,14 @@ use evidence::batch::RootBuilder;
 use evidence::statement::{LastEvent, Summary};
 use evidence::{Hash, LeafPreimage, Leaves};
 
-use super::{Checked, Outcome, Problems, Row, Rows};
+use super::{Checked, Problems, RootMatch, Row, Rows};
 use crate::expect::Ranges;
 
-/// How far back an event that is out of order is still recognised.
+/// The number of passed rows among which a late event is still recognised.
 const REORDER_WINDOW: usize = 4096;
 
-/// A walk along the events and the leaf index of one batch, in which both are folded to a root.
-pub(super) struct Walk<'a> {
+/// A walk along the events and the leaf index of one batch that computes the root of each.
+pub(super) struct BatchWalk<'a> {
     summary: &'a Summary,
     held: Range<u64>,
     expected: &'a Ranges,
@@ -23,28 +25,28 @@ pub(super) struct Walk<'a> {
     all_bytes: u64,
     /// The longest content so far.
     pub(super) longest: u64,
-    /// Events that came again, or seem so: how many of those that are right are at their offsets is not known.
+    /// The number of events that came again, or may have. Some of the unchanged events may be at their offsets.
     doubled: u64,
     events_root: RootBuilder,
-    /// `None` as long as the rows so far have the same leaves as the events so far.
+    /// `None` while the rows have the same leaves as the events.
     index_root: Option<RootBuilder>,
     /// The last event in order so far.
     last_event: Option<i64>,
     /// The number of rows so far.
     row_count: u64,
-    /// The newest rows that were found without an event, each with its number.
+    /// The newest rows without an event, each with its number.
     without_event: VecDeque<(u64, Row)>,
-    /// The number of the last row that was found absent, and whether it is expected.
+    /// The number of the last absent row, and whether it is expected.
     last_absent: Option<(u64, bool)>,
-    /// The last row so far, or the last event where there is no leaf index, and its leaf.
+    /// Offset and leaf of the last row; without a leaf index, those of the last event.
     last_leaf: Option<(i64, Hash)>,
-    /// The smallest and largest timestamp among these.
+    /// The smallest and largest timestamp so far.
     time: Option<(i64, i64)>,
-    /// What is wrong with the leaf index in itself.
-    index_fault: Option<String>,
+    /// Why the leaf index is invalid in itself.
+    index_problem: Option<String>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> BatchWalk<'a> {
     pub(super) fn new(summary: &'a Summary, held: Range<u64>, expected: &'a Ranges, has_index: bool) -> Self {
         Self {
             summary,
@@ -63,12 +65,11 @@ impl<'a> Walk<'a> {
             last_absent: None,
             last_leaf: None,
             time: None,
-            index_fault: None,
+            index_problem: None,
         }
     }
 
-    /// Takes the next events all at once if each is what the leaf index says, as it is when nothing is wrong; otherwise
-    /// takes none.
+    /// Takes the next events all at once if each is in the leaf index, as in an honest bundle; otherwise takes none.
     pub(super) fn all_match(
         &mut self,
         drained: Leaves<'_>,
@@ -99,7 +100,7 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// Takes the next event: its leaf preimage, leaf and content length, or why its content is none.
+    /// Takes the next event: its leaf preimage, leaf and content length, or why its content does not decode.
     pub(super) fn event(
         &mut self,
         offset: i64,
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
         rows: &mut Rows,
         reader: &mut BatchReader,
     ) -> Result<(), bundle::Error> {
-        // A hash that no event has stands for one that is none.
+        // An event that does not decode gets a hash that no event has.
         let leaf = event.as_ref().map_or(Hash([0; 32]), |(_, leaf, _)| *leaf);
         if !self.is_in_batch(offset) {
             self.push_event(leaf);
@@ -144,7 +145,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// An event and the row of its offset.
+    /// Compares an event with the row of its offset.
     fn compare(&mut self, row: &Row, event: Result<(&Row, Hash, u32), String>, leaf: Hash) {
         match event {
             Ok((event, _, len)) if event == row => {
@@ -163,7 +164,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A row of which there is no event: absent, unless the bundle does not mean to hold it.
+    /// Takes a row without an event: the event is absent, if the bundle should hold it.
     pub(super) fn without_event(&mut self, row: &Row) {
         self.row_alone(row);
         if !u64::try_from(offset_of(row)).is_ok_and(|offset| self.held.contains(&offset)) {
@@ -177,15 +178,15 @@ impl<'a> Walk<'a> {
         self.without_event.push_back((self.row_count, *row));
     }
 
-    /// A row whose event will not come any more.
+    /// Adds the row of an absent event to the problems.
     fn absent(&mut self, (number, row): (u64, Row)) {
         let offset = offset_of(&row) as u64;
         let is_expected = self.expected.contains(offset);
         let Problems { absent, absent_unexpected, .. } = &mut self.checked.problems;
         let list = if is_expected { absent } else { absent_unexpected };
-        let goes_on = self.last_absent == Some((number - 1, is_expected)) && list.more == 0;
+        let continues = self.last_absent == Some((number - 1, is_expected)) && list.more == 0;
         match list.first.last_mut() {
-            Some((offsets, count)) if goes_on => {
+            Some((offsets, count)) if continues => {
                 offsets.end = offset + 1;
                 *count += 1;
             }
@@ -194,7 +195,7 @@ impl<'a> Walk<'a> {
         self.last_absent = Some((number, is_expected));
     }
 
-    /// An event that does not come after the one before it.
+    /// Takes an event that does not come after the one before it.
     fn out_of_order(&mut self, offset: i64, event: Result<(&Row, Hash, u32), String>) {
         let passed = self.without_event.binary_search_by_key(&offset, |(_, row)| offset_of(row)).ok();
         match passed.and_then(|at| self.without_event.remove(at)) {
@@ -217,7 +218,7 @@ impl<'a> Walk<'a> {
         self.checked.problems.extra.add(offset);
     }
 
-    /// An event that is what its row says, or one where there is no leaf index.
+    /// Counts an event that matches its row, or one without a leaf index.
     fn matched(&mut self, event: &Row, leaf: Hash, len: u32) {
         self.checked.events += 1;
         self.checked.bytes += u64::from(len);
@@ -226,18 +227,18 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An event that is not the next row.
+    /// Adds an event that is not the next row to the root of the events.
     fn push_event(&mut self, leaf: Hash) {
         self.index_root.get_or_insert_with(|| self.events_root.clone());
         self.events_root.push(leaf);
     }
 
-    /// A row that is not the next event, and whose leaf is still to be computed.
+    /// Adds a row that is not the next event to the root of the leaf index.
     fn row_alone(&mut self, row: &Row) {
         let leaf = match LeafPreimage::from_bytes(row) {
             Ok(preimage) => preimage.leaf(),
             Err(problem) => {
-                self.fault(row, &problem.to_string());
+                self.invalid(row, &problem.to_string());
                 Hash([0; 32])
             }
         };
@@ -248,21 +249,21 @@ impl<'a> Walk<'a> {
     fn row(&mut self, row: &Row, leaf: Hash) {
         let offset = offset_of(row);
         if !self.is_in_batch(offset) {
-            self.fault(row, "it lies outside of the batch");
+            self.invalid(row, "it lies outside the batch");
         }
         if self.last_leaf.is_some_and(|(last, _)| offset <= last) {
-            self.fault(row, "it does not come after the one before it");
+            self.invalid(row, "it does not come after the one before it");
         }
         self.row_count += 1;
         self.note(row, leaf);
     }
 
-    fn fault(&mut self, row: &Row, problem: &str) {
-        let fault = || format!("leaf preimage of offset {}: {problem}", offset_of(row));
-        self.index_fault.get_or_insert_with(fault);
+    fn invalid(&mut self, row: &Row, problem: &str) {
+        let problem = || format!("leaf preimage of offset {}: {problem}", offset_of(row));
+        self.index_problem.get_or_insert_with(problem);
     }
 
-    /// Remembers what the summary makes a statement about.
+    /// Remembers the facts that the summary states.
     fn note(&mut self, row: &Row, leaf: Hash) {
         self.last_leaf = Some((offset_of(row), leaf));
         self.time = widen(self.time, time_of(row));
@@ -272,13 +273,13 @@ impl<'a> Walk<'a> {
         u64::try_from(offset).is_ok_and(|offset| (self.summary.first..self.summary.next).contains(&offset))
     }
 
-    /// After events that could not be read to the last one: what is known of those before, by the sealed leaf index.
-    /// Those that did not come are not known to be absent.
+    /// Finishes a batch whose events could not be read to the last one. The events before are compared with a leaf index
+    /// that has the sealed root; it is unknown which others are absent.
     pub(super) fn finish_early(self) -> Option<Checked> {
         let mut checked = self.finish();
         let Problems { absent, absent_unexpected, .. } = &mut checked.problems;
         (*absent, *absent_unexpected) = Default::default();
-        (checked.outcome == Outcome::ByIndex).then_some(checked)
+        (checked.root_match == RootMatch::ByIndex).then_some(checked)
     }
 
     pub(super) fn finish(mut self) -> Checked {
@@ -289,30 +290,30 @@ impl<'a> Walk<'a> {
         let has_root = |builder: &RootBuilder| builder.len() == events && builder.root() == root;
         let events_fit = has_root(&self.events_root);
         let index_fits = self.index_root.as_ref().map_or(events_fit, has_root);
-        self.checked.outcome = if self.has_index && self.index_fault.is_none() && index_fits {
-            Outcome::ByIndex
+        self.checked.root_match = if self.has_index && self.index_problem.is_none() && index_fits {
+            RootMatch::ByIndex
         } else if events_fit && self.has_index {
-            let fault = self.index_fault.take();
-            Outcome::IndexAltered(fault.unwrap_or_else(|| "it does not lead to the sealed root".to_owned()))
+            let reason = self.index_problem.take();
+            RootMatch::IndexAltered(reason.unwrap_or_else(|| "it does not have the sealed root".to_owned()))
         } else if events_fit {
-            Outcome::ByEvents
+            RootMatch::ByEvents
         } else if !self.has_index && !self.checked.problems.contradict() && self.events_root.len() < events {
-            Outcome::Undecided
+            RootMatch::TooFewEvents
         } else {
-            Outcome::Altered
+            RootMatch::Neither
         };
-        self.checked.false_summary = match self.checked.outcome {
-            Outcome::ByIndex | Outcome::ByEvents => self.false_summary(events_fit),
+        self.checked.false_summary = match self.checked.root_match {
+            RootMatch::ByIndex | RootMatch::ByEvents => self.false_summary(events_fit),
             _ => None,
         };
         self.count(events_fit);
         self.checked
     }
 
-    /// Counts what is proven. Events that came again make holes in it, perhaps where those that are right are.
+    /// Corrects the counts. An event that came again may have the offset of an unchanged one.
     fn count(&mut self, events_fit: bool) {
-        let Checked { events, bytes, at_least, outcome, .. } = &mut self.checked;
-        if events_fit && matches!(outcome, Outcome::IndexAltered(_)) {
+        let Checked { events, bytes, at_least, root_match, .. } = &mut self.checked;
+        if events_fit && matches!(root_match, RootMatch::IndexAltered(_)) {
             (*events, *bytes) = (self.summary.events, self.all_bytes);
         } else if self.doubled > 0 {
             *at_least = true;
@@ -321,8 +322,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What the summary says beside the root, compared with what the root proves; its bytes only when all events are
-    /// there.
+    /// Compares the other statements of the summary with what the root proves; its bytes only if all events are there.
     fn false_summary(&self, all_events: bool) -> Option<String> {
         let Summary { last, time, bytes, .. } = self.summary;
         if last.is_none_or(|LastEvent { offset, leaf }| Some((offset as i64, leaf)) != self.last_leaf) {
@@ -332,7 +332,7 @@ impl<'a> Walk<'a> {
             return Some("`time` is not the span of the events' timestamps".into());
         }
         if all_events && *bytes != self.all_bytes {
-            return Some(format!("`bytes` is {bytes}, the events have {}", self.all_bytes));
+            return Some(format!("`bytes` is {bytes}, but the events have {}", self.all_bytes));
         }
         None
     }

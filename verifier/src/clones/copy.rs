@@ -1,45 +1,50 @@
 //! One copy of the anchors' branch, from its newest anchor to its oldest.
 
-use keystore::Head;
+use evidence::Head;
+use git_reader::Tip;
 
-use super::{Anchored, CloneReport, Comparison, Landmark, Reported, anchored, earlier, head};
-use crate::finding::{Findings, Place, Verdict};
-use crate::git::{Anchor, Fault, Reading, Tip, Walk};
+use super::finding::{CloneFinding, ReportedCodes};
+use super::walk::{Anchor, AnchorWalk, Reading};
+use super::{Anchored, CloneReport, Comparison, Landmark, anchored, earlier, head};
+use crate::code::Code;
+use crate::finding::{Findings, Place};
+use crate::verdict::Verdict;
 
-/// How many anchors of a copy are looked for in the bundle's runs, each of which means reading them anew. One is enough
+/// The most anchors of a copy that are looked up in the bundle's runs; each time the runs are read again. One is enough
 /// unless proofs between anchors are absent.
 const SEARCHES_MAX: u32 = 16;
 
-pub(super) struct Copy<'a> {
+pub(super) struct BranchCopy<'a> {
     comparison: &'a Comparison<'a>,
-    /// The place of its clone among those given.
+    /// The index of its clone in the auditor's list.
     pub(super) clone: usize,
     pub(super) path: &'a str,
     pub(super) tip: &'a Tip,
-    walk: Walk<'a>,
-    reported: Reported,
-    /// Set by the first finding. What is read after it is only compared: it vouches for nothing.
+    walk: AnchorWalk<'a>,
+    reported: ReportedCodes,
+    /// Set by the first finding. Anchors read after it are compared, but vouch for nothing.
     has_finding: bool,
-    /// Set by what contradicts: nothing more is read.
-    is_over: bool,
-    /// Whether there may be an anchor whose head is not known, at all and among those older than the newest one known.
+    /// Set by a contradiction: nothing more is read.
+    is_tampered: bool,
+    /// Whether some commit may hold an anchor whose head is unknown.
     has_gap: bool,
+    /// Whether such a commit is older than the newest known anchor.
     has_gap_inside: bool,
     /// The newest anchor, until it is compared.
     first: Option<Anchor>,
     newest: Option<Anchored>,
     /// The last anchor that was read.
     newer: Option<Newer>,
-    /// Whether a proof leads from the next older anchor to `newer`.
+    /// Whether a proof connects the next older anchor with `newer`.
     is_next: bool,
     anchors: u64,
-    /// The size of the oldest anchor that was read before the first gap inside.
+    /// The size of the oldest anchor that was read before the first such gap.
     passed: Option<u64>,
     searches: u32,
-    /// Which landmarks were met.
+    /// For each landmark, whether an anchor has its size.
     met: Vec<bool>,
     notes: Vec<String>,
-    /// When the newest anchor that a quorum vouches for was the newest head.
+    /// The time of the newest anchor that a quorum vouches for.
     newest_at_s: Option<u64>,
     agrees_at: Option<u64>,
     vouchers: Vouchers<'a>,
@@ -47,30 +52,30 @@ pub(super) struct Copy<'a> {
 
 struct Newer {
     anchor: Anchor,
-    /// Whether it is known to be consistent with the bundle.
+    /// Whether it is proven consistent with the bundle.
     agrees: bool,
 }
 
-/// What a copy has shown.
+/// A copy that was read to its end.
 pub(super) struct Followed {
     pub(super) report: CloneReport,
     pub(super) newest_at_s: Option<u64>,
     pub(super) vouchers: Vec<Option<Anchored>>,
     pub(super) notes: Vec<String>,
-    /// Whether it may be another branch. Then it says nothing of the pinned head.
+    /// Whether it may be another branch. It then says nothing about the pinned head.
     pub(super) is_doubtful: bool,
     pub(super) has_pin: bool,
-    /// Whether it has no anchor of the pinned size although it goes on further.
+    /// Whether it has larger anchors than the pinned head, but none of its size.
     pub(super) lacks_pin: bool,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> BranchCopy<'a> {
     pub(super) fn new(
         comparison: &'a Comparison<'a>,
         clone: usize,
         path: &'a str,
         tip: &'a Tip,
-        walk: Walk<'a>,
+        walk: AnchorWalk<'a>,
     ) -> Self {
         Self {
             comparison,
@@ -78,9 +83,9 @@ impl<'a> Copy<'a> {
             path,
             tip,
             walk,
-            reported: Reported::default(),
+            reported: ReportedCodes::default(),
             has_finding: false,
-            is_over: false,
+            is_tampered: false,
             has_gap: false,
             has_gap_inside: false,
             first: None,
@@ -98,8 +103,8 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Reads up to the newest anchor, and returns its head if there is one. In a doubtful copy the newest commit holds
-    /// it, or the copy is another branch.
+    /// Reads up to the newest anchor, and returns its head if there is one. A doubtful copy whose newest commit holds no
+    /// anchor is another branch.
     pub(super) fn read_newest(&mut self, findings: &mut Findings) -> Option<Head> {
         while self.first.is_none() {
             self.first = self.next_reading(findings)?.anchor;
@@ -112,7 +117,7 @@ impl<'a> Copy<'a> {
         Some(head(&first.head))
     }
 
-    /// Whether everything was read, and no anchor is there.
+    /// Whether everything was read and there is no anchor.
     pub(super) fn is_empty(&self) -> bool {
         self.newest.is_none() && !self.has_finding
     }
@@ -128,12 +133,12 @@ impl<'a> Copy<'a> {
                     None => break,
                 },
             };
-            if let Some(Err(fault)) = anchor.map(|anchor| self.anchor(anchor, landmarks)) {
-                self.report(fault, findings);
+            if let Some(Err(finding)) = anchor.map(|anchor| self.anchor(anchor, landmarks)) {
+                self.report(finding, findings);
             }
         }
-        if self.walk.is_at_beginning() && !self.is_over {
-            self.end(findings);
+        if self.walk.is_at_beginning() && !self.is_tampered {
+            self.first_commit_reached(findings);
         }
         let is_lacking = |(landmark, met): &(&Landmark, &bool)| !**met && self.goes_beyond(landmark.head.size);
         let own = landmarks.iter().zip(&self.met).filter(|_| !self.tip.is_doubtful);
@@ -142,12 +147,12 @@ impl<'a> Copy<'a> {
         let lacks_pin = lacking.iter().any(|landmark| landmark.is_pin);
         for landmark in lacking.into_iter().filter(|landmark| landmark.clone == Some(self.clone)) {
             let problem = format!(
-                "{} does not contain {} (size {}), although it goes on further: its history was rewritten",
+                "{} does not contain {} (size {}), but has larger anchors: its history was rewritten",
                 self.tip.reference, landmark.what, landmark.head.size
             );
-            findings.add(Verdict::Tampered, "rewritten-history", Place::file(self.path), problem);
+            findings.add(Code::RewrittenHistory, Place::file(self.path), problem);
         }
-        let complete = self.walk.is_at_beginning() && !self.is_over && !self.has_gap;
+        let complete = self.walk.is_at_beginning() && !self.is_tampered && !self.has_gap;
         Followed {
             report: CloneReport {
                 path: self.path.to_owned(),
@@ -168,12 +173,12 @@ impl<'a> Copy<'a> {
     }
 
     fn next_reading(&mut self, findings: &mut Findings) -> Option<Reading> {
-        if self.is_over {
+        if self.is_tampered {
             return None;
         }
         let mut reading = self.walk.next_reading()?;
-        for fault in std::mem::take(&mut reading.faults) {
-            self.report(fault, findings);
+        for finding in std::mem::take(&mut reading.findings) {
+            self.report(finding, findings);
         }
         if reading.is_gap {
             self.has_gap = true;
@@ -183,22 +188,22 @@ impl<'a> Copy<'a> {
         Some(reading)
     }
 
-    fn report(&mut self, fault: Fault, findings: &mut Findings) {
+    fn report(&mut self, finding: CloneFinding, findings: &mut Findings) {
         self.has_finding = true;
-        self.is_over |= fault.verdict == Verdict::Tampered;
-        // Whoever may push any branch may have made it. A fork alone is shown by what the log signed.
-        if self.tip.is_doubtful && fault.code != "fork" {
+        self.is_tampered |= finding.code.verdict() == Verdict::Tampered;
+        // Everyone who may push a branch may have made a doubtful copy. Only a fork is proven, by the log's signatures.
+        if self.tip.is_doubtful && finding.code != Code::Fork {
             if self.notes.is_empty() {
                 let note =
-                    format!("{}: {}, which may be another branch: {}", self.path, self.tip.reference, fault.problem);
+                    format!("{}: {}, which may be another branch: {}", self.path, self.tip.reference, finding.problem);
                 self.notes.push(note);
             }
             return;
         }
-        self.reported.report(self.path, fault, findings);
+        self.reported.report(self.path, finding, findings);
     }
 
-    fn anchor(&mut self, anchor: Anchor, landmarks: &[Landmark]) -> Result<(), Fault> {
+    fn anchor(&mut self, anchor: Anchor, landmarks: &[Landmark]) -> Result<(), CloneFinding> {
         self.anchors += 1;
         let found = head(&anchor.head);
         for (landmark, met) in landmarks.iter().zip(&mut self.met) {
@@ -227,8 +232,8 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    /// Whether the bundle shows the root of the anchor's size, and it is the anchor's.
-    fn agrees_with_bundle(&mut self, anchor: &Anchor) -> Result<bool, Fault> {
+    /// Whether the bundle shows a root for the anchor's size, and it is the anchor's root.
+    fn agrees_with_bundle(&mut self, anchor: &Anchor) -> Result<bool, CloneFinding> {
         let found = head(&anchor.head);
         let size = self.comparison.checkpoint.size;
         if found.size > size || (found.size < size && self.searches == SEARCHES_MAX) {
@@ -242,16 +247,16 @@ impl<'a> Copy<'a> {
         Err(fork(anchor, "the bundle's entries", Head { size: found.size, root }))
     }
 
-    /// After the first commit.
-    fn end(&mut self, findings: &mut Findings) {
+    /// Checks the oldest anchor, after the branch's first commit was read.
+    fn first_commit_reached(&mut self, findings: &mut Findings) {
         let Some(newer) = &self.newer else { return };
-        if let Err(fault) = newer.anchor.check_step(None, self.is_next) {
-            self.report(fault, findings);
+        if let Err(finding) = newer.anchor.check_step(None, self.is_next) {
+            self.report(finding, findings);
         }
         self.count_newer();
     }
 
-    /// An anchor counts when it was compared with the one before it, and nothing was found so far.
+    /// Counts the newer anchor, once it was compared with the older one. After a finding nothing counts.
     fn count_newer(&mut self) {
         let Some(Newer { anchor, agrees }) = self.newer.take().filter(|_| !self.has_finding) else { return };
         self.newest_at_s = self.newest_at_s.or(anchor.words.newest_at_s);
@@ -261,27 +266,27 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Whether an anchor of this size would have been read, if the copy had one.
+    /// Whether the reading passed this size: an anchor of it would have been read.
     fn goes_beyond(&self, size: u64) -> bool {
         let is_whole = self.walk.is_at_beginning() && !self.has_gap_inside;
         let is_passed = is_whole || self.passed.is_some_and(|passed| passed < size);
-        !self.is_over && is_passed && self.newest.as_ref().is_some_and(|newest| newest.size >= size)
+        !self.is_tampered && is_passed && self.newest.as_ref().is_some_and(|newest| newest.size >= size)
     }
 }
 
-fn fork(anchor: &Anchor, what: &str, other: Head) -> Fault {
-    let problem = format!("the anchor has {}, {what} has {other}: two histories", head(&anchor.head));
-    Fault { verdict: Verdict::Tampered, code: "fork", commit: Some(anchor.commit), problem }
+fn fork(anchor: &Anchor, what: &str, other: Head) -> CloneFinding {
+    let problem = format!("the anchor has {}, but {what} has {other}: two histories", head(&anchor.head));
+    CloneFinding::new(Code::Fork, problem).at(anchor.commit)
 }
 
-/// The anchors that vouch for seqs.
+/// Finds the anchor that vouches for each seq.
 struct Vouchers<'a> {
     seqs: &'a [u64],
     found: Vec<Option<Anchored>>,
-    /// The places in `found`, by falling seq; those before `open` are final.
+    /// The indexes in `found`, by descending seq; those before `open` are final.
     order: Vec<usize>,
     open: usize,
-    /// The earliest anchor so far that vouches for something.
+    /// The earliest anchor so far.
     current: Option<Anchored>,
 }
 
@@ -292,7 +297,7 @@ impl<'a> Vouchers<'a> {
         Self { seqs, found: vec![None; seqs.len()], order, open: 0, current: None }
     }
 
-    /// The next older anchor vouches for the entries before its size.
+    /// Adds the next older anchor, which vouches for the entries below its size.
     fn add(&mut self, path: &str, anchor: &Anchor) {
         while self.order.get(self.open).is_some_and(|&i| self.seqs[i] >= anchor.head.size) {
             self.found[self.order[self.open]].clone_from(&self.current);
@@ -303,7 +308,7 @@ impl<'a> Vouchers<'a> {
         }
     }
 
-    /// After the last anchor.
+    /// Returns the vouchers, after the last anchor.
     fn finish(mut self) -> Vec<Option<Anchored>> {
         for &i in &self.order[self.open..] {
             self.found[i].clone_from(&self.current);

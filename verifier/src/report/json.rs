@@ -11,17 +11,17 @@ use crate::finding::{Finding, Place};
 use crate::words::Words;
 
 impl Report {
-    /// The report for programs. 64-bit integers are strings, as JavaScript cannot hold them as numbers.
+    /// The report for programs (SPEC.md, section 13.9). 64-bit integers are strings, as JavaScript numbers cannot hold them.
     pub fn to_json(&self) -> Value {
         let mut value = self.without_streams();
         value["streams"] = self.streams.iter().map(stream_report).collect();
         value
     }
 
-    /// Writes [`Report::to_json`] stream by stream: of 65,536 streams it would take hundreds of megabytes.
+    /// Writes [`Report::to_json`] stream by stream: a value of 65,536 streams would take hundreds of megabytes.
     pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         let text = format!("{:#}", self.without_streams());
-        let (before, after) = text.split_once(STREAMS).expect("the report has streams, and no line of text");
+        let (before, after) = text.split_once(STREAMS).expect("the report has streams, and no string has a line break");
         write!(out, "{before}{}", &STREAMS[..STREAMS.len() - 1])?;
         for (i, stream) in self.streams.iter().enumerate() {
             let separator = if i == 0 { "\n" } else { ",\n" };
@@ -63,10 +63,10 @@ impl Report {
     }
 }
 
-/// How the report has no streams. In a string there are no line breaks.
+/// The field of no streams in the JSON text. A JSON string has no line break, so it occurs once.
 const STREAMS: &str = "\n  \"streams\": []";
 
-/// Bytes are base64, what is null is null.
+/// Bytes are base64; null stays null.
 fn event(event: &EventReport) -> Value {
     let base64 = |bytes: Option<&[u8]>| bytes.map(Base64::encode_string);
     let content = decode_content(&event.content).ok();
@@ -87,7 +87,7 @@ fn finding(finding: &Finding) -> Value {
     let Place { file, commit, entry, stream: found, offsets } = &finding.place;
     json!({
         "verdict": finding.verdict.to_string(),
-        "code": finding.code,
+        "code": finding.code.as_str(),
         "problem": finding.problem,
         "count": finding.count.to_string(),
         "file": file,
@@ -173,7 +173,7 @@ fn stream(stream: &StreamId) -> Value {
     })
 }
 
-/// From and to, the offset after the last; no `to` when the range has no end.
+/// `from` and `to`, the offset after the last; `to` is null if the range has no end.
 fn range(range: &Range<u64>) -> Value {
     let to = (range.end != u64::MAX).then(|| range.end.to_string());
     json!({"from": range.start.to_string(), "to": to})
@@ -223,13 +223,13 @@ mod tests {
             newest_at_s: None,
             findings: Vec::new(),
             findings_more: 0,
-            // What is in a string looks different.
+            // In a string, a line break is escaped.
             not_checked: vec![STREAMS.to_owned(), "\n".to_owned()],
         }
     }
 
     #[test]
-    fn what_is_written_stream_by_stream_is_the_whole_report() {
+    fn streamed_json_equals_the_whole_report() {
         for streams in 0..3 {
             let report = report(streams);
             let mut written = Vec::new();

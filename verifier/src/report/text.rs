@@ -1,3 +1,5 @@
+//! The report as text.
+
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
@@ -22,7 +24,7 @@ impl Display for Report {
                 let whose = match word.independent {
                     Some(true) => "not a key of the ledger",
                     Some(false) => "the ledger's own key",
-                    None => "not known whether a key of the ledger",
+                    None => "perhaps a key of the ledger",
                 };
                 writeln!(f, "  cosigned {} by {} ({whose})", utc(word.time_s), word.key.name())?;
             }
@@ -32,7 +34,7 @@ impl Display for Report {
         if let Some(heads) = self.heads {
             let streams = counted(heads.streams, "stream", "s");
             let at = utc(u64::try_from(heads.time_ms).unwrap_or(0) / 1000);
-            writeln!(f, "Heads: entry {} of {at} commits to where {streams} stood then", heads.seq)?;
+            writeln!(f, "Heads: entry {} of {at} commits to the ends of {streams}", heads.seq)?;
         }
         if let Some(event) = &self.event {
             event.fmt(f)?;
@@ -80,7 +82,7 @@ impl Report {
         }
         writeln!(f, "\nClones:")?;
         for clone in &self.clones {
-            let whole = if clone.complete { "" } else { ", not read to its beginning" };
+            let whole = if clone.complete { "" } else { ", not read to its first commit" };
             let anchors = counted(clone.anchors, "anchor", "s");
             writeln!(f, "  {} {}: {anchors}{whole}", visible(&clone.path), visible(&clone.reference))?;
             if let Some(newest) = &clone.newest {
@@ -88,14 +90,14 @@ impl Report {
             }
             match clone.agrees_at {
                 Some(size) => writeln!(f, "    agrees with the {} up to size {size}", self.evidence)?,
-                None => writeln!(f, "    has no anchor that could be compared with the {}", self.evidence)?,
+                None => writeln!(f, "    has no anchor that can be compared with the {}", self.evidence)?,
             }
         }
         Ok(())
     }
 }
 
-/// How much of a key or value is shown, in characters.
+/// The most characters of a key or value that are shown.
 const SHOWN_CHARS: usize = 200;
 
 impl Display for EventReport {
@@ -114,11 +116,11 @@ impl Display for EventReport {
     }
 }
 
-/// Bytes as text, where they are; their number otherwise.
+/// Bytes as text; if they are no text, their number.
 fn shown(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else { return "null".to_owned() };
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return format!("{}, no text", counted(bytes.len() as u64, "byte", "s"));
+        return format!("{}, not text", counted(bytes.len() as u64, "byte", "s"));
     };
     let start: String = text.chars().take(SHOWN_CHARS).collect();
     let more = if start.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
@@ -128,7 +130,7 @@ fn shown(bytes: Option<&[u8]>) -> String {
 impl StreamReport {
     fn details(&self, evidence: &str, f: &mut Formatter<'_>) -> fmt::Result {
         if self.expected.is_empty() {
-            writeln!(f, "    expected: nothing; what follows was verified all the same")?;
+            writeln!(f, "    expected: nothing")?;
         } else {
             writeln!(f, "    expected: {}", list(&self.expected))?;
         }
@@ -138,7 +140,7 @@ impl StreamReport {
         if self.intact.is_empty() {
             writeln!(f, "    proven: nothing")?;
         } else {
-            let what = if self.counts { "proven" } else { "as it was sealed, but not proven" };
+            let what = if self.counts { "proven" } else { "unchanged, but not proven" };
             let more = if self.intact_truncated { " and more" } else { "" };
             let at_least = if self.events_at_least { "at least " } else { "" };
             writeln!(
@@ -165,10 +167,10 @@ impl StreamReport {
     }
 }
 
-/// Without characters that a terminal would obey or hide: file names and references come with the evidence, and could
-/// otherwise write lines of their own into the report.
+/// Escapes characters that a terminal obeys or hides. File names and references come with the evidence, and could otherwise
+/// write lines of their own into the report.
 fn visible(text: &str) -> Cow<'_, str> {
-    // Escaped as \n or \u{1b}; what is escaped with a backslash before itself (quotes) is harmless.
+    // Quotes and backslashes, which `escape_debug` escapes too, are harmless.
     let is_plain = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
     if text.chars().all(is_plain) {
         return text.into();
@@ -198,8 +200,8 @@ mod tests {
     use evidence::Partition;
 
     use super::*;
-    use crate::finding::Verdict;
     use crate::report::HeadsReport;
+    use crate::verdict::Verdict;
 
     fn report(heads: Option<HeadsReport>, findings_more: u64, stream: StreamReport) -> String {
         let report = Report {
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_listed_is_counted() {
+    fn unlisted_items_are_counted() {
         let ranges = |count: u64| (0..count).map(|i| 2 * i..2 * i + 1).collect::<Vec<_>>();
         let text = report(None, 0, stream(ranges(10), 0));
         assert!(text.contains("    proven: offset 0, offset 2, "), "{text}");
@@ -255,24 +257,24 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_the_heads_statement_is_of_the_calendar() {
+    fn heads_statement_has_a_calendar_time() {
         let heads = HeadsReport { seq: 11, time_ms: 1_709_210_096_999, streams: 1 };
         let text = report(Some(heads), 0, stream(Vec::new(), 0));
-        let line = "\nHeads: entry 11 of 2024-02-29T12:34:56Z commits to where 1 stream stood then\n";
+        let line = "\nHeads: entry 11 of 2024-02-29T12:34:56Z commits to the ends of 1 stream\n";
         assert!(text.contains(line), "{text}");
     }
 
     #[test]
-    fn long_texts_are_shown_by_their_beginning() {
+    fn long_texts_are_cut() {
         let text = |chars| shown(Some("ü".repeat(chars).as_bytes()));
         assert_eq!(text(SHOWN_CHARS), format!("\"{}\"", "ü".repeat(SHOWN_CHARS)));
         assert_eq!(text(SHOWN_CHARS + 1), format!("\"{}\"... (402 bytes)", "ü".repeat(SHOWN_CHARS)));
-        let nothing_to_read: [Option<&[u8]>; 3] = [None, Some(&[0xff]), Some(&[0xff, 0])];
-        assert_eq!(nothing_to_read.map(shown), ["null", "1 byte, no text", "2 bytes, no text"]);
+        let not_text: [Option<&[u8]>; 3] = [None, Some(&[0xff]), Some(&[0xff, 0])];
+        assert_eq!(not_text.map(shown), ["null", "1 byte, not text", "2 bytes, not text"]);
     }
 
     #[test]
-    fn nothing_in_the_evidence_writes_into_the_report() {
+    fn control_characters_are_escaped() {
         assert_eq!(visible("it's a \"name\" of Zürich\\"), "it's a \"name\" of Zürich\\");
         assert_eq!(visible("x\nPROVEN\r\u{1b}[2J\u{202e}\u{0}"), "x\\nPROVEN\\r\\u{1b}[2J\\u{202e}\\0");
     }

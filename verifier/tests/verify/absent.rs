@@ -1,4 +1,4 @@
-//! What is absent or cannot be read does not hide what contradicts.
+//! Absent or unreadable evidence hides no contradiction.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,13 +11,13 @@ use crate::common::bundles::{Bundle, Desk};
 use crate::common::clones::Anchors;
 use crate::common::{Ledger, stream};
 
-/// The bundle of the whole example, but for some entries.
+/// The bundle of the whole example without some entries.
 fn without(ledger: &Ledger, skipped: &[u64]) -> Bundle {
     let seqs: BTreeSet<u64> = (0..ledger.size()).filter(|seq| !skipped.contains(seq)).collect();
     Bundle { streams: ledger.bundle().streams, ..ledger.bundle_of(&seqs, ledger.size()) }
 }
 
-/// Makes the entries from this one on follow on changed ones: a dishonest log took those in.
+/// Links the entries from this one on to changed ones, as a dishonest log would.
 fn link(ledger: &mut Ledger, from: usize) {
     for seq in from..ledger.entries.len() {
         let mut entry = ledger.entry(seq as u64);
@@ -27,14 +27,14 @@ fn link(ledger: &mut Ledger, from: usize) {
 }
 
 fn codes(desk: &Desk) -> Vec<&'static str> {
-    desk.verify().findings.into_iter().map(|finding| finding.code).collect()
+    desk.verify().findings.into_iter().map(|finding| finding.code.as_str()).collect()
 }
 
-/// Ways to make a bundle that is not tampered with, and not proven either, and the exit code and code of each.
+/// Bundles that are neither tampered nor proven, with exit code and code of each.
 fn flawed(ledger: &Ledger) -> [(Bundle, u8, &'static str); 3] {
     let no_grant = without(ledger, &[1]);
     let mut no_path = without(ledger, &[2]);
-    // The first run cannot be proven: it comes with one hash too many.
+    // The first run cannot be proven, as it comes with one hash too many.
     no_path.runs[0].right.push(Hash([0; 32]));
     let mut no_lines = ledger.bundle();
     no_lines.heads.as_mut().expect("has heads").swap(0, 1);
@@ -42,7 +42,7 @@ fn flawed(ledger: &Ledger) -> [(Bundle, u8, &'static str); 3] {
 }
 
 #[test]
-fn events_are_compared_with_what_is_in_the_log() {
+fn altered_event_is_found_after_absent_entry() {
     let ledger = Ledger::example();
     let mut desk = desk_of(&ledger);
     for (bundle, exit_code, code) in flawed(&ledger) {
@@ -61,7 +61,7 @@ fn events_are_compared_with_what_is_in_the_log() {
             forged.batch(seq).leaf_index[3].timestamp += 1;
             desk.put(&forged).refused(1, "altered-leaf-index");
         }
-        // What is absent of a batch whose summary was not applied is not expected of it.
+        // Absent events of a batch whose summary was not applied are no finding.
         let mut shorter = bundle.clone();
         shorter.batch(10).events.pop();
         assert_eq!(desk.put(&shorter).verify().verdict.exit_code(), exit_code);
@@ -69,7 +69,7 @@ fn events_are_compared_with_what_is_in_the_log() {
 }
 
 #[test]
-fn later_runs_must_be_in_the_tree() {
+fn runs_after_a_hole_must_be_in_tree() {
     let ledger = Ledger::example();
     let mut desk = desk_of(&ledger);
     for first in [1, 2] {
@@ -87,14 +87,14 @@ fn later_runs_must_be_in_the_tree() {
 }
 
 #[test]
-fn later_entries_must_be_entries() {
+fn entries_after_a_hole_must_decode() {
     let mut ledger = Ledger::example();
     ledger.entries.push(b"nonsense".to_vec());
     let mut desk = desk_of(&ledger);
     let problem = desk.put(&without(&ledger, &[1])).refused(1, "malformed-entry");
     assert!(problem.starts_with("entry 12:"), "{problem}");
     desk.refused(1, "absent-entry");
-    // Of two that cannot be read each is named, and what comes after them is compared.
+    // Each of two unreadable entries is named, and the entries after them are compared.
     ledger.entries.pop();
     let entry = String::from_utf8(ledger.entries[2].clone()).expect("text");
     let to_come = entry.replace("streamseal/key@v1", "streamseal/key@v2");
@@ -110,9 +110,9 @@ fn later_entries_must_be_entries() {
     desk.put(&bundle).refused(1, "altered-event");
 }
 
-/// Of entries that cannot be applied, the rules of the chain that need no key are checked all the same.
+/// Rules of the chain that take no keys are checked for entries that cannot be applied, too.
 #[test]
-fn later_entries_must_follow_on_each_other() {
+fn entries_after_a_hole_must_follow() {
     type Change<'a> = &'a dyn Fn(&mut Entry);
     let changes: [(&str, Change<'_>); 3] = [
         ("wrong-seq", &|entry| entry.seq += 1),
@@ -136,7 +136,7 @@ fn later_entries_must_follow_on_each_other() {
 }
 
 #[test]
-fn heads_lines_are_compared_with_the_statement_in_the_log() {
+fn heads_lines_after_a_hole_are_compared() {
     let ledger = Ledger::example();
     let mut desk = desk_of(&ledger);
     let mut bundle = without(&ledger, &[1]);
@@ -145,7 +145,7 @@ fn heads_lines_are_compared_with_the_statement_in_the_log() {
 }
 
 #[test]
-fn runs_before_one_that_is_cut_short_are_followed() {
+fn runs_before_a_cut_one_are_applied() {
     let ledger = Ledger::example();
     let mut desk = desk_of(&ledger);
     let cut = |desk: &mut Desk, bundle: &Bundle| {
@@ -169,7 +169,7 @@ fn runs_before_one_that_is_cut_short_are_followed() {
 }
 
 #[test]
-fn the_checkpoint_is_compared_with_the_anchors() {
+fn checkpoint_is_compared_with_anchors_despite_hole() {
     let ledger = Ledger::example();
     let other = {
         let mut other = Ledger::new();

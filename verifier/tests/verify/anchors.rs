@@ -1,4 +1,4 @@
-//! Anchors: in step with the bundle, lagging, forked, rewritten, forged, stale.
+//! Anchors: as new as the bundle, older, forked, rewritten, forged, stale.
 
 use std::fs;
 use std::path::Path;
@@ -26,11 +26,11 @@ pub(crate) fn desk_with(make: impl FnOnce(&Ledger, &Path)) -> Desk {
 }
 
 #[test]
-fn a_clone_that_is_behind_vouches_for_what_it_covers() {
+fn older_clone_vouches_for_what_it_covers() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8])));
     let report = desk.verify();
     assert_eq!(report.verdict.exit_code(), 4, "{report}");
-    // No anchor covers the heads statement: it could say less than was sealed.
+    // No anchor covers the heads statement, which could leave out sealed events.
     let places: Vec<String> = report.findings.iter().map(|finding| finding.place.to_string()).collect();
     assert_eq!(places, ["checkpoint"]);
     let advice = "at size 12; fetch, or export up to an anchored checkpoint";
@@ -39,7 +39,7 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
     assert_eq!(report.clones[0].agrees_at, Some(8));
     desk.expect(&["payments/0"]).refused(4, "not-anchored");
 
-    // An expectation that says itself where it ends needs no heads statement.
+    // An expectation that names its end needs no heads statement.
     let ended = ["orders/0#0@0..30", "orders/1#0@0..5", "orders/1#1@0..3", "payments/0#0@0..8"];
     let report = desk.expect(&ended).verify();
     assert_eq!(report.verdict.exit_code(), 4, "{report}");
@@ -53,7 +53,7 @@ fn a_clone_that_is_behind_vouches_for_what_it_covers() {
 }
 
 #[test]
-fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
+fn clone_without_comparable_anchor_vouches_for_nothing() {
     // The bundle shows the roots of sizes 0 to 3, 5 and 6, 8 and 12 only.
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust());
@@ -65,7 +65,7 @@ fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
         let report = desk.verify();
         assert_eq!(report.verdict.exit_code(), code, "{report}");
     }
-    // An anchor beyond the bundle's size that passes it by.
+    // An anchor that is larger than the bundle.
     let mut longer = Ledger::example();
     longer.seal(&stream("orders", 0, 0), 1);
     longer.heads();
@@ -78,7 +78,7 @@ fn a_clone_without_a_comparable_anchor_vouches_for_nothing() {
 }
 
 #[test]
-fn a_clone_may_have_grown_since() {
+fn clone_may_be_newer_than_bundle() {
     let mut longer = Ledger::example();
     longer.seal(&stream("orders", 0, 0), 1);
     longer.heads();
@@ -89,7 +89,7 @@ fn a_clone_may_have_grown_since() {
 }
 
 #[test]
-fn two_histories_of_one_size_are_tampered() {
+fn two_histories_of_one_size_are_fork() {
     let mut fork = Ledger::new();
     for _ in 3..11 {
         fork.seal(&stream("orders", 0, 0), 1);
@@ -100,15 +100,15 @@ fn two_histories_of_one_size_are_tampered() {
     let problem = desk.refused(1, "fork");
     let report = desk.verify();
     assert!(report.streams.iter().all(|stream| stream.proven().is_empty() && !stream.intact.is_empty()), "{report}");
-    assert!(report.to_string().contains("as it was sealed, but not proven: offsets 0 to 29"), "{report}");
+    assert!(report.to_string().contains("unchanged, but not proven: offsets 0 to 29"), "{report}");
     assert!(problem.contains("anchors.git, commit ") && problem.contains("the bundle's checkpoint"), "{problem}");
     // No newer clone would help.
     let problem = desk.refused(1, "not-anchored");
     assert!(problem.contains("no clone has a verified anchor with the bundle's root at size 12"), "{problem}");
-    // Of a smaller size, inside the bundle's entries.
+    // A smaller size, inside the bundle's entries.
     let desk = desk_with(|_, path| drop(Anchors::of(&fork, path, &[4, 7])));
     assert!(desk.refused(1, "fork").contains("the bundle's entries"));
-    // Two clones that contradict each other beyond the bundle.
+    // Two clones contradict each other beyond the bundle.
     let ledger = Ledger::example();
     let mut a = Ledger::example();
     a.seal(&stream("orders", 0, 0), 1);
@@ -123,7 +123,7 @@ fn two_histories_of_one_size_are_tampered() {
 }
 
 #[test]
-fn a_history_that_skips_an_anchor_was_rewritten() {
+fn skipped_anchor_is_inconsistent() {
     let desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4]);
         let first = anchors.tip();
@@ -142,16 +142,10 @@ fn a_history_that_skips_an_anchor_was_rewritten() {
 }
 
 #[test]
-fn an_older_copy_of_the_branch_must_be_in_the_newer_one() {
+fn newer_copy_must_contain_older_copy() {
     let ledger = Ledger::example();
     let desk = desk_with(|_, path| {
-        let mut anchors = Anchors::of(&ledger, path, &[4]);
-        let first = anchors.tip();
-        let old = anchors.anchor(&ledger, 7, T0 + 60);
-        anchors.git.reference("refs/remotes/origin/anchors", old, true, "fetched").expect("made");
-        anchors.reset(first, 4);
-        anchors.anchor(&ledger, 8, T0 + 60);
-        anchors.anchor(&ledger, 12, T0 + 120);
+        Anchors::with_older_remote(&ledger, path, 8);
     });
     let problem = desk.refused(1, "rewritten-history");
     assert!(problem.contains("refs/heads/anchors does not contain the newest anchor of refs/remotes/origin/anchors"));
@@ -166,12 +160,12 @@ fn an_older_copy_of_the_branch_must_be_in_the_newer_one() {
 }
 
 #[test]
-fn replaced_objects_fool_nobody() {
+fn replaced_objects_are_ignored() {
     let mut tampered = None;
     let desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4]);
         let honest = anchors.anchor(ledger, 12, T0 + 60);
-        // Something else under the same name, shown by `git log` and `git cat-file`.
+        // Another object under the same name, which `git log` and `git cat-file` show.
         let mut other = Ledger::new();
         for _ in 0..9 {
             other.seal(&stream("orders", 0, 0), 1);
@@ -195,7 +189,7 @@ fn replaced_objects_fool_nobody() {
 }
 
 #[test]
-fn the_branch_is_shared_with_other_logs() {
+fn branch_may_hold_other_logs() {
     let desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::new(path);
         let other = folder("example.com/other");
@@ -219,7 +213,7 @@ fn commit(anchors: &Anchors, request: &AddCheckpoint) {
 
 /// Forged and damaged anchors on top of honest ones of sizes 4 and 8.
 #[test]
-fn each_anchor_is_verified() {
+fn forged_anchors_are_refused() {
     type Forge = dyn Fn(&Ledger, &Anchors);
     let cases: [(&str, u8, &Forge); 9] = [
         ("inconsistent-anchors", 1, &|ledger, anchors| {
@@ -280,7 +274,7 @@ fn each_anchor_is_verified() {
 }
 
 #[test]
-fn an_older_forged_anchor_is_found_under_honest_ones() {
+fn forged_anchor_under_honest_ones_is_found() {
     let desk = desk_with(|ledger, path| {
         let thief = key(ORIGIN, Algorithm::Ed25519, 61);
         let forged = SignedCheckpoint::sign(ledger.checkpoint(4).checkpoint().clone(), &thief);
@@ -302,7 +296,7 @@ fn an_older_forged_anchor_is_found_under_honest_ones() {
 }
 
 #[test]
-fn a_branch_has_no_merges_and_no_holes() {
+fn merges_and_holes_are_rewritten_history() {
     let commit = |anchors: &Anchors, like: Oid, parents: &[Oid]| {
         let tree = anchors.git.find_commit(like).and_then(|commit| commit.tree()).expect("a tree");
         let parents: Vec<_> = parents.iter().map(|id| anchors.git.find_commit(*id).expect("there")).collect();
@@ -316,7 +310,7 @@ fn a_branch_has_no_merges_and_no_holes() {
         let second = anchors.anchor(ledger, 12, T0 + 60);
         commit(&anchors, second, &[second, first]);
     });
-    assert!(desk.refused(1, "rewritten-history").contains("a merge"));
+    assert!(desk.refused(1, "rewritten-history").contains("is a merge"));
     let desk = desk_with(|ledger, path| {
         let anchors = Anchors::new(path);
         let other = folder("example.com/other");
@@ -328,11 +322,11 @@ fn a_branch_has_no_merges_and_no_holes() {
         let parent = anchors.tip();
         commit(&anchors, first, &[parent]);
     });
-    assert!(desk.refused(1, "rewritten-history").contains("after which a commit has none"));
+    assert!(desk.refused(1, "rewritten-history").contains("but a newer one has none"));
 }
 
 #[test]
-fn anchors_of_one_second_may_follow_each_other() {
+fn anchors_may_have_equal_times() {
     let desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4]);
         anchors.anchor(ledger, 12, T0);
@@ -343,7 +337,7 @@ fn anchors_of_one_second_may_follow_each_other() {
 }
 
 #[test]
-fn an_independent_witness_may_set_its_clock_right() {
+fn independent_witness_may_correct_its_clock() {
     let ledger = Ledger::example();
     let witness = key("witness.example/w", Algorithm::Cosignature, 50);
     let mut desk = Desk::new(&ledger.trust_with(&witness, "86400"));
@@ -363,7 +357,7 @@ fn an_independent_witness_may_set_its_clock_right() {
 }
 
 #[test]
-fn an_anchor_that_is_too_old_is_stale() {
+fn old_anchor_is_stale() {
     let (ledger, mut desk) = proven::desk();
     let newest = T0 + 180;
     desk.inputs.now_s = newest + 86_400;
@@ -373,17 +367,17 @@ fn an_anchor_that_is_too_old_is_stale() {
     desk.inputs.now_s = newest - 300;
     desk.proven();
     desk.inputs.now_s -= 1;
-    assert!(desk.refused(4, "stale").contains("still to come"));
+    assert!(desk.refused(4, "stale").contains("in the future"));
     fs::write(&desk.inputs.trust, ledger.trust_with(&ledger.anchor, "-")).expect("written");
     desk.inputs.now_s = u64::MAX;
     assert!(desk.proven().not_checked.iter().any(|what| what.starts_with("freshness:")));
 }
 
 #[test]
-fn a_checkpoint_that_vouches_for_nothing_is_not_fresh_either() {
+fn checkpoint_without_voucher_is_stale() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8])));
     let ledger = Ledger::example();
-    // The clone stood still for two days. Fresh cosignatures on a head that nobody published change nothing.
+    // The clone is two days old. Fresh cosignatures on an unpublished head change nothing.
     let now_s = T0 + 2 * 86_400;
     let mut bundle = ledger.bundle();
     bundle.checkpoint = ledger.cosigned(12, now_s).to_bytes();
@@ -396,7 +390,7 @@ fn a_checkpoint_that_vouches_for_nothing_is_not_fresh_either() {
 }
 
 #[test]
-fn since_when_it_exists_say_those_who_signed_the_anchors_that_count() {
+fn times_come_from_anchors_that_count() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[12])));
     let ledger = Ledger::example();
     let mut bundle = ledger.bundle();
@@ -407,14 +401,14 @@ fn since_when_it_exists_say_those_who_signed_the_anchors_that_count() {
         assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
         assert!(report.not_checked.iter().any(|note| note.starts_with(what)), "{report}");
     };
-    says(&desk, 0, "time: of some or all of this only keys of the ledger itself say");
-    // The bundle's own checkpoint, where nothing else counts.
+    says(&desk, 0, "time: only keys of the ledger itself say when some or all");
+    // The bundle's own checkpoint, if nothing else counts.
     desk.inputs.clones.clear();
     says(&desk, 4, "time: no witness says when");
 }
 
 #[test]
-fn of_vouchers_of_one_time_the_smaller_size_comes_first() {
+fn smaller_size_wins_among_equal_times() {
     let mut desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::new(path);
         anchors.anchor(ledger, 12, T0);
@@ -433,7 +427,7 @@ fn of_vouchers_of_one_time_the_smaller_size_comes_first() {
 }
 
 #[test]
-fn the_word_of_a_revoked_anchor_key_does_not_count() {
+fn revoked_anchor_key_does_not_count() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Anchor, ledger.anchor.verifier_key().clone(), None);
     let mut desk = Desk::new(&ledger.trust());
@@ -450,7 +444,7 @@ fn the_word_of_a_revoked_anchor_key_does_not_count() {
 }
 
 #[test]
-fn a_trust_file_may_name_the_log_keys_of_more_than_one_time() {
+fn trust_file_may_name_old_log_keys() {
     let ledger = Ledger::example();
     let new_log = key(ORIGIN, Algorithm::Ed25519, 63);
     let line = format!("log {}\n", ledger.log.verifier_key());
@@ -470,7 +464,7 @@ fn a_trust_file_may_name_the_log_keys_of_more_than_one_time() {
 }
 
 #[test]
-fn every_line_of_a_key_of_the_ledger_must_be_valid() {
+fn invalid_line_by_ledger_key_is_refused() {
     let ledger = Ledger::example();
     let witness = key("witness.example/w", Algorithm::Cosignature, 50);
     // The policy does not name the anchor's key, but the ledger does.
@@ -488,8 +482,8 @@ fn every_line_of_a_key_of_the_ledger_must_be_valid() {
 }
 
 #[test]
-fn an_event_that_only_the_anchor_knows_better_is_caught() {
-    // The whole bundle forged by whoever holds the ingest and log keys; only the clone is honest.
+fn bundle_forged_with_all_keys_contradicts_anchor() {
+    // The whole bundle is forged with the ingest and log keys; only the clone is honest.
     let mut forged = Ledger::new();
     let orders = stream("orders", 0, 0);
     let events = (0..10).map(|offset| Event::new(offset, b"another history")).collect();

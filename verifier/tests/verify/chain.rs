@@ -1,4 +1,4 @@
-//! Entries and statements that break the chain's rules, or are not there.
+//! Entries and statements that break the chain's rules, or are absent.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub(crate) fn desk_of(ledger: &Ledger) -> Desk {
 }
 
 #[test]
-fn an_entry_signed_by_a_stranger_is_refused_though_the_log_took_it_in() {
+fn entry_by_unknown_key_is_refused() {
     let mut ledger = Ledger::example();
     let orders = stream("orders", 0, 0);
     let summary = ledger.summary(&orders, 30..31, &[Event::new(30, b"forged")]);
@@ -42,7 +42,7 @@ fn an_entry_signed_by_a_stranger_is_refused_though_the_log_took_it_in() {
 }
 
 #[test]
-fn an_offset_sealed_twice_is_refused() {
+fn offset_sealed_twice_is_refused() {
     let mut ledger = Ledger::example();
     let orders = stream("orders", 0, 0);
     let prev = Some(ledger.entry(7).statement.hash());
@@ -59,7 +59,7 @@ fn an_offset_sealed_twice_is_refused() {
 }
 
 #[test]
-fn a_changed_byte_in_an_entry_is_named_by_its_seq() {
+fn changed_byte_in_entry_is_named_by_seq() {
     let (ledger, mut desk) = proven::desk();
     let bundle = ledger.bundle();
     for seq in [0, 2, 5, 11] {
@@ -68,7 +68,7 @@ fn a_changed_byte_in_an_entry_is_named_by_its_seq() {
             let mut forged = bundle.clone();
             forged.runs[0].entries[seq][at] ^= 1;
             let problem = desk.put(&forged).refused(1, "altered-entry");
-            // Nothing follows on the last entry that would show that it is the one, unless a signature does.
+            // No entry follows the last one, so only a signature can show that it was altered.
             let named = problem.starts_with(&format!("entry {seq}:"))
                 || (seq == 11 && problem.starts_with("entry 0: entries 0 to 11 lead to"));
             assert!(named, "byte {at} of entry {seq}: {problem}");
@@ -77,7 +77,7 @@ fn a_changed_byte_in_an_entry_is_named_by_its_seq() {
 }
 
 #[test]
-fn hashes_beside_a_run_must_lead_to_the_root() {
+fn hashes_of_run_must_lead_to_root() {
     let (ledger, mut desk) = proven::desk();
     let orders = stream("orders", 0, 0);
     let bundle = ledger.sparse(&orders, 0..20);
@@ -97,11 +97,11 @@ fn hashes_beside_a_run_must_lead_to_the_root() {
     let mut forged = bundle;
     forged.runs[last].entries[0] = ledger.entries[10].clone();
     let problem = desk.put(&forged).refused(1, "altered-entry");
-    assert!(problem.starts_with("entry 11:") && problem.contains("says that it is entry 10"), "{problem}");
+    assert!(problem.starts_with("entry 11:") && problem.contains("it has seq 10"), "{problem}");
 }
 
 #[test]
-fn a_forged_genesis_is_refused_wherever_it_stands() {
+fn forged_genesis_is_refused() {
     let (honest, mut desk) = proven::desk();
     // Another ledger of the same origin, made with the stolen log key.
     let forged = {
@@ -116,7 +116,7 @@ fn a_forged_genesis_is_refused_wherever_it_stands() {
     bundle.genesis = honest.genesis();
     desk.put(&bundle);
     assert!(desk.refused(1, "wrong-genesis").starts_with("entry 0:"));
-    // Only the first entry, the rest of the chain left as it was.
+    // Only the first entry is forged.
     let mut bundle = honest.bundle();
     bundle.runs[0].entries[0] = forged.entries[0].clone();
     desk.put(&bundle);
@@ -124,7 +124,7 @@ fn a_forged_genesis_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn another_ledgers_bundle_or_checkpoint_proves_nothing() {
+fn evidence_of_another_ledger_proves_nothing() {
     let (ledger, mut desk) = proven::desk();
     let mut bundle = ledger.bundle();
     bundle.origin = "example.com/other".into();
@@ -138,7 +138,7 @@ fn another_ledgers_bundle_or_checkpoint_proves_nothing() {
     bundle.checkpoint = evidence::SignedCheckpoint::sign(head, &other).to_bytes();
     desk.put(&bundle);
     assert!(desk.refused(1, "other-log").starts_with("checkpoint:"));
-    // One of this name, by a key that nobody granted.
+    // A checkpoint of this name, by a key that was never granted.
     let thief = key(crate::common::ORIGIN, Algorithm::Ed25519, 61);
     let head = ledger.checkpoint(12).checkpoint().clone();
     bundle.checkpoint = evidence::SignedCheckpoint::sign(head, &thief).to_bytes();
@@ -167,7 +167,7 @@ fn key_entries_cannot_be_left_out() {
 }
 
 #[test]
-fn an_entry_cannot_go_by_a_key_entry_that_is_not_before_it() {
+fn entry_must_name_an_earlier_key_entry() {
     for keys_seq in [12, 13, 99] {
         let mut ledger = Ledger::example();
         let summary = ledger.summary(&stream("orders", 0, 0), 30..31, &[Event::new(30, b"late")]);
@@ -176,7 +176,7 @@ fn an_entry_cannot_go_by_a_key_entry_that_is_not_before_it() {
         let mut entry = ledger.entry(12);
         entry.keys = Some((keys_seq, sha256(b"no key entry")));
         ledger.entries[12] = entry.to_bytes();
-        // A bundle that leaves entries out could otherwise pass for one that lacks a key entry.
+        // Otherwise a forged bundle could pass for one that lacks a key entry.
         let kept: BTreeSet<u64> = (0..13).filter(|seq| *seq != 7).collect();
         let mut desk = desk_of(&ledger);
         desk.put(&ledger.bundle_of(&kept, 13));
@@ -184,9 +184,9 @@ fn an_entry_cannot_go_by_a_key_entry_that_is_not_before_it() {
     }
 }
 
-/// What an entry goes by is lacking only where the bundle has room for it.
+/// A key entry is absent only if the bundle has a hole where it would be.
 #[test]
-fn an_entry_cannot_go_by_what_the_bundle_shows_to_be_no_key_entry() {
+fn entry_must_not_name_other_entries_as_keys() {
     let mut ledger = Ledger::example();
     let summary = ledger.summary(&stream("orders", 0, 0), 30..31, &[Event::new(30, b"late")]);
     ledger.force(SignedStatement::sign(Statement::Summary(summary), &[&ledger.ingest]));
@@ -203,9 +203,9 @@ fn an_entry_cannot_go_by_what_the_bundle_shows_to_be_no_key_entry() {
     }
 }
 
-/// An auditor is not told that a witness is in other hands when the entry that grants its key was left out.
+/// If the entry that grants a witness's key is left out, the report does not call the witness independent.
 #[test]
-fn who_is_independent_is_not_known_without_all_key_entries() {
+fn independence_takes_all_key_entries() {
     let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     ledger.seal(&orders, 3);
@@ -229,7 +229,7 @@ fn who_is_independent_is_not_known_without_all_key_entries() {
 }
 
 #[test]
-fn a_revocation_that_was_left_out_is_missed() {
+fn missing_revocation_is_found() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), Some(5));
     ledger.heads_again();
@@ -242,7 +242,7 @@ fn a_revocation_that_was_left_out_is_missed() {
 }
 
 #[test]
-fn what_a_distrusted_key_sealed_is_not_proven() {
+fn distrusted_key_proves_nothing() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), Some(5));
     let mut desk = desk_of(&ledger);
@@ -264,7 +264,7 @@ fn what_a_distrusted_key_sealed_is_not_proven() {
 }
 
 #[test]
-fn a_gap_by_a_distrusted_key_is_not_accepted() {
+fn gap_by_distrusted_key_is_not_accepted() {
     let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     let operator = std::mem::replace(&mut ledger.operator, key("ingest-a", Algorithm::Ed25519, 3));
@@ -284,7 +284,7 @@ fn a_gap_by_a_distrusted_key_is_not_accepted() {
 }
 
 #[test]
-fn a_revoked_key_that_is_not_distrusted_stays_good_for_what_came_before() {
+fn revoked_key_stays_good_for_earlier_entries() {
     let mut ledger = Ledger::example();
     ledger.revoke(Role::Ingest, ledger.ingest.verifier_key().clone(), None);
     desk_of(&ledger).proven();
@@ -294,7 +294,7 @@ fn a_revoked_key_that_is_not_distrusted_stays_good_for_what_came_before() {
 }
 
 #[test]
-fn keys_that_a_distrusted_operator_granted_are_distrusted_as_well() {
+fn distrust_passes_on_to_granted_keys() {
     let mut ledger = Ledger::example();
     let second = key("operator-2", Algorithm::Ed25519, 20);
     let grant = ledger.key_statement(Action::Grant, Role::Operator, second.verifier_key().clone(), None);
@@ -317,7 +317,7 @@ fn keys_that_a_distrusted_operator_granted_are_distrusted_as_well() {
     assert_eq!(desk.verify().findings.len(), 1);
 }
 
-/// Grants a key of an operator: it signs its own grant beside the one who grants it.
+/// Grants an operator key, which signs its own grant beside the granting operator.
 fn grant_operator(ledger: &mut Ledger, by: &SigningKey, new: &SigningKey) -> u64 {
     let grant = ledger.key_statement(Action::Grant, Role::Operator, new.verifier_key().clone(), None);
     ledger.append(SignedStatement::sign(grant, &[by, new]))
@@ -335,7 +335,7 @@ fn seal_refunds(ledger: &mut Ledger, by: &SigningKey) -> u64 {
 }
 
 #[test]
-fn what_the_first_operator_granted_in_other_hands_is_distrusted_and_what_it_revoked_is_not() {
+fn distrusted_operators_revocations_still_hold() {
     let mut ledger = Ledger::example();
     let first = key("operator", Algorithm::Ed25519, 1);
     let second = key("operator-2", Algorithm::Ed25519, 20);
@@ -348,11 +348,11 @@ fn what_the_first_operator_granted_in_other_hands_is_distrusted_and_what_it_revo
     let desk = desk_of(&ledger);
     let problem = desk.refused(3, "distrusted-key");
     assert!(problem.starts_with("refunds/0, offset 0, entry 14:"), "{problem}");
-    assert_eq!(desk.verify().findings.len(), 1, "what ingest-a sealed stays good");
+    assert_eq!(desk.verify().findings.len(), 1, "batches of ingest-a stay good");
 }
 
 #[test]
-fn that_an_operator_signs_its_own_grant_makes_it_no_more_trusted() {
+fn own_signature_on_grant_adds_no_trust() {
     let mut ledger = Ledger::example();
     let first = key("operator", Algorithm::Ed25519, 1);
     let [second, third] = [20, 22].map(|seed| key(&format!("operator-{seed}"), Algorithm::Ed25519, seed));
@@ -366,7 +366,7 @@ fn that_an_operator_signs_its_own_grant_makes_it_no_more_trusted() {
 }
 
 #[test]
-fn where_an_epoch_begins_is_not_known_by_an_operator_in_other_hands() {
+fn epoch_start_by_distrusted_operator_is_unknown() {
     let mut ledger = Ledger::example();
     let first = key("operator", Algorithm::Ed25519, 1);
     let second = key("operator-2", Algorithm::Ed25519, 20);
@@ -378,25 +378,28 @@ fn where_an_epoch_begins_is_not_known_by_an_operator_in_other_hands() {
     ledger.heads();
     let mut desk = desk_of(&ledger);
     let problem = desk.refused(3, "distrusted-key");
-    assert!(problem.starts_with("payments/0 epoch 1, entry 13: where the epoch begins"), "{problem}");
-    assert_eq!(desk.verify().findings.len(), 1, "what it had signed before stays good");
+    assert!(
+        problem.starts_with("payments/0 epoch 1, entry 13: a distrusted key signed where the epoch begins"),
+        "{problem}"
+    );
+    assert_eq!(desk.verify().findings.len(), 1, "earlier statements stay good");
     // It matters where the stream is expected.
     desk.expect(&["payments/0#0", "orders/*"]);
     assert!(desk.proven().findings.is_empty());
 }
 
 #[test]
-fn a_stranger_who_grants_a_key_under_its_own_name_takes_no_trust_from_it() {
+fn ungranted_namesake_takes_no_trust() {
     let mut ledger = Ledger::example();
     let again = ledger.key_statement(Action::Grant, Role::Ingest, ledger.ingest.verifier_key().clone(), None);
     ledger.force(SignedStatement::sign(again, &[&key("ingest-a", Algorithm::Ed25519, 77)]));
     let desk = desk_of(&ledger);
     assert!(desk.refused(1, "unknown-key").starts_with("entry 12:"));
-    assert_eq!(desk.verify().findings.len(), 1, "what ingest-a sealed is not distrusted");
+    assert_eq!(desk.verify().findings.len(), 1, "batches of ingest-a are not distrusted");
 }
 
 #[test]
-fn a_summary_must_be_true_beside_its_root() {
+fn false_summary_is_tampered() {
     let lies: [(&str, &dyn Fn(&mut Summary)); 4] = [
         ("`bytes`", &|summary| summary.bytes += 1),
         ("`time`", &|summary| summary.time = summary.time.map(|(min, max)| (min - 1, max))),
@@ -421,13 +424,13 @@ fn a_summary_must_be_true_beside_its_root() {
     }
 }
 
-/// Sealed otherwise by whoever holds the key, with a root that fits.
+/// A holder of the key signs a false summary with the right root.
 #[test]
-fn a_batch_is_sealed_by_rising_offsets_within_its_range() {
+fn sealed_offsets_must_ascend_within_range() {
     let orders = stream("orders", 0, 0);
     let long = vec![7; 1 << 20];
     let event = |offset| Event::new(offset, b"value");
-    let (disorder, outside) = ("it does not come after the one before it", "it lies outside of the batch");
+    let (disorder, outside) = ("it does not come after the one before it", "it lies outside the batch");
     for (events, problem) in [
         (vec![event(11), event(10)], disorder),
         (vec![event(11), event(11)], disorder),
@@ -451,7 +454,7 @@ fn a_batch_is_sealed_by_rising_offsets_within_its_range() {
 }
 
 #[test]
-fn what_this_version_does_not_know_is_unsupported_and_not_tampered() {
+fn unknown_versions_are_unsupported() {
     let mut ledger = Ledger::example();
     let entry = String::from_utf8(ledger.entries[5].clone()).expect("text");
     for (from, to) in [("streamseal/summary@v1", "streamseal/summary@v2"), ("plain@v1", "blind@v1")] {
@@ -460,13 +463,13 @@ fn what_this_version_does_not_know_is_unsupported_and_not_tampered() {
         assert!(desk_of(&ledger).refused(5, "unsupported").starts_with("entry 12:"));
         ledger.entries.pop();
     }
-    // What is no statement at all, though, the log should never have taken in.
+    // But the log should never accept something that is not a statement.
     ledger.entries.push(b"nonsense".to_vec());
     assert!(desk_of(&ledger).refused(1, "malformed-entry").starts_with("entry 12:"));
 }
 
 #[test]
-fn the_chain_may_be_longer_than_one_run() {
+fn chain_may_have_many_runs() {
     let mut ledger = Ledger::new();
     let streams: Vec<_> = (0..40).map(|number| stream("orders", number, 0)).collect();
     for i in 0..1500 {
@@ -477,7 +480,7 @@ fn the_chain_may_be_longer_than_one_run() {
     let report = desk.proven();
     assert_eq!(report.entries, ledger.size());
     assert_eq!(report.streams.iter().map(|stream| stream.events).sum::<u64>(), 3000);
-    // A forged batch in the last run, of a stream whose files were given up meanwhile.
+    // A forged batch in the last run, of a stream whose files became unreadable before.
     let mut bundle = ledger.bundle();
     let last = bundle.stream(&streams[19]).batches.last_mut().expect("has batches");
     last.events[1].timestamp += 1;
@@ -487,14 +490,14 @@ fn the_chain_may_be_longer_than_one_run() {
 }
 
 #[test]
-fn key_entries_are_kept_in_memory_up_to_a_limit() {
+fn key_entries_have_a_limit() {
     const LIMIT: usize = 64 << 20;
     let like_a_key_entry = |len: usize| {
         let mut entry = b"streamseal/entry@v1\n\nstreamseal/key@v1\n".to_vec();
         entry.resize(len, b'x');
         entry
     };
-    // A run that no tree has: it is refused as soon as entries are followed.
+    // A run that is in no tree: it is refused as soon as entries are applied.
     let run = |first, entries| Run { first, left: vec![Hash([0; 32])], right: Vec::new(), entries };
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust());
@@ -502,7 +505,7 @@ fn key_entries_are_kept_in_memory_up_to_a_limit() {
     let longest = usize::from(u16::MAX);
     let rest = LIMIT - 1024 * longest;
     bundle.runs = vec![run(0, vec![like_a_key_entry(longest); 1024]), run(1024, vec![like_a_key_entry(rest)])];
-    assert!(desk.put(&bundle).refused(5, "malformed").contains("come with 1 hashes where 0 belong"));
+    assert!(desk.put(&bundle).refused(5, "malformed").contains("come with 1 hashes instead of 0"));
     bundle.runs[1].entries[0].push(b'x');
     let problem = desk.put(&bundle).refused(5, "unsupported");
     assert_eq!(problem, format!("entries: more than {LIMIT} bytes of key entries"));

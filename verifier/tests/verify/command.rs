@@ -17,7 +17,7 @@ fn text(path: &Path) -> &str {
 #[test]
 fn verdicts_are_exit_codes() {
     let (ledger, mut desk) = proven::desk();
-    // By the real clock the example's anchors are not recent.
+    // By the real clock, the example's anchors are old.
     std::fs::write(&desk.inputs.trust, ledger.trust_with(&ledger.anchor, "-")).expect("written");
     let (bundle, trust, clone) = (desk.path("bundle"), desk.path("trust"), desk.path("anchors.git"));
     let all = [text(&bundle), "--trust", text(&trust), "--clone", text(&clone)];
@@ -30,7 +30,7 @@ fn verdicts_are_exit_codes() {
     assert_eq!(json["verdict"], "proven");
     assert_eq!(json["newest_at_s"], (T0 + 180).to_string());
 
-    assert_eq!(run(&[&all[..], &["--expect", "orders/0@0..31"]].concat()).status.code(), Some(3));
+    assert_eq!(run(&[&all[..], &["--stream", "orders/0@0..31"]].concat()).status.code(), Some(3));
     assert_eq!(run(&all[..3]).status.code(), Some(4));
     let mut forged = ledger.bundle();
     forged.batch(5).events[0].timestamp += 1;
@@ -45,14 +45,14 @@ fn verdicts_are_exit_codes() {
 }
 
 #[test]
-fn the_time_to_verify_at_can_be_given() {
+fn time_of_verification_can_be_given() {
     let (_, desk) = proven::desk();
     let (bundle, trust, clone) = (desk.path("bundle"), desk.path("trust"), desk.path("anchors.git"));
     let at = |now: &[&str]| {
         let all = [text(&bundle), "--trust", text(&trust), "--clone", text(&clone)];
         run(&[&all[..], now].concat()).status.code()
     };
-    // The newest anchor is of T0 + 180, and may be a day old. T0 is 2027-01-15T08:00:00Z.
+    // The newest anchor is of T0 + 180 and may be a day old. T0 is 2027-01-15T08:00:00Z.
     let last = T0 + 180 + 86_400;
     assert_eq!(at(&["--now", &last.to_string()]), Some(0));
     assert_eq!(at(&["--now", &(last + 1).to_string()]), Some(4));
@@ -61,7 +61,7 @@ fn the_time_to_verify_at_can_be_given() {
 }
 
 #[test]
-fn without_a_trust_file_there_is_no_question() {
+fn trust_file_is_required() {
     let (_, desk) = proven::desk();
     let bundle = desk.path("bundle");
     let output = run(&[text(&bundle)]);
@@ -70,10 +70,10 @@ fn without_a_trust_file_there_is_no_question() {
 }
 
 #[test]
-fn what_makes_no_sense_is_usage() {
+fn nonsense_is_usage() {
     for args in [
-        &["b", "--trust", "t", "--expect", "orders"][..],
-        &["b", "--trust", "t", "--expect", "orders/2147483648"],
+        &["b", "--trust", "t", "--stream", "orders"][..],
+        &["b", "--trust", "t", "--stream", "orders/2147483648"],
         &["b", "--trust", "t", "--now", "noon"],
         &["b", "--trust", "t", "--accept-gap", "bored"],
         &["b", "--trust", "t", "--nonsense"],

@@ -1,4 +1,4 @@
-//! Several signature lines of one key on one checkpoint, as a relay leaves them that merges what it received.
+//! Several signature lines of one key on one checkpoint, as a relay that merges checkpoints leaves them.
 
 use evidence::{Algorithm, Note, SignedCheckpoint, SigningKey};
 
@@ -27,7 +27,7 @@ fn desk(ledger: &Ledger, sign: impl FnOnce(&mut Note)) -> Desk {
 }
 
 #[test]
-fn cosignatures_of_several_times_say_by_when_and_how_new() {
+fn repeated_cosignatures_give_first_and_last_time() {
     let ledger = Ledger::example();
     for times in [[T0 + 3, T0 + 600], [T0 + 600, T0 + 3]] {
         let report = desk(&ledger, |note| times.iter().for_each(|time| note.cosign(&witness(), *time))).proven();
@@ -39,7 +39,7 @@ fn cosignatures_of_several_times_say_by_when_and_how_new() {
 }
 
 #[test]
-fn lines_of_the_log_and_of_the_ledgers_anchor_may_be_there_twice() {
+fn repeated_log_and_anchor_lines_are_allowed() {
     let ledger = Ledger::example();
     desk(&ledger, |note| {
         note.sign(&ledger.log);
@@ -50,7 +50,7 @@ fn lines_of_the_log_and_of_the_ledgers_anchor_may_be_there_twice() {
 }
 
 #[test]
-fn one_wrong_line_refuses_the_checkpoint_whatever_is_beside_it() {
+fn one_invalid_line_refuses_the_checkpoint() {
     let ledger = Ledger::example();
     let mut other = ledger.checkpoint(ledger.size() - 1);
     other.cosign(&ledger.anchor, T0);
@@ -74,7 +74,7 @@ fn one_wrong_line_refuses_the_checkpoint_whatever_is_beside_it() {
 }
 
 #[test]
-fn anchors_with_merged_cosignatures_follow_each_other() {
+fn merged_cosignatures_may_follow_each_other() {
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust());
     desk.put(&ledger.bundle());
@@ -90,7 +90,7 @@ fn anchors_with_merged_cosignatures_follow_each_other() {
     let report = desk.proven();
     let anchored = report.streams[0].anchored.as_ref().expect("anchored");
     assert_eq!((anchored.words.existed_by_s, report.newest_at_s), (Some(T0), Some(T0 + 120)));
-    // A time before that of the older anchor, among times that are later, is a step back all the same.
+    // One time before that of the older anchor is a step back, even beside later times.
     let back = with_lines(&ledger, |note| [T0 + 300, T0 - 1].iter().for_each(|t| note.cosign(&ledger.anchor, *t)));
     anchors.commit(size, Vec::new(), &back);
     desk.refused(1, "time-backwards");

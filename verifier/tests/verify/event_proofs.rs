@@ -74,12 +74,12 @@ pub(crate) fn outsider() -> SigningKey {
     key("example.org/w", Algorithm::Cosignature, 40)
 }
 
-/// The same cosigned by a witness outside of the ledger, and no clone.
+/// The same proof, cosigned by an independent witness, without a clone.
 fn witnessed() -> (Ledger, EventProof, Desk) {
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust_with(&outsider(), "-"));
     let mut proof = ledger.event_proof(&stream("orders", 0, 0), 13, 12);
-    // Without the line of the anchor, whom this trust file does not know: such lines may be anything.
+    // Without the anchor's line: this trust file does not know the anchor.
     proof.proof.checkpoint = ledger.checkpoint(12);
     proof.proof.checkpoint.cosign(&outsider(), T0 + 7);
     put(&mut desk, &proof);
@@ -87,7 +87,7 @@ fn witnessed() -> (Ledger, EventProof, Desk) {
 }
 
 #[test]
-fn an_event_is_proven_with_a_clone() {
+fn event_is_proven_with_clone() {
     let (_, _, desk) = desk();
     let report = desk.proven();
     assert!(report.findings.is_empty());
@@ -109,10 +109,10 @@ fn an_event_is_proven_with_a_clone() {
 }
 
 #[test]
-fn an_event_is_proven_by_a_witness_outside_of_the_ledger() {
+fn event_is_proven_by_independent_witness() {
     let (ledger, _, mut desk) = witnessed();
     assert_eq!(desk.proven().streams[0].anchored.as_ref().and_then(|a| a.words.existed_by_s), Some(T0 + 7));
-    // Of every stream, and also where an epoch began later or the last entry is the one that seals it.
+    // Events of every stream, of a later epoch, and of the last entry.
     let events = [(stream("orders", 1, 0), 4, 2), (stream("orders", 1, 1), 0, 1), (stream("payments", 0, 0), 7, 2)];
     for (stream, offset, beside_keys) in events {
         let mut proof = ledger.event_proof(&stream, offset, 10);
@@ -124,7 +124,7 @@ fn an_event_is_proven_by_a_witness_outside_of_the_ledger() {
 }
 
 #[test]
-fn it_is_not_anchored_by_the_ledgers_own_word() {
+fn own_anchor_key_alone_does_not_anchor() {
     let (ledger, _, mut desk) = desk();
     desk.inputs.clones.clear();
     desk.refused(4, "not-anchored");
@@ -139,7 +139,7 @@ fn it_is_not_anchored_by_the_ledgers_own_word() {
 }
 
 #[test]
-fn what_the_auditor_names_must_be_this_event() {
+fn named_offsets_must_be_the_event() {
     let (_, _, mut desk) = desk();
     desk.expect(&["orders/0#0@13..14"]).proven();
     assert!(desk.expect(&["orders/0#0@12..15"]).refused(3, "uncovered").starts_with("orders/0, offset 12:"));
@@ -148,14 +148,14 @@ fn what_the_auditor_names_must_be_this_event() {
         desk.expect(&["orders/1#0@13..14"]).refused(3, "uncovered").contains("the proof is of an event of orders/0")
     );
     desk.expect(&["orders/0#1@13..14"]).refused(3, "uncovered");
-    // There may be events at these offsets that the proof says nothing of.
+    // The proof says nothing about events at these offsets.
     for open in ["orders/0#0", "orders/0@13..14", "orders/*#0@13..14", "*/*@13..14"] {
         desk.expect(&[open]).refused(3, "no-heads");
     }
 }
 
 #[test]
-fn no_changed_byte_is_proven() {
+fn changed_byte_in_proof_is_never_proven() {
     let (_, proof, desk) = witnessed();
     desk.proven();
     let bytes = proof.to_bytes();
@@ -174,7 +174,7 @@ fn no_changed_byte_is_proven() {
 }
 
 #[test]
-fn each_fault_has_its_code() {
+fn each_forgery_of_proof_has_its_code() {
     let (ledger, proof, mut desk) = witnessed();
     let mut refused = |change: &dyn Fn(&mut EventProof), exit_code, code| {
         let mut changed = proof.clone();
@@ -212,9 +212,9 @@ fn each_fault_has_its_code() {
 }
 
 #[test]
-fn an_entry_that_goes_by_no_key_entry_before_it_does_not_pass_for_a_proof_that_lacks_one() {
+fn impossible_key_entry_is_wrong_not_absent() {
     let orders = stream("orders", 0, 0);
-    // One that is in the proof, by another hash; the entry itself; one that is still to come.
+    // A key entry of the proof by another hash; the entry itself; a later entry.
     for named in [2, 12, 13] {
         let mut ledger = Ledger::example();
         let events = vec![Event::new(30, b"late")];
@@ -232,7 +232,7 @@ fn an_entry_that_goes_by_no_key_entry_before_it_does_not_pass_for_a_proof_that_l
 }
 
 #[test]
-fn a_summary_by_a_key_that_is_distrusted_proves_nothing() {
+fn summary_by_distrusted_key_proves_nothing() {
     let mut ledger = Ledger::example();
     let ingest = ledger.ingest.verifier_key().clone();
     ledger.revoke(Role::Ingest, ingest, Some(5));
@@ -247,7 +247,7 @@ fn a_summary_by_a_key_that_is_distrusted_proves_nothing() {
     assert_eq!(prove(9).verdict.exit_code(), 0, "entry 3 is from before");
     let report = prove(13);
     assert_eq!(report.verdict.exit_code(), 3, "{report}");
-    assert_eq!((report.findings[0].code, report.streams[0].proven()), ("distrusted-key", &[][..]));
+    assert_eq!((report.findings[0].code.as_str(), report.streams[0].proven()), ("distrusted-key", &[][..]));
     // The revocation is the log's last entry: it may not be missing among the key entries.
     let mut proof = ledger.event_proof(&stream("orders", 0, 0), 13, size);
     proof.proof.checkpoint.cosign(&outsider(), T0 + 7);
@@ -257,7 +257,7 @@ fn a_summary_by_a_key_that_is_distrusted_proves_nothing() {
 }
 
 #[test]
-fn heads_seen_before_are_compared() {
+fn proof_is_compared_with_pin() {
     let (ledger, _, mut desk) = desk();
     desk.inputs.pin = Some(desk.path("pin"));
     desk.proven();
@@ -266,22 +266,22 @@ fn heads_seen_before_are_compared() {
     // A proof against an older head of the same history, from a clone that has the newer one.
     put(&mut desk, &ledger.event_proof(&stream("orders", 0, 0), 13, 8));
     desk.proven();
-    // The clone went away, and with it everything as new as the pin.
+    // Without the clone, nothing is as new as the pin.
     desk.inputs.clones.clear();
     desk.refused(1, "rollback");
 }
 
 #[test]
-fn a_long_file_is_not_read() {
+fn too_long_proof_is_not_read() {
     let (_, _, desk) = witnessed();
     let file = std::fs::File::options().write(true).open(&desk.inputs.bundle).expect("opened");
     file.set_len(1 << 40).expect("made");
     assert!(desk.refused(5, "malformed").contains("larger than"));
 }
 
-/// Of a proof with two faults the graver one counts, wherever it is.
+/// Of two forgeries in one proof, the graver one decides.
 #[test]
-fn what_is_absent_or_cannot_be_read_does_not_hide_what_contradicts() {
+fn light_finding_hides_no_contradiction_in_proof() {
     let (ledger, proof, mut desk) = witnessed();
     let light: [(&dyn Fn(&mut EventProof), u8, &str); 6] = [
         (&|p| drop(p.keys.remove(1)), 3, "absent-entry"),
@@ -309,7 +309,7 @@ fn what_is_absent_or_cannot_be_read_does_not_hide_what_contradicts() {
             put(&mut desk, &changed);
             desk.refused(1, worse);
         }
-        // What a batch's path lacks does not hide it either, and is no contradiction.
+        // A short path in the batch does not hide it either, and is no contradiction.
         changed.leaf_path.clear();
         put(&mut desk, &changed);
         desk.refused(if code == "absent-entry" { 3 } else { 5 }, if code.is_empty() { "malformed" } else { code });
@@ -317,7 +317,7 @@ fn what_is_absent_or_cannot_be_read_does_not_hide_what_contradicts() {
 }
 
 #[test]
-fn the_checkpoint_of_a_proof_that_lacks_something_is_compared_with_anchors_and_pin() {
+fn incomplete_proof_is_compared_with_anchors() {
     let (ledger, mut proof, mut desk) = desk();
     proof.keys.remove(1);
     put(&mut desk, &proof);

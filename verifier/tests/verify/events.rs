@@ -1,4 +1,4 @@
-//! Events that are not as they were sealed.
+//! Events that differ from those that were sealed.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ fn index_of(events: &[Event]) -> Vec<LeafPreimage> {
 }
 
 #[test]
-fn a_changed_byte_is_named_by_its_offset() {
+fn changed_byte_is_named_by_offset() {
     for (change, what) in [
         (&(|event: &mut Event| *event.content.last_mut().expect("not empty") ^= 1) as &dyn Fn(&mut Event), "header"),
         (&|event: &mut Event| event.content[13] ^= 0x20, "key"),
@@ -39,19 +39,19 @@ fn a_changed_byte_is_named_by_its_offset() {
 }
 
 #[test]
-fn a_byte_that_the_padding_would_hide_is_seen() {
+fn byte_hidden_by_padding_is_found() {
     let desk = forged(|bundle| bundle.batch(5).events[3].content.push(0));
     let problem = desk.refused(1, "altered-event");
-    assert!(problem.starts_with("orders/0, offset 14, entry 5: the event is not what was sealed, and no event at all"));
+    assert!(problem.starts_with("orders/0, offset 14, entry 5: the event is not what was sealed, and does not decode"));
 }
 
 #[test]
-fn a_stream_that_cannot_be_read_says_nothing_of_the_others() {
+fn unreadable_stream_leaves_others_proven() {
     let (_, desk) = proven::desk();
     let manifest = std::fs::read_to_string(desk.inputs.bundle.join("manifest")).expect("read");
     let streams = manifest.lines().filter(|line| line.starts_with("stream ")).count();
     for i in 0..streams {
-        // The first batch has more records than the file holds: they are read before that is seen.
+        // The first batch announces more records than the file holds. Those that are there are read first.
         let name = format!("streams/{i:06}/000000.events");
         let path = desk.inputs.bundle.join(&name);
         let honest = std::fs::read(&path).expect("read");
@@ -67,10 +67,10 @@ fn a_stream_that_cannot_be_read_says_nothing_of_the_others() {
 }
 
 #[test]
-fn dropped_events_are_absent_and_named() {
+fn dropped_events_are_named() {
     let desk = forged(|bundle| drop(bundle.batch(5).events.remove(0)));
     assert_eq!(desk.refused(3, "absent-event"), "orders/0, offset 10, entry 5: 1 sealed event is not there");
-    // What was sealed next to each other is named together, over offsets without an event.
+    // Neighbouring events are named together, across offsets without an event.
     let desk = forged(|bundle| drop(bundle.batch(5).events.drain(1..4)));
     assert_eq!(desk.refused(3, "absent-event"), "orders/0, offsets 11 to 14, entry 5: 3 sealed events are not there");
     let report = desk.verify();
@@ -80,14 +80,14 @@ fn dropped_events_are_absent_and_named() {
 }
 
 #[test]
-fn absent_events_are_named_apart_when_one_between_them_is_there() {
+fn absent_events_around_a_present_one_are_separate() {
     let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     let events = [0, 2, 4].map(|offset| Event::new(offset, b"value")).to_vec();
     ledger.seal_events(&orders, 0..6, events);
     ledger.heads();
     let mut bundle = ledger.bundle();
-    // What was never sealed and is no event at all cuts the others apart as they are read.
+    // A record that was never sealed and does not decode splits the reading.
     let forged = |offset| Event { content: b"nonsense".to_vec(), ..Event::new(offset, b"") };
     bundle.batch(3).events = vec![forged(1), Event::new(2, b"value"), forged(3)];
     let mut desk = desk_of(&ledger);
@@ -99,28 +99,28 @@ fn absent_events_are_named_apart_when_one_between_them_is_there() {
 }
 
 #[test]
-fn an_absent_event_matters_where_it_is_expected() {
+fn absent_event_matters_only_if_expected() {
     let mut desk = forged(|bundle| drop(bundle.batch(5).events.remove(0)));
     desk.expect(&["orders/0@11..30", "payments/*"]).proven();
     desk.expect(&["orders/0@10..30"]);
     desk.refused(3, "absent-event");
-    // What contradicts matters everywhere.
+    // A contradiction matters everywhere.
     let mut desk = forged(|bundle| bundle.batch(5).events[0].timestamp += 1);
     desk.expect(&["orders/0@11..30", "payments/*"]);
     desk.refused(1, "altered-event");
 }
 
 fn places(desk: &Desk) -> Vec<(&'static str, Option<Range<u64>>)> {
-    desk.verify().findings.into_iter().map(|finding| (finding.code, finding.place.offsets)).collect()
+    desk.verify().findings.into_iter().map(|finding| (finding.code.as_str(), finding.place.offsets)).collect()
 }
 
 #[test]
 fn swapped_events_are_named() {
     let desk = forged(|bundle| bundle.batch(3).events.swap(4, 5));
     let problem = desk.refused(1, "reordered-event");
-    assert!(problem.starts_with("orders/0, offset 4, entry 3: the event is what was sealed, but comes after"));
+    assert!(problem.starts_with("orders/0, offset 4, entry 3: the event is unchanged, but comes after"));
     assert_eq!(desk.verify().findings.len(), 1);
-    // Behind later ones, as they were sealed and changed.
+    // After later ones, unchanged and changed.
     let desk = forged(|bundle| bundle.batch(3).events[4..7].rotate_right(1));
     assert_eq!(places(&desk), [("reordered-event", Some(4..5)), ("reordered-event", Some(5..6))]);
     let desk = forged(|bundle| {
@@ -129,7 +129,7 @@ fn swapped_events_are_named() {
         events.rotate_right(1);
     });
     assert_eq!(places(&desk), [("altered-event", Some(4..5)), ("reordered-event", Some(5..6))]);
-    // Their contents swapped, each under the other's offset.
+    // The contents are swapped, each under the other's offset.
     let desk = forged(|bundle| {
         let events = &mut bundle.batch(3).events;
         let content = events[4].content.clone();
@@ -166,11 +166,11 @@ fn added_events_are_named() {
 }
 
 #[test]
-fn an_altered_leaf_index_is_told_from_altered_events() {
+fn altered_leaf_index_differs_from_altered_events() {
     let desk = forged(|bundle| bundle.batch(5).leaf_index[3].timestamp += 1);
     let problem = desk.refused(1, "altered-leaf-index");
     assert!(problem.starts_with("orders/0, offsets 10 to 19, entry 5: the leaf index was changed"), "{problem}");
-    assert_eq!(desk.verify().streams[0].proven(), [0..30], "the events are what was sealed");
+    assert_eq!(desk.verify().streams[0].proven(), [0..30], "the events are unchanged");
     let changes: [&dyn Fn(&mut Vec<LeafPreimage>); 4] =
         [&|index| index.truncate(7), &|index| index.swap(0, 1), &|index| index.push(index[7]), &|index| {
             index[7].offset = 900
@@ -182,7 +182,7 @@ fn an_altered_leaf_index_is_told_from_altered_events() {
 }
 
 #[test]
-fn an_event_changed_together_with_its_leaf_index_is_named_by_its_batch() {
+fn event_changed_with_leaf_is_altered_batch() {
     let desk = forged(|bundle| {
         let batch = bundle.batch(5);
         batch.events[3] = Event::new(14, b"forged");
@@ -190,11 +190,11 @@ fn an_event_changed_together_with_its_leaf_index_is_named_by_its_batch() {
     });
     let problem = desk.refused(1, "altered-batch");
     assert!(
-        problem.starts_with("orders/0, offsets 10 to 19, entry 5: the events are not what was sealed"),
+        problem.starts_with("orders/0, offsets 10 to 19, entry 5: the events are not those that were sealed"),
         "{problem}"
     );
     assert_eq!(desk.verify().streams[0].proven(), [0..10, 20..30]);
-    // Differently changed: the events that differ from the index are named as well.
+    // Events and index are changed in different ways: the events that differ are named as well.
     let desk = forged(|bundle| {
         let batch = bundle.batch(5);
         batch.leaf_index[3].timestamp += 1;
@@ -206,7 +206,7 @@ fn an_event_changed_together_with_its_leaf_index_is_named_by_its_batch() {
 }
 
 #[test]
-fn an_event_dropped_together_with_its_leaf_is_no_mere_absence() {
+fn event_dropped_with_leaf_is_altered_batch() {
     let desk = forged(|bundle| {
         let batch = bundle.batch(5);
         batch.events.remove(3);
@@ -216,7 +216,7 @@ fn an_event_dropped_together_with_its_leaf_is_no_mere_absence() {
 }
 
 #[test]
-fn without_a_leaf_index_a_batch_is_proven_whole_or_not_at_all() {
+fn batch_without_leaf_index_is_all_or_nothing() {
     let desk = forged(|bundle| bundle.batch(5).leaf_index.clear());
     desk.proven();
     let desk = forged(|bundle| {
@@ -226,7 +226,7 @@ fn without_a_leaf_index_a_batch_is_proven_whole_or_not_at_all() {
     });
     let problem = desk.refused(3, "absent-events");
     assert!(
-        problem.starts_with("orders/0, offsets 10 to 19, entry 5: 7 of the 8 sealed events are there"),
+        problem.starts_with("orders/0, offsets 10 to 19, entry 5: only 7 of the 8 sealed events are there"),
         "{problem}"
     );
     let changes: [&dyn Fn(&mut Vec<Event>); 4] = [
@@ -246,7 +246,7 @@ fn without_a_leaf_index_a_batch_is_proven_whole_or_not_at_all() {
 }
 
 #[test]
-fn without_a_leaf_index_what_contradicts_is_no_mere_absence() {
+fn without_leaf_index_contradictions_are_tampered() {
     let changes: [&dyn Fn(&mut Vec<Event>); 3] =
         [&|events| events.insert(0, Event::new(500, b"forged")), &|events| events.swap(0, 1), &|events| {
             events[0].content.push(0)
@@ -263,7 +263,7 @@ fn without_a_leaf_index_what_contradicts_is_no_mere_absence() {
 }
 
 #[test]
-fn part_of_a_batch_without_a_leaf_index_proves_nothing() {
+fn part_without_leaf_index_proves_nothing() {
     let (ledger, mut desk) = proven::desk();
     let mut bundle = ledger.sparse(&stream("orders", 0, 0), 11..15);
     desk.expect(&["orders/0@11..15"]).put(&bundle).proven();
@@ -273,7 +273,7 @@ fn part_of_a_batch_without_a_leaf_index_proves_nothing() {
 }
 
 #[test]
-fn a_dropped_batch_is_uncovered() {
+fn dropped_batch_is_uncovered() {
     let (ledger, mut desk) = proven::desk();
     let seqs = (0..12).filter(|seq| *seq != 5).collect();
     let mut bundle = ledger.bundle_of(&seqs, 12);
@@ -282,7 +282,7 @@ fn a_dropped_batch_is_uncovered() {
     desk.put(&bundle);
     assert!(desk.refused(3, "uncovered").starts_with("orders/0, offsets 10 to 19:"));
     assert_eq!(desk.verify().streams[0].proven(), [0..10, 20..30]);
-    // A frame at the end that no entry calls for.
+    // A frame at the end without an entry.
     let seqs = (0..12).filter(|seq| *seq != 10).collect();
     let mut longer = ledger.bundle_of(&seqs, 12);
     longer.streams = ledger.bundle().streams;
@@ -297,7 +297,7 @@ fn a_dropped_batch_is_uncovered() {
 }
 
 #[test]
-fn events_of_another_stream_are_not_taken_for_this_one() {
+fn events_of_another_stream_are_refused() {
     let desk = forged(|bundle| {
         let orders = bundle.batch(10).events.clone();
         bundle.batch(6).events = orders;
@@ -317,13 +317,13 @@ fn large() -> (Bundle, Desk) {
 
 /// The numbers of a report: findings, problems beyond them, and for each `more-events` its verdict and count.
 fn numbers(report: &verifier::Report) -> (usize, u64, Vec<(u8, u64)>) {
-    let more = report.findings.iter().filter(|finding| finding.code == "more-events");
+    let more = report.findings.iter().filter(|finding| finding.code.as_str() == "more-events");
     let more = more.map(|finding| (finding.verdict.exit_code(), finding.count)).collect();
     (report.findings.len(), report.findings_more, more)
 }
 
 #[test]
-fn more_problems_than_are_kept_are_counted() {
+fn problems_beyond_the_limit_are_counted() {
     let (mut bundle, mut desk) = large();
     let events = std::mem::take(&mut bundle.batch(3).events);
     bundle.batch(3).events = events.iter().filter(|event| event.offset % 2 == 0).cloned().collect();
@@ -341,7 +341,10 @@ fn more_problems_than_are_kept_are_counted() {
     let report = desk.put(&bundle).verify();
     assert_eq!((report.verdict.exit_code(), numbers(&report)), (1, (1001, 0, vec![(1, 5000)])));
     let text = report.to_string();
-    assert!(text.contains("orders/0, entry 3: 5000 more events of the batch are not as they were sealed"), "{text}");
+    assert!(
+        text.contains("orders/0, entry 3: 5000 more events of the batch differ from those that were sealed"),
+        "{text}"
+    );
     let json = report.to_json();
     let counts = json["findings"].as_array().expect("findings").iter();
     let counts = counts.map(|finding| finding["count"].as_str().and_then(|count| count.parse::<u64>().ok()));
@@ -349,9 +352,9 @@ fn more_problems_than_are_kept_are_counted() {
 }
 
 #[test]
-fn absent_events_beyond_those_listed_matter_where_they_are_expected() {
+fn unlisted_absent_events_matter_if_expected() {
     let (mut bundle, mut desk) = large();
-    // Every other one of the first 4,000, and one in the middle of the rest.
+    // Every second one of the first 4,000, and one in the middle of the rest.
     bundle.batch(3).events.retain(|event| event.offset >= 4000 && event.offset != 5000 || event.offset % 2 == 0);
     desk.put(&bundle).expect(&["orders/0@4000..5000"]);
     let report = desk.verify();
@@ -360,13 +363,13 @@ fn absent_events_beyond_those_listed_matter_where_they_are_expected() {
     desk.put(&bundle).expect(&["orders/0@4500..5000"]);
     assert!(desk.refused(3, "absent-event").starts_with("orders/0, offsets 4500 to 4501, entry 3: 2 sealed events"));
     assert_eq!(desk.verify().findings.len(), 1);
-    // Only what is expected of what is absent together.
+    // Only the expected part of a joined range of absent events counts.
     desk.expect(&["orders/0@4501..5000"]);
     assert!(desk.refused(3, "absent-event").starts_with("orders/0, offset 4501, entry 3: 1 sealed event"));
 }
 
 #[test]
-fn what_comes_too_late_to_be_recognised_is_not_called_gone() {
+fn late_events_are_not_called_gone() {
     let (mut bundle, mut desk) = large();
     bundle.batch(3).events.drain(1..5000);
     bundle.batch(3).events.rotate_left(1);
@@ -374,7 +377,7 @@ fn what_comes_too_late_to_be_recognised_is_not_called_gone() {
     assert!(problem.ends_with("5000 sealed events are not there, or come too late to be recognised"), "{problem}");
     let problem = desk.refused(1, "added-event");
     assert!(problem.starts_with("orders/0, offset 0, ") && problem.ends_with("comes too late to be recognised"));
-    // Among fewer that are passed it is recognised.
+    // After fewer passed rows it is recognised.
     let (mut bundle, mut desk) = large();
     bundle.batch(3).events.drain(1..4000);
     bundle.batch(3).events.rotate_left(1);
@@ -382,9 +385,9 @@ fn what_comes_too_late_to_be_recognised_is_not_called_gone() {
     assert!(desk.refused(1, "absent-event").ends_with("3999 sealed events are not there"));
 }
 
-/// Events that are in proven ranges, and no others, and the sum of their lengths.
+/// The report counts exactly the events in proven ranges, and their lengths.
 #[test]
-fn what_is_proven_is_counted() {
+fn proven_events_are_counted() {
     let (ledger, _) = proven::desk();
     let sealed = |offsets: &[Range<u64>]| {
         let events = ledger.batches[&stream("orders", 0, 0)].iter().flat_map(|batch| &batch.events);
@@ -399,7 +402,7 @@ fn what_is_proven_is_counted() {
         (&|bundle| bundle.batch(5).events.swap(3, 4), false),
         (&|bundle| bundle.batch(5).leaf_index[3].timestamp += 1, false),
         (&|bundle| bundle.batch(5).events.insert(2, Event::new(12, b"added")), false),
-        // Behind one that comes after it, where it is not known any more what stood at its offset.
+        // After a later one, when its row is no longer remembered.
         (&|bundle| bundle.batch(5).events.insert(2, Event::new(10, b"added")), true),
     ];
     for (i, (change, at_least)) in changes.into_iter().enumerate() {
@@ -416,9 +419,9 @@ fn what_is_proven_is_counted() {
     }
 }
 
-/// A fault in a file ends the reading of it. What was read before is compared all the same.
+/// An error in a file ends the reading of it. The records before are still compared.
 #[test]
-fn records_that_break_off_do_not_hide_an_altered_one_before() {
+fn cut_records_do_not_hide_altered_ones() {
     let bundle = |change: &dyn Fn(&mut Bundle)| forged(change);
     let break_off = |desk: &Desk| {
         // The last record of the first batch claims to be longer than the file.
@@ -432,12 +435,12 @@ fn records_that_break_off_do_not_hide_an_altered_one_before() {
     let honest = bundle(&|_| {});
     break_off(&honest);
     honest.refused(5, "malformed");
-    assert_eq!(honest.verify().findings.len(), 1, "what did not come is not absent");
+    assert_eq!(honest.verify().findings.len(), 1, "unread events are not absent");
     let desk = bundle(&|bundle| bundle.batch(3).events[4].timestamp += 1);
     break_off(&desk);
     assert!(desk.refused(1, "altered-event").starts_with("orders/0, offset 4, entry 3:"));
     desk.refused(1, "malformed");
-    // Without a leaf index that has the root nothing is known of them.
+    // Without a leaf index that has the root, nothing is known about them.
     let desk = bundle(&|bundle| {
         bundle.batch(3).events[4].timestamp += 1;
         bundle.batch(3).leaf_index[0].timestamp += 1;

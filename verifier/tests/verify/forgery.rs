@@ -1,6 +1,6 @@
-//! Hostile evidence, class by class: a generator begins with evidence that is proven and forges or damages one thing at a
-//! time. Nothing forged is ever proven but what is provably immaterial, which is listed with the reason; the exit code is
-//! the right one; the place is named.
+//! Hostile evidence, class by class: a generator takes proven evidence and forges or damages one thing at a
+//! time. Forged evidence is never proven, except for immaterial changes that are listed with a reason. The exit code
+//! must be right, and the finding must name the place.
 //!
 //! The tests take a sample of each class, spread evenly, or all of it with `HOSTILE_EVIDENCE=whole` (`just hostile`).
 
@@ -23,13 +23,13 @@ use crate::common::bundles::{Bundle, Desk};
 use crate::common::clones::Anchors;
 use crate::common::{Event, Ledger, T0, key, stream};
 
-/// How many of a class are tried without `HOSTILE_EVIDENCE=whole`.
+/// The number tried of each class without `HOSTILE_EVIDENCE=whole`.
 const SAMPLE: usize = 60;
 
 /// All of a class, or a sample of it.
 fn sampled<T>(class: Vec<T>) -> Vec<T> {
     let whole = std::env::var_os("HOSTILE_EVIDENCE").is_some_and(|value| value == "whole");
-    // A prime step meets every kind of change in every kind of place sooner or later.
+    // A prime step meets every kind of change at every kind of place.
     let step = if whole { 1 } else { (class.len() / SAMPLE).max(1) | 1 };
     class.into_iter().step_by(step).collect()
 }
@@ -96,8 +96,8 @@ impl Forger {
         bundle
     }
 
-    /// The bundle that an entry's other bytes make, with all that the log itself says made right: what follows in the
-    /// chain, the tree, the checkpoint.
+    /// The bundle with other bytes of an entry, and with everything that the log itself makes corrected: the
+    /// rest of the chain, the tree, the checkpoint.
     fn rechained(&mut self, seq: usize, bytes: Vec<u8>) -> Bundle {
         let mut entries = self.ledger.entries.clone();
         entries[seq] = bytes;
@@ -105,7 +105,7 @@ impl Forger {
         self.bundle_of(entries)
     }
 
-    /// The bundle with other entries, proven against a checkpoint of their own.
+    /// The bundle with other entries, and a checkpoint of them.
     fn bundle_of(&mut self, entries: Vec<Vec<u8>>) -> Bundle {
         let mut bundle = self.bundle();
         let honest = std::mem::replace(&mut self.ledger.entries, entries);
@@ -116,7 +116,7 @@ impl Forger {
         bundle
     }
 
-    /// The auditor's desk with the honest bundle and, as told, an honest clone.
+    /// The auditor's desk with the honest bundle and, if asked for, an honest clone.
     fn desk(&self, with_clone: bool) -> Desk {
         let mut desk = Desk::new(&self.trust());
         desk.inputs.accepted_gaps.insert(Reason::Start);
@@ -139,13 +139,13 @@ impl Forger {
     }
 }
 
-/// Makes the entries after one name what is before them.
+/// Links the entries after one to those before them.
 fn rechain(entries: &mut [Vec<u8>], seq: usize) {
     for i in seq + 1..entries.len() {
         let text = String::from_utf8_lossy(&entries[i]).into_owned();
         let (head, statement) = text.split_once("\n\n").expect("an entry of the ledger");
         let keys = head.split("\nkeys ").nth(1).and_then(|rest| rest.split(' ').next());
-        // The genesis, in a place that is not its own, names none.
+        // A misplaced genesis names no entry.
         let Some(keys) = keys.and_then(|seq| seq.parse::<usize>().ok()) else { continue };
         let time = head.split("\ntime ").nth(1).expect("has a time");
         let (prev, key_entry) = (tree::leaf_hash(&entries[i - 1]), tree::leaf_hash(&entries[keys]));
@@ -154,7 +154,7 @@ fn rechain(entries: &mut [Vec<u8>], seq: usize) {
     }
 }
 
-/// Requires this exit code, or one of these, and that some finding says where.
+/// Requires one of these exit codes, and a finding with the place.
 #[track_caller]
 fn refused(report: &Report, exit_codes: &[u8], what: &str) {
     assert!(exit_codes.contains(&report.verdict.exit_code()), "{what}: {report}");

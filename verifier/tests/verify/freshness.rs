@@ -1,4 +1,4 @@
-//! How old the evidence may be, and by whose clock.
+//! The age of evidence, and the clocks that it is measured by.
 
 use evidence::Algorithm;
 use evidence::chain::Role;
@@ -10,7 +10,7 @@ use crate::common::{Ledger, T0, key, stream};
 
 const DAY_S: u64 = 86_400;
 
-/// A ledger that went on after its first bundle, and a clone whose newest anchor is of today.
+/// A ledger that grew after its first bundle, and a clone whose newest anchor is of today.
 fn old_bundle_and_new_clone(desk: &mut Desk, now: u64) {
     let mut ledger = Ledger::example();
     desk.put(&ledger.bundle());
@@ -26,30 +26,30 @@ fn old_bundle_and_new_clone(desk: &mut Desk, now: u64) {
 }
 
 #[test]
-fn a_bundle_is_no_fresher_than_its_heads_statement() {
+fn bundle_with_old_heads_is_stale() {
     let mut desk = Desk::new(&Ledger::new().trust());
     old_bundle_and_new_clone(&mut desk, T0 + 2 * DAY_S);
     let problem = desk.refused(4, "stale");
     assert!(
-        problem.starts_with("entry 11: the newest heads statement here") && problem.contains("2 entries"),
+        problem.starts_with("entry 11: the newest heads statement, ") && problem.contains("2 entries"),
         "{problem}"
     );
-    // What is named by offsets does not depend on what the heads statement leaves out.
+    // Offsets that the auditor names do not depend on the heads statement.
     desk.expect(&["orders/0#0@0..10"]).proven();
 }
 
 #[test]
-fn a_heads_statement_may_be_as_old_as_an_anchor() {
+fn heads_may_be_as_old_as_anchors() {
     let mut desk = Desk::new(&Ledger::new().trust());
     // It was made 1000 s before the first anchor, and the trust file allows a day.
     old_bundle_and_new_clone(&mut desk, T0 - 1000 + DAY_S);
     desk.proven();
     desk.inputs.now_s += 1;
-    assert!(desk.refused(4, "stale").starts_with("entry 11: the newest heads statement here"));
+    assert!(desk.refused(4, "stale").starts_with("entry 11: the newest heads statement, "));
 }
 
 #[test]
-fn what_the_bundle_holds_beyond_its_heads_statement_makes_it_no_fresher() {
+fn entries_after_heads_do_not_freshen() {
     let mut ledger = Ledger::example();
     ledger.seal(&stream("orders", 0, 0), 1);
     ledger.grant(Role::Ingest, key("ingest-b", Algorithm::Ed25519, 40).verifier_key().clone());
@@ -65,18 +65,15 @@ fn what_the_bundle_holds_beyond_its_heads_statement_makes_it_no_fresher() {
 }
 
 #[test]
-fn a_newer_anchor_beside_a_bundle_is_told_of() {
+fn newer_anchor_is_noted() {
     let mut desk = Desk::new(&Ledger::new().trust());
     old_bundle_and_new_clone(&mut desk, T0 + 120);
     let text = desk.proven().to_string();
-    assert!(
-        text.contains("when entry 11, the newest heads statement here, was made: 2 entries were anchored"),
-        "{text}"
-    );
+    assert!(text.contains("the newest heads statement (entry 11): 2 entries were anchored"), "{text}");
 }
 
 #[test]
-fn the_newest_heads_statement_cannot_be_left_out() {
+fn newest_heads_statement_cannot_be_left_out() {
     let mut ledger = Ledger::example();
     let old = ledger.bundle();
     let first = ledger.size();
@@ -96,11 +93,11 @@ fn the_newest_heads_statement_cannot_be_left_out() {
     anchors.anchor(&ledger, size, T0 + 2 * DAY_S);
     desk.inputs.clones.push(clone);
     desk.inputs.now_s = T0 + 2 * DAY_S + 60;
-    assert!(desk.refused(4, "stale").starts_with("entry 11: the newest heads statement here"));
+    assert!(desk.refused(4, "stale").starts_with("entry 11: the newest heads statement, "));
 }
 
 #[test]
-fn an_idle_ledger_stays_fresh_by_its_anchors() {
+fn idle_ledger_stays_fresh_by_anchors() {
     let mut ledger = Ledger::example();
     // Keys may change while no stream moves.
     ledger.grant(Role::Ingest, key("ingest-b", Algorithm::Ed25519, 40).verifier_key().clone());
@@ -117,9 +114,9 @@ fn an_idle_ledger_stays_fresh_by_its_anchors() {
     assert!(!text.contains("what was sealed after"), "{text}");
 }
 
-/// The quorum is met by the ledger's own key, which says any time it likes.
+/// The ledger's own key satisfies the quorum, and may state any time.
 #[test]
-fn without_a_clone_somebody_else_must_say_since_when() {
+fn without_clone_an_independent_witness_is_needed() {
     let ledger = Ledger::example();
     let witness = key("ext", Algorithm::Cosignature, 77);
     let group = format!("witness ext {}\ngroup g any anchor-a ext\nquorum g", witness.verifier_key());
@@ -135,6 +132,6 @@ fn without_a_clone_somebody_else_must_say_since_when() {
     };
     assert_eq!(put(T0 + 1).verdict, Verdict::Proven);
     let report = put(T0 - 3650 * DAY_S);
-    assert!(report.findings.iter().any(|finding| finding.code == "not-anchored"), "{report}");
+    assert!(report.findings.iter().any(|finding| finding.code.as_str() == "not-anchored"), "{report}");
     assert!(report.streams.iter().all(|stream| stream.verdict == Verdict::NotAnchored), "{report}");
 }

@@ -1,4 +1,4 @@
-//! What the newest heads statement says of the streams, and what is expected by it.
+//! The newest heads statement: what it says of streams, and which offsets are expected by it.
 
 use evidence::sha256;
 use evidence::statement::{Epoch, Heads, HeadsLine, SignedStatement, Statement, heads_root};
@@ -9,7 +9,7 @@ use crate::common::{Event, Ledger, stream};
 use crate::proven;
 
 #[test]
-fn heads_lines_are_those_that_were_signed() {
+fn heads_lines_must_match_the_statement() {
     let (ledger, mut desk) = proven::desk();
     let without = |change: &dyn Fn(&mut Vec<HeadsLine>)| {
         let mut bundle = ledger.bundle();
@@ -28,7 +28,7 @@ fn heads_lines_are_those_that_were_signed() {
 }
 
 #[test]
-fn without_heads_only_what_is_named_with_offsets_can_be_proven() {
+fn without_heads_only_named_offsets_are_proven() {
     let (ledger, mut desk) = proven::desk();
     let mut bundle = ledger.bundle();
     bundle.heads = None;
@@ -39,7 +39,7 @@ fn without_heads_only_what_is_named_with_offsets_can_be_proven() {
     desk.expect(&["payments/0#0@0..8"]).proven();
     desk.expect(&["payments/0#1@0..8"]);
     assert!(desk.refused(3, "uncovered").contains("payments/0#1@0..8"));
-    // Lines that no statement in the bundle commits to are worth nothing.
+    // Without a heads entry that commits to them, the lines do not count.
     let kept = (0..11).collect();
     let mut bundle = ledger.bundle_of(&kept, 12);
     bundle.streams = ledger.bundle().streams;
@@ -48,7 +48,7 @@ fn without_heads_only_what_is_named_with_offsets_can_be_proven() {
 }
 
 #[test]
-fn a_stream_that_the_heads_statement_knows_cannot_be_left_out() {
+fn stream_in_heads_cannot_be_left_out() {
     let (ledger, mut desk) = proven::desk();
     let mut bundle = ledger.bundle();
     bundle.streams.retain(|stream| stream.id.partition.topic == "orders");
@@ -59,8 +59,8 @@ fn a_stream_that_the_heads_statement_knows_cannot_be_left_out() {
 }
 
 #[test]
-fn a_false_heads_statement_contradicts_the_streams() {
-    // The log signs heads that leave out the newest batch of a stream. With all entries, the chain's rules show it.
+fn false_heads_statement_contradicts_streams() {
+    // The log signs heads without the newest batch of a stream. With all entries, the chain's rules show it.
     let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     ledger.seal(&orders, 10);
@@ -76,7 +76,7 @@ fn a_false_heads_statement_contradicts_the_streams() {
     assert!(desk.refused(1, "heads-contradict").starts_with("orders/0, offsets 10 to 19, entry 4:"));
 }
 
-/// A dishonest log that a small bundle shows one side of, and the heads statement the other.
+/// A dishonest log: a small bundle shows one history, and the heads statement another.
 #[test]
 fn small_bundles_must_agree_with_the_heads_statement() {
     let orders = stream("orders", 0, 0);
@@ -113,7 +113,7 @@ fn small_bundles_must_agree_with_the_heads_statement() {
     let desk = sparse(&ledger, &[3]);
     assert!(desk.refused(1, "heads-contradict").contains("leaves this stream out"));
 
-    // A batch after the heads statement that follows on another one than it names.
+    // A batch after the heads statement that names another statement before it.
     let mut ledger = Ledger::new();
     ledger.seal(&orders, 1);
     ledger.heads();
@@ -124,7 +124,7 @@ fn small_bundles_must_agree_with_the_heads_statement() {
 }
 
 #[test]
-fn streams_begin_and_go_on_after_the_heads_statement() {
+fn streams_continue_after_heads_statement() {
     let mut ledger = Ledger::example();
     let orders = stream("orders", 0, 0);
     ledger.seal(&orders, 1);
@@ -136,20 +136,20 @@ fn streams_begin_and_go_on_after_the_heads_statement() {
     desk.expect(&["orders/0@0..33", "refunds/0#0@0..2"]).proven();
     desk.expect(&["refunds/0#0@0..3"]);
     assert!(desk.refused(3, "uncovered").starts_with("refunds/0, offset 2:"));
-    // A small bundle need not hold what was sealed in between.
+    // A small bundle need not hold the batches in between.
     desk.put(&ledger.sparse(&orders, 31..33)).expect(&["orders/0@31..33"]).proven();
 }
 
-/// An epoch that begins again, somewhere else, after the heads statement said where it stands.
+/// An epoch that begins again elsewhere, after the heads statement has it.
 #[test]
-fn no_epoch_begins_after_a_heads_statement_that_has_it() {
+fn epoch_in_heads_cannot_begin_later() {
     let mut ledger = Ledger::new();
     let first = stream("orders", 0, 0);
     ledger.seal(&first, 2);
     let second = ledger.epoch(&first, 0);
     ledger.seal(&second, 3);
     ledger.heads();
-    // Its cursor would be beyond the one in the heads line, as if batches between had been left out of the bundle.
+    // Its cursor is beyond the one in the heads line, as if the bundle left out batches in between.
     let again = Epoch {
         ledger: ledger.state.ledger().clone(),
         stream: second.clone(),
@@ -166,15 +166,15 @@ fn no_epoch_begins_after_a_heads_statement_that_has_it() {
     let mut desk = desk_of(&ledger);
     desk.put(&bundle).expect(&["payments/0#0@0..1"]);
     let problem = desk.refused(1, "heads-contradict");
-    assert!(problem.starts_with("orders/0 epoch 1, ") && problem.contains("had begun before"), "{problem}");
+    assert!(problem.starts_with("orders/0 epoch 1, ") && problem.contains("already existed"), "{problem}");
 }
 
 #[test]
-fn a_stream_has_one_heads_line() {
+fn stream_has_one_heads_line() {
     let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     ledger.seal(&orders, 10);
-    // Signed by a dishonest log, which shows each auditor the cursor that suits.
+    // A dishonest log signed both, to show each auditor the cursor that suits.
     let line: HeadsLine = ledger.state.streams().lines().next().expect("one stream");
     let lines = vec![line.clone(), HeadsLine { next: 9, ..line }];
     let root = heads_root(lines.clone());
@@ -182,18 +182,18 @@ fn a_stream_has_one_heads_line() {
     let seq = ledger.force(SignedStatement::sign(Statement::Heads(heads), &[&ledger.log]));
     ledger.heads.insert(seq, lines);
     let mut desk = desk_of(&ledger);
-    // The chain shows it where all entries are there.
+    // With all entries, the chain shows it.
     desk.put(&ledger.sparse(&orders, 0..10)).expect(&["orders/0#0@0..10"]).refused(1, "bad-heads");
     let problem = desk.refused(1, "malformed");
     assert!(problem.starts_with("heads: two lines are about orders/0"), "{problem}");
-    // Where not, as the grant of the signer's key is absent, the lines are refused all the same.
+    // Without the grant of the signer's key, the lines are refused too.
     let seqs = [0, 2, 3, 4].into();
     let bundle = Bundle { streams: ledger.sparse(&orders, 0..10).streams, ..ledger.bundle_of(&seqs, 5) };
     desk.put(&bundle).refused(5, "malformed");
 }
 
 #[test]
-fn what_lies_before_a_stream_begins_cannot_be_expected_of_it() {
+fn offsets_before_stream_start_are_not_expected() {
     let mut ledger = Ledger::new();
     ledger.seal(&stream("orders", 0, 0), 10);
     let second = ledger.epoch(&stream("orders", 0, 0), 7);
@@ -223,8 +223,8 @@ fn exported(ledger: &Ledger) -> Bundle {
 }
 
 #[test]
-fn a_stream_in_which_nothing_happened_yet_lacks_nothing() {
-    // The topic was truncated, once and then again, and nothing was sealed of the newest streams.
+fn stream_without_events_lacks_nothing() {
+    // The topic was truncated twice, and nothing was sealed of the newest streams.
     let orders = stream("orders", 0, 0);
     for epochs in 1..=3 {
         let mut ledger = Ledger::new();
@@ -240,25 +240,25 @@ fn a_stream_in_which_nothing_happened_yet_lacks_nothing() {
             assert_eq!(report.streams[epochs].start, Some(7));
             assert!(report.streams[epochs].expected.is_empty(), "{whole:?}: {report}");
         }
-        // Of a stream that is named alone there is nothing to prove.
+        // A stream named alone has nothing to prove.
         let own = format!("orders/0#{epochs}");
         for nothing in [own.clone(), format!("{own}@3.."), format!("{own}@7..")] {
             assert!(desk.expect(&[&nothing]).refused(3, "nothing-expected").starts_with(": "), "{nothing}");
         }
-        // Whoever names offsets of an epoch means that they are in it.
+        // Offsets named with an epoch must be in that epoch.
         let before = format!("{own}@0..7");
         let problem = desk.expect(&["orders/0#0@0..7", &before]).refused(3, "nothing-expected");
         assert!(problem.starts_with(&format!("orders/0 epoch {epochs}: the stream begins at offset 7")), "{problem}");
         let problem = desk.expect(&[&format!("{own}@0..8")]).refused(3, "uncovered");
         assert!(problem.starts_with(&format!("orders/0 epoch {epochs}, offset 7:")), "{problem}");
 
-        // So it is without heads lines, where everything is named.
+        // Without heads lines, a full name gives the same result.
         let mut bundle = exported(&ledger);
         bundle.heads = None;
         desk.put(&bundle).expect(&["orders/0#0@0..7"]).proven();
         desk.expect(&["orders/0#0@0..7", &before]).refused(3, "nothing-expected");
 
-        // Its first event ends that.
+        // After its first event, the offsets are there.
         ledger.seal(&newest, 1);
         ledger.heads();
         let mut desk = desk_of(&ledger);
@@ -268,7 +268,7 @@ fn a_stream_in_which_nothing_happened_yet_lacks_nothing() {
 }
 
 #[test]
-fn an_empty_stream_needs_no_anchor_and_a_sealed_one_does() {
+fn only_sealed_streams_need_an_anchor() {
     let orders = stream("orders", 0, 0);
     let mut ledger = Ledger::new();
     ledger.seal(&orders, 7);

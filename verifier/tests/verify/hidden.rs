@@ -1,4 +1,4 @@
-//! What is absent, unreadable or out of place in a clone hides no contradiction, and makes none.
+//! Absent, unreadable or misplaced parts of a clone hide no contradiction, and make none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn fork() -> Ledger {
     fork
 }
 
-/// The example with one more batch, of so many events.
+/// The example with one more batch of `events` events.
 fn longer(events: u64) -> Ledger {
     let mut ledger = Ledger::example();
     ledger.seal(&stream("orders", 0, 0), events);
@@ -32,10 +32,10 @@ fn longer(events: u64) -> Ledger {
 }
 
 fn codes(report: &Report) -> Vec<&'static str> {
-    report.findings.iter().map(|finding| finding.code).collect()
+    report.findings.iter().map(|finding| finding.code.as_str()).collect()
 }
 
-/// Clones of the desk's one clone, of so many commits, in its place.
+/// Replaces the desk's clone by a shallow clone of it. Returns its path.
 fn shallow(desk: &mut Desk, depth: u32) -> PathBuf {
     let source = format!("file://{}", desk.inputs.clones[0].display());
     let name = format!("shallow-{depth}");
@@ -46,7 +46,7 @@ fn shallow(desk: &mut Desk, depth: u32) -> PathBuf {
     path
 }
 
-/// The objects of the commit that is so many before the newest: the commit, its tree, and the two files of its anchor.
+/// The objects of one commit: itself, its tree, and the two files of its anchor.
 struct Objects {
     commit: Oid,
     tree: Oid,
@@ -71,13 +71,13 @@ fn remove(clone: &Path, id: Oid) {
 }
 
 #[test]
-fn a_fork_is_found_in_a_shallow_clone() {
+fn fork_is_found_in_shallow_clone() {
     let mut desk = desk_with(|_, path| drop(Anchors::of(&fork(), path, &[4, 8, 12])));
     let forked = shallow(&mut desk, 1);
     let problem = desk.refused(1, "fork");
     assert!(problem.contains("shallow-1, commit") && problem.contains("the bundle's checkpoint"), "{problem}");
     assert_eq!(codes(&desk.verify()), ["fork", "stale", "not-anchored"]);
-    // Beside an honest one.
+    // Beside an honest clone.
     let honest = desk.path("honest.git");
     Anchors::of(&Ledger::example(), &honest, &[4, 12]);
     for clones in [[&forked, &honest], [&honest, &forked]] {
@@ -87,14 +87,14 @@ fn a_fork_is_found_in_a_shallow_clone() {
         assert!(codes(&report).contains(&"fork"), "{report}");
         assert!(report.streams.iter().all(|stream| stream.proven().is_empty()), "{report}");
     }
-    // Of a size inside the bundle.
+    // The fork has a size inside the bundle.
     let mut desk = desk_with(|_, path| drop(Anchors::of(&fork(), path, &[4, 8])));
     shallow(&mut desk, 1);
     assert!(desk.refused(1, "fork").contains("the bundle's entries"));
 }
 
 #[test]
-fn shallow_clones_that_contradict_each_other_are_a_fork() {
+fn contradicting_shallow_clones_are_fork() {
     let mut desk = desk_with(|_, path| drop(Anchors::of(&longer(1), path, &[12, 13])));
     let first = shallow(&mut desk, 1);
     let other = desk_with(|_, path| drop(Anchors::of(&longer(2), path, &[12, 13])));
@@ -107,7 +107,7 @@ fn shallow_clones_that_contradict_each_other_are_a_fork() {
 }
 
 #[test]
-fn what_cannot_be_read_in_a_clone_hides_no_fork_beside_it() {
+fn unreadable_copy_hides_no_fork_beside_it() {
     type Damage = dyn Fn(&Path);
     let extra: &Damage = &|clone| {
         let anchors = Anchors { git: git2::Repository::open_bare(clone).expect("opened"), size: 12 };
@@ -137,7 +137,7 @@ fn what_cannot_be_read_in_a_clone_hides_no_fork_beside_it() {
         let desk = desk_with(|_, path| drop(Anchors::of(&fork(), path, &[4, 8, 12])));
         damage(&desk.inputs.clones[0]);
         desk.refused(1, "fork");
-        // Without the fork, that is all.
+        // Without the fork, this is the only finding.
         let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 12])));
         damage(&desk.inputs.clones[0]);
         let report = desk.verify();
@@ -147,7 +147,7 @@ fn what_cannot_be_read_in_a_clone_hides_no_fork_beside_it() {
 }
 
 #[test]
-fn what_keeps_a_part_of_a_clone_from_being_opened_hides_no_fork_in_the_rest() {
+fn unreadable_part_hides_no_fork_in_rest() {
     let damages: [(&str, &str); 4] = [
         ("objects/pack/pack-x.idx", "no pack beside it"),
         ("objects/pack", "objects/pack: "),
@@ -165,7 +165,7 @@ fn what_keeps_a_part_of_a_clone_from_being_opened_hides_no_fork_in_the_rest() {
         let found = desk.refused(1, "unreadable-clone");
         assert!(found.contains(problem), "{file}: {found}");
     }
-    // More copies than are read.
+    // More copies than the verifier reads.
     let desk = desk_with(|_, path| {
         let anchors = Anchors::of(&fork(), path, &[4, 12]);
         for i in 0..64 {
@@ -178,8 +178,8 @@ fn what_keeps_a_part_of_a_clone_from_being_opened_hides_no_fork_in_the_rest() {
 }
 
 #[test]
-fn a_fork_lies_under_what_cannot_be_read() {
-    // The forked anchor of size 8 is the first one; on top of it are honest ones that cannot have followed.
+fn fork_under_unreadable_commit_is_found() {
+    // The forked anchor of size 8 comes first. The honest ones on top cannot follow it.
     let honest = Ledger::example();
     for inside in [true, false] {
         let desk = desk_with(|_, path| {
@@ -201,9 +201,9 @@ fn a_fork_lies_under_what_cannot_be_read() {
     }
 }
 
-/// Over a gap no proof leads from one anchor to the other; sizes and times must not go back all the same.
+/// Across a gap no proof connects two anchors, but sizes and times must still not decrease.
 #[test]
-fn sizes_and_times_do_not_go_back_over_a_gap() {
+fn sizes_and_times_never_decrease_across_gap() {
     for (sizes, times, code) in [
         ([8, 10, 4], [0, 60, 120], "inconsistent-anchors"),
         ([4, 8, 12], [120, 60, 60], "time-backwards"),
@@ -226,7 +226,7 @@ fn sizes_and_times_do_not_go_back_over_a_gap() {
 }
 
 #[test]
-fn a_head_that_is_not_signed_accuses_nobody_of_a_fork() {
+fn unsigned_head_is_no_fork() {
     let forked = fork();
     let mut desk = desk_with(|_, path| {
         let thief = key(ORIGIN, Algorithm::Ed25519, 61);
@@ -242,20 +242,20 @@ fn a_head_that_is_not_signed_accuses_nobody_of_a_fork() {
 }
 
 #[test]
-fn after_a_finding_nothing_vouches() {
+fn nothing_vouches_after_a_finding() {
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 10, 12])));
     let clone = &desk.inputs.clones[0];
     remove(clone, objects(clone, 2).consistency);
     let report = desk.verify();
     assert_eq!(codes(&report), ["incomplete-clone"], "{report}");
-    // Sizes 12 and 10 were compared with the ones before them, and nothing was found up to there but at size 8.
+    // Sizes 12 and 10 were compared with the anchors before them. The first finding is at size 8.
     assert!(report.streams.iter().all(|stream| stream.anchored.as_ref().is_some_and(|by| by.size == 12)), "{report}");
     assert_eq!((report.clones[0].anchors, report.clones[0].complete), (4, true));
 }
 
-/// Damage of one kind all over a copy is one finding.
+/// Damage with one code all over a copy is one finding.
 #[test]
-fn a_copy_has_one_finding_of_a_kind() {
+fn copy_has_one_finding_per_code() {
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 10, 12])));
     let clone = &desk.inputs.clones[0];
     (0..4).for_each(|i| remove(clone, objects(clone, i).consistency));
@@ -265,7 +265,7 @@ fn a_copy_has_one_finding_of_a_kind() {
 }
 
 #[test]
-fn a_shallow_clone_is_no_rollback() {
+fn shallow_clone_is_no_rollback() {
     let (_, mut desk) = proven::desk();
     let grown = desk.path("grown.git");
     Anchors::of(&longer(1), &grown, &[4, 12, 13]);
@@ -280,17 +280,17 @@ fn a_shallow_clone_is_no_rollback() {
 }
 
 #[test]
-fn a_pinned_head_is_missed_where_a_clone_was_read_past_it() {
+fn pinned_head_missing_in_read_part_is_found() {
     let (_, mut desk) = proven::desk();
     desk.inputs.pin = Some(desk.path("pin"));
     desk.proven();
     let rewritten = desk.path("rewritten.git");
     Anchors::of(&longer(1), &rewritten, &[4, 8, 13]);
     desk.inputs.clones = vec![rewritten.clone()];
-    // Its first commit is absent, and it has the anchor before the pinned one.
+    // The first commit is absent, but the anchor before the pinned one is there.
     shallow(&mut desk, 2);
     assert!(desk.refused(1, "rewritten-history").contains("does not contain the pinned anchor (size 12)"));
-    // What is older than its only anchor is not known.
+    // Anchors older than the only one are unknown.
     desk.inputs.clones = vec![rewritten];
     shallow(&mut desk, 1);
     desk.refused(3, "incomplete-clone");
@@ -301,34 +301,25 @@ fn a_pinned_head_is_missed_where_a_clone_was_read_past_it() {
 }
 
 #[test]
-fn an_older_copy_is_missed_where_the_newer_one_was_read_past_it() {
+fn older_copy_missing_in_read_part_is_found() {
     let ledger = Ledger::example();
     let mut tip = None;
-    let desk = desk_with(|_, path| {
-        let mut anchors = Anchors::of(&ledger, path, &[4]);
-        let first = anchors.tip();
-        let old = anchors.anchor(&ledger, 7, T0 + 60);
-        anchors.git.reference("refs/remotes/origin/anchors", old, true, "fetched").expect("made");
-        anchors.reset(first, 4);
-        anchors.anchor(&ledger, 6, T0 + 60);
-        anchors.anchor(&ledger, 12, T0 + 120);
-        tip = Some(first);
-    });
+    let desk = desk_with(|_, path| tip = Some(Anchors::with_older_remote(&ledger, path, 6)));
     let clone = &desk.inputs.clones[0];
     remove(clone, tip.expect("made"));
     let problem = desk.refused(1, "rewritten-history");
     assert!(problem.contains("refs/heads/anchors does not contain the newest anchor of refs/remotes/origin/anchors"));
-    // What may be in between is not known to be absent.
+    // With a gap in between, the anchor may be in the gap.
     remove(clone, objects(clone, 1).tree);
     desk.refused(3, "incomplete-clone");
 }
 
-/// The runs of a bundle lead to the checkpoint's root, whether their entries can be followed or not.
+/// The runs of a bundle show roots, even if their entries cannot be applied.
 #[test]
-fn what_a_bundle_lacks_hides_no_fork() {
+fn hole_in_bundle_hides_no_fork() {
     let ledger = Ledger::example();
     let mut desk = desk_with(|_, path| drop(Anchors::of(&fork(), path, &[8])));
-    // Without the newest key entry the run after it ends the reading; size 8 lies in the run after that.
+    // Without the newest key entry, no entry of later runs is applied. Size 8 lies in such a run.
     let seqs = (0..12).filter(|seq| ![2, 5].contains(seq)).collect();
     let mut bundle = ledger.bundle_of(&seqs, 12);
     bundle.streams = vec![ledger.stream(&stream("payments", 0, 0), 0..8)];
@@ -348,9 +339,9 @@ fn what_a_bundle_lacks_hides_no_fork() {
     desk.refused(3, "absent-entry");
 }
 
-/// Without proofs between anchors each is looked for in the bundle, up to a limit.
+/// Without proofs between anchors, each is looked up in the bundle, up to a limit.
 #[test]
-fn so_many_anchors_are_looked_for_in_the_bundle() {
+fn searches_in_bundle_are_limited() {
     for (honest, exit_code) in [(15, 1), (16, 3)] {
         let desk = desk_with(|ledger, path| {
             let mut anchors = Anchors::of(&fork(), path, &[4]);

@@ -1,4 +1,4 @@
-//! Any byte changed, cut or added in any file: never more proven than before, never a panic.
+//! Changes, cuts and adds bytes in any file: the verifier never proves more than before, and never panics.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use evidence::Algorithm;
 use crate::common::bundles::Desk;
 use crate::common::{Ledger, T0, key, stream};
 
-/// A small bundle whose every byte matters: a witness vouches for the checkpoint, and no clone makes up for it.
+/// A small bundle of which every byte matters: a witness vouches for its checkpoint, and there is no clone.
 fn desk() -> Desk {
     let mut ledger = Ledger::new();
     ledger.seal(&stream("orders", 0, 0), 3);
@@ -38,7 +38,7 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_changed_byte_anywhere_is_caught() {
+fn changed_byte_anywhere_is_caught() {
     let desk = desk();
     let honest = desk.proven().to_string();
     for file in files(&desk.inputs.bundle) {
@@ -48,7 +48,7 @@ fn a_changed_byte_anywhere_is_caught() {
             changed[at] ^= if at % 2 == 0 { 0x01 } else { 0x80 };
             fs::write(&file, &changed).expect("written");
             let report = desk.verify();
-            // The manifest may claim a wider range, of which nothing more is there to be proven.
+            // The manifest may claim a wider range, but the bundle proves nothing more of it.
             let same = file.ends_with("manifest") && report.to_string() == honest;
             assert!(report.verdict.exit_code() != 0 || same, "{} byte {at}: {report}", file.display());
         }
@@ -58,7 +58,7 @@ fn a_changed_byte_anywhere_is_caught() {
 }
 
 #[test]
-fn a_cut_or_continued_file_is_never_proven_and_is_named() {
+fn cut_or_continued_file_is_never_proven() {
     let desk = desk();
     for file in files(&desk.inputs.bundle) {
         let name = file.strip_prefix(&desk.inputs.bundle).expect("inside").display().to_string();
@@ -78,7 +78,7 @@ fn a_cut_or_continued_file_is_never_proven_and_is_named() {
 }
 
 #[test]
-fn a_trust_file_cut_or_changed_is_never_enough() {
+fn cut_or_changed_trust_file_proves_nothing() {
     let desk = desk();
     let trust = fs::read(&desk.inputs.trust).expect("read");
     for end in 0..trust.len() {
@@ -90,7 +90,7 @@ fn a_trust_file_cut_or_changed_is_never_enough() {
         changed[at] ^= 1;
         fs::write(&desk.inputs.trust, &changed).expect("written");
         let report = desk.verify();
-        // Another name of the witness, or another age, trusts the same keys.
+        // With another name of the witness, or another age, the file still trusts the same keys.
         let harmless = report.verdict.exit_code() == 0 && {
             let text = String::from_utf8_lossy(&changed).into_owned();
             !text.contains("max-anchor-age 86400") || text.contains("quorum")
@@ -100,7 +100,7 @@ fn a_trust_file_cut_or_changed_is_never_enough() {
 }
 
 #[test]
-fn missing_and_strange_files_make_a_bundle_unusable() {
+fn missing_and_unknown_files_are_unusable() {
     let desk = desk();
     for file in files(&desk.inputs.bundle) {
         let aside = desk.path("aside");
@@ -116,7 +116,7 @@ fn missing_and_strange_files_make_a_bundle_unusable() {
 }
 
 #[test]
-fn empty_missing_and_odd_inputs_are_unusable() {
+fn empty_and_missing_inputs_are_unusable() {
     let mut desk = desk();
     let bundle = desk.inputs.bundle.clone();
     desk.inputs.bundle = desk.path("nowhere");

@@ -1,10 +1,10 @@
-//! Batches so large that several of one stream are checked at once, each from where the summaries say that it begins.
+//! Batches so large that several of one stream are checked at once, each from its announced position.
 
 use crate::common::bundles::{Bundle, Desk};
 use crate::common::clones::Anchors;
 use crate::common::{Event, Ledger, stream};
 
-/// Each batch has more bytes than what one thread checks before another takes over.
+/// Each batch has more bytes than a thread checks together.
 const BATCHES: u64 = 4;
 const EVENTS: u64 = 3;
 const EVENT_BYTES: usize = 1 << 20;
@@ -38,12 +38,12 @@ fn desk(change: impl FnOnce(&mut Bundle, [u64; 2])) -> Desk {
     desk
 }
 
-/// What is found, where, and how many events of each stream are proven in which ranges.
+/// The findings with their places, and for each stream the proven ranges and events.
 #[track_caller]
 fn check(desk: &Desk, exit_code: u8, found: &[(&str, &str)], proven: [&[std::ops::Range<u64>]; 2]) {
     let report = desk.verify();
     assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
-    let findings: Vec<_> = report.findings.iter().map(|f| (f.code, f.place.to_string())).collect();
+    let findings: Vec<_> = report.findings.iter().map(|f| (f.code.as_str(), f.place.to_string())).collect();
     assert_eq!(findings.iter().map(|(code, place)| (*code, place.as_str())).collect::<Vec<_>>(), found, "{report}");
     let [first, second, small] = &report.streams[..] else { panic!("{report}") };
     assert_eq!([first.proven(), second.proven()], proven, "{report}");
@@ -56,8 +56,8 @@ fn large_batches_are_proven() {
 }
 
 #[test]
-fn what_comes_after_a_batch_that_is_shorter_than_sealed_is_proven() {
-    // In one stream in two batches, in the other in the first.
+fn batches_after_a_shorter_one_are_proven() {
+    // In two batches of one stream, and in the first of the other.
     let desk = desk(|bundle, [first, second]| {
         bundle.batch(first).events.remove(1);
         bundle.batch(first + 2).events.remove(0);
@@ -72,8 +72,8 @@ fn what_comes_after_a_batch_that_is_shorter_than_sealed_is_proven() {
 }
 
 #[test]
-fn what_comes_after_a_batch_that_is_longer_than_sealed_is_proven() {
-    // Where looking ahead ends there is more to come.
+fn batches_after_a_longer_one_are_proven() {
+    // More batches follow where looking ahead ends.
     let desk = desk(|bundle, [first, second]| {
         bundle.batch(first + 1).events.push(event(5));
         bundle.batch(second + 3).events[2] = Event::new(11, &vec![7; EVENT_BYTES + 1]);

@@ -20,4 +20,5 @@ mod pin;
 mod proven;
 mod references;
 mod repositories;
+mod tables;
 mod vectors;

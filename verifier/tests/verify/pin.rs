@@ -1,4 +1,4 @@
-//! What an auditor saw before, remembered in a pin file.
+//! The pin file, which remembers the largest head that an auditor saw.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn longer() -> Ledger {
 }
 
 #[test]
-fn a_pin_is_made_and_goes_up() {
+fn pin_is_created_and_grows() {
     let (ledger, mut desk) = pinned();
     let first = pin(&desk);
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_pin_is_made_and_goes_up() {
     let said = |what: &String| what.starts_with("rollback") || what.contains("was seen before");
     assert!(!report.not_checked.iter().any(said), "{report}");
     assert_eq!(pin(&desk), first);
-    // The old bundle, and a clone that has grown: the clone's head is remembered.
+    // The old bundle with a larger clone: the clone's head is pinned.
     let clone = desk.path("longer.git");
     Anchors::of(&longer(), &clone, &[4, 12, 14]);
     desk.inputs.clones = vec![clone];
@@ -51,7 +51,7 @@ fn a_pin_is_made_and_goes_up() {
 }
 
 #[test]
-fn the_largest_head_of_all_clones_is_remembered() {
+fn largest_head_of_all_clones_is_pinned() {
     let (_, mut desk) = proven::desk();
     let grown = desk.path("longer.git");
     Anchors::of(&longer(), &grown, &[4, 12, 14]);
@@ -66,7 +66,7 @@ fn the_largest_head_of_all_clones_is_remembered() {
 }
 
 #[test]
-fn what_was_learnt_from_git_stays_so() {
+fn pin_from_git_stays_from_git() {
     let ledger = longer();
     let witness = crate::common::key("witness.example/w", evidence::Algorithm::Cosignature, 50);
     let mut signed = ledger.checkpoint(14);
@@ -85,14 +85,14 @@ fn what_was_learnt_from_git_stays_so() {
     desk.proven();
     let from_git = pin(&desk);
     assert_eq!(from_git, from_bundle.replace("from bundle", "from git"), "the better source replaces the other");
-    // The same head, without a clone to see it in: it must still be found in Git the next time.
+    // The same head without a clone: it must still be found in Git the next time.
     desk.inputs.clones.clear();
     desk.proven();
     assert_eq!(pin(&desk), from_git);
 }
 
 #[test]
-fn older_evidence_is_a_rollback() {
+fn older_evidence_is_rollback() {
     let (ledger, mut desk) = proven::desk();
     let grown = desk.path("longer.git");
     Anchors::of(&longer(), &grown, &[12, 14]);
@@ -101,15 +101,15 @@ fn older_evidence_is_a_rollback() {
     desk.proven();
     desk.inputs.clones = stale;
     let problem = desk.refused(1, "rollback");
-    assert!(problem.contains("a head of size 14 was seen before; what is here ends at 12"), "{problem}");
+    assert!(problem.contains("a head of size 14 was seen before, but bundle and clones end at 12"), "{problem}");
     assert!(pin(&desk).contains("size 14\n"), "nothing is forgotten");
-    // An older bundle is fine beside a clone that still has what was seen.
+    // An older bundle is fine beside a clone that still has the pinned head.
     desk.inputs.clones = vec![grown.clone()];
     let report = desk.proven();
     let after = "what was sealed after the bundle, which ends at size 12: a head of size 14 was seen before";
     assert!(report.not_checked.iter().any(|what| what == after), "{report}");
     assert!(!report.not_checked.iter().any(|what| what.starts_with("rollback")), "{report}");
-    // It vouches for more when it has grown again.
+    // After it grows again, it vouches for more.
     let mut longest = longer();
     longest.seal(&stream("orders", 0, 0), 1);
     let mut anchors = Anchors { git: git2::Repository::open_bare(grown).expect("opened"), size: 14 };
@@ -120,9 +120,9 @@ fn older_evidence_is_a_rollback() {
 }
 
 #[test]
-fn another_history_contradicts_the_pin() {
+fn another_history_contradicts_pin() {
     let (_, mut desk) = pinned();
-    // Made anew with all keys, longer than what was seen, consistent in itself.
+    // A new history with all keys, longer than the pinned one and consistent in itself.
     let mut forged = Ledger::new();
     for _ in 0..12 {
         forged.seal(&stream("orders", 0, 0), 1);
@@ -137,7 +137,7 @@ fn another_history_contradicts_the_pin() {
 }
 
 #[test]
-fn a_rewritten_history_lacks_the_anchor_that_was_seen() {
+fn rewritten_history_lacks_pinned_anchor() {
     let (_, mut desk) = pinned();
     let longer = longer();
     let clone = desk.path("rewritten.git");
@@ -149,7 +149,7 @@ fn a_rewritten_history_lacks_the_anchor_that_was_seen() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_said_and_not_pinned() {
+fn incomparable_pin_is_noted_and_kept() {
     let mut ledger = longer();
     let witness = crate::common::key("witness.example/w", evidence::Algorithm::Cosignature, 50);
     let mut desk = Desk::new(&ledger.trust_with(&witness, "-"));
@@ -172,7 +172,7 @@ fn what_cannot_be_compared_is_said_and_not_pinned() {
     let said = report.not_checked.iter().any(|what| what.contains("the pinned head of size 14 could not be compared"));
     assert!(said, "{report}");
     assert_eq!(pin(&desk), before);
-    // The whole bundle shows the root of size 14: another one contradicts, the same one is gone on from.
+    // The whole bundle shows the root of size 14: another root contradicts, the same one is extended.
     let mut whole = ledger.bundle();
     whole.checkpoint = bundle(&ledger).checkpoint;
     desk.put(&whole);
@@ -185,7 +185,7 @@ fn what_cannot_be_compared_is_said_and_not_pinned() {
 }
 
 #[test]
-fn a_pin_of_another_ledger_or_a_damaged_one_is_unusable() {
+fn foreign_or_damaged_pin_is_unusable() {
     let (_, desk) = pinned();
     let good = pin(&desk);
     for bad in [good.replace("example.com/audit", "example.com/other"), good.replace("genesis Q", "genesis R")] {
@@ -199,7 +199,7 @@ fn a_pin_of_another_ledger_or_a_damaged_one_is_unusable() {
 }
 
 #[test]
-fn nothing_is_pinned_when_something_contradicts() {
+fn contradictions_are_never_pinned() {
     let (ledger, mut desk) = proven::desk();
     desk.inputs.pin = Some(desk.path("pin"));
     let mut bundle = ledger.bundle();

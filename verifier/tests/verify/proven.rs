@@ -1,4 +1,4 @@
-//! What holds is proven, and only as far as it holds.
+//! Honest evidence is proven, and only as far as it reaches.
 
 use evidence::statement::Reason;
 use evidence::{Algorithm, SigningKey};
@@ -20,7 +20,7 @@ pub(crate) fn desk() -> (Ledger, Desk) {
 }
 
 #[test]
-fn a_whole_bundle_with_a_clone_is_proven() {
+fn whole_bundle_with_clone_is_proven() {
     let (ledger, desk) = desk();
     let report = desk.proven();
     assert!(report.findings.is_empty());
@@ -53,11 +53,11 @@ fn a_whole_bundle_with_a_clone_is_proven() {
         "{text}"
     );
     assert!(text.contains("\n    agrees with the bundle up to size 12\n"), "{text}");
-    assert!(!text.contains("which the bundle does not hold"), "{text}");
+    assert!(!text.contains("the bundle does not hold them"), "{text}");
 }
 
 #[test]
-fn each_stream_existed_by_the_earliest_anchor_that_covers_it() {
+fn streams_exist_since_their_earliest_anchor() {
     let (_, desk) = desk();
     let report = desk.proven();
     let existed_by = |i: usize| {
@@ -72,7 +72,7 @@ fn each_stream_existed_by_the_earliest_anchor_that_covers_it() {
 }
 
 #[test]
-fn a_small_bundle_proves_its_part() {
+fn small_bundle_proves_its_part() {
     let (ledger, mut desk) = desk();
     desk.put(&ledger.sparse(&stream("orders", 0, 0), 5..15));
     let problem = desk.refused(3, "uncovered");
@@ -88,7 +88,7 @@ fn a_small_bundle_proves_its_part() {
 }
 
 #[test]
-fn the_tail_must_lead_to_where_the_heads_statement_says() {
+fn bundle_must_reach_the_heads_lines() {
     let (ledger, mut desk) = desk();
     desk.put(&ledger.sparse(&stream("orders", 0, 0), 0..20));
     desk.expect(&["orders/0@..20"]).proven();
@@ -99,7 +99,7 @@ fn the_tail_must_lead_to_where_the_heads_statement_says() {
 }
 
 #[test]
-fn a_later_epoch_begins_where_its_statement_says() {
+fn epoch_begins_at_its_statement() {
     let mut ledger = Ledger::new();
     ledger.seal(&stream("orders", 0, 0), 10);
     let second = ledger.epoch(&stream("orders", 0, 0), 7);
@@ -111,7 +111,7 @@ fn a_later_epoch_begins_where_its_statement_says() {
     desk.inputs.clones.push(clone);
     let report = desk.put(&ledger.bundle()).proven();
     assert_eq!(report.streams[1].proven(), [7..12]);
-    // Offsets of the closed epoch count as far as it went, those of the open one in full.
+    // Offsets of the closed epoch count up to its end, those of the open one in full.
     desk.expect(&["orders/0@8..12"]).proven();
     desk.expect(&["orders/0@8..13"]);
     assert!(desk.refused(3, "uncovered").starts_with("orders/0 epoch 1, offset 12:"));
@@ -120,7 +120,7 @@ fn a_later_epoch_begins_where_its_statement_says() {
 
     let mut bundle = ledger.sparse(&second, 0..20);
     desk.expect(&["orders/0#1"]).put(&bundle).proven();
-    // Without the epoch statement it is not known that the stream begins at 7.
+    // Without the epoch statement, it is unknown that the stream begins at 7.
     let seqs = (0..ledger.size()).filter(|seq| *seq != 3 && *seq != 4).collect();
     bundle.runs = ledger.runs(&seqs, ledger.size());
     desk.put(&bundle);
@@ -128,7 +128,7 @@ fn a_later_epoch_begins_where_its_statement_says() {
 }
 
 #[test]
-fn gaps_count_when_the_auditor_accepts_their_reason() {
+fn accepted_gaps_are_covered() {
     let mut ledger = Ledger::new();
     let orders = stream("orders", 0, 0);
     ledger.gap(&orders, 100, Reason::Start);
@@ -155,7 +155,7 @@ fn gaps_count_when_the_auditor_accepts_their_reason() {
 }
 
 #[test]
-fn a_stream_that_was_never_sealed_is_not_proven() {
+fn unsealed_stream_is_not_proven() {
     let (_, mut desk) = desk();
     desk.expect(&["refunds/*"]);
     assert!(desk.refused(3, "no-such-stream").contains("refunds/*"));
@@ -165,14 +165,14 @@ fn a_stream_that_was_never_sealed_is_not_proven() {
 }
 
 #[test]
-fn nothing_is_proven_when_nothing_is_expected() {
+fn without_expected_offsets_nothing_is_proven() {
     let (_, mut desk) = desk();
     desk.expect(&["orders/1#1@90.."]);
     desk.refused(3, "nothing-expected");
 }
 
 #[test]
-fn an_independent_witness_makes_up_for_a_clone() {
+fn independent_witness_replaces_a_clone() {
     let ledger = Ledger::example();
     let witness = key("witness.example/w", Algorithm::Cosignature, 50);
     let cosigned = |by: &SigningKey| {
@@ -186,7 +186,7 @@ fn an_independent_witness_makes_up_for_a_clone() {
     let report = desk.put(&cosigned(&witness)).proven();
     assert!(report.to_string().contains("says witness.example/w (size 12, the bundle's checkpoint)"), "{report}");
     assert!(report.not_checked.iter().any(|what| what.starts_with("Git:")), "{report}");
-    // The ledger's own anchor key alone does not.
+    // The ledger's own anchor key alone is not enough.
     desk.put(&cosigned(&ledger.anchor));
     assert!(desk.refused(4, "not-anchored").contains("did not cosign"));
     let mut desk = Desk::new(&ledger.trust());
@@ -195,7 +195,7 @@ fn an_independent_witness_makes_up_for_a_clone() {
 }
 
 #[test]
-fn a_witness_whom_the_quorum_does_not_count_makes_up_for_nothing() {
+fn uncounted_witness_does_not_replace_a_clone() {
     let ledger = Ledger::example();
     let outside = key("witness.example/w", Algorithm::Cosignature, 50);
     let mut bundle = ledger.bundle();
@@ -207,7 +207,7 @@ fn a_witness_whom_the_quorum_does_not_count_makes_up_for_nothing() {
     let with = |quorum: &str| trust.replace("quorum anchor-a\n", &format!("{witness}{quorum}\n"));
     let mut desk = Desk::new(&with("quorum anchor-a"));
     desk.put(&bundle);
-    assert!(desk.refused(4, "not-anchored").contains("nobody is known to be outside"));
+    assert!(desk.refused(4, "not-anchored").contains("no independent witness vouches"));
     for (quorum, exit_code) in [
         ("quorum none", 4),
         ("group none-of-them 1 anchor-a\ngroup unused any outside\nquorum none-of-them", 4),
@@ -219,11 +219,11 @@ fn a_witness_whom_the_quorum_does_not_count_makes_up_for_nothing() {
         std::fs::write(&desk.inputs.trust, text).expect("written");
         let report = desk.verify();
         assert_eq!(report.verdict.exit_code(), exit_code, "{quorum}: {report}");
-        // By whose word it existed then: only those whom the quorum counts are named.
+        // Only witnesses that the quorum counts are named.
         let named = report.to_string().contains("witness.example/w (size");
         assert_eq!(named, exit_code == 0, "{quorum}: {report}");
     }
-    // With a clone it is proven, by the word of those whom the quorum counts.
+    // With a clone it is proven, by the witnesses that the quorum counts.
     std::fs::write(&desk.inputs.trust, with("quorum anchor-a")).expect("written");
     let clone = desk.path("anchors.git");
     Anchors::new(&clone).commit(0, Vec::new(), &checkpoint);
@@ -233,7 +233,7 @@ fn a_witness_whom_the_quorum_does_not_count_makes_up_for_nothing() {
 }
 
 #[test]
-fn json_says_the_same_and_keeps_large_numbers() {
+fn json_keeps_large_numbers() {
     let (_, desk) = desk();
     let json = desk.proven().to_json();
     assert_eq!(json["verdict"], "proven");
@@ -245,7 +245,7 @@ fn json_says_the_same_and_keeps_large_numbers() {
 }
 
 #[test]
-fn json_says_what_was_found_and_where() {
+fn json_has_code_and_place() {
     let (ledger, mut desk) = desk();
     let mut bundle = ledger.bundle();
     bundle.batch(9).events[1].timestamp += 1;

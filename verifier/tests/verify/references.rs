@@ -1,4 +1,4 @@
-//! How the copies of the branch are found: remotes, packed references, symbolic ones, tags.
+//! The copies of the branch: remotes, packed references, symbolic ones, tags.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::common::clones::{Anchors, BRANCH, folder, git};
 use crate::common::{Ledger, ORIGIN, T0, stream};
 
 #[test]
-fn remotes_that_cannot_be_listed_are_not_taken_for_none() {
+fn unlistable_remotes_are_unreadable() {
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     desk.proven();
     fs::write(desk.inputs.clones[0].join("refs/remotes"), "x").expect("written");
@@ -35,9 +35,9 @@ fn desk_with_fork(references: &[&str]) -> Desk {
     })
 }
 
-/// A branch `other/anchors` is no copy of `anchors`, however its reference is kept.
+/// A branch `other/anchors` is no copy of `anchors`, loose or packed.
 #[test]
-fn only_a_branch_of_this_very_name_is_a_copy() {
+fn only_the_exact_branch_is_a_copy() {
     let desk = desk_with_fork(&["refs/heads/other/anchors", "refs/tags/anchors", "refs/remotes/anchors"]);
     assert_eq!(desk.proven().clones.len(), 2);
     git(&desk.inputs.clones[0], &["pack-refs", "--all"]);
@@ -45,9 +45,9 @@ fn only_a_branch_of_this_very_name_is_a_copy() {
     assert_eq!(desk.proven().clones.len(), 2);
 }
 
-/// The name of a remote may have slashes. A reference does not tell it from a remote's branch `stream/anchors`.
+/// The name of a remote may have slashes. Its reference looks like that of a branch `stream/anchors`.
 #[test]
-fn remotes_with_slashes_in_their_names_are_read() {
+fn remotes_with_slashes_are_read() {
     let desk = desk_with_fork(&["refs/remotes/up/stream/of/anchors"]);
     for packed in [false, true] {
         if packed {
@@ -68,7 +68,7 @@ fn remotes_with_slashes_in_their_names_are_read() {
 
 /// A remote may have a branch `team/anchors` that is about something else.
 #[test]
-fn a_branch_that_may_be_another_one_need_not_hold_the_log() {
+fn doubtful_branch_need_not_hold_the_log() {
     let desk = desk_with(|ledger, path| {
         let anchors = Anchors::of(ledger, path, &[4, 12]);
         let honest = anchors.tip();
@@ -82,10 +82,10 @@ fn a_branch_that_may_be_another_one_need_not_hold_the_log() {
     assert!(desk.refused(4, "no-branch").contains("no branch anchors"));
 }
 
-/// Whoever may push branches may make any history under `fix/anchors`. Without `[remote "origin/fix"]` in `config` it is
-/// no copy of `anchors`, and speaks against nobody.
+/// Everyone who may push branches can make any history under `fix/anchors`. Without `[remote "origin/fix"]` in `config`
+/// it is no copy of `anchors`, and contradicts nothing.
 #[test]
-fn a_branch_that_may_be_another_one_accuses_nobody() {
+fn doubtful_branch_accuses_nobody() {
     let time = Signature::new("a", "a@example.com", &Time::new(T0 as i64, 0)).expect("a signature");
     let empty = |git: &git2::Repository| git.treebuilder(None).expect("a builder").write().expect("a tree");
     let commit = |git: &git2::Repository, tree: Oid, parents: &[Oid]| {
@@ -157,7 +157,7 @@ fn a_branch_that_may_be_another_one_accuses_nobody() {
             let report = desk.verify();
             assert_eq!(report.verdict.exit_code(), 0, "{what}: {report}");
         }
-        // As a remote of this name in `config`, it is a copy.
+        // With a remote of this name in `config`, it is a copy.
         fs::write(desk.inputs.clones[0].join("config"), "\t[Remote \"origin/\\fix\"] # x\n").expect("written");
         let report = desk.verify();
         assert_ne!(report.verdict.exit_code(), 0, "{what}: {report}");
@@ -166,9 +166,9 @@ fn a_branch_that_may_be_another_one_accuses_nobody() {
     }
 }
 
-/// What was seen of another branch alone is not remembered: nobody need keep it.
+/// A head seen only in another branch is not pinned: nobody need keep that branch.
 #[test]
-fn a_branch_that_may_be_another_one_is_not_pinned() {
+fn doubtful_branch_is_not_pinned() {
     let mut longer = Ledger::example();
     longer.seal(&stream("orders", 0, 0), 1);
     longer.heads();
@@ -184,9 +184,9 @@ fn a_branch_that_may_be_another_one_is_not_pinned() {
     assert!(fs::read_to_string(desk.path("pin")).expect("read").contains("\nsize 12\n"));
 }
 
-/// However many branches there are, and however long their names: they are no copies.
+/// Any number of other branches, with names of any length, are no copies.
 #[test]
-fn branches_that_may_be_other_ones_do_not_crowd_out_the_copies() {
+fn doubtful_branches_do_not_crowd_out_copies() {
     for packed in [false, true] {
         let desk = desk_with(|ledger, path| {
             let anchors = Anchors::of(ledger, path, &[4, 12]);
@@ -236,11 +236,11 @@ fn symbolic_references_are_followed() {
     for (target, problem) in [
         ("refs/heads/anchors", "leads through more than 5 references"),
         ("refs/heads/absent", "refs/heads/anchors leads to refs/heads/absent, which is absent"),
-        ("HEAD", "leads to what is no reference"),
-        ("/etc/passwd", "leads to what is no reference"),
-        ("refs/heads/../../HEAD", "leads to what is no reference"),
-        ("refs/heads//main", "leads to what is no reference"),
-        ("", "leads to what is no reference"),
+        ("HEAD", "leads to something that is not a reference"),
+        ("/etc/passwd", "leads to something that is not a reference"),
+        ("refs/heads/../../HEAD", "leads to something that is not a reference"),
+        ("refs/heads//main", "leads to something that is not a reference"),
+        ("", "leads to something that is not a reference"),
     ] {
         fs::write(clone.join(BRANCH), format!("ref: {target}\n")).expect("written");
         let found = desk.refused(5, "unreadable-clone");
@@ -248,9 +248,9 @@ fn symbolic_references_are_followed() {
     }
 }
 
-/// A tag is not followed to its commit: nobody but a person makes a branch of one.
+/// A tag is not followed to its commit. Git never makes a branch that points to a tag.
 #[test]
-fn a_branch_does_not_end_in_a_tag() {
+fn branch_must_not_point_to_tag() {
     let desk = desk_with(|ledger, path| {
         let anchors = Anchors::of(ledger, path, &[4, 12]);
         let tip = anchors.git.find_object(anchors.tip(), None).expect("there");
@@ -262,7 +262,7 @@ fn a_branch_does_not_end_in_a_tag() {
 }
 
 #[test]
-fn copies_of_the_branch_are_read_up_to_a_limit() {
+fn copies_of_the_branch_are_limited() {
     for packed in [false, true] {
         let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[12])));
         let clone = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");

@@ -1,4 +1,4 @@
-//! Repositories: whole, shallow, packed, borrowed, damaged, and what is none.
+//! Repositories: whole, shallow, packed, borrowed, damaged, and folders that are none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ fn shallow_and_partial_clones_are_incomplete() {
 }
 
 #[test]
-fn clones_of_every_make_are_read() {
+fn all_layouts_of_clones_are_read() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 8, 12])));
     let source = desk.inputs.clones[0].clone();
     let name = source.display().to_string();
@@ -66,7 +66,7 @@ fn clones_of_every_make_are_read() {
 }
 
 #[test]
-fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
+fn folders_without_repository_or_anchor_do_not_anchor() {
     let mut desk = desk_with(|_, path| fs::create_dir(path).expect("made"));
     assert!(desk.refused(5, "unreadable-clone").contains("not a Git repository"));
     desk.inputs.clones = vec![desk.path("nowhere")];
@@ -81,7 +81,7 @@ fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
     Anchors::new(&other).commit_files(&folder("example.com/other"), &[("checkpoint", b"x"), ("consistency", b"y")]);
     desk.inputs.clones = vec![other];
     assert!(desk.refused(4, "no-anchor").contains("holds no anchor of example.com/audit"));
-    // One good clone beside them suffices for the anchor, not for the verdict.
+    // One good clone beside them is enough for the anchor, but not for the verdict.
     let good = desk.path("good.git");
     Anchors::of(&Ledger::example(), &good, &[12]);
     desk.inputs.clones.push(good);
@@ -89,7 +89,7 @@ fn what_is_no_clone_is_unusable_and_what_has_no_anchor_does_not_anchor() {
 }
 
 #[test]
-fn an_object_must_be_what_it_is_named() {
+fn object_must_have_its_hash() {
     let ledger = Ledger::example();
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let git = git2::Repository::open_bare(&desk.inputs.clones[0]).expect("opened");
@@ -99,7 +99,7 @@ fn an_object_must_be_what_it_is_named() {
     });
     writable(&new);
     fs::copy(old, new).expect("copied");
-    assert!(desk.refused(5, "unreadable-clone").contains("has not the hash that it is named by"));
+    assert!(desk.refused(5, "unreadable-clone").contains("its hash is not its name"));
 }
 
 fn pack_in(clone: &Path) -> PathBuf {
@@ -116,7 +116,7 @@ fn writable(path: &Path) {
 }
 
 #[test]
-fn damaged_objects_are_unusable_and_no_panic() {
+fn damaged_objects_are_unusable() {
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let objects = desk.inputs.clones[0].join("objects");
     let mut damaged = 0;
@@ -146,7 +146,7 @@ fn damaged_objects_are_unusable_and_no_panic() {
 }
 
 #[test]
-fn damaged_packs_are_unusable_and_no_panic() {
+fn damaged_packs_are_unusable() {
     let desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4]);
         for i in 0..20 {
@@ -171,7 +171,7 @@ fn damaged_packs_are_unusable_and_no_panic() {
             for changed in [&flipped[..], &bytes[..at]] {
                 fs::write(&file, changed).expect("written");
                 let report = desk.verify();
-                // Checksums over whole files are not read: each object is checked by its own.
+                // The verifier hashes each object and ignores checksums over whole files.
                 let fine = [3, 5].contains(&report.verdict.exit_code()) || report.to_string() == honest;
                 assert!(fine, "{name} at {at}: {report}");
             }
@@ -183,7 +183,7 @@ fn damaged_packs_are_unusable_and_no_panic() {
 }
 
 #[test]
-fn a_working_tree_may_hold_files_that_are_named_as_those_of_a_repository() {
+fn working_tree_may_look_like_a_repository() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let source = desk.inputs.clones[0].display().to_string();
     git(desk.dir.path(), &["clone", "-q", "--branch=anchors", &source, "working"]);
@@ -199,7 +199,7 @@ fn a_working_tree_may_hold_files_that_are_named_as_those_of_a_repository() {
 }
 
 #[test]
-fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
+fn borrowed_object_folders_are_limited() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let borrower = desk.path("borrower.git");
     git(
@@ -209,7 +209,7 @@ fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
     desk.inputs.clones = vec![borrower.clone()];
     let path = borrower.join("objects/info/alternates");
     let lender = fs::read_to_string(&path).expect("read");
-    // Its own, the lender's, and those that are not there; comments are none, and one is counted once.
+    // Its own folder, the lender's, and missing ones. Comments do not count, and a repeated folder counts once.
     let with = |absent: usize| {
         let absent: String = (0..absent).map(|i| format!("../absent-{i}\n")).collect();
         fs::write(&path, format!("# comment\n\n{absent}../absent-0\n{lender}")).expect("written");
@@ -220,9 +220,9 @@ fn folders_to_borrow_objects_from_are_looked_into_up_to_a_limit() {
     assert!(desk.refused(5, "unreadable-clone").contains("objects in more than 16 folders"));
 }
 
-/// Opens what is no regular file: none is waited for.
+/// Special files in place of regular ones must not block the verifier.
 #[test]
-fn pipes_are_not_waited_for() {
+fn pipes_do_not_block() {
     let mut desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let trust = fs::read_to_string(&desk.inputs.trust).expect("read");
     fs::write(&desk.inputs.trust, trust.replace("max-anchor-age 86400", "max-anchor-age -")).expect("written");
@@ -231,7 +231,7 @@ fn pipes_are_not_waited_for() {
     let pack = pack_in(&clone);
     desk.inputs.pin = Some(desk.path("pin"));
     let run = |desk: &Desk| {
-        // A deadline, as what waits for a pipe waits for ever.
+        // A deadline, because a reader of a pipe waits for ever.
         let mut command = std::process::Command::new("timeout");
         command.arg("60").arg(env!("CARGO_BIN_EXE_streamseal-verify")).arg(&desk.inputs.bundle);
         command.arg("--trust").arg(&desk.inputs.trust).arg("--clone").arg(&desk.inputs.clones[0]);
@@ -269,9 +269,9 @@ fn pipes_are_not_waited_for() {
     }
 }
 
-/// A damaged pack beside good objects, and the other way round.
+/// A damaged pack beside good objects, and damaged objects beside a good pack.
 #[test]
-fn an_object_in_several_places_is_read_where_it_is_good() {
+fn one_good_copy_of_object_suffices() {
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let clone = &desk.inputs.clones[0];
     let tip = git2::Repository::open_bare(clone).and_then(|git| git.refname_to_id(BRANCH)).expect("a branch");
@@ -291,7 +291,7 @@ fn an_object_in_several_places_is_read_where_it_is_good() {
 }
 
 #[test]
-fn commits_and_trees_are_read_up_to_a_limit() {
+fn commits_and_trees_have_a_limit() {
     const LIMIT: usize = 16 << 20;
     let desk = desk_with(|ledger, path| drop(Anchors::of(ledger, path, &[4, 12])));
     let clone = &desk.inputs.clones[0];
@@ -323,7 +323,7 @@ fn commits_and_trees_are_read_up_to_a_limit() {
     }
 }
 
-/// Commits with merged tags and long messages, and trees with thousands of files, which are none of the log's.
+/// Commits with merged tags and long messages, and trees with thousands of other files.
 #[test]
 fn long_commits_and_trees_are_read() {
     for packed in [false, true] {
@@ -350,9 +350,9 @@ fn long_commits_and_trees_are_read() {
     }
 }
 
-/// The limits leave room: for a long policy, for hundreds of other logs in one repository, for what is written about borrowing.
+/// The limits leave room for a long policy, hundreds of other logs, and comments in `info/alternates`.
 #[test]
-fn what_is_long_is_read() {
+fn long_files_are_read() {
     let mut desk = desk_with(|ledger, path| {
         let mut anchors = Anchors::of(ledger, path, &[4]);
         (0..200).for_each(|i: u32| {
@@ -369,20 +369,20 @@ fn what_is_long_is_read() {
     let lender = fs::read_to_string(&path).expect("read");
     fs::write(&path, "# comment\n".repeat(6_000) + &lender).expect("written");
     assert_eq!(desk.proven().clones[0].anchors, 2);
-    // What is behind the limit would not be known of.
+    // Lines after the limit would stay unread.
     fs::write(&path, lender + &"# comment\n".repeat(7_000)).expect("written");
     assert!(desk.refused(5, "unreadable-clone").contains("info/alternates: longer than 65536 bytes"));
 }
 
-/// A file of an anchor, loose and in a pack; of commits and trees the longest is another.
+/// A file of an anchor, loose and in a pack. Commits and trees have other limits.
 #[test]
-fn objects_are_read_up_to_a_limit() {
+fn objects_have_a_limit() {
     const LIMIT: usize = 128 * 1024;
     for packed in [false, true] {
-        // What is read is no checkpoint; what is longer is not read, whether the header of a loose object fits or not.
+        // A file within the limit is no checkpoint; a longer one is not read.
         for (len, code) in [(LIMIT, "malformed"), (LIMIT + 33, "unreadable-clone")] {
             let desk = desk_with(|_, path| {
-                // Bytes that cannot be packed any shorter.
+                // Random bytes, which do not compress.
                 let bytes: Vec<u8> =
                     (0..len.div_ceil(32) as u64).flat_map(|i| evidence::sha256(&i.to_be_bytes()).0).collect();
                 Anchors::new(path)

@@ -1,9 +1,9 @@
-//! The golden evidence of `vectors/`: a bundle, an event proof, a trust file, a clone and a pin file, and what must be said of them when
-//! they are whole and when they are damaged (SPEC.md, section 13.7).
+//! The golden evidence of `vectors/`: a bundle, an event proof, a trust file, a clone and a pin file, and the
+//! outcomes of verifying them, whole and damaged (SPEC.md, section 13.7).
 //!
-//! All is generated here from fixed keys. The test fails when a file is not what this code generates: then a format or a
-//! verdict changed. `UPDATE_VECTORS=1 cargo test -p verifier --test verify vectors` writes them anew. Each case states
-//! what it is about; what else the verifier says is recorded beside it.
+//! All files are generated from fixed keys. If the test fails, a format or a
+//! verdict changed. `UPDATE_VECTORS=1 cargo test -p verifier --test verify vectors` writes them again. Each case states
+//! the finding that it is about, and records the whole outcome.
 
 mod cases;
 mod command;
@@ -27,13 +27,13 @@ use crate::common::{Event, Ledger, ORIGIN, T0, key, stream};
 use form::{Case, Change, Inputs, Outcome};
 
 const STREAM_FILE: &str = "anchors.fast-import";
-/// Of a second clone, which only some cases have.
+/// The second clone, which only some cases have.
 const SECOND_STREAM_FILE: &str = "second.fast-import";
 
 /// The files of `vectors/`, by their names there.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// The ledger of the vectors and what is made of it.
+/// The ledger of the vectors, and the files made from it.
 struct Golden {
     ledger: Ledger,
     witness: SigningKey,
@@ -61,7 +61,7 @@ impl Golden {
         golden
     }
 
-    /// The ledger as it is in the table above where the gap at the start has 4 offsets; else another history of its size.
+    /// The ledger of the table above if the gap at the start has 4 offsets; otherwise another history of its size.
     fn ledger(count: u64) -> Ledger {
         let mut ledger = Ledger::new();
         let (orders, payments) = (stream("orders", 0, 0), stream("payments", 0, 0));
@@ -77,7 +77,7 @@ impl Golden {
         ledger
     }
 
-    /// That ledger, and no files yet.
+    /// The ledger, without files.
     fn with_gap_of(count: u64) -> Self {
         let ledger = Self::ledger(count);
         let witness = key("witness.example/w", Algorithm::Cosignature, 50);
@@ -122,7 +122,7 @@ impl Golden {
         signed
     }
 
-    /// A branch of anchors, as `git fast-import` takes it: sizes, and how many seconds after `T0` they were cosigned.
+    /// A branch of anchors for `git fast-import`: sizes, and the seconds after `T0` at which they were cosigned.
     fn fast_import(&self, anchors: &[(u64, u64)]) -> Vec<u8> {
         self.fast_import_to("refs/heads/anchors", anchors)
     }
@@ -150,7 +150,7 @@ impl Golden {
         out
     }
 
-    /// Does what a reader of the vectors does: lays out the files, changes them, verifies.
+    /// Lays out the files, changes them and verifies, as a reader of the vectors does.
     fn run(&self, changes: &[Change], inputs: &Inputs) -> Outcome {
         if !inputs.make_sense() {
             return Outcome::usage();
@@ -221,7 +221,7 @@ fn check(name: &str, generated: &[u8]) {
     let at = committed.iter().zip(generated).take_while(|(a, b)| a == b).count();
     assert!(
         committed == generated,
-        "{name} is not what the code generates, from byte {at} on; UPDATE_VECTORS=1 writes it anew"
+        "{name} differs from what the code generates, from byte {at} on; UPDATE_VECTORS=1 writes it again"
     );
 }
 
@@ -238,6 +238,6 @@ fn vectors() {
     let mut json = serde_json::to_string_pretty(&cases).expect("plain data");
     json.push('\n');
     check("cases.json", json.as_bytes());
-    assert_eq!(crate::hostile::files(&vectors).len(), known, "a file that nothing generates");
+    assert_eq!(crate::hostile::files(&vectors).len(), known, "a file is not generated");
     cases.iter().for_each(|case| golden.compare_with_command(case));
 }

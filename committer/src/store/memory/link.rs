@@ -2,13 +2,13 @@ use async_trait::async_trait;
 
 use crate::store::{Append, StoreErrorKind, StoredCheckpoint};
 
-/// What stands between a client and the database: it lets every call through, late or not at all.
+/// The connection between a client and the database. It may delay or drop each call.
 #[async_trait]
 pub trait Link: Send + Sync {
-    /// On the way there.
+    /// On the way to the database.
     async fn request(&self, call: Call<'_>) -> Result<(), Cut>;
 
-    /// On the way back: the call was carried out; an error is all that the client gets of it.
+    /// On the way back. The call was carried out, but on an error the client gets only that.
     async fn reply(&self, call: Call<'_>) -> Result<(), StoreErrorKind>;
 }
 
@@ -25,17 +25,17 @@ pub enum Call<'a> {
     SetPublished(u64),
     /// `Store::publisher_lease`.
     Lease,
-    /// Any other, which changes nothing, by its name.
+    /// Any other call by its name; it changes nothing.
     Read(&'static str),
 }
 
-/// How a call came to its end before it was carried out.
+/// How a call failed before it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// It never will be; what the client is told.
+    /// It never is. The client gets this error.
     Now(StoreErrorKind),
-    /// Of a commit: the server has it, and the client is told that the connection broke.
-    /// [`settle_orphans`](super::MemoryDatabase::settle_orphans) says what comes of it.
+    /// For a commit: the server has it, but the client gets a broken connection.
+    /// [`settle_orphans`](super::MemoryDatabase::settle_orphans) decides whether it is carried out.
     Later,
 }
 

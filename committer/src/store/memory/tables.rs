@@ -3,20 +3,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use evidence::chain::Position;
-use evidence::statement::HeadsLine;
+use evidence::statement::{HeadsLine, StatementKind};
 use evidence::{Hash, Partition, StreamId};
 
 use crate::store::{
-    Append, EntryRow, Moved, Sought, StoreError, StoredCheckpoint, StoredEntry, StreamEnd, StreamNewest, StreamPlace,
+    Append, EntryRow, Lookup, Moved, StoreError, StoredCheckpoint, StoredEntry, StreamEnd, StreamNewest, StreamPlace,
     StreamRow, sql,
 };
 
-/// What a database holds of one ledger, with the same keys as the tables of the other stores.
+/// One ledger's tables, with the same keys as those of the other stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tables {
     /// SHA-256 of the genesis text.
     pub genesis: Hash,
-    /// Where the chain stands.
+    /// The chain's position.
     pub position: Option<Position>,
     /// The entries by seq.
     pub entries: BTreeMap<u64, Arc<EntryRow>>,
@@ -43,7 +43,7 @@ impl Tables {
         }
     }
 
-    /// Writes an append, or nothing of it.
+    /// Writes an append completely or not at all.
     pub(super) fn write(&mut self, append: &Append) -> Result<(), StoreError> {
         let mut written = self.clone();
         for row in &append.entries {
@@ -54,7 +54,7 @@ impl Tables {
         }
         for (node, hash) in &append.nodes {
             if written.nodes.insert((node.level, node.index), *hash).is_some() {
-                return Err(in_the_way(&format!("a subtree {} of level {}", node.index, node.level)));
+                return Err(exists(&format!("a subtree {} of level {}", node.index, node.level)));
             }
         }
         written.position = Some(append.position);
@@ -67,7 +67,7 @@ impl Tables {
             end_of(other.place) == end_of(row.place) && (row.place.is_some() || other.statement == row.statement)
         };
         if self.entries.contains_key(&row.seq) || self.entries.values().any(taken) {
-            return Err(in_the_way(&format!("an entry with the seq, the statement or the offsets of {}", row.seq)));
+            return Err(exists(&format!("an entry with the seq, the statement or the offsets of {}", row.seq)));
         }
         self.entries.insert(row.seq, Arc::new(row.clone()));
         Ok(())
@@ -78,16 +78,16 @@ impl Tables {
         let Moved { from, row } = moved;
         match from {
             None if self.streams.contains_key(&row.number)
-                || self.streams.values().any(|s| s.head.id == row.head.id) =>
+                || self.streams.values().any(|s| s.state.id == row.state.id) =>
             {
-                Err(in_the_way(&format!("a stream {}", row.head.id)))
+                Err(exists(&format!("a stream {}", row.state.id)))
             }
             None => {
                 self.streams.insert(row.number, row.clone());
                 Ok(())
             }
             Some(from) => match self.streams.get_mut(&row.number) {
-                Some(stored) if stored.head.next == *from => {
+                Some(stored) if stored.state.next == *from => {
                     *stored = row.clone();
                     Ok(())
                 }
@@ -105,12 +105,12 @@ impl Tables {
         self.entries.range(seqs).map(|(_, row)| &**row)
     }
 
-    pub(super) fn find(&self, sought: &Sought) -> Option<StoredEntry> {
-        let end = match &sought.place {
+    pub(super) fn find(&self, lookup: &Lookup) -> Option<StoredEntry> {
+        let end = match &lookup.place {
             None => None,
             Some((stream, next)) => Some((self.number(stream)?, *next)),
         };
-        let is_it = |row: &&Arc<EntryRow>| row.statement == sought.statement && end_of(row.place) == end;
+        let is_it = |row: &&Arc<EntryRow>| row.statement == lookup.statement && end_of(row.place) == end;
         self.entries.values().find(is_it).map(|row| Self::stored(row))
     }
 
@@ -132,17 +132,20 @@ impl Tables {
     }
 
     pub(super) fn key_entries(&self) -> Vec<StoredEntry> {
-        let keys = self.entries.values().filter(|row| matches!(row.kind.as_str(), "genesis" | "key"));
+        let keys = self
+            .entries
+            .values()
+            .filter(|row| StatementKind::from_name(&row.kind).is_some_and(StatementKind::is_key_entry));
         keys.map(|row| Self::stored(row)).collect()
     }
 
     pub(super) fn heads_entry(&self, size: u64) -> Option<StoredEntry> {
-        self.range(0..size).rev().find(|row| row.kind == "heads").map(Self::stored)
+        self.range(0..size).rev().find(|row| row.kind == StatementKind::Heads.name()).map(Self::stored)
     }
 
     pub(super) fn heads_lines(&self, size: u64) -> Vec<HeadsLine> {
         let line = |(stream, place, row): (&StreamRow, StreamPlace, &EntryRow)| HeadsLine {
-            stream: stream.head.id.clone(),
+            stream: stream.state.id.clone(),
             next: place.next,
             statement: row.statement,
         };
@@ -152,7 +155,7 @@ impl Tables {
     pub(super) fn newest_entries(&self, size: u64) -> Vec<StreamNewest> {
         let newest = |(stream, _, row): (&StreamRow, StreamPlace, &EntryRow)| StreamNewest {
             number: stream.number,
-            start: stream.head.start,
+            start: stream.state.start,
             entry: Self::stored(row),
         };
         self.newest(size).map(newest).collect()
@@ -172,12 +175,12 @@ impl Tables {
     }
 
     fn number(&self, stream: &StreamId) -> Option<u64> {
-        self.streams.values().find(|row| row.head.id == *stream).map(|row| row.number)
+        self.streams.values().find(|row| row.state.id == *stream).map(|row| row.number)
     }
 
     pub(super) fn open_stream(&self, partition: &Partition) -> Option<StreamRow> {
-        let of_partition = self.streams.values().filter(|row| row.head.id.partition == *partition);
-        of_partition.max_by_key(|row| row.head.id.epoch).cloned()
+        let of_partition = self.streams.values().filter(|row| row.state.id.partition == *partition);
+        of_partition.max_by_key(|row| row.state.id.epoch).cloned()
     }
 
     pub(super) fn stream_entries(&self, stream: &StreamId, from: u64, limit: usize) -> Vec<StoredEntry> {
@@ -202,11 +205,11 @@ impl Tables {
     }
 }
 
-/// Where an entry ends in its stream, of which no other entry can say the same.
+/// The stream and the end of an entry, which are unique.
 fn end_of(place: Option<StreamPlace>) -> Option<(u64, u64)> {
     place.map(|place| (place.stream, place.next))
 }
 
-fn in_the_way(what: &str) -> StoreError {
-    StoreError::damaged(format!("{what} is there already"))
+fn exists(what: &str) -> StoreError {
+    StoreError::corrupt(format!("{what} exists already"))
 }

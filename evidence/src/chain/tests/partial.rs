@@ -1,4 +1,4 @@
-//! Where entries are missing, and where a store goes on.
+//! Chains with missing entries, and chains resumed from a store.
 
 use super::*;
 
@@ -26,10 +26,10 @@ fn partial_evidence_is_checked_as_far_as_it_goes() {
     }
     let mut forged = ledger.entries[5].clone();
     forged.seq = 4;
-    forged.prev = state.head();
+    forged.prev = state.last_leaf();
     assert_eq!(state.apply(&forged).expect_err("a batch is missing").code(), "wrong-cursor");
 
-    // To where it stands is no skip: what is known stays known.
+    // Skipping to the current seq changes nothing.
     let forged = Entry { prev: Some(sha256(b"another entry")), ..ledger.entries[4].clone() };
     state.skip_to(4);
     assert_eq!(state.apply(&forged).expect_err("another entry before it").code(), "wrong-entry-prev");
@@ -39,7 +39,8 @@ fn partial_evidence_is_checked_as_far_as_it_goes() {
 fn a_store_is_resumed_behind_its_newest_key_entry_and_not_before() {
     let ledger = Ledger::new();
     let resume = |next_seq| {
-        let position = Position { next_seq, head: ledger.state.head().expect("not empty"), time: ledger.state.time() };
+        let position =
+            Position { next_seq, last_leaf: ledger.state.last_leaf().expect("not empty"), time: ledger.state.time() };
         State::new(ORIGIN, ledger.state.ledger().genesis).resume(&ledger.entries, [], position)
     };
     assert_eq!(resume(2).map(|state| state.next_seq()), Ok(2));
@@ -53,10 +54,10 @@ fn a_state_resumes_from_what_a_store_keeps() {
     ledger.begin_epoch(0);
     let position = Position {
         next_seq: ledger.state.next_seq(),
-        head: ledger.state.head().expect("not empty"),
+        last_leaf: ledger.state.last_leaf().expect("not empty"),
         time: ledger.state.time(),
     };
-    let heads: Vec<StreamHead> = ledger.state.streams().iter().cloned().collect();
+    let heads: Vec<StreamState> = ledger.state.streams().iter().cloned().collect();
     let state = State::new(ORIGIN, ledger.state.ledger().genesis)
         .resume(&ledger.entries[..2], heads, position)
         .expect("own entries");
@@ -94,7 +95,7 @@ fn nothing_moved_unseen_since_the_first_entry_after_a_skip() {
     assert_eq!(state.apply(&ledger.entries[4]), Ok(()));
 }
 
-/// The entry that began an epoch is missing: what follows it is of the new stream, and the old one stands where it stood.
+/// The entry that began an epoch is missing. Later entries belong to the new stream; the old one keeps its state.
 #[test]
 fn an_epoch_that_began_unseen_is_another_stream() {
     let mut ledger = Ledger::new();

@@ -1,13 +1,13 @@
-//! Batches, and what becomes of their summaries.
+//! Batches, and the submission of their summaries.
 
 use super::*;
 
 #[test]
-fn a_full_batch_is_summarized_and_submitted() {
-    let mut bench = Bench::reading();
-    assert_eq!(bench.events(0..3), []);
-    bench.events([3, 4]);
-    let statements = bench.submission().expect("a full batch");
+fn full_batch_is_submitted() {
+    let mut harness = Harness::reading();
+    assert_eq!(harness.events(0..3), []);
+    harness.events([3, 4]);
+    let statements = harness.submission().expect("a full batch");
     let [summary] = summaries(&statements)[..] else { panic!("{statements:?}") };
     let leaves: Vec<Hash> = (0..4).map(leaf).collect();
     assert_eq!((summary.first, summary.next, summary.events, summary.bytes), (0, 4, 4, 40));
@@ -15,240 +15,241 @@ fn a_full_batch_is_summarized_and_submitted() {
     assert_eq!(summary.time, Some((997, 1000)));
     assert_eq!(summary.last.map(|last| (last.offset, last.leaf)), Some((3, leaf(3))));
     assert_eq!((summary.prev, summary.topic_id.as_deref()), (None, Some("T1")));
-    let answer = bench.decide(&statements);
+    let answer = harness.decide(&statements);
     let sealed = Sealed { next: 4, batches: 1, events: 4, bytes: 40 };
-    assert_eq!(bench.step(Input::Answered(answer)), [Action::Sealed(sealed)]);
+    assert_eq!(harness.step(Input::Submitted(answer)), [Action::Sealed(sealed)]);
 }
 
 #[test]
-fn what_was_read_before_is_not_taken_twice() {
-    let mut bench = Bench::reading();
-    bench.events(0..3);
-    bench.events(1..4);
-    let statements = bench.submit();
+fn repeated_events_are_ignored() {
+    let mut harness = Harness::reading();
+    harness.events(0..3);
+    harness.events(1..4);
+    let statements = harness.submit();
     assert_eq!((ranges(&statements), summaries(&statements)[0].events), (vec![(0, 4)], 4));
-    bench.events(2..4);
-    bench.wait(1000);
-    assert_eq!(bench.submission(), None);
+    harness.events(2..4);
+    harness.wait(1000);
+    assert_eq!(harness.submission(), None);
 }
 
 #[test]
-fn batches_close_by_bytes_and_by_age() {
-    let mut bench = Bench::reading();
-    bench.step_keeping(Input::Events(&[HashedEvent { content_bytes: 1000, ..event(0) }]));
-    assert_eq!(ranges(&bench.submit()), [(0, 1)]);
-    bench.now_ms = 5000;
-    bench.events([1]);
-    assert_eq!(bench.stream.deadline_ms(), Some(6000));
-    bench.now_ms = 5999;
-    bench.events([2]);
-    assert_eq!(bench.submission(), None);
-    bench.wait(1);
-    assert_eq!(ranges(&bench.submit()), [(1, 3)]);
+fn batches_close_by_bytes_and_age() {
+    let mut harness = Harness::reading();
+    harness.step_keeping(Input::Events(&[HashedEvent { content_bytes: 1000, ..event(0) }]));
+    assert_eq!(ranges(&harness.submit()), [(0, 1)]);
+    harness.now_ms = 5000;
+    harness.events([1]);
+    assert_eq!(harness.stream.deadline_ms(), Some(6000));
+    harness.now_ms = 5999;
+    harness.events([2]);
+    assert_eq!(harness.submission(), None);
+    harness.wait(1);
+    assert_eq!(ranges(&harness.submit()), [(1, 3)]);
 }
 
 #[test]
 fn offsets_without_events_are_covered() {
-    let mut bench = Bench::reading();
-    // Inside, and after the last event of a batch that closes by age.
-    bench.events([2, 5]);
-    bench.step(Input::End(8));
-    bench.wait(1000);
-    let statements = bench.submit();
+    let mut harness = Harness::reading();
+    // Between events, and after the last event of a batch.
+    harness.events([2, 5]);
+    harness.step(Input::End(8));
+    harness.wait(1000);
+    let statements = harness.submit();
     assert_eq!((ranges(&statements), summaries(&statements)[0].events), (vec![(0, 8)], 2));
-    // At the end of the log, later and alone.
-    bench.step(Input::End(9));
-    bench.wait(1000);
-    let statements = bench.submit();
+    // At the end of the log, without events.
+    harness.step(Input::End(9));
+    harness.wait(1000);
+    let statements = harness.submit();
     let [summary] = summaries(&statements)[..] else { panic!("{statements:?}") };
     assert_eq!((summary.first, summary.next, summary.events), (8, 9, 0));
     assert_eq!((summary.root, summary.last, summary.time), (batch::empty_root(), None, None));
-    // Nothing new is nothing to seal.
-    bench.step(Input::End(9));
-    assert_eq!(bench.wait(10_000), []);
-    assert_eq!(bench.stream.deadline_ms(), None);
+    // Without new offsets there is nothing to seal.
+    harness.step(Input::End(9));
+    assert_eq!(harness.wait(10_000), []);
+    assert_eq!(harness.stream.deadline_ms(), None);
 }
 
 #[test]
-fn one_request_is_outstanding_with_a_bounded_number_of_statements() {
-    let mut bench = Bench::reading();
-    bench.events(0..4);
-    let first = bench.submission().expect("the first batch goes at once");
+fn one_bounded_request_is_in_flight() {
+    let mut harness = Harness::reading();
+    harness.events(0..4);
+    let first = harness.submission().expect("the first batch is sent at once");
     for batch in 1..5 {
-        assert!(bench.stream.wants_events());
-        assert_eq!(bench.events(batch * 4..batch * 4 + 4), []);
+        assert!(harness.stream.wants_events());
+        assert_eq!(harness.events(batch * 4..batch * 4 + 4), []);
     }
-    assert!(!bench.stream.wants_events(), "five batches wait");
-    let answer = bench.decide(&first);
-    bench.step_keeping(Input::Answered(answer));
-    assert!(bench.stream.wants_events());
-    let second = bench.submission().expect("the rest");
+    assert!(!harness.stream.wants_events(), "five batches are unacknowledged");
+    let answer = harness.decide(&first);
+    harness.step_keeping(Input::Submitted(answer));
+    assert!(harness.stream.wants_events());
+    let second = harness.submission().expect("the pending batches");
     assert_eq!(ranges(&second), [(4, 8), (8, 12), (12, 16)]);
-    let answer = bench.decide(&second);
-    bench.step_keeping(Input::Answered(answer));
-    assert_eq!(ranges(&bench.submit()), [(16, 20)]);
-    assert_eq!(bench.ledger.cursor(&partition()).next, 20);
+    let answer = harness.decide(&second);
+    harness.step_keeping(Input::Submitted(answer));
+    assert_eq!(ranges(&harness.submit()), [(16, 20)]);
+    assert_eq!(harness.ledger.cursor(&partition()).next, 20);
 }
 
 #[test]
-fn what_is_on_its_way_counts_as_what_waits() {
-    let mut bench = Bench::reading();
-    assert!(bench.stream.wants_events_after(19, 190));
-    assert!(!bench.stream.wants_events_after(20, 200), "they make five batches");
-    bench.events(0..14);
-    // Three batches and half of one.
-    assert!(bench.stream.wants_events_after(5, 50));
-    assert!(!bench.stream.wants_events_after(6, 60));
-    assert!(bench.stream.wants_events_after(2, 970));
-    assert!(!bench.stream.wants_events_after(2, 980), "they make two batches, by events and by bytes");
+fn events_in_flight_count_against_the_limit() {
+    let mut harness = Harness::reading();
+    assert!(harness.stream.wants_events_after(19, 190));
+    assert!(!harness.stream.wants_events_after(20, 200), "they fill five batches");
+    harness.events(0..14);
+    // Three batches and a half.
+    assert!(harness.stream.wants_events_after(5, 50));
+    assert!(!harness.stream.wants_events_after(6, 60));
+    assert!(harness.stream.wants_events_after(2, 970));
+    assert!(!harness.stream.wants_events_after(2, 980), "they fill two batches, by events and by bytes");
 }
 
 #[test]
-fn statements_are_gathered_for_a_request_unless_it_is_full() {
-    let mut bench = Bench::reading();
-    bench.events(0..4);
-    let first = bench.submission().expect("nothing was submitted before");
-    bench.events(4..8);
-    let answer = bench.decide(&first);
-    bench.step_keeping(Input::Answered(answer));
-    assert_eq!(bench.submission(), None);
-    assert_eq!(bench.stream.deadline_ms(), Some(50), "a twentieth of the age of a batch after the first");
-    bench.wait(49);
-    assert_eq!(bench.submission(), None);
-    bench.wait(1);
-    assert_eq!(ranges(&bench.submit()), [(4, 8)]);
-    bench.events(8..16);
-    assert_eq!(bench.submission(), None);
-    bench.events(16..20);
-    let full = bench.submission().expect("three statements are a full request");
+fn statements_wait_for_a_flush_or_a_full_request() {
+    let mut harness = Harness::reading();
+    harness.events(0..4);
+    let first = harness.submission().expect("the first batch is sent at once");
+    harness.events(4..8);
+    let answer = harness.decide(&first);
+    harness.step_keeping(Input::Submitted(answer));
+    assert_eq!(harness.submission(), None);
+    assert_eq!(harness.stream.deadline_ms(), Some(50), "the next flush, a twentieth of the batch age");
+    harness.wait(49);
+    assert_eq!(harness.submission(), None);
+    harness.wait(1);
+    assert_eq!(ranges(&harness.submit()), [(4, 8)]);
+    harness.events(8..16);
+    assert_eq!(harness.submission(), None);
+    harness.events(16..20);
+    let full = harness.submission().expect("three statements are a full request");
     assert_eq!(ranges(&full), [(8, 12), (12, 16), (16, 20)]);
 }
 
 #[test]
-fn streams_that_began_apart_submit_at_the_same_times() {
+fn streams_flush_at_the_same_times() {
     let submitted_at = |begun_ms| {
-        let mut bench = Bench::reading();
-        bench.now_ms = begun_ms;
-        bench.events(0..4);
-        let first = bench.submission().expect("nothing was submitted before");
-        let answer = bench.decide(&first);
-        bench.step_keeping(Input::Answered(answer));
-        bench.events(4..9);
-        assert_eq!(ranges(&bench.submit()), [(4, 8)]);
-        let full_ms = bench.now_ms;
-        assert_eq!(bench.stream.deadline_ms(), Some(1000), "by its age, on the last beat before it is too old");
-        bench.wait(1000 - bench.now_ms);
-        assert_eq!(ranges(&bench.submit()), [(8, 9)]);
-        (full_ms, bench.now_ms)
+        let mut harness = Harness::reading();
+        harness.now_ms = begun_ms;
+        harness.events(0..4);
+        let first = harness.submission().expect("the first batch is sent at once");
+        let answer = harness.decide(&first);
+        harness.step_keeping(Input::Submitted(answer));
+        harness.events(4..9);
+        assert_eq!(ranges(&harness.submit()), [(4, 8)]);
+        let full_ms = harness.now_ms;
+        assert_eq!(harness.stream.deadline_ms(), Some(1000), "the last flush before its maximum age");
+        harness.wait(1000 - harness.now_ms);
+        assert_eq!(ranges(&harness.submit()), [(8, 9)]);
+        (full_ms, harness.now_ms)
     };
     assert_eq!([1, 30, 49].map(submitted_at), [(50, 1000); 3]);
 }
 
 #[test]
-fn an_unknown_outcome_is_asked_again_with_the_same_statements() {
-    let mut bench = Bench::reading();
-    bench.events(0..4);
-    let first = bench.submission().expect("a batch");
-    let unknown = |retry_after_ms| Answer::Unknown { problem: "away".into(), retry_after_ms };
-    assert_eq!(bench.step(Input::Answered(unknown(None))), [Action::Trouble("away".into())]);
-    assert_eq!((bench.stream.deadline_ms(), bench.stream.obstacle().as_deref()), (Some(100), Some("away")));
-    // It is in the chain all the same.
-    bench.decide(&first);
-    bench.events(4..8);
-    bench.wait(100);
-    let second = bench.submission().expect("tried again");
+fn unknown_outcome_is_retried_with_the_same_statements() {
+    let mut harness = Harness::reading();
+    harness.events(0..4);
+    let first = harness.submission().expect("a batch");
+    let unknown = |retry_after_ms| SubmitOutcome::Unknown { problem: "away".into(), retry_after_ms };
+    assert_eq!(harness.step(Input::Submitted(unknown(None))), [Action::Blocked("away".into())]);
+    assert_eq!((harness.stream.deadline_ms(), harness.stream.obstacle().as_deref()), (Some(100), Some("away")));
+    // The statement is in the chain nevertheless.
+    harness.decide(&first);
+    harness.events(4..8);
+    harness.wait(100);
+    let second = harness.submission().expect("a retry");
     assert_eq!(second[0], first[0]);
     assert_eq!(ranges(&second), [(0, 4), (4, 8)]);
-    assert_eq!(bench.step(Input::Answered(unknown(Some(7000)))), []);
-    assert_eq!(bench.stream.deadline_ms(), Some(7100), "the committer's own wish counts");
-    bench.wait(7000);
-    let third = bench.submission().expect("tried again");
-    let answer = bench.decide(&third);
-    let actions = bench.step(Input::Answered(answer));
-    assert_eq!(actions[0], Action::Cleared);
-    assert_eq!((bench.ledger.cursor(&partition()).next, bench.stream.obstacle()), (8, None));
+    assert_eq!(harness.step(Input::Submitted(unknown(Some(7000)))), []);
+    assert_eq!(harness.stream.deadline_ms(), Some(7100), "the committer's delay counts");
+    harness.wait(7000);
+    let third = harness.submission().expect("a retry");
+    let answer = harness.decide(&third);
+    let actions = harness.step(Input::Submitted(answer));
+    assert_eq!(actions[0], Action::Resumed);
+    assert_eq!((harness.ledger.cursor(&partition()).next, harness.stream.obstacle()), (8, None));
 }
 
 #[test]
-fn after_a_refusal_everything_is_read_again() {
-    let mut bench = Bench::sealed_to(4);
-    bench.inspect();
-    bench.events(3..16);
-    let ours = bench.submission().expect("batches");
-    // Another process was faster, with another range.
-    let mut other = bench.clone_by_restart();
+fn refusal_discards_and_reads_again() {
+    let mut harness = Harness::sealed_to(4);
+    harness.inspect();
+    harness.events(3..16);
+    let ours = harness.submission().expect("batches");
+    // Another process sealed another range first.
+    let mut other = harness.other_process();
     other.inspect();
     other.events(3..6);
     other.wait(1000);
     other.submit();
-    bench.ledger = other.ledger;
-    let answer = bench.decide(&ours);
+    harness.ledger = other.ledger;
+    let answer = harness.decide(&ours);
     assert!(
-        matches!(&answer, Answer::Decided { accepted: 0, refused: Some(refused) } if refused.code == "wrong-cursor")
+        matches!(&answer, SubmitOutcome::Decided { accepted: 0, refused: Some(refused) } if refused.code == "wrong-cursor")
     );
-    assert_eq!(bench.step(Input::Answered(answer)), []);
-    assert_eq!(bench.inspect(), [Action::Read(5)]);
-    bench.events(5..10);
-    let statements = bench.submit();
-    let newest = bench.ledger.entries().iter().rev().nth(1).expect("theirs").statement.hash();
+    assert_eq!(harness.step(Input::Submitted(answer)), []);
+    assert_eq!(harness.inspect(), [Action::Read(5)]);
+    harness.events(5..10);
+    let statements = harness.submit();
+    let newest =
+        harness.ledger.entries().iter().rev().nth(1).expect("the statement of the other process").statement.hash();
     assert_eq!((ranges(&statements), summaries(&statements)[0].prev), (vec![(6, 10)], Some(newest)));
 }
 
 #[test]
-fn a_refusal_that_nothing_explains_halts_and_is_tried_again() {
-    let mut bench = Bench::reading();
-    bench.events(0..4);
-    bench.submission();
-    let refused = Refused { code: "wrong-prev".into(), message: "no".into() };
-    bench.step(Input::Answered(Answer::Decided { accepted: 0, refused: Some(refused) }));
-    let actions = bench.inspect();
+fn unexplained_refusal_halts_and_is_retried() {
+    let mut harness = Harness::reading();
+    harness.events(0..4);
+    harness.submission();
+    let refused = Refusal { code: "wrong-prev".into(), message: "no".into() };
+    harness.step(Input::Submitted(SubmitOutcome::Decided { accepted: 0, refused: Some(refused) }));
+    let actions = harness.inspect();
     assert_eq!(halted(&actions), &Halt::Refused { code: "wrong-prev".into(), message: "no".into() });
-    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(0)]);
-    bench.events(0..4);
-    assert_eq!(ranges(&bench.submit()), [(0, 4)]);
+    assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(0)]);
+    harness.events(0..4);
+    assert_eq!(ranges(&harness.submit()), [(0, 4)]);
 }
 
 #[test]
-fn refusals_in_a_row_are_answered_later_and_later() {
-    let mut bench = Bench::reading();
-    let refuse = |bench: &mut Bench| {
-        let refused = Refused { code: "wrong-cursor".into(), message: "no".into() };
-        bench.step(Input::Answered(Answer::Decided { accepted: 0, refused: Some(refused) }));
-        bench.stream.deadline_ms().expect("inspects again") - bench.now_ms
+fn repeated_refusals_back_off() {
+    let mut harness = Harness::reading();
+    let refuse = |harness: &mut Harness| {
+        let refused = Refusal { code: "wrong-cursor".into(), message: "no".into() };
+        harness.step(Input::Submitted(SubmitOutcome::Decided { accepted: 0, refused: Some(refused) }));
+        harness.stream.deadline_ms().expect("inspects again") - harness.now_ms
     };
     for delay in [100, 200, 400] {
-        let next = bench.ledger.cursor(&partition()).next;
-        bench.events(next..next + 4);
-        bench.submission().expect("a batch");
-        assert_eq!(refuse(&mut bench), delay);
-        // Another one sealed something, so the refusal is explained.
-        bench.ledger.skip_to(&partition(), Some("T1".into()), next + 1);
-        bench.inspect();
+        let next = harness.ledger.cursor(&partition()).next;
+        harness.events(next..next + 4);
+        harness.submission().expect("a batch");
+        assert_eq!(refuse(&mut harness), delay);
+        // Another process sealed something, which explains the refusal.
+        harness.ledger.skip_to(&partition(), Some("T1".into()), next + 1);
+        harness.inspect();
     }
-    let next = bench.ledger.cursor(&partition()).next;
-    bench.events(next..next + 8);
-    let first = bench.submission().expect("a batch");
-    let answer = bench.decide(&first[..1]);
-    bench.step(Input::Answered(answer));
-    bench.events(next + 8..next + 12);
-    bench.submission();
-    assert_eq!(refuse(&mut bench), 100, "after a success it begins anew");
+    let next = harness.ledger.cursor(&partition()).next;
+    harness.events(next..next + 8);
+    let first = harness.submission().expect("a batch");
+    let answer = harness.decide(&first[..1]);
+    harness.step(Input::Submitted(answer));
+    harness.events(next + 8..next + 12);
+    harness.submission();
+    assert_eq!(refuse(&mut harness), 100, "a success resets the backoff");
 }
 
 #[test]
-fn the_accepted_part_of_a_refused_request_counts() {
-    let mut bench = Bench::reading();
-    bench.events(0..4);
-    let first = bench.submission().expect("a batch");
-    bench.events(4..12);
-    let answer = bench.decide(&first);
-    bench.step_keeping(Input::Answered(answer));
-    bench.gather();
-    let rest = bench.submission().expect("two batches");
-    bench.decide(&rest[..1]);
-    let refused = Refused { code: "malformed".into(), message: "no".into() };
-    let actions = bench.step(Input::Answered(Answer::Decided { accepted: 1, refused: Some(refused) }));
+fn accepted_part_of_a_refused_request_counts() {
+    let mut harness = Harness::reading();
+    harness.events(0..4);
+    let first = harness.submission().expect("a batch");
+    harness.events(4..12);
+    let answer = harness.decide(&first);
+    harness.step_keeping(Input::Submitted(answer));
+    harness.flush();
+    let rest = harness.submission().expect("two batches");
+    harness.decide(&rest[..1]);
+    let refused = Refusal { code: "malformed".into(), message: "no".into() };
+    let actions = harness.step(Input::Submitted(SubmitOutcome::Decided { accepted: 1, refused: Some(refused) }));
     assert_eq!(actions[0], Action::Sealed(Sealed { next: 8, batches: 1, events: 4, bytes: 40 }));
     assert!(matches!(halted(&actions), Halt::Refused { .. }));
-    assert_eq!(bench.inspect(), [Action::Cleared, Action::Read(7)]);
+    assert_eq!(harness.inspect(), [Action::Resumed, Action::Read(7)]);
 }

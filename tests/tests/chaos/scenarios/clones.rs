@@ -1,16 +1,16 @@
-//! Clones of the anchors that do not show all, or not what was there.
+//! Clones of the anchors that are incomplete or manipulated.
 
-use tests::{git, run as sh};
+use testbed::{git, run as sh};
 
-use crate::common::history::{BRANCH, Clone};
-use crate::common::ledger::{INCOMPLETE, PROVEN, TAMPERED};
 use crate::run::{Run, Scenario};
 use crate::site::{Evidence, Plan, Site};
+use testbed::anchors::{AnchorClone, BRANCH};
+use testbed::ledger::{INCOMPLETE, PROVEN, TAMPERED};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "clones",
-    fault: "a shallow clone; refs/replace that hide a rewritten history, and that show another under a good one",
-    expected: "the shallow one is incomplete; replacements change nothing",
+    fault: "a shallow clone; refs/replace that hide a rewritten history, or that hide a good one",
+    expected: "the shallow clone is incomplete; replacements change nothing",
     quick: true,
     play,
 }];
@@ -31,7 +31,7 @@ fn play(run: &mut Run) {
     verdict.require(INCOMPLETE, "incomplete-clone", &[]);
 
     run.fault("a good history behind replacements");
-    let replaced = Clone::of(&url, evidence.clone.with_extension("replaced"));
+    let replaced = AnchorClone::of(&url, evidence.clone.with_extension("replaced"));
     let tip = replaced.git(&["rev-parse", BRANCH]);
     let other =
         replaced.git(&["commit-tree", "-m", "other", "-p", &format!("{BRANCH}^"), &format!("{BRANCH}~2^{{tree}}")]);
@@ -41,7 +41,7 @@ fn play(run: &mut Run) {
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
 
     run.fault("a rewritten history that replacements make look good");
-    let rewritten = Clone::of(&url, evidence.clone.with_extension("rewritten"));
+    let rewritten = AnchorClone::of(&url, evidence.clone.with_extension("rewritten"));
     let commits = rewritten.commits();
     rewritten.drop_commit(&commits[commits.len() / 2]);
     let now = rewritten.git(&["rev-parse", BRANCH]);

@@ -1,16 +1,16 @@
-//! The comparison itself: that it counts what is wrong.
+//! A test of the comparison itself.
 
 use evidence::{Algorithm, SignedStatement, SigningKey, Statement};
 
 use crate::account::Falsehood;
-use crate::common::forge::Forgery;
 use crate::run::{Run, Scenario, Tally};
 use crate::site::{Plan, Site};
+use testbed::forge::Forgery;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "comparison",
-    fault: "none: the account is falsified, and the coverage in a bundle",
-    expected: "each is counted as what it is",
+    fault: "none: the account and a bundle's coverage are falsified",
+    expected: "the comparison counts each falsification",
     quick: true,
     play,
 }];
@@ -21,7 +21,7 @@ fn play(run: &mut Run) {
     site.produce(120);
     let evidence = site.prove(run);
     let verdict = evidence.verify(&[]);
-    let right = run.outcome.tally;
+    let right = run.record.tally;
     for (falsehood, expected) in [
         (Falsehood::Another, Tally { falsely_proven: 1, ..right }),
         (Falsehood::More, Tally { produced: right.produced + 1, lost: 1, ..right }),
@@ -34,7 +34,7 @@ fn play(run: &mut Run) {
         assert_eq!(account.compare(&evidence.bundle, &verdict, |_| true), expected, "{falsehood:?}");
     }
 
-    run.fault("a batch that begins before the one before it ends");
+    run.fault("a batch that begins before the previous one ends");
     let mut forgery = Forgery::of(&evidence.bundle);
     let seq = forgery.stream(&place.0, place.1).batches[1].seq;
     let mut entry = forgery.entry(seq);

@@ -1,8 +1,8 @@
-//! Connections that are cut: to the database at every message of what is written there, to the broker at what is published.
+//! Cut connections: to the database at every message of a write, and to the broker while commitments are published.
 
 use std::time::{Duration, Instant};
 
-use tests::{Cut, Fate, From, Kafka, LostProduce, Of, Postgres, PostgresProxy, until};
+use testbed::{Cut, Fate, Kafka, LostProduce, Of, Postgres, PostgresProxy, Side, until};
 
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
@@ -10,29 +10,29 @@ use crate::site::{Plan, Site};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "cut-connections",
-        fault: "the connection is cut at each message of an append, before the server gets it, and before the answer arrives",
-        expected: "what became of it is found out by asking: one entry each time",
+        fault: "the connection is cut at each message of an append, before the server sees it or before the answer arrives",
+        expected: "the submitter asks for the result: one entry each time",
         quick: false,
         play: |run| cut(run, 1),
     },
     Scenario {
         name: "cut-connections-some",
-        fault: "the same at every fifth message",
+        fault: "as cut-connections, at every fifth message",
         expected: "one entry each time",
         quick: true,
         play: |run| cut(run, 5),
     },
     Scenario {
         name: "cut-statements",
-        fault: "the same at each message of the statements that keep a checkpoint, and how far was published",
-        expected: "the checkpoint is kept, what was published is told again at most",
+        fault: "as cut-connections, at each message of the SQL that stores checkpoints and the publisher's progress",
+        expected: "the checkpoint is stored; at most, commitments repeat",
         quick: true,
         play: cut_statements,
     },
     Scenario {
         name: "lost-commitments",
-        fault: "a request to publish does not reach the broker, or its answer is lost; the committer goes on, or is killed then",
-        expected: "the topic has every entry in order; again are only those that a killed committer had published",
+        fault: "a Produce request or its answer is lost; then the committer continues, or is killed",
+        expected: "the topic has every entry in order; only entries that a killed committer published may repeat",
         quick: true,
         play: lose_commitments,
     },
@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const KEPT_WITHIN: Duration = Duration::from_secs(60);
 
-/// Far more messages than an append has.
+/// More messages than any append has.
 const MESSAGES_MAX: usize = 500;
 
 fn start(run: &Run, database: &str, proxy: &PostgresProxy) -> Site<'static> {
@@ -50,24 +50,23 @@ fn start(run: &Run, database: &str, proxy: &PostgresProxy) -> Site<'static> {
     site
 }
 
-/// Cuts at one message of either side after the other, until there are no more; `pass` produces what comes by it. Returns
-/// how many there are.
+/// Cuts at every message of each side, one after the other; `pass` causes the messages. Returns their numbers.
 fn cut_each(
     (run, site, proxy): (&mut Run, &mut Site<'static>, &PostgresProxy),
     (of, every): (Of, usize),
     pass: impl Fn(&mut Run, &mut Site<'static>),
 ) -> [usize; 2] {
-    [From::Client, From::Server].map(|from| {
+    [Side::Client, Side::Server].map(|from| {
         let end = (0..MESSAGES_MAX).step_by(every).find(|&message| {
             proxy.arm(Cut { of, from, message });
             pass(run, site);
-            let is_longer_than_all = proxy.disarm();
-            if !is_longer_than_all {
+            let is_beyond_the_last = proxy.disarm();
+            if !is_beyond_the_last {
                 run.fault(&format!("{of:?} cut at message {message} from the {from:?}"));
             }
-            is_longer_than_all
+            is_beyond_the_last
         });
-        end.expect("it has an end")
+        end.expect("an append has fewer messages")
     })
 }
 
@@ -91,7 +90,7 @@ fn cut_statements(run: &mut Run) {
         let ends = cut_each((&mut *run, &mut site, &proxy), (Of::Statement(begins), 1), |run, site| {
             site.recover(run, Instant::now());
             let size = number("SELECT next_seq FROM ledgers");
-            until("all is signed and published", KEPT_WITHIN, || {
+            until("all entries are signed and published", KEPT_WITHIN, || {
                 number("SELECT least(checkpoints.size, publications.size) FROM checkpoints, publications") >= size
             });
         });
@@ -106,25 +105,27 @@ fn lose_commitments(run: &mut Run) {
     site.produce(1);
     site.until_anchored();
     let mut repeated = site.repeated_commitments(&site.evidence(&[]));
-    for from in [From::Client, From::Server] {
+    for from in [Side::Client, Side::Server] {
         for fate in [Fate::Cut, Fate::Held] {
-            run.fault(&format!("a message of the {from:?} on what is published: {fate:?}"));
+            run.fault(&format!("a Produce message of the {from:?}: {fate:?}"));
             proxy.arm(LostProduce { client: site.ledger.name.clone(), from, fate });
             site.produce(1);
-            until("something is to be published", KEPT_WITHIN, || !proxy.is_armed());
+            until("the committer publishes", KEPT_WITHIN, || !proxy.is_armed());
             if fate == Fate::Held {
                 let size = site.ledger.size().expect("the committer runs");
                 site.ledger.committer.kill9();
                 let there = site.published();
-                assert!(from == From::Server || there < size, "what was not to arrive is there");
+                assert!(from == Side::Server || there < size, "a request that was lost arrived");
                 site.ledger.committer.start_again();
             }
             site.recover(run, Instant::now());
             let before = std::mem::replace(&mut repeated, site.repeated_commitments(&site.evidence(&[])));
             match (from, fate) {
-                (From::Server, Fate::Held) => assert!(repeated > before, "what was there is not published again"),
-                // How far was published before may not have been kept.
-                (From::Client, Fate::Held) => {}
+                (Side::Server, Fate::Held) => {
+                    assert!(repeated > before, "an entry without an answer is not published again")
+                }
+                // The earlier progress may not be stored.
+                (Side::Client, Fate::Held) => {}
                 _ => assert_eq!(repeated, before, "published again without need"),
             }
         }

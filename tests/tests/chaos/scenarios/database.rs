@@ -1,53 +1,53 @@
-//! A database that dies, freezes, goes back in time, or is changed behind the committer's back.
+//! A database that dies, freezes, goes back in time, or is edited by somebody else.
 
 use std::time::{Duration, Instant};
 
-use tests::{Postgres, PostgresProxy, until};
+use testbed::{Postgres, PostgresProxy, until};
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, SOON, Site, hold};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill-database",
         fault: "kill -9 of all of PostgreSQL, three times, while events are produced",
-        expected: "what was acknowledged is there; sealing goes on by itself",
+        expected: "acknowledged entries are there; sealing resumes by itself",
         quick: true,
         play: kill,
     },
     Scenario {
         name: "freeze-database",
         fault: "SIGSTOP of all of PostgreSQL for 5 s, then SIGCONT, while events are produced",
-        expected: "ingest waits; sealing goes on by itself",
+        expected: "ingest waits; sealing resumes by itself",
         quick: true,
         play: |run| freeze(run, Duration::from_secs(5)),
     },
     Scenario {
         name: "freeze-database-long",
         fault: "SIGSTOP of all of PostgreSQL for 40 s, longer than the committer waits for any answer",
-        expected: "the committer says so; a commit without an answer is asked about, not repeated",
+        expected: "the committer reports it; it asks for the result of a commit without an answer",
         quick: false,
         play: |run| freeze(run, Duration::from_secs(40)),
     },
     Scenario {
         name: "old-backup",
-        fault: "the database is put back from a backup that lacks the newest entries",
-        expected: "the signer refuses it, nothing is sealed; with the full database back, sealing goes on",
+        fault: "the database is restored from a backup without the newest entries",
+        expected: "the signer refuses it and nothing is sealed; with the full database, sealing resumes",
         quick: true,
         play: old_backup,
     },
     Scenario {
         name: "stale-standby",
-        fault: "while all runs, a standby that lacks the newest entries takes over",
-        expected: "the signer refuses it, also after a reconnect and a restart, and nothing is sealed there",
+        fault: "while everything runs, a standby without the newest entries takes over",
+        expected: "the signer refuses it, even after a reconnect and a restart, and nothing is sealed there",
         quick: true,
         play: stale_standby,
     },
     Scenario {
         name: "stale-standby-of-two",
-        fault: "the same, with a second committer, which does not sign and did not append what the standby lacks",
-        expected: "it does not go on there either: it has seen what others appended",
+        fault: "as stale-standby, with a second committer that does not sign and did not append the missing entries",
+        expected: "it refuses the standby too, because it saw those entries",
         quick: true,
         play: stale_standby_of_two,
     },
@@ -106,7 +106,7 @@ fn old_backup(run: &mut Run) {
     site.produce(100);
     site.until_anchored();
 
-    run.fault("the backup is put in the database's place");
+    run.fault("the backup is restored");
     postgres.stop();
     let full = run.folder.join("full");
     std::fs::rename(postgres.data(), &full).unwrap();
@@ -136,7 +136,7 @@ fn stale_standby(run: &mut Run) {
     site.produce(100);
     site.until_anchored();
     let (standby, stale) = cut_off_standby(&primary, &database);
-    // Only one of the partitions moves on: for the other the standby seems good.
+    // Only one partition moves on. For the other one, the standby seems current.
     let producer = site.producer(&[]);
     site.send(&producer, 0, 100);
     site.account.add(producer.acknowledged());
@@ -152,7 +152,7 @@ fn stale_standby(run: &mut Run) {
     site.ledger.committer.until_not_ready("went back");
     site.ledger.committer.restart();
     site.ledger.committer.until_not_ready("behind what was signed");
-    assert_eq!(size(&standby, &stale), before, "something was appended to a database that lacks entries");
+    assert_eq!(size(&standby, &stale), before, "something was appended to the stale database");
 
     proxy.fail_over_to(&database);
     site.recover(run, Instant::now());
@@ -160,11 +160,11 @@ fn stale_standby(run: &mut Run) {
     site.prove(run);
 }
 
-/// A standby that has what there is now and will get no more, and its address of the database.
+/// A standby with the present entries, which receives no more, and its URL of the database.
 fn cut_off_standby(primary: &Postgres, database: &str) -> (Postgres, String) {
     let standby = primary.standby();
     let stale = standby.address_of(database);
-    until("the standby has what there is", SOON, || size(&standby, &stale) == size(primary, database));
+    until("the standby has all entries", SOON, || size(&standby, &stale) == size(primary, database));
     standby.cut_off();
     (standby, stale)
 }
@@ -179,7 +179,7 @@ fn stale_standby_of_two(run: &mut Run) {
     site.produce(100);
     site.until_anchored();
     let (standby, stale) = cut_off_standby(&primary, &database);
-    // What comes now comes by the other committer.
+    // From now on, the other committer appends.
     ingest.kill9();
     site.produce(100);
     site.until_anchored();
@@ -195,7 +195,7 @@ fn stale_standby_of_two(run: &mut Run) {
     site.ledger.committer.until_not_ready("went back");
     committer.until_not_ready("went back");
     ingest.until_not_ready("went back");
-    assert_eq!(size(&standby, &stale), before, "something was appended to a database that lacks entries");
+    assert_eq!(size(&standby, &stale), before, "something was appended to the stale database");
     proxy.fail_over_to(&database);
     site.ledger.ingest.start_again();
     site.recover(run, Instant::now());
@@ -208,7 +208,7 @@ fn size(server: &Postgres, database: &str) -> String {
     server.psql(database, "SELECT next_seq FROM ledgers")
 }
 
-/// What is done to the rows, what undoes it, and what fsck must name.
+/// SQL that edits rows, SQL that undoes it, and the words that fsck must print.
 const EDITS: [(&str, &str, &str, &str); 6] = [
     (
         "a bit of an entry",
@@ -257,7 +257,7 @@ fn edited_rows(run: &mut Run) {
     let mut site = Site::start(run, Plan { database: database.clone(), ..Plan::default() });
     site.produce(300);
     site.until_anchored();
-    // Nothing moves while rows are edited.
+    // Nothing is appended while rows are edited.
     site.ledger.ingest.kill9();
     site.ledger.committer.kill9();
     let sql = |sql: &str| Postgres::shared().psql(&database, sql);
@@ -270,7 +270,7 @@ fn edited_rows(run: &mut Run) {
         site.ledger.fsck();
     }
     run.fault("a committer starts on a chain with an edited entry");
-    // There is something to sign.
+    // The chain has entries to sign.
     sql("DELETE FROM checkpoints");
     sql(EDITS[0].1);
     site.ledger.committer.start_again();

@@ -1,40 +1,40 @@
-//! Disks that are full.
+//! Full disks.
 
 use std::fs;
 use std::time::Instant;
 
-use tests::{Postgres, SmallDisk, until};
+use testbed::{Postgres, SmallDisk, until};
 
-use crate::common::ledger::{PROVEN, Service};
 use crate::run::{Run, Scenario};
 use crate::site::{Evidence, Plan, SOON, Site};
+use testbed::ledger::{PROVEN, Service};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "full-database",
         fault: "the database's disk is full while events are produced",
-        expected: "no acknowledgement, producers are not touched; with room again, sealing goes on",
+        expected: "no acknowledgement; producers are not affected; sealing resumes when there is room",
         quick: false,
         play: database,
     },
     Scenario {
         name: "full-remote",
         fault: "the disk of the Git remote is full while events are produced",
-        expected: "the chain goes on; with room again, the anchors follow",
+        expected: "the chain continues; the anchors follow when there is room",
         quick: false,
         play: remote,
     },
     Scenario {
         name: "full-ledger",
         fault: "the disk with the high-water files and the anchor's repository is full while events are produced",
-        expected: "nothing is signed that could not be remembered; with room again and services started again, all goes on",
+        expected: "nothing is signed without a high-water file; with room, restarted services continue",
         quick: false,
         play: ledger,
     },
     Scenario {
         name: "full-export",
-        fault: "the disk that is exported to is full",
-        expected: "the export fails and says where; what it left is never proven",
+        fault: "the target disk of an export is full",
+        expected: "the export fails and names the disk; its remains are never proven",
         quick: false,
         play: export,
     },
@@ -53,7 +53,7 @@ fn database(run: &mut Run) {
         run.say(&format!("committer: {committer:?}; ingest: {ingest:?}"));
         disk.make_room();
         until("PostgreSQL runs", SOON, || {
-            // It ends when not even what a crash left can be written.
+            // It ends if it cannot even write its recovery.
             if postgres.has_ended() {
                 postgres.start_again();
             }
@@ -93,7 +93,7 @@ fn ledger(run: &mut Run) {
     let ended = site.while_producing(|site| {
         site.until_progress();
         disk.fill();
-        // Whoever must remember what it signed, and cannot, ends.
+        // A service that cannot write its state ends.
         until("the committer ends", SOON, || site.ledger.committer.exited().is_some());
         until("the anchor ends or waits", SOON, || {
             site.ledger.anchor.exited().is_some() || !site.ledger.anchor.is_ready()
@@ -114,7 +114,7 @@ fn export(run: &mut Run) {
     let mut site = Site::start(run, Plan::default());
     site.produce(2_000);
     let evidence = site.prove(run);
-    // Room for more and more of it: it ends in every part.
+    // Ever more room, so that the export fails in each of its parts.
     let disk = SmallDisk::mount(1);
     for kibibytes in [0, 8, 40, 80, 160, 240] {
         run.fault(&format!("full after {kibibytes} KiB"));
@@ -124,7 +124,7 @@ fn export(run: &mut Run) {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("No space left"), "{kibibytes} KiB: {said}");
         assert!(said.contains(&disk.path().display().to_string()), "{said}");
-        assert!(!bundle.exists(), "half a bundle has the name of a whole one");
+        assert!(!bundle.exists(), "a partial bundle has the final name");
         for left in fs::read_dir(disk.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_dir()) {
             let verdict = Evidence { bundle: left.clone(), ..evidence.clone() }.verify(&[]);
             run.verdict("what a full disk left", &verdict);
@@ -136,6 +136,6 @@ fn export(run: &mut Run) {
     let room = SmallDisk::mount(16);
     let evidence = Evidence { bundle: room.path().join("bundle"), ..evidence };
     site.ledger.export(&evidence.bundle);
-    let verdict = site.judge(run, "exported where there is room", &evidence, &[]);
+    let verdict = site.judge(run, "exported to a disk with room", &evidence, &[]);
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
 }

@@ -1,34 +1,34 @@
-//! Events that Kafka loses after they were sealed, or before.
+//! Events that Kafka loses before or after they are sealed.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use tests::{ToProduce, eventually};
+use testbed::{ToProduce, eventually};
 
-use crate::common::forge::Forgery;
-use crate::common::ledger::{INCOMPLETE, PROVEN, number};
 use crate::run::{Run, Scenario};
 use crate::site::{Evidence, Plan, SOON, Site, offsets_in_kafka};
+use testbed::forge::Forgery;
+use testbed::ledger::{INCOMPLETE, PROVEN, number};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "erased-events",
-        fault: "DeleteRecords of events that were sealed, in the middle of a batch",
-        expected: "with a kept leaf index, exactly these are named as absent; the rest is proven",
+        fault: "DeleteRecords of sealed events, up to the middle of a batch",
+        expected: "with a kept leaf index, exactly these events are absent; the rest is proven",
         quick: true,
         play: erased,
     },
     Scenario {
         name: "compacted-events",
-        fault: "compaction of events that were sealed",
-        expected: "with a kept leaf index, exactly these are named as absent; the rest is proven",
+        fault: "compaction of sealed events",
+        expected: "with a kept leaf index, exactly these events are absent; the rest is proven",
         quick: true,
         play: compacted_after,
     },
     Scenario {
         name: "compacted-before",
         fault: "compaction of events before they are sealed",
-        expected: "their offsets are holes; what is left is proven",
+        expected: "their offsets are holes; the rest is proven",
         quick: false,
         play: compacted_before,
     },
@@ -46,7 +46,7 @@ fn erased(run: &mut Run) {
     name_exactly(run, &site, &before, &absent);
 }
 
-/// Settings of the topic that is compacted: its segments end by the time of events.
+/// Settings of the compacted topic. Its segments end by the events' timestamps.
 const COMPACTED: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("segment.ms", "60000"), ("min.cleanable.dirty.ratio", "0.01")];
 
@@ -81,7 +81,7 @@ fn compacted_before(run: &mut Run) {
     site.prove(run);
 }
 
-/// Events of a few keys, which compaction will leave the newest of.
+/// Events with a few keys. Compaction keeps the newest event of each.
 fn produce_keys(site: &mut Site<'_>) {
     let keys: Vec<String> = (0..EVENTS).map(|number| format!("key {}", number * number % 37)).collect();
     produce_at(site, &keys, TIME_MS);
@@ -97,19 +97,19 @@ fn produce_at(site: &mut Site<'_>, keys: &[String], timestamp: i64) {
     site.account.add(producer.acknowledged());
 }
 
-/// Ends the segment and waits until the broker has compacted it: the offsets that are gone.
+/// Ends the segment and waits until the broker has compacted it. Returns the deleted offsets.
 fn compact(site: &mut Site<'_>) -> BTreeSet<u64> {
     let last_of_each: usize = 37_usize.div_ceil(2);
     produce_at(site, &["another".to_owned()], TIME_MS + HOUR_MS);
     let left = eventually("the broker compacts", SOON, || {
         let left = offsets_in_kafka(site.kafka, &site.topic, 0);
-        // Squares modulo 37 have so many values.
+        // The number of squares modulo 37.
         (left.len() <= last_of_each + 2).then_some(left)
     });
     (0..EVENTS).filter(|offset| !left.contains(offset)).collect()
 }
 
-/// With the leaf indexes of evidence from before, every absent event is named, and no other.
+/// With the leaf indexes of earlier evidence, exactly the absent events are named.
 fn name_exactly(run: &mut Run, site: &Site<'_>, before: &Evidence, absent: &BTreeSet<u64>) {
     assert!(!absent.is_empty());
     let evidence = site.evidence(&[]);
@@ -117,7 +117,7 @@ fn name_exactly(run: &mut Run, site: &Site<'_>, before: &Evidence, absent: &BTre
     forgery.keep_leaf_indexes_of(&Forgery::of(&before.bundle));
     let evidence = Evidence { bundle: evidence.bundle.with_extension("with-index"), ..evidence };
     forgery.write(&evidence.bundle);
-    let verdict = site.judge(run, "what is left, with the kept leaf index", &evidence, &[]);
+    let verdict = site.judge(run, "the rest, with the kept leaf index", &evidence, &[]);
     assert_eq!(verdict.code, INCOMPLETE, "{:#}", verdict.report);
     let findings = verdict.report["findings"].as_array().unwrap();
     let named = findings.iter().flat_map(|finding| {

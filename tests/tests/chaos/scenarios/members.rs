@@ -2,28 +2,28 @@
 
 use std::time::Instant;
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "freeze-ingest",
         fault: "SIGSTOP of one of two ingest-consumers past its session, SIGCONT after the other has taken over",
-        expected: "the cursor refuses what the frozen one still submits; each offset is covered once",
+        expected: "the cursor refuses late statements of the frozen one; each offset is covered once",
         quick: true,
         play: freeze_past_the_session,
     },
     Scenario {
         name: "rebalances",
-        fault: "three ingest-consumers and two committers, killed, ended and started in turn while events are produced",
+        fault: "three ingest-consumers and two committers, killed, stopped and started in turn while events are produced",
         expected: "one committer wins each compare-and-set; coverage is exact over every rebalance",
         quick: false,
         play: |run| rebalances(run, 3),
     },
     Scenario {
         name: "rebalances-once",
-        fault: "the same for one round",
+        fault: "as rebalances, for one round",
         expected: "coverage is exact over every rebalance",
         quick: true,
         play: |run| rebalances(run, 1),
@@ -38,7 +38,7 @@ fn freeze_past_the_session(run: &mut Run) {
         // Both have partitions.
         site.until_all_progress();
         site.ledger.ingest.sigstop();
-        // What the frozen one had is sealed by the other.
+        // The other one seals the partitions of the frozen one.
         site.until_all_progress();
         site.ledger.ingest.sigcont();
         Instant::now()
@@ -55,12 +55,12 @@ fn rebalances(run: &mut Run, rounds: u32) {
     let b = site.ledger.another_ingest("ingest-b", &committer);
     let c = site.ledger.another_ingest("ingest-c", &committer);
     for round in 0..rounds {
-        run.fault(&format!("round {round}: one ingest-consumer is killed, another told to end; both come back"));
+        run.fault(&format!("round {round}: one ingest-consumer is killed, another stopped; both return"));
         let ended = site.while_producing(|site| {
             site.until_all_progress();
             b.kill9();
             assert!(c.stop().success());
-            // The one that is left seals everything.
+            // The remaining one seals everything.
             site.until_all_progress();
             b.start_again();
             c.start_again();

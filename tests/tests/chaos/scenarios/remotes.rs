@@ -1,18 +1,18 @@
-//! The Git remote that anchors are pushed to.
+//! The Git remote to which anchors are pushed.
 
 use std::time::Instant;
 
-use tests::{git, run as sh, until};
+use testbed::{git, run as sh, until};
 
-use crate::common::history::BRANCH;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, SOON, Site};
+use testbed::anchors::BRANCH;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "remote-down",
         fault: "the Git remote refuses connections while events are sealed",
-        expected: "the chain goes on; the anchors made meanwhile follow in their order",
+        expected: "the chain continues; the anchors of this time follow in order",
         quick: true,
         play: |run| {
             let mut site = Site::start(run, Plan::default());
@@ -23,20 +23,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "remote-refuses",
         fault: "the Git remote refuses: a hook, expired credentials, a full disk by its status",
-        expected: "retried and shown; the anchors made meanwhile follow in their order",
+        expected: "the anchor retries and reports it; the anchors of this time follow in order",
         quick: true,
         play: refuses,
     },
     Scenario {
         name: "remote-rewritten",
         fault: "the branch at the remote is rewound, rewritten and deleted",
-        expected: "an incident that names both sides; nothing is forced; sealing goes on",
+        expected: "an incident names both sides; the anchor never forces a push; sealing continues",
         quick: true,
         play: rewritten,
     },
 ];
 
-/// Has the remote in trouble until more anchors were made, and waits until it has them all.
+/// Disturbs the remote until there are more anchors, then waits until it has all of them.
 fn trouble<'a>(
     run: &mut Run,
     site: &mut Site<'a>,
@@ -100,7 +100,7 @@ fn rewritten(run: &mut Run) {
         site.until_sealed();
         site.ledger.anchor.until_not_ready(incident);
         assert_eq!(remote_commits(&site), theirs, "something was pushed there");
-        // What an operator does who knows why.
+        // The operator's remedy.
         let own = site.ledger.own_repository();
         sh(git().arg("-C").arg(own).args(["push", "--quiet", "--force"]).arg(site.remote.path()).arg(&reference));
         let ended = Instant::now();

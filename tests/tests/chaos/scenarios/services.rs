@@ -1,10 +1,10 @@
-//! Services that are killed and frozen while events are produced.
+//! Services that are killed or frozen while events are produced.
 
 use std::time::{Duration, Instant};
 
-use crate::common::ledger::{Ledger, Service};
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, hold};
+use testbed::ledger::{Ledger, Service};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill-committer",
         fault: "kill -9 of the committer, three times, while events are produced",
-        expected: "what was acknowledged is there; a summary sent again becomes no second entry",
+        expected: "acknowledged entries are there; a summary sent again becomes no second entry",
         quick: true,
         play: |run| kill(run, |ledger| &ledger.committer),
     },
@@ -38,14 +38,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "freeze-committer-long",
         fault: "SIGSTOP of the committer for 45 s, longer than a request of ingest waits",
-        expected: "a request without an answer is unknown, not failed: the same text is sent again and answered",
+        expected: "a request without an answer is unknown, not failed: ingest sends the same text again and gets an answer",
         quick: false,
         play: |run| freeze(run, Duration::from_secs(45), |ledger| &ledger.committer),
     },
     Scenario {
         name: "freeze-anchor",
         fault: "SIGSTOP of the anchor for 3 s, then SIGCONT, while events are produced",
-        expected: "sealing goes on meanwhile; anchors follow",
+        expected: "sealing continues; anchors follow",
         quick: true,
         play: |run| freeze(run, Duration::from_secs(3), |ledger| &ledger.anchor),
     },

@@ -1,18 +1,18 @@
-//! Faults that nobody thought of: drawn at random, two at a time.
+//! Random faults, two at a time.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tests::{Kafka, Postgres, PostgresProxy};
+use testbed::{Kafka, Postgres, PostgresProxy};
 
-use crate::common::ledger::Service;
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, hold};
+use testbed::ledger::Service;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "storm",
-    fault: "two faults at a time, drawn at random, on three ingest-consumers, two committers, an anchor, broker, database, \
+    fault: "two random faults at a time on three ingest-consumers, two committers, an anchor, broker, database, \
             its connections and the Git remote, twelve times (STREAMSEAL_CHAOS_SEED draws the same again)",
-    expected: "nothing that was acknowledged is lost; all find each other again",
+    expected: "nothing acknowledged is lost; all services reconnect",
     quick: false,
     play,
 }];
@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 const ROUNDS: u32 = 12;
 const HOLD_MS_MAX: usize = 5_000;
 
-/// Whom a fault strikes.
+/// The target of a fault.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Committer,
@@ -40,14 +40,14 @@ const VICTIMS: [Victim; 10] = {
     [Committer, OtherCommitter, IngestA, IngestB, IngestC, Anchor, Broker, Database, Connections, Remote]
 };
 
-/// How; connections are only ever cut, and the remote is away.
+/// The kind of fault. Connections are only cut, and the remote only goes away.
 #[derive(Debug, Clone, Copy)]
 enum How {
     Killed,
     Frozen,
 }
 
-/// What runs in the storm.
+/// The targets.
 struct Fleet<'a> {
     site: &'a Site<'a>,
     committer: &'a Service,
@@ -136,7 +136,7 @@ fn play(run: &mut Run) {
     site.prove(run);
 }
 
-/// Numbers at random, the same for the same seed (splitmix64).
+/// Random numbers, the same for the same seed (splitmix64).
 struct Dice {
     seed: u64,
     state: u64,

@@ -1,19 +1,19 @@
-//! What Kafka does with topics and records, and what producers do.
+//! Changes of topics and records in Kafka, and what producers send.
 
 use std::fs;
 use std::time::Instant;
 
-use tests::ToProduce;
+use testbed::ToProduce;
 
-use crate::common::forge::Forgery;
-use crate::common::ledger::{INCOMPLETE, PROVEN};
 use crate::run::{Run, Scenario};
 use crate::site::{Plan, Site, at, stream};
+use testbed::forge::Forgery;
+use testbed::ledger::{INCOMPLETE, PROVEN};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "recreated-topic",
-        fault: "the topic is deleted and created anew while it is sealed, and grows beyond where it was",
+        fault: "the topic is deleted and recreated while it is sealed, and grows beyond its old end",
         expected: "ingest halts until the operator's epoch; the epochs never mix; the old one is incomplete",
         quick: true,
         play: recreated,
@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "deleted-records",
         fault: "DeleteRecords past the cursor while ingest is away",
-        expected: "a signed gap, and sealing goes on; incomplete unless the auditor accepts gaps by retention",
+        expected: "a signed gap, and sealing continues; incomplete unless the auditor accepts gaps by retention",
         quick: true,
         play: deleted_records,
     },
@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "new-partitions",
         fault: "the topic gets more partitions while it is sealed",
-        expected: "they are sealed from their first event on",
+        expected: "they are sealed from their first event",
         quick: true,
         play: new_partitions,
     },
@@ -53,19 +53,19 @@ fn recreated(run: &mut Run) {
     let (topic, place) = (site.topic.clone(), site.place(0));
     site.produce(100);
     site.until_anchored();
-    run.fault("deleted and created anew");
+    run.fault("deleted and recreated");
     site.kafka.delete_topic(&topic);
     site.kafka.create_topic(&topic, 1, &[]);
     site.account.destroy(&place, |_| true);
     site.account.begin_epoch(&place, 0..0);
-    // More than there was, so that reading could go on as if nothing had happened.
+    // More events than before, so that a reader could continue at the old offset.
     site.produce(150);
     site.ledger.ingest.until_not_ready("the topic was recreated");
-    assert_eq!(site.sealed(), Some(100), "nothing of the new topic is sealed before the operator says so");
+    assert_eq!(site.sealed(), Some(100), "nothing of the new topic is sealed before the operator's epoch");
 
     site.begin_epoch(run);
     let evidence = site.evidence(&[]);
-    let verdict = site.judge(run, "everything, of which the old epoch is gone", &evidence, &[]);
+    let verdict = site.judge(run, "everything, without the old epoch's events", &evidence, &[]);
     verdict.require(INCOMPLETE, "absent-events", &stream(&topic, 0, 0));
     site.ledger.fsck();
 }
@@ -85,17 +85,17 @@ fn deleted_records(run: &mut Run) {
     site.recover(run, ended);
 
     let evidence = site.evidence(&[]);
-    let verdict = site.judge(run, "everything, without what was deleted", &evidence, &[]);
+    let verdict = site.judge(run, "everything, without the deleted events", &evidence, &[]);
     verdict.require(INCOMPLETE, "gap", &at(&topic, 0, 0, 100..160));
     verdict.require(INCOMPLETE, "absent-events", &stream(&topic, 0, 0));
-    // What was sealed before is gone from Kafka too; from the gap on, the auditor may be content.
+    // Kafka also lost the events sealed before. From the gap on, the auditor may accept the evidence.
     let tail = format!("{topic}/0@100..");
-    let verdict = site.check(run, "from the gap on", &evidence, &["--expect", &tail], |_| true);
+    let verdict = site.check(run, "from the gap on", &evidence, &["--stream", &tail], |_| true);
     verdict.require(INCOMPLETE, "gap", &at(&topic, 0, 0, 100..160));
-    let accept = ["--expect", &tail, "--accept-gap", "retention"];
+    let accept = ["--stream", &tail, "--accept-gap", "retention"];
     let verdict = site.check(run, "from the gap on, gaps by retention accepted", &evidence, &accept, |_| true);
     assert_eq!(verdict.code, PROVEN, "{:#}", verdict.report);
-    let accept = ["--expect", &tail, "--accept-gap", "start"];
+    let accept = ["--stream", &tail, "--accept-gap", "start"];
     let verdict = site.check(run, "from the gap on, other gaps accepted", &evidence, &accept, |_| true);
     assert_eq!(verdict.code, INCOMPLETE, "{:#}", verdict.report);
     site.ledger.fsck();
@@ -114,7 +114,7 @@ fn transactions(run: &mut Run) {
         site.account.add(transactional.acknowledged());
         transactional.begin();
         site.send(&transactional, 0, 30);
-        // They are in the log, and count for nobody.
+        // They are in the log, but not committed.
         transactional.acknowledged();
         transactional.abort();
         site.produce(10);
@@ -127,7 +127,7 @@ fn transactions(run: &mut Run) {
     let open = transactional.acknowledged();
     let stable = open.first().unwrap().offset;
     site.produce(25);
-    // Also whoever starts anew stays where it begins.
+    // A restarted ingest-consumer also waits at the open transaction.
     site.ledger.ingest.restart();
     site.ledger.ingest.until_ready();
     assert_eq!(site.sealed(), Some(stable));
@@ -143,7 +143,7 @@ fn new_partitions(run: &mut Run) {
     let topic = site.topic.clone();
     site.produce(100);
     site.until_sealed();
-    run.fault("three partitions more");
+    run.fault("three more partitions");
     site.kafka.add_partitions(&topic, 4);
     site.partitions = 4;
     let ended = Instant::now();

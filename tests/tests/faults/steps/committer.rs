@@ -1,14 +1,14 @@
-//! The committer on SQLite: its database, the log key's high-water file, how far it has published.
+//! The committer on SQLite: its database and the log key's high-water file.
 
-use tests::Process;
+use testbed::Process;
 
 use super::Step;
 use crate::judge::recover;
 use crate::place::{Place, SOON};
 use crate::site::Start;
-use crate::strace::{Fault, Trace, Traced};
+use crate::strace::{Injection, Trace, Traced};
 
-/// Batches that are sealed meanwhile.
+/// Batches that are sealed during the step.
 const BATCHES: usize = 2;
 
 pub(super) const BEGINS: Step = Step {
@@ -17,7 +17,7 @@ pub(super) const BEGINS: Step = Step {
     run,
     check: |place, _, _| recover(place),
     kept: &[],
-    // SQLite does not look at it; the committer has synced the folder itself.
+    // SQLite ignores this error; the committer syncs the folder itself.
     may_outlive: |file| file.is_empty(),
 };
 
@@ -25,13 +25,13 @@ pub(super) const GOES_ON: Step = Step {
     name: "committer-goes-on",
     start: Start::Sealed,
     kept: &[
-        // After a COMMIT that found no room, nothing was ever appended again.
-        ("pwrite64", "chain.db-wal", 1, Fault::Full),
-        // How far it had published was tried again; what the signer met at the end was not told.
-        ("fsync", "chain.db-wal", 5, Fault::Io),
-        ("fsync", "keys/log.key.high-water.tmp", 2, Fault::Io),
-        // SQLite goes on when its folder cannot be synced.
-        ("fsync", "", 1, Fault::Io),
+        // After a COMMIT on a full disk, nothing was ever appended again.
+        ("pwrite64", "chain.db-wal", 1, Injection::Full),
+        // The publisher's progress was tried again; an error of the signer at the end was not reported.
+        ("fsync", "chain.db-wal", 5, Injection::Io),
+        ("fsync", "keys/log.key.high-water.tmp", 2, Injection::Io),
+        // SQLite continues if it cannot sync its folder.
+        ("fsync", "", 1, Injection::Io),
     ],
     ..BEGINS
 };
@@ -46,7 +46,7 @@ fn run(place: &mut Place<'_>, trace: &Trace) -> Traced {
     trace.ended(pid, end(&committer))
 }
 
-/// Ends a service in order, unless it has ended by itself.
+/// Stops a service cleanly, unless it has ended by itself.
 pub(super) fn end(service: &Process) -> std::process::ExitStatus {
     match service.exited() {
         Some(_) => service.wait(SOON),

@@ -2,17 +2,17 @@
 
 use std::fs;
 
-use tests::Process;
+use testbed::Process;
 
 use super::Step;
-use crate::common::ledger::{PROVEN, verify};
 use crate::judge::compare;
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::Start;
-use crate::strace::{Fault, Trace, Traced};
+use crate::strace::{Injection, Trace, Traced};
+use testbed::ledger::{PROVEN, verify};
 
-/// What is exported to.
+/// The target folder.
 const TARGET: &str = "bundle";
 
 pub(super) const EXPORT: Step =
@@ -21,7 +21,7 @@ pub(super) const EXPORT: Step =
 fn run(place: &mut Place<'_>, trace: &Trace) -> Traced {
     let committer = place.committer();
     assert!(place.seal(0..place.sealed, &committer));
-    let command = trace.command(tests::streamseal());
+    let command = trace.command(testbed::streamseal());
     let mut command = place.with_config(command, &["export"]);
     command.arg(place.join(TARGET));
     let export = Process::start("export", place.site.folder().with_extension("export.log"), command);
@@ -31,10 +31,10 @@ fn run(place: &mut Place<'_>, trace: &Trace) -> Traced {
     trace.ended(pid, status)
 }
 
-fn check(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) -> Tally {
+fn check(place: &mut Place<'_>, traced: &Traced, injection: Option<Injection>) -> Tally {
     let (target, clone) = (place.join(TARGET), place.join("clone"));
-    assert_eq!(traced.status.success(), fault.is_none(), "{}", traced.status);
-    // What has the name of a bundle is a whole one, however the export ended.
+    assert_eq!(traced.status.success(), injection.is_none(), "{}", traced.status);
+    // A folder with the final name is a complete bundle, however the export ended.
     let mut tally = Tally::default();
     if target.exists() {
         tally.add(compare(place, &target, &clone));
@@ -43,7 +43,7 @@ fn check(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) -> Tally 
     }
     for file in fs::read_dir(place.join("")).unwrap().map(|file| file.unwrap().path()) {
         let is_left = file.to_string_lossy().ends_with(".partial");
-        // Everything but the name may be there.
+        // The partial folder may contain everything.
         if is_left && verify(&place.trust(), &file, &clone, None).code == PROVEN {
             tally.add(compare(place, &file, &clone));
         }

@@ -4,13 +4,13 @@ use std::fs;
 use std::process::{Command, Output};
 
 use evidence::SigningKey;
-use tests::{Process, streamseal};
+use testbed::{Process, streamseal};
 
 use super::Step;
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::Start;
-use crate::strace::{Fault, Trace, Traced};
+use crate::strace::{Injection, Trace, Traced};
 
 const KEY: &str = "keys/more.key";
 const LEDGER: &str = "another";
@@ -20,8 +20,8 @@ pub(super) const KEYGEN: Step = Step {
     start: Start::New,
     run: |place, trace| run(place, trace, &keygen(place)),
     check: check_keygen,
-    // A key whose folder could not be synced stayed, and blocked the next attempt.
-    kept: &[("fsync", "keys", 1, Fault::Io)],
+    // After a failed sync of the folder, the key stayed and blocked the next attempt.
+    kept: &[("fsync", "keys", 1, Injection::Io)],
     may_outlive: |_| false,
 };
 
@@ -56,21 +56,23 @@ fn again(arguments: &[String]) -> Output {
     Command::new(streamseal()).args(arguments).output().unwrap()
 }
 
-/// A key file that is there is a whole key, or nobody takes it for one; only a killed program leaves half of one.
-fn check_keygen(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) -> Tally {
-    let failed = fault.is_some();
+/// A key file holds a complete key, or no program accepts it. Only a killed program leaves a partial one.
+fn check_keygen(place: &mut Place<'_>, traced: &Traced, injection: Option<Injection>) -> Tally {
+    let failed = injection.is_some();
     assert_eq!(traced.status.success(), !failed, "{}", traced.status);
     let left = place.read(KEY);
-    match (&left, fault) {
+    match (&left, injection) {
         (Some(key), None) => assert!(is_key(key)),
         (None, None) => panic!("no key was written"),
-        (left, Some(Fault::Io | Fault::Full)) => assert!(left.is_none(), "what is left blocks the next attempt"),
-        (_, Some(Fault::Kill)) => {}
+        (left, Some(Injection::Io | Injection::Full)) => {
+            assert!(left.is_none(), "the remains block the next attempt")
+        }
+        (_, Some(Injection::Kill)) => {}
     }
     let Output { status, stderr, .. } = again(&keygen(place));
     assert_eq!(status.success(), left.is_none(), "{}", String::from_utf8_lossy(&stderr));
     if left.is_some() {
-        assert_eq!(place.read(KEY), left, "what was there was overwritten");
+        assert_eq!(place.read(KEY), left, "the old key was overwritten");
         fs::remove_file(place.join(KEY)).unwrap();
         assert!(again(&keygen(place)).status.success());
     }
@@ -78,9 +80,9 @@ fn check_keygen(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) ->
     Tally::default()
 }
 
-/// The configuration comes last: without it nothing runs, with it everything is there.
-fn check_init(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) -> Tally {
-    let failed = fault.is_some();
+/// `init` writes the configuration last: if it exists, everything else does.
+fn check_init(place: &mut Place<'_>, traced: &Traced, injection: Option<Injection>) -> Tally {
+    let failed = injection.is_some();
     assert_eq!(traced.status.success(), !failed, "{}", traced.status);
     let folder = place.join(LEDGER);
     if folder.join("streamseal.toml").exists() {

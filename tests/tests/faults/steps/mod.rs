@@ -1,4 +1,4 @@
-//! The steps: what runs while its calls fail, and what must hold afterwards.
+//! The steps: the programs whose calls fail, and the checks afterwards.
 
 mod anchor;
 mod committer;
@@ -9,25 +9,25 @@ mod pin;
 use crate::place::Place;
 use crate::report::Tally;
 use crate::site::Start;
-use crate::strace::{Fault, Trace, Traced};
+use crate::strace::{Injection, Trace, Traced};
 
 /// A program that makes something durable.
 pub(crate) struct Step {
-    /// What it is called by.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// What it begins with.
+    /// The state at its start.
     pub(crate) start: Start,
-    /// Runs it until its work is done, or it has ended before.
+    /// Runs it until its work is done or it ends.
     pub(crate) run: fn(&mut Place<'_>, &Trace) -> Traced,
-    /// Starts it again, goes on, and compares; given how it ended and which fault it met, if one.
-    pub(crate) check: fn(&mut Place<'_>, &Traced, Option<Fault>) -> Tally,
-    /// Cases that once failed, by call, file and number: they run with the tests.
-    pub(crate) kept: &'static [(&'static str, &'static str, u32, Fault)],
-    /// Whether it may go on although the fsync of this file failed.
+    /// Starts it again, continues, and compares. Takes how it ended and the injection that happened, if any.
+    pub(crate) check: fn(&mut Place<'_>, &Traced, Option<Injection>) -> Tally,
+    /// Cases that once failed, by call, file and number. They run in `./test`.
+    pub(crate) kept: &'static [(&'static str, &'static str, u32, Injection)],
+    /// Whether it may continue after a failed fsync of this file.
     pub(crate) may_outlive: fn(&str) -> bool,
 }
 
-/// All of them, in the order of the report.
+/// All steps, in the order of the report.
 pub(crate) const ALL: &[Step] = &[
     keys::INIT,
     keys::KEYGEN,

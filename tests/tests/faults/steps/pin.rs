@@ -1,13 +1,13 @@
 //! The verifier's pin file.
 
-use tests::{Process, streamseal};
+use testbed::{Process, streamseal};
 
 use super::Step;
-use crate::common::ledger::PROVEN;
 use crate::place::{Place, SOON};
 use crate::report::Tally;
 use crate::site::Start;
-use crate::strace::{Fault, Trace, Traced};
+use crate::strace::{Injection, Trace, Traced};
+use testbed::ledger::PROVEN;
 
 pub(super) const PIN: Step =
     Step { name: "verify-pin", start: Start::Evidence, run, check, kept: &[], may_outlive: |_| false };
@@ -21,9 +21,9 @@ fn run(place: &mut Place<'_>, trace: &Trace) -> Traced {
     trace.ended(pid, verify.wait(SOON))
 }
 
-/// The pin is the older or the newer one, and only with the newer is anything called proven.
-fn check(place: &mut Place<'_>, traced: &Traced, fault: Option<Fault>) -> Tally {
-    assert_eq!(traced.status.success(), fault.is_none(), "{}", traced.status);
+/// The pin file holds the older or the newer head. Only with the newer one is the verdict *proven*.
+fn check(place: &mut Place<'_>, traced: &Traced, injection: Option<Injection>) -> Tally {
+    assert_eq!(traced.status.success(), injection.is_none(), "{}", traced.status);
     let left = place.read("pin").expect("there was a pin");
     let again = place.verify("new.bundle");
     assert_eq!(again.code, PROVEN, "{:#}", again.report);

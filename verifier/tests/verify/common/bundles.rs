@@ -1,4 +1,4 @@
-//! Bundles of a ledger, in memory first so that a test can change anything in them.
+//! Bundles of a ledger, made in memory first so that tests can change anything in them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use verifier::{Inputs, Report, verify};
 
 use super::{Event, Ledger, ORIGIN, T0};
 
-/// What a bundle is written from.
+/// The content of a bundle, before it is written.
 #[derive(Clone)]
 pub(crate) struct Bundle {
     pub(crate) origin: String,
@@ -159,9 +159,9 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// With nothing on it but the trust file.
+    /// A desk with a trust file only.
     pub(crate) fn new(trust: &str) -> Self {
-        // In memory where the system has a place for that: bundles are written durably, thousands of times here.
+        // In /dev/shm if there is one: the tests write thousands of bundles durably.
         let memory = Path::new("/dev/shm");
         let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let dir = made.expect("a folder");
@@ -183,7 +183,7 @@ impl Desk {
         self.dir.path().join(name)
     }
 
-    /// Puts the bundle on the desk, in the place of another.
+    /// Replaces the bundle on the desk.
     pub(crate) fn put(&mut self, bundle: &Bundle) -> &mut Self {
         if self.inputs.bundle.exists() {
             std::fs::remove_dir_all(&self.inputs.bundle).expect("removed");
@@ -205,7 +205,7 @@ impl Desk {
     #[track_caller]
     pub(crate) fn refused(&self, exit_code: u8, code: &str) -> String {
         let report = self.verify();
-        let found = report.findings.iter().find(|finding| finding.code == code);
+        let found = report.findings.iter().find(|finding| finding.code.as_str() == code);
         assert_eq!(report.verdict.exit_code(), exit_code, "{report}");
         let finding = found.unwrap_or_else(|| panic!("no finding {code} in\n{report}"));
         format!("{}: {}", finding.place, finding.problem)

@@ -48,7 +48,7 @@ impl Anchors {
         )
     }
 
-    /// Commits the log's folder with these files, in the place of what was in it; other folders stay.
+    /// Commits these files as the log's folder, and keeps the other folders.
     pub(crate) fn commit_files(&self, log: &str, files: &[(&str, &[u8])]) -> Oid {
         let parent = self.git.find_reference(BRANCH).ok().and_then(|r| r.peel_to_commit().ok());
         let tree = self.tree(parent.as_ref().map(|p| p.tree().expect("a tree")), log, files);
@@ -71,6 +71,19 @@ impl Anchors {
         let mut root = self.git.treebuilder(before.as_ref()).expect("a builder");
         root.insert("logs", logs.write().expect("a tree"), FileMode::Tree.into()).expect("inserted");
         self.git.find_tree(root.write().expect("a tree")).expect("there")
+    }
+
+    /// Two copies of the branch that part after the first anchor, of size 4. The remote's copy has an anchor of size 7 more,
+    /// the local one anchors of sizes `middle` and 12. Returns the first commit.
+    pub(crate) fn with_older_remote(ledger: &Ledger, path: &Path, middle: u64) -> Oid {
+        let mut anchors = Self::of(ledger, path, &[4]);
+        let first = anchors.tip();
+        let old = anchors.anchor(ledger, 7, T0 + 60);
+        anchors.git.reference("refs/remotes/origin/anchors", old, true, "fetched").expect("made");
+        anchors.reset(first, 4);
+        anchors.anchor(ledger, middle, T0 + 60);
+        anchors.anchor(ledger, 12, T0 + 120);
+        first
     }
 
     pub(crate) fn tip(&self) -> Oid {

@@ -61,7 +61,7 @@ impl Event {
     }
 }
 
-/// What the ledger's keeper knows of one batch.
+/// A batch as the operator knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) seq: u64,
@@ -122,7 +122,7 @@ impl Ledger {
         self.entries.len() as u64
     }
 
-    /// Appends what the chain's rules allow.
+    /// Appends a statement that the chain's rules allow.
     pub(crate) fn append(&mut self, statement: SignedStatement) -> u64 {
         let entry = self.state.draft(statement, 1_799_999_000_000);
         self.state.apply(&entry).expect("a valid statement");
@@ -130,7 +130,7 @@ impl Ledger {
         entry.seq
     }
 
-    /// Appends what only a dishonest log would take in: with a place in the chain, but by no rule of it.
+    /// Appends a statement that only a dishonest log accepts.
     pub(crate) fn force(&mut self, statement: SignedStatement) -> u64 {
         let mut entry = self.state.draft(statement, 1_799_999_000_000);
         entry.seq = self.size();
@@ -242,7 +242,7 @@ impl Ledger {
         seq
     }
 
-    /// A true heads entry, after entries that the state refused were forced in.
+    /// A true heads entry, after forced entries that the state refused.
     pub(crate) fn heads_after_force(&mut self) {
         let mut lines: Vec<HeadsLine> = self.state.streams().lines().collect();
         lines.sort_by_key(ToString::to_string);
@@ -251,7 +251,7 @@ impl Ledger {
         self.heads.insert(seq, lines);
     }
 
-    /// A heads entry even though nothing moved, by way of a batch without events.
+    /// A heads entry when no stream moved, after a batch without events.
     pub(crate) fn heads_again(&mut self) -> u64 {
         let other = key("ingest-z", Algorithm::Ed25519, 90);
         self.grant(Role::Ingest, other.verifier_key().clone());
@@ -291,7 +291,7 @@ impl Ledger {
         SignedCheckpoint::sign(checkpoint, &self.log)
     }
 
-    /// The same, cosigned by the anchor.
+    /// The checkpoint of a size, cosigned by the anchor.
     pub(crate) fn cosigned(&self, size: u64, time_s: u64) -> SignedCheckpoint {
         let mut signed = self.checkpoint(size);
         signed.cosign(&self.anchor, time_s);

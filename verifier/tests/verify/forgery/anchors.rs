@@ -10,8 +10,8 @@ use crate::common::bundles::Desk;
 use crate::common::clones::{Anchors, BRANCH, folder};
 use crate::common::{ORIGIN, T0, key};
 
-/// Lines of keys that the policy and the ledger do not know mean nothing: anyone can add them, and anyone can take them
-/// away. (SPEC.md, sections 5.2 and 10.2.)
+/// Lines of keys unknown to policy and ledger mean nothing: anyone can add or remove them
+/// (SPEC.md, sections 5.2 and 10.2).
 fn is_immaterial(honest: &[u8], forged: &[u8]) -> bool {
     let known = |bytes: &[u8]| {
         let signed = SignedCheckpoint::parse(bytes).ok()?;
@@ -29,7 +29,7 @@ fn is_immaterial(honest: &[u8], forged: &[u8]) -> bool {
 }
 
 #[test]
-fn each_line_of_the_bundles_checkpoint() {
+fn forged_checkpoint_lines_are_refused() {
     let forger = Forger::new();
     let desk = forger.desk(false);
     let honest = forger.cosigned(12, T0 + 60).to_bytes();
@@ -48,7 +48,7 @@ fn each_line_of_the_bundles_checkpoint() {
 }
 
 #[test]
-fn checkpoints_by_wrong_keys() {
+fn checkpoints_by_wrong_keys_are_refused() {
     let forger = Forger::new();
     let desk = forger.desk(false);
     let head = forger.ledger.checkpoint(12).checkpoint().clone();
@@ -71,7 +71,7 @@ fn checkpoints_by_wrong_keys() {
     }
 }
 
-/// A clone of which the newest anchor's files are these.
+/// A clone whose newest anchor has these files.
 fn with_newest(desk: &mut Desk, forger: &Forger, number: usize, files: &[(&str, &[u8])]) {
     let path = desk.path(&format!("forged-{number}.git"));
     let mut anchors = Anchors::new(&path);
@@ -83,10 +83,10 @@ fn with_newest(desk: &mut Desk, forger: &Forger, number: usize, files: &[(&str, 
 }
 
 #[test]
-fn each_line_of_an_anchor() {
+fn forged_anchor_lines_are_refused() {
     let forger = Forger::new();
     let mut desk = forger.desk(true);
-    // What the anchor lacks, the bundle does not make up for.
+    // The bundle does not replace a missing part of the anchor.
     let mut bundle = forger.bundle();
     bundle.checkpoint = forger.ledger.checkpoint(12).to_bytes();
     desk.put(&bundle).proven();
@@ -123,7 +123,7 @@ fn each_line_of_an_anchor() {
         if alike && same_proof {
             assert_eq!(report.verdict.exit_code(), 0, "{what}: {report}");
         } else {
-            // An anchor without one of its cosignatures is an anchor, and satisfies no policy.
+            // An anchor without one of its cosignatures is an anchor, but does not satisfy the policy.
             refused(&report, &[1, 4, 5], &what);
             let in_clone = report.findings.iter().any(|f| f.place.commit.is_some());
             assert!(in_clone || report.verdict.exit_code() == 4, "{what}: {report}");
@@ -132,9 +132,9 @@ fn each_line_of_an_anchor() {
     }
 }
 
-/// Trees of which Git's own tools make none.
+/// Trees that Git's own tools never make.
 #[test]
-fn odd_trees_hold_no_anchor() {
+fn odd_trees_are_refused() {
     let forger = Forger::new();
     let mut desk = forger.desk(true);
     let path = desk.path("odd.git");

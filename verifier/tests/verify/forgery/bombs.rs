@@ -1,5 +1,5 @@
-//! What is small to send and large to read. The verifier runs with little memory and little time of the processor; what
-//! it is sent must not make it run out of either.
+//! Small evidence that is large to read. The verifier runs with little memory and processor time, and must not
+//! run out of either.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,15 +16,15 @@ use crate::common::clones::{BRANCH, folder};
 use crate::common::{Ledger, ORIGIN, T0, stream};
 use crate::event_proofs::{outsider, put};
 
-/// Address space in KiB, of which threads' stacks take a part, and seconds of the processor. What ends by either is a
-/// failure, not a verdict.
+/// Address space in KiB, stacks included, and processor seconds. A verifier that exceeds either fails the
+/// test.
 const MEMORY_KIB: u32 = 700_000;
 const CPU_S: u32 = 60;
 
-/// So many that, were all read again for each, time would not do.
+/// So many that reading all again for each would exceed the time limit.
 const KEY_ENTRIES: u32 = 4000;
 
-/// Runs the stand-alone verifier within these limits and returns its exit code and what it says.
+/// Runs the stand-alone verifier within these limits, and returns its exit code and output.
 fn limited(desk: &Desk) -> (Option<i32>, String) {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("ulimit -v {MEMORY_KIB} && ulimit -t {CPU_S} && exec \"$@\"")).arg("sh");
@@ -45,7 +45,7 @@ fn ends(desk: &Desk, exit_code: i32, what: &str) -> String {
     said
 }
 
-/// A desk whose trust file sets no age: the command has the real clock.
+/// A desk whose trust file sets no age, because the command uses the real clock.
 fn desk() -> Desk {
     let forger = Forger::new();
     let desk = forger.desk(true);
@@ -65,7 +65,7 @@ fn tip(desk: &Desk) -> (Oid, Oid) {
 }
 
 #[test]
-fn zlib_bombs() {
+fn zlib_bombs_are_refused() {
     let desk = desk();
     let clone = &desk.inputs.clones[0];
     let (tip, file) = tip(&desk);
@@ -84,19 +84,19 @@ fn zlib_bombs() {
         assert!(said.contains(&format!("object {file}")), "{what}: {said}");
     }
     put_loose(clone, file, &honest);
-    // The commit that everything begins with.
+    // The newest commit, where the reading begins.
     let honest = fs::read(loose(clone, tip)).expect("read");
     put_loose(clone, tip, &zlib(&[&b"commit 67108864\0"[..], &zeros].concat()));
     ends(&desk, 5, "a commit of 64 MiB");
     put_loose(clone, tip, &honest);
-    // A file without end on the disk, of which nothing is stored.
+    // A sparse file of enormous length.
     fs::remove_file(loose(clone, file)).expect("removed");
     File::create(loose(clone, file)).and_then(|file| file.set_len(1 << 40)).expect("made");
     ends(&desk, 5, "a loose object of a terabyte");
 }
 
 #[test]
-fn bombs_in_packs() {
+fn pack_bombs_are_refused() {
     let desk = desk();
     let clone = &desk.inputs.clones[0];
     let (_, file) = tip(&desk);
@@ -105,7 +105,7 @@ fn bombs_in_packs() {
     let other = Oid::from_bytes(&[7; 20]).expect("an id");
     let large = zlib(&vec![0; 64 << 20]);
     let copies = |count: usize| {
-        // Copies the whole base again and again.
+        // The delta copies the whole base many times.
         let copy = [0xf0, 0xff, 0xff, 0x0f];
         [number(0x0f_ffff), number(0x0f_ffff * count as u64), copy.repeat(count)].concat()
     };
@@ -156,7 +156,7 @@ fn bombs_in_packs() {
         pack.write(clone, "bomb");
         ends(&desk, 5, what);
     }
-    // A chain of deltas that is longer than Git makes any.
+    // A longer chain of deltas than Git makes.
     let mut pack = Pack::new();
     let mut base = pack.add(other, BLOB, 2, b"", &zlib(b"xx"));
     for i in 0..6000_u32 {
@@ -165,7 +165,7 @@ fn bombs_in_packs() {
     }
     pack.write(clone, "bomb");
     assert!(ends(&desk, 5, "a chain of 6000 deltas").contains("deltas"));
-    // An index that claims more than there is, on a disk that is larger than any.
+    // An index that claims more objects than any disk holds.
     let index = clone.join("objects/pack/pack-bomb.idx");
     let mut bytes = fs::read(&index).expect("read");
     bytes[8..8 + 1024].copy_from_slice(&u32::MAX.to_be_bytes().repeat(256));
@@ -178,9 +178,9 @@ fn bombs_in_packs() {
     ends(&desk, 3, "an index of a terabyte");
 }
 
-/// Each commit is a delta to the one before it: a chain as long as the history, gone through once and not once a commit.
+/// Each commit is a delta to the one before: a chain as long as the history, which must be read only once.
 #[test]
-fn a_history_of_one_chain_of_deltas() {
+fn history_as_one_delta_chain_is_read() {
     const COMMITS: usize = 900;
     let desk = desk();
     let clone = &desk.inputs.clones[0];
@@ -196,7 +196,7 @@ fn a_history_of_one_chain_of_deltas() {
         at = if before.is_empty() {
             pack.add(id, COMMIT, commit.len() as u64, b"", &zlib(&commit))
         } else {
-            // The head anew, the message copied, its end anew.
+            // New head, copied message, new end.
             let copy = [&[0xb7][..], &(head.len() as u32).to_le_bytes()[..3], &60_000_u16.to_le_bytes()].concat();
             let pieces = |bytes: &[u8]| -> Vec<u8> {
                 bytes.chunks(127).flat_map(|piece| [&[piece.len() as u8], piece].concat()).collect()
@@ -216,7 +216,7 @@ fn a_history_of_one_chain_of_deltas() {
 }
 
 #[test]
-fn bombs_beside_the_objects() {
+fn bombs_beside_objects_are_refused() {
     let desk = desk();
     let clone = &desk.inputs.clones[0];
     let sparse = |name: &str| File::create(clone.join(name)).and_then(|file| file.set_len(1 << 40)).expect("made");
@@ -233,7 +233,7 @@ fn bombs_beside_the_objects() {
 }
 
 #[test]
-fn bombs_in_bundles() {
+fn bundle_bombs_are_refused() {
     let desk = desk();
     let bundle = desk.inputs.bundle.clone();
     let manifest = fs::read_to_string(bundle.join("manifest")).expect("read");
@@ -269,7 +269,7 @@ fn bombs_in_bundles() {
         fs::write(bundle.join("manifest"), manifest.replace(&from, &to)).expect("written");
         ends(&desk, 5, what);
     }
-    // Files that take no room on the disk, and have the lengths that the manifest says.
+    // Sparse files with the lengths in the manifest.
     let sparse =
         |name: &str, len: u64| File::create(bundle.join(name)).and_then(|file| file.set_len(len)).expect("made");
     for (what, name, from, len) in [
@@ -290,9 +290,9 @@ fn bombs_in_bundles() {
     ends(&desk, 5, "a checkpoint of a terabyte");
 }
 
-/// Many streams, each with an event of 64 MiB that is no event: together they are read in the memory that one takes.
+/// Many streams, each with 64 MiB that do not decode. Together they must fit the memory of one.
 #[test]
-fn long_events_in_many_streams() {
+fn long_events_in_many_streams_fit_memory() {
     const STREAMS: u32 = 24;
     const LEN: u32 = 64 << 20;
     let mut forger = Forger::new();
@@ -327,9 +327,9 @@ fn long_events_in_many_streams() {
     assert!(ends(&desk, 1, "long events").contains("altered-event"));
 }
 
-/// Of each of them what it goes by is looked for among all others.
+/// The key entry that each one names is looked up among all others.
 #[test]
-fn key_entries_beside_an_event_of_which_one_is_left_out() {
+fn missing_key_entry_among_many_is_found() {
     let mut ledger = Ledger::example();
     for number in 0..KEY_ENTRIES / 2 {
         let seed = [number.to_be_bytes(); 8].concat().try_into().expect("32 bytes");

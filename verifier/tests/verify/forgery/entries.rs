@@ -1,4 +1,4 @@
-//! Entries and statements: each field of each kind, by hands without keys, by a dishonest log, and by all keys.
+//! Entries and statements: each field of each kind, forged without keys, by a dishonest log, and with all keys.
 
 use evidence::statement::{HeadsLine, heads_root};
 use evidence::{Entry, Note, SigningKey};
@@ -7,7 +7,7 @@ use super::fields::{Forged, forgeries};
 use super::{Forger, names_entry, rechain, refused, sampled};
 use crate::common::bundles::Bundle;
 
-/// What even a forgery by all keys may change and stay proven, without a clone to contradict it.
+/// Fields that a forgery with all keys may change and stay proven, without a clone that contradicts it.
 const IMMATERIAL: &[(&str, &str, &str)] = &[
     // kind, field, reason
     ("entry", "time", "the log's own word; only its order is checked, and the age of heads"),
@@ -31,7 +31,7 @@ fn all_forgeries(forger: &Forger) -> Vec<(usize, Forged)> {
 }
 
 #[test]
-fn what_hands_without_keys_change_is_altered() {
+fn changes_without_keys_are_altered_entries() {
     let forger = Forger::new();
     let bundle = forger.bundle();
     let mut desk = forger.desk(false);
@@ -44,14 +44,14 @@ fn what_hands_without_keys_change_is_altered() {
         let report = desk.put(&changed).verify();
         let what = format!("entry {seq}, {}", forged.what);
         refused(&report, &[1], &what);
-        assert!(report.findings.iter().any(|f| f.code == "altered-entry"), "{what}: {report}");
-        // Of the last two it cannot be known which one does not fit the other.
+        assert!(report.findings.iter().any(|f| f.code.as_str() == "altered-entry"), "{what}: {report}");
+        // Of the last two entries, it is unknown which one was altered.
         assert!(names_entry(&report, seq) || seq >= 10, "{what}: {report}");
     }
 }
 
 #[test]
-fn what_a_dishonest_log_changes_is_refused() {
+fn changes_by_dishonest_log_are_refused() {
     let mut forger = Forger::new();
     let mut desk = forger.desk(false);
     let mut proven = Vec::new();
@@ -67,19 +67,19 @@ fn what_a_dishonest_log_changes_is_refused() {
             proven.push((forged.field, what));
             continue;
         }
-        // A version or kind to come is unsupported; everything else is tampered, in this entry or what follows on it.
+        // A future version or kind is unsupported; everything else is tampered, in this entry or the next.
         refused(&report, &[1, 5], &what);
-        let is_unsupported = report.findings.iter().any(|finding| finding.code == "unsupported");
+        let is_unsupported = report.findings.iter().any(|finding| finding.code.as_str() == "unsupported");
         assert_eq!(report.verdict.exit_code() == 5, is_unsupported, "{what}: {report}");
         let is_named = report.findings.iter().any(|finding| finding.place.entry >= Some(seq as u64));
         assert!(is_named, "{what}: {report}");
     }
-    // No signature covers when the log says that it appended an entry.
+    // No signature covers the time of an entry.
     assert!(proven.iter().all(|(field, _)| field == "time"), "{proven:#?}");
 }
 
-/// Signs a forged text as the statement before it was signed, and makes all later statements follow on it: what someone
-/// with all keys can do. `None` for what is no note's text.
+/// Signs a forged text with the keys of the statement before it, and links all later statements to it, as
+/// a holder of all keys can. `None` if it is no note's text.
 fn resigned(forger: &mut Forger, seq: usize, text: &str, keys: &[&SigningKey]) -> Option<Bundle> {
     let mut entries = forger.ledger.entries.clone();
     let mut lines: Vec<HeadsLine> = forger.ledger.heads[&11].clone();
@@ -127,7 +127,7 @@ fn resigned(forger: &mut Forger, seq: usize, text: &str, keys: &[&SigningKey]) -
 }
 
 #[test]
-fn what_all_keys_sign_must_still_be_true() {
+fn false_statements_with_all_keys_are_refused() {
     let mut forger = Forger::new();
     let (mut alone, mut with_clone) = (forger.desk(false), forger.desk(true));
     let entries = forger.ledger.entries.clone();
@@ -145,8 +145,13 @@ fn what_all_keys_sign_must_still_be_true() {
         refused(&report, &[1], &what);
         let report = alone.put(&bundle).verify();
         if report.verdict.exit_code() == 0 {
-            let kind =
-                Entry::parse(&forger.ledger.entries[seq]).expect("own entry").statement.statement().kind().to_owned();
+            let kind = Entry::parse(&forger.ledger.entries[seq])
+                .expect("own entry")
+                .statement
+                .statement()
+                .kind()
+                .name()
+                .to_owned();
             proven.push((kind, forged.field, what));
             continue;
         }
@@ -157,7 +162,7 @@ fn what_all_keys_sign_must_still_be_true() {
 }
 
 #[test]
-fn a_statement_by_the_wrong_key_is_refused() {
+fn statement_by_wrong_key_is_refused() {
     let mut forger = Forger::new();
     let mut desk = forger.desk(false);
     let stranger = crate::common::key("stranger", evidence::Algorithm::Ed25519, 91);
@@ -196,10 +201,10 @@ fn a_statement_by_the_wrong_key_is_refused() {
 }
 
 #[test]
-fn entries_in_other_places_are_refused() {
+fn moved_entries_are_refused() {
     let mut forger = Forger::new();
     let mut desk = forger.desk(false);
-    // One entry twice, gone, or two in each other's places: with the rest of the chain made right, and without.
+    // Repeats, drops and swaps entries, with and without a corrected rest of the chain.
     for seq in 0..12 {
         for (what, change) in [
             (
@@ -219,7 +224,7 @@ fn entries_in_other_places_are_refused() {
                 }
                 let bundle = forger.bundle_of(entries);
                 let report = desk.put(&bundle).verify();
-                // Batches of two streams in each other's places make a chain as good, of which the frames do not fit.
+                // Swapped batches of two streams make a valid chain, but the frames do not fit.
                 refused(&report, &[1, 3, 5], &format!("entry {seq} {what}, made right: {made_right}"));
             }
         }

@@ -1,10 +1,10 @@
-//! Events and leaf indexes: each field of each record, one side alone and both alike.
+//! Events and leaf indexes: each field of each record, in one of them and in both.
 
 use super::{Forger, refused};
 use crate::common::Event;
 use crate::common::bundles::{Batch, Bundle};
 
-/// What is done to the event at a place of a batch; `false` where it does not apply.
+/// Changes the event at an index of a batch; returns `false` if it does not apply.
 type Change = fn(&mut Vec<Event>, usize) -> bool;
 
 const CHANGES: &[(&str, Change)] = &[
@@ -79,7 +79,7 @@ fn batches(bundle: &Bundle) -> Vec<u64> {
 }
 
 #[test]
-fn no_change_to_an_event_or_its_leaf_is_proven() {
+fn changed_events_and_leaves_are_never_proven() {
     let forger = Forger::new();
     let honest = forger.bundle();
     let mut desk = forger.desk(true);
@@ -112,7 +112,7 @@ fn no_change_to_an_event_or_its_leaf_is_proven() {
                 forge(bundle.batch(seq));
                 let report = desk.put(&bundle).verify();
                 let what = format!("entry {seq}, event {at}, {name}: {side}");
-                // Events that are merely gone are absent, and not forged, where an index or nothing says more.
+                // Dropped events are absent and not forged, unless a leaf index contradicts.
                 let exit_codes: &[u8] = if forged.len() < events.len() { &[1, 3] } else { &[1] };
                 refused(&report, exit_codes, &what);
                 assert!(super::names_entry(&report, seq as usize), "{what}: {report}");
@@ -121,9 +121,9 @@ fn no_change_to_an_event_or_its_leaf_is_proven() {
     }
 }
 
-/// Without an index the events prove themselves: it is only there to say which ones do not.
+/// Events without an index prove themselves. The index only names those that differ.
 #[test]
-fn a_leaf_index_may_be_left_out_where_every_event_is_there() {
+fn leaf_index_of_whole_batch_may_be_absent() {
     let forger = Forger::new();
     let mut bundle = forger.bundle();
     let mut desk = forger.desk(true);

@@ -9,7 +9,7 @@ pub(super) struct Forged {
     pub(super) text: String,
 }
 
-/// Everything that this module knows to do to a text, without what happens to change nothing.
+/// All forgeries of a text that change it.
 pub(super) fn forgeries(text: &str) -> Vec<Forged> {
     let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
     let mut all = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn forgeries(text: &str) -> Vec<Forged> {
             }
         }
     }
-    // Two neighbours change places.
+    // Swap two neighbours.
     for i in 1..lines.len() {
         let mut changed = lines.clone();
         changed.swap(i - 1, i);

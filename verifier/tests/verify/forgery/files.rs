@@ -13,7 +13,7 @@ use crate::common::clones::{BRANCH, git};
 use crate::hostile::files;
 
 #[test]
-fn each_line_of_the_manifest() {
+fn forged_manifest_lines_are_refused() {
     let forger = Forger::new();
     let desk = forger.desk(true);
     let path = desk.inputs.bundle.join("manifest");
@@ -26,7 +26,7 @@ fn each_line_of_the_manifest() {
         fs::write(&path, &forged.text).expect("written");
         let report = desk.verify();
         if report.verdict.exit_code() == 0 {
-            // A wider range than there are offsets claims nothing more.
+            // A wider range claims nothing more.
             assert_eq!(
                 (forged.field.as_str(), shown(&report)),
                 ("stream", honest.clone()),
@@ -40,7 +40,7 @@ fn each_line_of_the_manifest() {
 }
 
 #[test]
-fn each_heads_line() {
+fn forged_heads_lines_are_refused() {
     let forger = Forger::new();
     let desk = forger.desk(true);
     let [path, manifest] = ["heads", "manifest"].map(|name| desk.inputs.bundle.join(name));
@@ -57,7 +57,7 @@ fn each_heads_line() {
     }
 }
 
-/// What may stand where a file should be. Whether it could be made.
+/// Puts something else where a file should be. Returns whether the system could make it.
 type Odd = fn(&Path, &Path);
 
 const ODD: &[(&str, Odd)] = &[
@@ -85,7 +85,7 @@ fn clear(path: &Path) {
     }
 }
 
-/// All files and folders under a folder, it apart.
+/// All files and folders under a folder, without itself.
 fn everything(folder: &Path) -> Vec<PathBuf> {
     let mut all = files(folder);
     let parents: Vec<PathBuf> = all.iter().filter_map(|path| path.parent().map(Path::to_owned)).collect();
@@ -97,7 +97,7 @@ fn everything(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn nothing_but_files_and_folders_makes_a_bundle() {
+fn special_files_are_refused_in_bundles() {
     // A short path: that of a socket is short.
     let forger = Forger::new();
     let desk = forger.desk(true);
@@ -114,7 +114,7 @@ fn nothing_but_files_and_folders_makes_a_bundle() {
             refused(&desk.verify(), &[5], &format!("{} is a file", path.display()));
             fs::remove_file(&path).expect("removed");
         } else {
-            // Another name of the same file is a file.
+            // A hard link is a file.
             fs::hard_link(&aside, &path).expect("linked");
             desk.proven();
             fs::remove_file(&path).expect("removed");
@@ -125,7 +125,7 @@ fn nothing_but_files_and_folders_makes_a_bundle() {
 }
 
 #[test]
-fn names_that_are_none_of_a_bundle() {
+fn unknown_names_in_bundles_are_refused() {
     let forger = Forger::new();
     let desk = forger.desk(true);
     let bundle = &desk.inputs.bundle;
@@ -157,7 +157,7 @@ fn names_that_are_none_of_a_bundle() {
         let report = desk.verify();
         refused(&report, &[5], name);
         assert_eq!(report.findings[0].place.file.as_deref(), Some(name), "{report}");
-        // Whatever the name is, it writes nothing into the report but itself, on one line.
+        // No name writes more than itself into the report, on one line.
         assert!(!report.to_string().contains(['\u{1b}', '\u{202e}']) && !report.to_string().contains("\n  proven"));
         fs::remove_file(&path).expect("removed");
     }
@@ -168,9 +168,9 @@ fn names_that_are_none_of_a_bundle() {
     desk.proven();
 }
 
-/// Where a clone has something else than Git puts there: an exit code, no panic, and nothing that is waited for.
+/// Replaces files of a clone by others. The verifier must exit with a verdict, without a panic or a wait.
 #[test]
-fn odd_things_in_a_clone() {
+fn special_files_in_clones_are_refused() {
     let forger = Forger::new();
     for packed in [false, true] {
         let desk = forger.desk(true);
@@ -181,7 +181,7 @@ fn odd_things_in_a_clone() {
         }
         let aside = desk.path("aside");
         let mut places = everything(&clone);
-        // Also where Git would put something, and has nothing.
+        // Also at places where Git puts nothing here.
         places.extend(
             ["packed-refs", "objects/info/alternates", "refs/remotes", "objects/pack/pack-x.idx"]
                 .map(|p| clone.join(p)),
@@ -197,7 +197,7 @@ fn odd_things_in_a_clone() {
                 make(&path, &aside);
                 let report = desk.verify();
                 let what = format!("packed: {packed}, {} is {what}", path.display());
-                // What means nothing to the verifier may be anything; and objects are what their names say.
+                // Files that the verifier does not read may be anything, and objects have their hashes.
                 assert!([0, 3, 4, 5].contains(&report.verdict.exit_code()), "{what}: {report}");
                 if report.verdict.exit_code() != 0 {
                     refused(&report, &[3, 4, 5], &what);
@@ -212,9 +212,9 @@ fn odd_things_in_a_clone() {
     }
 }
 
-/// References by hands that can write into a clone.
+/// References by somebody who can write into a clone.
 #[test]
-fn odd_references() {
+fn hostile_references_are_refused() {
     let forger = Forger::new();
     let desk = forger.desk(true);
     let clone = desk.inputs.clones[0].clone();
@@ -258,14 +258,14 @@ fn odd_references() {
 
 /// Folders of objects that borrow from each other.
 #[test]
-fn odd_alternates() {
+fn hostile_alternates_are_refused() {
     let forger = Forger::new();
     let desk: Desk = forger.desk(true);
     let objects = desk.inputs.clones[0].join("objects");
     let alternates = objects.join("info/alternates");
     fs::create_dir_all(objects.join("info")).expect("made");
     let own = objects.display().to_string();
-    // To itself by its name is once; by a way round it is another name each time, until there are too many.
+    // A loop by the same name counts once. A detour makes a new name each time, until there are too many.
     for (odd, exit_code) in [
         (format!("{own}\n"), 0),
         ("../objects\n".to_owned(), 5),

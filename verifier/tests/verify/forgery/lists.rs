@@ -1,4 +1,4 @@
-//! Lists that are long as far as their formats let them be: each is read in little memory, however many items it has.
+//! Lists as long as their formats allow: each is read in little memory.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,14 +14,14 @@ use crate::common::bundles::Desk;
 use crate::common::{Ledger, T0, key, stream};
 use crate::event_proofs::{outsider, put};
 
-/// What the verifier may hold at once, in KiB, beside its code and its threads' stacks; a report of 65,536 streams takes
+/// The memory of the verifier in KiB, without code and stacks. A report of 65,536 streams takes
 /// the most.
 const MEMORY_KIB: u32 = 200_000;
 
-/// The same where what is read has to be kept: an event proof of 64 MiB.
+/// The same for evidence that is kept in memory: an event proof of 64 MiB.
 const LARGE_KIB: u32 = 500_000;
 
-/// Runs the stand-alone verifier in so much memory, and requires this exit code. Returns what it says.
+/// Runs the stand-alone verifier in this much memory, and requires the exit code. Returns the output.
 #[track_caller]
 fn ends(desk: &Desk, memory_kib: u32, exit_code: i32, more: &[&str]) -> String {
     let mut command = Command::new("sh");
@@ -38,7 +38,7 @@ fn ends(desk: &Desk, memory_kib: u32, exit_code: i32, more: &[&str]) -> String {
     said
 }
 
-/// A desk whose trust file sets no age: the command has the real clock.
+/// A desk whose trust file sets no age, because the command uses the real clock.
 fn desk() -> Desk {
     let desk = Forger::new().desk(true);
     let trust = fs::read_to_string(&desk.inputs.trust).expect("read");
@@ -48,13 +48,13 @@ fn desk() -> Desk {
 }
 
 #[test]
-fn a_manifest_of_65536_streams() {
+fn manifest_of_65536_streams_fits_memory() {
     let desk = desk();
     let path = desk.inputs.bundle.join("manifest");
     let manifest = fs::read_to_string(&path).expect("read");
     let streams = manifest.lines().filter(|line| line.starts_with("stream ")).count();
     let mut long = manifest.replace(&format!("streams {streams}\n"), "streams 65536\n");
-    // After all others, so that these keep their folders.
+    // They come after all others, so that those keep their folders.
     (streams..65_536).for_each(|i| writeln!(long, "stream - zzz {i} 0 0 0 0 0").expect("a String takes all"));
     fs::write(&path, &long).expect("written");
     assert!(ends(&desk, MEMORY_KIB, 0, &[]).contains("zzz/65535: proven"));
@@ -62,16 +62,16 @@ fn a_manifest_of_65536_streams() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["streams"].as_array().map(Vec::len), Some(65_536));
     // Each of them is expected, and absent.
-    let said = ends(&desk, MEMORY_KIB, 3, &["--expect", "*/*@0..1"]);
-    assert!(said.contains(" more findings\n"), "what is not named is counted");
-    // As many ranges of each as the auditor may name.
+    let said = ends(&desk, MEMORY_KIB, 3, &["--stream", "*/*@0..1"]);
+    assert!(said.contains(" more findings\n"), "unnamed findings are counted");
+    // As many ranges as the auditor may name.
     let ranges: Vec<String> = (0..16).map(|i| format!("*/*@{}..{}", 2 * i, 2 * i + 1)).collect();
-    let ranges: Vec<&str> = ranges.iter().flat_map(|range| ["--expect", range]).collect();
+    let ranges: Vec<&str> = ranges.iter().flat_map(|range| ["--stream", range]).collect();
     ends(&desk, MEMORY_KIB, 3, &ranges);
 }
 
 #[test]
-fn heads_lines_of_many_streams_and_of_many_epochs() {
+fn many_heads_lines_fit_memory() {
     let desk = desk();
     let heads = desk.inputs.bundle.join("heads");
     let manifest = desk.inputs.bundle.join("manifest");
@@ -80,7 +80,7 @@ fn heads_lines_of_many_streams_and_of_many_epochs() {
     let hash = Hash([7; 32]);
     let long = "t".repeat(250);
     let partitions = (0..100_000).map(|i| format!("{long} {long} {i} 0 5 {hash}\n"));
-    // As many of one partition as there may be, and then another.
+    // The most of one partition, and then one more.
     let epochs = (0..65_536).map(|i| format!("{long} {long} 0 {i} 5 {hash}\n"));
     let epochs = epochs.chain([format!("{long} {long} 1 0 5 {hash}\n")]);
     for lines in [&mut partitions.into_iter() as &mut dyn Iterator<Item = String>, &mut epochs.into_iter()] {
@@ -94,7 +94,7 @@ fn heads_lines_of_many_streams_and_of_many_epochs() {
     }
 }
 
-/// Key entries that decode, of 64 MiB together: many small ones, and fewer with as many topic patterns as there may be.
+/// 64 MiB of key entries that decode: many small ones, and fewer with the most topic patterns.
 fn key_entries(ledger: &Ledger) -> [Vec<Vec<u8>>; 2] {
     let entry = |pattern: &str| {
         let key = key("ingest-b", evidence::Algorithm::Ed25519, 33).verifier_key().clone();
@@ -113,13 +113,13 @@ fn key_entries(ledger: &Ledger) -> [Vec<Vec<u8>>; 2] {
 }
 
 #[test]
-fn key_entries_and_topic_patterns() {
+fn many_key_entries_fit_memory() {
     let ledger = Ledger::example();
     for entries in key_entries(&ledger) {
         let mut desk = Desk::new(&ledger.trust());
         let mut bundle = ledger.bundle_of(&[0].into(), 12);
         let runs = entries.chunks(1024).zip(0..);
-        // In no tree, which is found out after they were looked at.
+        // They are in no tree, which is found only after they were scanned.
         let run = |(entries, i): (&[Vec<u8>], u64)| Run {
             first: 1024 * i,
             left: vec![Hash([0; 32])],
@@ -128,12 +128,12 @@ fn key_entries_and_topic_patterns() {
         };
         bundle.runs = runs.map(run).collect();
         desk.put(&bundle);
-        assert!(ends(&desk, MEMORY_KIB, 5, &[]).contains("hashes where"));
+        assert!(ends(&desk, MEMORY_KIB, 5, &[]).contains("hashes instead of"));
     }
 }
 
 #[test]
-fn key_entries_in_an_event_proof() {
+fn many_key_entries_in_event_proof_fit_memory() {
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust_with(&outsider(), "-"));
     for entries in key_entries(&ledger) {
@@ -148,7 +148,7 @@ fn key_entries_in_an_event_proof() {
 }
 
 #[test]
-fn runs_of_one_entry() {
+fn many_runs_of_one_entry_fit_memory() {
     let ledger = Ledger::example();
     let mut desk = Desk::new(&ledger.trust());
     let mut bundle = ledger.bundle_of(&[0].into(), 12);
@@ -159,7 +159,7 @@ fn runs_of_one_entry() {
 }
 
 #[test]
-fn witnesses_in_a_trust_file() {
+fn many_witnesses_fit_memory() {
     let desk = desk();
     let trust = fs::read_to_string(&desk.inputs.trust).expect("read");
     let mut lines = String::new();
@@ -173,11 +173,11 @@ fn witnesses_in_a_trust_file() {
 }
 
 #[test]
-fn more_expectations_than_are_taken() {
+fn too_many_expectations_are_usage() {
     let mut desk = desk();
     let all = vec!["orders/0"; 1001];
     assert_eq!(desk.expect(&all[..1000]).verify().findings, []);
     desk.expect(&all).refused(2, "usage");
-    let arguments: Vec<&str> = all.iter().flat_map(|expectation| ["--expect", expectation]).collect();
+    let arguments: Vec<&str> = all.iter().flat_map(|expectation| ["--stream", expectation]).collect();
     assert!(ends(&desk, MEMORY_KIB, 2, &arguments).contains("more than 1000 expectations"));
 }

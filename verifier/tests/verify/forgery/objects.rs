@@ -1,4 +1,4 @@
-//! Git's objects as bytes: loose and packed, as no tool of Git writes them.
+//! Git's objects as bytes, loose and packed, in ways that Git's tools never write.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,13 @@ pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     compress_to_vec_zlib(bytes, 6)
 }
 
-/// Where a loose object lies.
+/// The path of a loose object.
 pub(crate) fn loose(clone: &Path, id: Oid) -> PathBuf {
     let id = id.to_string();
     clone.join("objects").join(&id[..2]).join(&id[2..])
 }
 
-/// Puts bytes in the place of a loose object.
+/// Replaces the bytes of a loose object.
 pub(crate) fn put_loose(clone: &Path, id: Oid, bytes: &[u8]) {
     let path = loose(clone, id);
     fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
@@ -38,11 +38,11 @@ pub(crate) fn put_loose(clone: &Path, id: Oid, bytes: &[u8]) {
     fs::write(path, bytes).expect("written");
 }
 
-/// A pack and its index, as they are written, true or not.
+/// A pack and its index, honest or not.
 #[derive(Default)]
 pub(super) struct Pack {
     pub(super) bytes: Vec<u8>,
-    /// Which object lies where.
+    /// Id and offset of each object.
     pub(super) index: Vec<(Oid, u64)>,
 }
 
@@ -51,7 +51,7 @@ impl Pack {
         Self { bytes: b"PACK\0\0\0\x02\0\0\0\0".to_vec(), index: Vec::new() }
     }
 
-    /// Appends an object: its kind, the length that it claims, what comes before its data, its data.
+    /// Appends an object: kind, claimed length, bytes before the data, data.
     pub(super) fn add(&mut self, id: Oid, kind: u8, len: u64, base: &[u8], data: &[u8]) -> u64 {
         let at = self.bytes.len() as u64;
         let mut rest = len >> 4;
@@ -93,7 +93,7 @@ impl Pack {
     }
 }
 
-/// A distance back, as deltas name their bases.
+/// The distance to a delta's base, as packs encode it.
 pub(super) fn backwards(mut distance: u64) -> Vec<u8> {
     let mut bytes = vec![(distance & 0x7f) as u8];
     while distance > 0x7f {
@@ -103,7 +103,7 @@ pub(super) fn backwards(mut distance: u64) -> Vec<u8> {
     bytes
 }
 
-/// Seven bits a byte, the lowest first.
+/// Seven bits in each byte, the lowest first.
 pub(super) fn number(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value > 0x7f {
@@ -135,7 +135,7 @@ pub(super) fn delta(from: usize, insert: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn packs_written_here_are_read() {
+fn generated_packs_are_read() {
     let forger = Forger::new();
     let desk = forger.desk(true);
     let clone = &desk.inputs.clones[0];
@@ -184,9 +184,9 @@ fn packs_written_here_are_read() {
     desk.proven();
 }
 
-/// Loose objects and packs, each byte changed and each length cut: never proven but with the same report.
+/// Changes each byte and cuts each length of loose objects and packs. Only an equal report may be proven.
 #[test]
-fn each_byte_of_the_objects() {
+fn changed_object_bytes_are_never_proven() {
     let forger = Forger::new();
     for packed in [false, true] {
         let desk = forger.desk(true);

@@ -18,7 +18,7 @@ fn path(forger: &Forger, index: u64) -> Vec<Hash> {
 }
 
 #[test]
-fn each_line_of_a_tlog_proof() {
+fn forged_tlog_proof_lines_are_refused() {
     let forger = Forger::new();
     let trust = forger.trust();
     let policy = Policy::parse(trust.split_once("\n\n").expect("a policy follows").1.as_bytes()).expect("a policy");
@@ -34,7 +34,7 @@ fn each_line_of_a_tlog_proof() {
             if !is_proven(&proof, &leaf) {
                 continue;
             }
-            // Nothing vouches for `extra`; lines of unknown keys mean nothing. Everything else is as it was.
+            // Nothing vouches for `extra`, and lines of unknown keys mean nothing. All else is unchanged.
             let same = (proof.index, &proof.path, proof.checkpoint.checkpoint())
                 == (index, &honest.path, honest.checkpoint.checkpoint());
             assert!(same, "{}", forged.what);

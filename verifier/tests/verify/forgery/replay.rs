@@ -1,4 +1,4 @@
-//! True evidence in a false place: of another ledger with the same origin, of another stream, of another time.
+//! True evidence in the wrong place: of another ledger with the same origin, another stream, another time.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::common::bundles::Desk;
 use crate::common::{T0, stream};
 use crate::hostile::files;
 
-/// Every file of the desk's bundle in the place of the one of the same name, and of any other.
+/// Puts every file of the desk's bundle in place of the file with the same name, and of each other file.
 fn with_files_of(desk: &Desk, other: &Path, what: &str) {
     let honest = files(&desk.inputs.bundle);
     for target in &honest {
@@ -30,7 +30,7 @@ fn with_files_of(desk: &Desk, other: &Path, what: &str) {
 }
 
 #[test]
-fn files_of_another_ledger_with_the_same_origin() {
+fn files_of_ledger_with_same_origin_are_refused() {
     let desk = Forger::new().desk(true);
     let other = desk.path("other");
     Forger::with_nonce(b"another").bundle().write(&other);
@@ -38,7 +38,7 @@ fn files_of_another_ledger_with_the_same_origin() {
 }
 
 #[test]
-fn files_of_another_time() {
+fn files_of_another_time_are_refused() {
     let desk = Forger::new().desk(true);
     let mut later = Forger::new();
     later.ledger.seal(&stream("orders", 0, 1), 2);
@@ -49,7 +49,7 @@ fn files_of_another_time() {
 }
 
 #[test]
-fn files_of_another_stream() {
+fn files_of_another_stream_are_refused() {
     let desk = Forger::new().desk(true);
     let other = desk.path("same");
     Forger::new().bundle().write(&other);
@@ -57,13 +57,13 @@ fn files_of_another_stream() {
 }
 
 #[test]
-fn a_whole_bundle_of_another_ledger_or_time() {
+fn whole_bundle_of_another_ledger_is_refused() {
     let mut desk = Forger::new().desk(true);
     let mut other = Forger::with_nonce(b"another").bundle();
     refused(&desk.put(&other).verify(), &[1], "another ledger");
     other.genesis = Forger::new().ledger.genesis();
     refused(&desk.put(&other).verify(), &[1], "another ledger under this genesis");
-    // A later bundle beside a clone that has not seen its head is not anchored, however it is cosigned.
+    // A bundle beside an older clone is not anchored, however it is cosigned.
     let mut later = Forger::new();
     later.ledger.seal(&stream("orders", 0, 1), 2);
     later.ledger.heads();
@@ -71,7 +71,7 @@ fn a_whole_bundle_of_another_ledger_or_time() {
 }
 
 #[test]
-fn cosignatures_of_another_checkpoint() {
+fn cosignatures_of_another_checkpoint_are_refused() {
     let forger = Forger::new();
     let mut desk = forger.desk(false);
     let own = forger.cosigned(12, T0 + 60);
@@ -82,7 +82,7 @@ fn cosignatures_of_another_checkpoint() {
     for (what, other) in others {
         let lines: Vec<_> = own.note().signatures().cloned().collect();
         for (i, replayed) in other.note().signatures().enumerate() {
-            // In the place of the right one, and beside it.
+            // Instead of the right line, and beside it.
             for keep in [false, true] {
                 let mut text = own.note().text().to_owned() + "\n";
                 for (j, line) in lines.iter().enumerate().filter(|(j, _)| keep || *j != i) {
@@ -98,7 +98,7 @@ fn cosignatures_of_another_checkpoint() {
                 bundle.checkpoint = text.into_bytes();
                 let report = desk.put(&bundle).verify();
                 refused(&report, &[1], &format!("line {i} of {what}, kept: {keep}"));
-                assert!(report.findings[0].code == "bad-signature", "{report}");
+                assert!(report.findings[0].code.as_str() == "bad-signature", "{report}");
             }
         }
         let mut bundle = forger.bundle();

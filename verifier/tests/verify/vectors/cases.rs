@@ -1,4 +1,4 @@
-//! What is done to the golden evidence, and what each case is about.
+//! The changes to the golden evidence, and the finding that each case is about.
 
 use evidence::{Algorithm, Hash, sha256};
 
@@ -39,7 +39,7 @@ impl Golden {
         .collect()
     }
 
-    /// A case that is about a finding with this code at this place, or about none.
+    /// A case about a finding with this code at this place, or about no finding.
     pub(super) fn case(
         &self,
         name: &'static str,
@@ -119,10 +119,16 @@ impl Golden {
         let checkpoint = "bundle/checkpoint";
         let signature = self.find(checkpoint, "— example.com/audit ") + "— example.com/audit ".len();
         let heads = self.find("bundle/heads", "- orders 0 0 13");
-        // Of the run before the entry that is left out, the last byte of the last hash; of the one after it the first.
+        // The last byte of the last hash of the run before the left-out entry; the first byte of the run after it.
         let other_hash = self.find(ENTRIES, "streamseal/entry@v1\nseq 5\n") - 2 - 32;
         vec![
-            self.damaged("a version to come", vec![self.replace(manifest, "@v1", "@v2")], 5, "unsupported", "manifest"),
+            self.damaged(
+                "an unknown version",
+                vec![self.replace(manifest, "@v1", "@v2")],
+                5,
+                "unsupported",
+                "manifest",
+            ),
             self.damaged(
                 "another origin",
                 vec![self.replace(manifest, "example.com", "example.net")],
@@ -144,13 +150,7 @@ impl Golden {
                 "malformed",
                 "manifest",
             ),
-            self.damaged(
-                "a file that has no place",
-                vec![Change::splice("bundle/notes", 0, 0, b"x")],
-                5,
-                "malformed",
-                "notes",
-            ),
+            self.damaged("an unknown file", vec![Change::splice("bundle/notes", 0, 0, b"x")], 5, "malformed", "notes"),
             self.damaged(
                 "a file is missing",
                 vec![Change::absent(LEAVES)],
@@ -433,7 +433,7 @@ impl Golden {
                 Some(("unreadable-pin", "pin")),
             ),
             pin(
-                "a pin file is not made of what contradicts",
+                "a contradiction is not pinned",
                 vec![Change::absent("pin"), self.replace(ENTRIES, "range 11 13", "range 10 13")],
                 1,
                 Some(("altered-entry", "entry 7")),
@@ -441,7 +441,7 @@ impl Golden {
         ]
     }
 
-    /// A change of the root in the pin file, after its size lost a digit.
+    /// Changes the root in the pin file, after its size lost a digit.
     pub(super) fn replace_root(&self, size: u64) -> Change {
         let root = self.ledger.root(11).to_string();
         let at = self.find("pin", &root) - 1;

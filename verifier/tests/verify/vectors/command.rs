@@ -1,4 +1,4 @@
-//! Cases by the command line: `streamseal-verify --json` says what the library does.
+//! Cases by the command line: `streamseal-verify --json` reports the same as the library.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::Golden;
 use super::form::Case;
 
 impl Golden {
-    /// Runs a case as anyone can, with any verifier that has these options.
+    /// Runs a case with the options that any verifier can have.
     pub(super) fn compare_with_command(&self, case: &Case) {
         let Case { name, changes, inputs, outcome } = case;
         let desk = self.lay_out(changes, inputs);
@@ -21,7 +21,7 @@ impl Golden {
         for clone in &desk.inputs.clones {
             command.arg("--clone").arg(clone);
         }
-        command.args(inputs.expect.iter().flat_map(|expect| ["--expect", expect]));
+        command.args(inputs.expect.iter().flat_map(|expect| ["--stream", expect]));
         command.args(inputs.accept_gap.iter().flat_map(|reason| ["--accept-gap", reason]));
         if inputs.pin {
             command.arg("--pin").arg(folder.join("pin"));
@@ -38,7 +38,7 @@ impl Golden {
     }
 }
 
-/// The outcome as the vectors have it.
+/// The outcome in the form of the vectors.
 fn by_report(report: &Value, folder: &Path, pin: Option<String>) -> Value {
     let findings: Vec<Value> = list(&report["findings"]).iter().map(|finding| found(finding, folder)).collect();
     let streams = list(&report["streams"]).iter().filter(|stream| !list(&stream["proven"]).is_empty());
@@ -85,7 +85,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().expect("a list")
 }
 
-/// As in a heads line.
+/// In the form of a heads line.
 fn name(stream: &Value) -> String {
     let text = |field: &str| stream[field].as_str().expect("text");
     format!("{} {} {} {}", text("cluster"), text("topic"), stream["partition"], text("epoch"))

@@ -1,4 +1,4 @@
-//! Cases about several copies of the branch, how they are found, and what is absent from one.
+//! Cases about several copies of the branch: how they are found, and what one of them lacks.
 
 use git2::{Oid, Repository};
 
@@ -31,7 +31,7 @@ impl Imported {
         self.git.refname_to_id(name).expect("a reference")
     }
 
-    /// The commit that is so many before the newest of the branch.
+    /// The commit `before_newest` steps before the newest of the branch.
     fn commit(&self, before_newest: usize) -> git2::Commit<'_> {
         let newest = self.git.find_commit(self.reference(LOCAL)).expect("there");
         (0..before_newest).fold(newest, |commit, _| commit.parent(0).expect("a parent"))
@@ -57,7 +57,7 @@ fn absent(id: Oid) -> Change {
     absent_from(CLONE, id)
 }
 
-/// A reference that is not there in the clone of the vectors.
+/// A reference that the clone of the vectors lacks.
 fn reference(name: &str, text: &str) -> Change {
     Change::splice(&format!("{CLONE}/{name}"), 0, 0, format!("{text}\n").as_bytes())
 }
@@ -97,7 +97,7 @@ impl Golden {
             ),
             self.damaged("a gap between two anchors", vec![absent(whole.tree(1))], 3, "incomplete-clone", COMMIT),
             self.damaged(
-                "damage of one kind in all commits is one finding",
+                "one kind of damage in all commits is one finding",
                 vec![absent(whole.file(0, "consistency")), absent(whole.file(1, "consistency"))],
                 3,
                 "incomplete-clone",
@@ -199,14 +199,14 @@ impl Golden {
                 None,
             ),
             self.damaged(
-                "a copy whose newest anchor is not in the one that goes on further",
+                "a copy whose newest anchor is not in the longer one",
                 vec![with(&beside)],
                 1,
                 "rewritten-history",
                 CLONE,
             ),
             self.damaged(
-                "a copy whose newest anchor may be in a gap of the one that goes on further",
+                "a copy whose newest anchor may be in a gap of the longer one",
                 vec![with(&beside), absent(whole.tree(2))],
                 3,
                 "incomplete-clone",
@@ -214,7 +214,7 @@ impl Golden {
             ),
             self.damaged("a time goes back", vec![self.stream_instead(&time_back)], 1, "time-backwards", COMMIT),
             self.damaged(
-                "a time goes back over a gap",
+                "a time goes back across a gap",
                 vec![self.stream_instead(&time_back), absent(gap)],
                 1,
                 "time-backwards",
@@ -316,7 +316,7 @@ impl Golden {
         ]
     }
 
-    /// Another clone in the place of the one of the vectors.
+    /// Replaces the clone of the vectors.
     fn stream_instead(&self, stream: &[u8]) -> Change {
         Change::splice(STREAM_FILE, 0, self.files[STREAM_FILE].len(), stream)
     }

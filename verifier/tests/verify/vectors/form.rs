@@ -1,4 +1,4 @@
-//! How cases are written in `cases.json`.
+//! The form of cases in `cases.json`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use verifier::{Expectation, Finding, Report, StreamReport};
 
 use crate::common::T0;
 
-/// Changes to the golden files, and what must be said then.
+/// Changes to the golden files, and the outcome that they must have.
 #[derive(Serialize)]
 pub(super) struct Case {
     pub(super) name: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct Change {
 #[derive(Clone, Serialize)]
 #[serde(untagged)]
 pub(super) enum How {
-    /// From byte `at` on, `remove` bytes give way to those of `insert`, so many times. A file that is not there has no
+    /// Replaces `remove` bytes from byte `at` on by `repeat` times those of `insert`. A missing file has no
     /// bytes.
     Splice {
         at: String,
@@ -40,7 +40,7 @@ pub(super) enum How {
         #[serde(skip_serializing_if = "Option::is_none")]
         repeat: Option<String>,
     },
-    /// The file is taken away, with the folders that are empty then.
+    /// Removes the file, and the folders that are then empty.
     Absent { absent: bool },
 }
 
@@ -51,13 +51,13 @@ impl Change {
         Self { file: file.into(), how }
     }
 
-    /// Inserts a byte so many times.
+    /// Inserts a byte `count` times.
     pub(super) fn repeat(file: &str, at: usize, byte: u8, times: u64) -> Self {
         let (at, remove, insert) = (at.to_string(), "0".to_owned(), format!("{byte:02x}"));
         Self { file: file.into(), how: How::Splice { at, remove, insert, repeat: Some(times.to_string()) } }
     }
 
-    /// Puts other bytes in the place of a file's.
+    /// Replaces a file's bytes.
     pub(super) fn rewrite(file: &str, old: &[u8], new: &[u8]) -> Self {
         let same = |(a, b): &(&u8, &u8)| a == b;
         let before = old.iter().zip(new).take_while(same).count();
@@ -74,7 +74,7 @@ impl Change {
         match &self.how {
             How::Absent { .. } => {
                 fs::remove_file(&path).expect("removed");
-                // One that is not empty stays.
+                // A folder that is not empty stays.
                 let inside = path.ancestors().skip(1).take_while(|parent| *parent != folder);
                 inside.take_while(|parent| fs::remove_dir(parent).is_ok()).for_each(drop);
             }
@@ -95,7 +95,7 @@ impl Change {
     }
 }
 
-/// What the verifier is given beside the bundle and the trust file.
+/// The inputs beside the bundle and the trust file.
 #[derive(Clone, Serialize)]
 pub(super) struct Inputs {
     /// Whether the clone `anchors.git` is given.
@@ -112,12 +112,12 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// By their names, the file or folder that is verified and the files beside it.
+    /// The verified file or folder and the files beside it, by name.
     pub(super) fn evidence(&self) -> &'static str {
         if self.event_proof { "event-proof" } else { "bundle" }
     }
 
-    /// Whether each expectation can be read.
+    /// Whether each expectation parses.
     pub(super) fn make_sense(&self) -> bool {
         self.expect.iter().all(|expect| expect.parse::<Expectation>().is_ok())
     }
@@ -139,14 +139,14 @@ impl Default for Inputs {
     }
 }
 
-/// What must be said.
+/// The required outcome.
 #[derive(Serialize)]
 pub(super) struct Outcome {
     pub(super) exit_code: u8,
     verdict: String,
     pub(super) findings: Vec<Found>,
     proven: Vec<Proven>,
-    /// The pin file afterwards; none when it is not used, or not there.
+    /// The pin file afterwards; none if it is not used or absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pin: Option<String>,
 }
@@ -167,7 +167,7 @@ pub(super) struct Found {
     offsets: Option<[String; 2]>,
 }
 
-/// What of a stream is proven, and by whom it was seen when.
+/// The proven part of a stream, and who saw it when.
 #[derive(Serialize)]
 struct Proven {
     stream: String,
@@ -179,12 +179,12 @@ struct Proven {
 }
 
 impl Outcome {
-    /// Of a question that makes no sense.
+    /// The outcome of a question that makes no sense.
     pub(super) fn usage() -> Self {
         Self { exit_code: 2, verdict: "usage".into(), findings: Vec::new(), proven: Vec::new(), pin: None }
     }
 
-    /// Of a verification of what lies in `folder`.
+    /// The outcome of verifying the files in `folder`.
     pub(super) fn new(report: &Report, folder: &Path, pin: Option<String>) -> Self {
         Self {
             exit_code: report.verdict.exit_code(),
@@ -202,7 +202,7 @@ impl Found {
         let prefix = format!("{}/", folder.display());
         Self {
             verdict: finding.verdict.to_string(),
-            code: finding.code,
+            code: finding.code.as_str(),
             file: place.file.as_ref().map(|file| file.strip_prefix(&prefix).unwrap_or(file).to_owned()),
             commit: place.commit.clone(),
             entry: place.entry.map(|seq| seq.to_string()),
@@ -235,7 +235,7 @@ impl Proven {
     }
 }
 
-/// As the fields stand in a heads line.
+/// In the form of a heads line.
 fn name(stream: &evidence::StreamId) -> String {
     let evidence::Partition { cluster, topic, number } = &stream.partition;
     format!("{cluster} {topic} {number} {}", stream.epoch)

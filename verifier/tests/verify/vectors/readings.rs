@@ -1,4 +1,4 @@
-//! Cases that tell apart how a sentence of SPEC.md could be read.
+//! Cases that decide between two readings of a sentence in SPEC.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -56,7 +56,7 @@ impl Golden {
         ]
     }
 
-    /// Which entry of a run is named that does not have the checkpoint's root.
+    /// The entry that is named of a run without the checkpoint's root.
     fn named_entries(&self) -> Vec<Case> {
         let altered = |name, change, entry| self.damaged(name, vec![change], 1, "altered-entry", entry);
         let time = |seq| self.in_entry(seq, "\ntime 1799999000000\n", "\ntime 1799999000001\n");
@@ -72,14 +72,14 @@ impl Golden {
             altered("the time of the last entry is changed", time(10), "entry 5"),
             altered("an entry says another seq", self.in_entry(8, "seq 8\n", "seq 9\n"), "entry 8"),
             altered(
-                "what is signed by a key of the same run is changed",
+                "an entry signed by a key of the same run is changed",
                 self.in_entry(3, "watermarks 4 4", "watermarks 4 5"),
                 "entry 0",
             ),
         ]
     }
 
-    /// What is said of events that differ from the leaf index.
+    /// Findings about events that differ from the leaf index.
     fn named_events(&self) -> Vec<Case> {
         let events = &self.files[EVENTS];
         let length = u32::from_be_bytes(events[FRAME + 17..FRAME + RECORD].try_into().expect("four bytes"));
@@ -147,7 +147,7 @@ impl Golden {
         ]
     }
 
-    /// A stream of which the bundle holds no offset has no frames.
+    /// A stream without offsets in the bundle has no frames.
     fn empty_offsets(&self) -> Vec<Case> {
         let (leaves, events) = (self.files[LEAVES].len(), self.files[EVENTS].len());
         let nothing = |offset| {
@@ -160,14 +160,14 @@ impl Golden {
         };
         vec![
             self.damaged(
-                "the offsets of the manifest are none, within a batch",
+                "the manifest's range is empty, within a batch",
                 nothing(5),
                 3,
                 "uncovered",
                 "- orders 0 0, 4..5, entry 5",
             ),
             self.damaged(
-                "the offsets of the manifest are none, beside the batches",
+                "the manifest's range is empty, beside the batches",
                 nothing(13),
                 3,
                 "uncovered",
@@ -214,7 +214,7 @@ impl Golden {
         ]
     }
 
-    /// What holds after an entry that is refused, of a dishonest log.
+    /// The checks after a refused entry of a dishonest log.
     ///
     /// | seq | what |
     /// |---|---|
@@ -254,7 +254,7 @@ impl Golden {
         ]
     }
 
-    /// A dishonest log whose statements contradict each other or their events: what is proven all the same.
+    /// A dishonest log whose statements contradict each other or their events, and what is still proven.
     fn contradicted(&self) -> Vec<Case> {
         let orders = stream("orders", 0, 0);
         let shorter = {
@@ -359,7 +359,7 @@ impl Golden {
         signed
     }
 
-    /// Puts a bundle of another ledger with the same genesis and keys in the place of the golden one.
+    /// Replaces the golden bundle by one of another ledger with the same genesis and keys.
     fn instead(&self, ledger: &Ledger, mut bundle: Bundle) -> Vec<Change> {
         bundle.checkpoint = self.cosigned_in(ledger, ledger.size()).to_bytes();
         let folder = tempfile::tempdir().expect("a folder");

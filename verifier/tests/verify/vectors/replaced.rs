@@ -1,4 +1,4 @@
-//! Cases in which the bundle is another one: of the same ledger with something absent, or of the ledger some entries later.
+//! Cases with another bundle: one of the same ledger that lacks something, or one some entries later.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +51,7 @@ impl Golden {
         ]
     }
 
-    /// What is absent or malformed does not hide an event that was changed.
+    /// Absent or malformed evidence does not hide a changed event.
     fn doubly_damaged(&self) -> Vec<Case> {
         let changed = |bundle: &Bundle| {
             let mut bundle = bundle.clone();
@@ -82,7 +82,7 @@ impl Golden {
         ]
     }
 
-    /// An epoch at the end of the one before, of which nothing is sealed yet.
+    /// An epoch at the end of the one before, without sealed events.
     fn stream_that_began(&self) -> Case {
         let mut ledger = Self::ledger(4);
         let second = stream("orders", 0, 1);
@@ -112,7 +112,7 @@ impl Golden {
         bundle
     }
 
-    /// What it takes to put another bundle in the place of the golden one.
+    /// The changes that replace the golden bundle by another.
     fn bundle_instead(&self, bundle: &Bundle) -> Vec<Change> {
         let folder = tempfile::tempdir().expect("a folder");
         bundle.write(&folder.path().join("bundle"));
@@ -127,7 +127,7 @@ impl Golden {
         changes
     }
 
-    /// Puts these bytes in the place of a whole file.
+    /// Replaces a whole file by these bytes.
     fn whole(&self, name: &str, bytes: &[u8]) -> Change {
         Change::splice(name, 0, self.files[name].len(), bytes)
     }

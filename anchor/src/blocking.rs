@@ -1,0 +1,8 @@
+use anyhow::Context;
+
+/// Makes a call that blocks, on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(call).await.context("a blocking call panicked")?
+}
