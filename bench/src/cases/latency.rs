@@ -77,7 +77,7 @@ fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow:
     let topic = format!("bench-{}-{}", std::process::id(), testbed::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
-    let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
+    let ingest = line.start_ingest("info,ingest_consumer=debug");
     let (warm, length) = context.size((3, 10), (1, 1));
     let paced = Paced { topic: &topic, first: 0, partitions, events_s: EVENTS_S, size: SIZE };
     let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
