@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::Role;
 
-/// The kinds of statements. What depends on the kind alone is said here and nowhere else.
+/// The kinds of statements. Only this module states what depends on the kind alone.
 ///
 /// ```
 /// use evidence::statement::StatementKind;
@@ -112,7 +112,7 @@ impl StatementKind {
     }
 
     /// The kind whose texts begin with this line.
-    pub(super) fn from_first_line(line: &str) -> Option<Self> {
+    pub fn from_first_line(line: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.first_line() == line)
     }
 }
