@@ -239,7 +239,7 @@ fn service(binary: &Path, kind: &str, config: &Path, log: &str) -> Process {
 
 /// When the ingest-consumer began to read its first partition, by its log. This is before its first record arrived.
 fn began_to_read(log: &str) -> Option<SystemTime> {
-    logged_at(log.lines().find(|line| line.contains("ingest_consumer::seat: reading offset="))?)
+    logged_at(log.lines().find(|line| line.contains(": reading offset="))?)
 }
 
 /// The time of a log line, to the microsecond.
@@ -276,8 +276,8 @@ mod tests {
     #[test]
     fn reading_begins_with_its_line_in_the_log() {
         let log = "2026-01-02T03:04:05.000000Z  INFO a: ready\n\
-                   2026-01-02T03:04:06.123456Z  INFO stream{topic=orders partition=3}: ingest_consumer::seat: reading offset=0\n\
-                   2026-01-02T03:04:07.000000Z  INFO stream{topic=orders partition=4}: ingest_consumer::seat: reading offset=0\n";
+                   2026-01-02T03:04:06.123456Z  INFO stream{topic=orders partition=3}: ingest_consumer::assignment: reading offset=0\n\
+                   2026-01-02T03:04:07.000000Z  INFO stream{topic=orders partition=4}: ingest_consumer::assignment: reading offset=0\n";
         let begun = began_to_read(log).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(begun.as_micros(), 1_767_323_046_123_456);
     }

@@ -38,7 +38,7 @@ struct Shared {
 }
 
 impl Handoff {
-    /// Room for so quarter_full entries.
+    /// A handoff with room for `entries_max` entries.
     pub(crate) fn new(entries_max: usize) -> Self {
         Self(Arc::new(Shared { entries_max, waiting: Mutex::default(), quarter_full: Notify::new() }))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use evidence::chain::Refusal;
+use evidence::chain::{Refusal, RefusalKind};
 use evidence::statement::StatementKind;
 use service::metrics::{Counter, Histogram};
 
@@ -23,26 +23,6 @@ service::catalogue! {
         "Time of one transaction.";
 }
 
-/// The codes with which a submitted statement can be refused. Their counters exist from the start.
-const REFUSAL_CODES: [&str; 16] = [
-    "wrong-genesis",
-    "wrong-ledger",
-    "unknown-key",
-    "revoked-key",
-    "wrong-role",
-    "out-of-scope",
-    "bad-signature",
-    "wrong-cursor",
-    "wrong-prev",
-    "wrong-epoch",
-    "bad-epoch",
-    "wrong-topic-id",
-    "bad-gap",
-    "bad-key",
-    "wrong-key-prev",
-    "bad-heads",
-];
-
 /// What the appender counts.
 pub(crate) struct AppenderMetrics {
     pub(crate) append_seconds: Histogram,
@@ -52,12 +32,12 @@ pub(crate) struct AppenderMetrics {
 
 impl AppenderMetrics {
     pub(crate) fn new() -> Self {
-        for code in REFUSAL_CODES {
-            let _appears = REFUSALS.with([code]);
+        for kind in RefusalKind::ALL {
+            let _appears = REFUSALS.with([kind.code()]);
         }
         Self {
             append_seconds: APPEND_SECONDS.with([]),
-            entries: StatementKind::ALL.map(|kind| (kind.name(), ENTRIES.with([kind.name()]))).into(),
+            entries: StatementKind::ALL.iter().map(|kind| (kind.name(), ENTRIES.with([kind.name()]))).collect(),
         }
     }
 

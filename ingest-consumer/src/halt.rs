@@ -126,7 +126,8 @@ impl Halt {
             ),
             Self::CursorWentBack { .. } => {
                 "the committer's database lost entries that it had acknowledged: stop the committer, run `streamseal \
-                 committer fsck` and restore the newest database; sealing resumes by itself when the cursor is back"
+                 committer fsck` and restore the newest database; sealing resumes by itself when the cursor is back. If the \
+                 lost entries are gone for good, restart `ingest`: it seals their offsets again"
                     .to_owned()
             }
             Self::BadCursor { .. } => {

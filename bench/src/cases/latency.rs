@@ -77,7 +77,7 @@ fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow:
     let topic = format!("bench-{}-{}", std::process::id(), testbed::unique("paced"));
     context.servers.topic(&topic, partitions)?;
     let line = Line::start(context.servers, &[&topic], options)?;
-    let ingest = line.start_ingest("info,ingest_consumer::seat=debug");
+    let ingest = line.start_ingest("info,ingest_consumer=debug");
     let (warm, length) = context.size((3, 10), (1, 1));
     let paced = Paced { topic: &topic, first: 0, partitions, events_s: EVENTS_S, size: SIZE };
     let sent = paced.send(context.servers.bootstrap(), EVENTS_S * (warm + length))?;
@@ -94,8 +94,9 @@ fn one_run(context: &Context<'_>, partitions: u32, options: &Options) -> anyhow:
 fn acknowledgements(log: &str) -> Sealings {
     let mut sealed = Sealings::new();
     for line in log.lines() {
-        let Some((head, next)) = line.split_once("}: ingest_consumer::seat: sealed next=") else { continue };
-        let partition = head.rsplit('=').next().and_then(|number| number.parse().ok());
+        let Some((head, next)) = line.split_once(": sealed next=") else { continue };
+        let span = head.split_once(" partition=").and_then(|(_, rest)| rest.split_once('}'));
+        let partition = span.and_then(|(number, _)| number.parse().ok());
         if let (Some(time), Some(partition), Ok(next)) = (logged_at(head), partition, next.parse()) {
             sealed.entry(partition).or_default().push((time, next));
         }
@@ -111,10 +112,10 @@ mod tests {
 
     #[test]
     fn acknowledgements_are_read_by_partition() {
-        let log = "2026-01-02T03:04:05.000001Z DEBUG stream{topic=a partition=1}: ingest_consumer::seat: sealed next=7\n\
-                   2026-01-02T03:04:05.000002Z  INFO stream{topic=a partition=0}: ingest_consumer::seat: reading offset=0\n\
-                   2026-01-02T03:04:05.000003Z DEBUG stream{topic=a partition=1}: ingest_consumer::seat: sealed next=9\n\
-                   2026-01-02T03:04:05.000004Z DEBUG stream{topic=a partition=0}: ingest_consumer::seat: sealed next=3\n";
+        let log = "2026-01-02T03:04:05.000001Z DEBUG stream{topic=a partition=1}: ingest_consumer::assignment: sealed next=7\n\
+                   2026-01-02T03:04:05.000002Z  INFO stream{topic=a partition=0}: ingest_consumer::assignment: reading offset=0\n\
+                   2026-01-02T03:04:05.000003Z DEBUG stream{topic=a partition=1}: ingest_consumer::assignment: sealed next=9\n\
+                   2026-01-02T03:04:05.000004Z DEBUG stream{topic=a partition=0}: ingest_consumer::assignment: sealed next=3\n";
         let sealed = acknowledgements(log);
         let next: Vec<_> = sealed[&1].iter().map(|(_, next)| *next).collect();
         assert_eq!(next, [7, 9]);

@@ -67,7 +67,7 @@ fn rate(least: Duration, bytes: usize, mut work: impl FnMut()) -> f64 {
     bytes as f64 * f64::from(times) / begun.elapsed().as_secs_f64()
 }
 
-/// Leaves and roots of all batches that the bytes make, in values of so many bytes.
+/// Leaves and roots of all batches that the bytes make, in values of this size.
 fn seal(hasher: &mut LeafHasher, bytes: &[u8], size: usize) {
     let mut events = 0;
     let batch = (BATCH_EVENTS as usize).min(BATCH_BYTES as usize / size);

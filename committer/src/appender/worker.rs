@@ -208,7 +208,7 @@ impl Worker {
         let Begun { position, known, mut transaction } = self.parts.store.begin(&asked).await?;
         let now_ms = self.checked_time(&mut *transaction).await?;
         let chain = self.locked_chain(position).await?;
-        let is_read_anew = size != Some(chain.size());
+        let is_reread = size != Some(chain.size());
         // Others may have appended some of these statements.
         if size.is_some_and(|size| size < chain.size()) && !is_part(&possible_duplicates(Some(&chain), work), &asked) {
             self.hold(transaction, &chain).await?;
@@ -224,7 +224,7 @@ impl Worker {
         let (decisions, chain, append) = self.parts.compute.run(decide).await;
         match append {
             Some((append, entries)) => self.write(transaction, append, entries).await?,
-            None if is_read_anew => self.hold(transaction, &chain).await?,
+            None if is_reread => self.hold(transaction, &chain).await?,
             None => {}
         }
         self.confirm(&chain);
