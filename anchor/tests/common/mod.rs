@@ -235,7 +235,7 @@ impl Site {
         Running { address, shutdown, task }
     }
 
-    /// Runs an anchor that must end by itself, and returns why.
+    /// Runs an anchor that must refuse to run, and returns the reason.
     pub(crate) async fn refusal(&self) -> String {
         let running = self.start().await;
         let ended = tokio::time::timeout(DEADLINE, running.task).await.expect("it ends by itself");
