@@ -122,8 +122,7 @@ mod tests {
 
     #[test]
     fn filters_are_checked() {
-        for good in
-            ["info", "WARN", "off", "info,ingest_consumer=debug", "rdkafka=off, info", "[stream{topic}]=debug"]
+        for good in ["info", "WARN", "off", "info,ingest_consumer=debug", "rdkafka=off, info", "[stream{topic}]=debug"]
         {
             parse("--log-level", good).unwrap_or_else(|error| panic!("{good}: {error}"));
         }
