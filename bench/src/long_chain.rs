@@ -4,6 +4,7 @@ use std::path::Path;
 
 use committer::store::{self, Append, EntryRow, Moved, StreamRow};
 use evidence::chain::{Position, State, StreamState};
+use evidence::statement::StatementKind;
 use evidence::tree::{CompactRange, Node};
 use evidence::{EncodedEntry, Hash, Head, SignedStatement, Statement, sha256};
 use keystore::HighWater;
@@ -99,7 +100,14 @@ fn applied(state: &mut State, statement: SignedStatement) -> EncodedEntry {
 
 /// Only its leaf hash is ever used.
 fn made_up_row(seq: u64, leaf: Hash) -> EntryRow {
-    EntryRow { seq, leaf, statement: leaf, kind: "summary".to_owned(), place: None, bytes: Vec::new() }
+    EntryRow {
+        seq,
+        leaf,
+        statement: leaf,
+        kind: StatementKind::Summary.name().to_owned(),
+        place: None,
+        bytes: Vec::new(),
+    }
 }
 
 /// The real entries.

@@ -196,7 +196,9 @@ fn show_entry(text: &str) {
         Statement::Key(key) => {
             output::line(format_args!("   entry {seq}: grant of {} key {}", key.role, key.key.name()))
         }
-        other => output::line(format_args!("   entry {seq}: {}", other.kind())),
+        statement @ (Statement::Genesis(_) | Statement::Gap(_) | Statement::Epoch(_)) => {
+            output::line(format_args!("   entry {seq}: {}", statement.kind()))
+        }
     }
 }
 

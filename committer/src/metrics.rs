@@ -37,7 +37,7 @@ impl AppenderMetrics {
         }
         Self {
             append_seconds: APPEND_SECONDS.with([]),
-            entries: StatementKind::ALL.map(|kind| (kind.name(), ENTRIES.with([kind.name()]))).into(),
+            entries: StatementKind::ALL.iter().map(|kind| (kind.name(), ENTRIES.with([kind.name()]))).collect(),
         }
     }
 

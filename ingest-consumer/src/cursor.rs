@@ -102,11 +102,8 @@ fn is_signed(keys: &Keys, signed: &SignedStatement, seq: Option<u64>) -> bool {
     let topic = signed.statement().stream().map_or("", |stream| stream.partition.topic.as_str());
     signed.note().signatures().all(|signature| {
         keys.by_signature(signature).is_some_and(|granted| {
-            let may = match signed.statement() {
-                Statement::Summary(_) => seals(granted, topic),
-                Statement::Gap(_) => granted.role == Role::Operator || seals(granted, topic),
-                _ => granted.role == Role::Operator,
-            };
+            let may = signed.statement().kind().signers().contains(&granted.role)
+                && (granted.role != Role::Ingest || seals(granted, topic));
             let counts = seq.is_none_or(|seq| {
                 granted.granted < seq && granted.revoked.is_none_or(|revocation| revocation.seq > seq)
             });

@@ -247,7 +247,8 @@ impl Follower<'_> {
         self.follows(seq, &entry, before)?;
         match entry.statement.statement() {
             Statement::Heads(heads) if self.scan.newest_heads == Some(seq) => self.compare_lines(seq, heads),
-            statement => {
+            Statement::Genesis(_) | Statement::Key(_) | Statement::Heads(_) => {}
+            statement @ (Statement::Summary(_) | Statement::Gap(_) | Statement::Epoch(_)) => {
                 if let Some(at) = statement.stream().and_then(|stream| self.reader.manifest().place_of(stream)) {
                     self.rounds.statement(at, entry, Standing::Unapplied);
                 }
@@ -294,10 +295,12 @@ impl Follower<'_> {
                 }
                 self.compare_lines(seq, heads);
             }
-            statement => {
-                if self.chain.heads.is_some() && self.chain.unmoved_to == seq && statement.stream().is_none() {
+            Statement::Genesis(_) | Statement::Key(_) | Statement::Heads(_) => {
+                if self.chain.heads.is_some() && self.chain.unmoved_to == seq {
                     self.chain.unmoved_to += 1;
                 }
+            }
+            statement @ (Statement::Summary(_) | Statement::Gap(_) | Statement::Epoch(_)) => {
                 if let Some(index) = statement.stream().and_then(|stream| self.reader.manifest().place_of(stream)) {
                     let standing = distrusted.map_or(Standing::Applied, Standing::Distrusted);
                     self.rounds.statement(index, entry, standing);

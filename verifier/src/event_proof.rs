@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use evidence::chain::{Refusal, State};
-use evidence::statement::{LedgerId, Statement};
+use evidence::statement::{LedgerId, StatementKind};
 use evidence::tree::TreeError;
 use evidence::{
     EVENT_PROOF_BYTES_MAX, Entry, EventProof, EventProofChecker, EventProofError, ProofPart, Sealed, StreamId,
@@ -180,7 +180,15 @@ fn lacks_key_entry(proof: &EventProof) -> bool {
     let others = [&proof.entry, &proof.newest].into_iter().filter_map(places);
     let is_absent =
         |(seq, named): (u64, Option<u64>)| named.is_some_and(|named| named < seq && !given.contains(&named));
-    let newest_is_key = parse(&proof.newest).is_some_and(|e| matches!(e.statement.statement(), Statement::Key(_)));
+    let newest_is_key = parse(&proof.newest).is_some_and(|entry| match entry.statement.statement().kind() {
+        StatementKind::Key => true,
+        // SPEC.md section 13.8 gives `absent-entry` for a key statement alone. A genesis here stays `wrong-keys`.
+        StatementKind::Genesis
+        | StatementKind::Summary
+        | StatementKind::Gap
+        | StatementKind::Epoch
+        | StatementKind::Heads => false,
+    });
     keys.iter().copied().chain(others).any(is_absent) || (newest_is_key && !proof.keys.contains(&proof.newest))
 }
 

@@ -1,6 +1,7 @@
 //! A first reading of the entries: facts that must be known before they are applied in order.
 
 use evidence::Entry;
+use evidence::statement::StatementKind;
 
 use crate::distrust::{Collector, Distrust};
 
@@ -28,8 +29,8 @@ pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
     while let Some(run) = runs.as_mut().and_then(|runs| runs.next_run().ok()?) {
         for (seq, bytes) in (run.first..).zip(&run.entries) {
             match statement_kind(bytes) {
-                b"streamseal/heads@v1" => newest_heads = Some(seq),
-                b"streamseal/key@v1" | b"streamseal/genesis@v1" => {
+                Some(StatementKind::Heads) => newest_heads = Some(seq),
+                Some(StatementKind::Genesis | StatementKind::Key) => {
                     key_entry_bytes += bytes.len();
                     if key_entry_bytes > KEY_ENTRY_BYTES_MAX {
                         let problem = format!("more than {KEY_ENTRY_BYTES_MAX} bytes of key entries");
@@ -38,17 +39,18 @@ pub(crate) fn scan(reader: &bundle::Reader) -> Result<Scan, bundle::Error> {
                     // `chain::follow` reports an entry that does not parse.
                     Entry::parse(bytes).iter().for_each(|entry| collector.add(entry));
                 }
-                _ => {}
+                Some(StatementKind::Summary | StatementKind::Gap | StatementKind::Epoch) | None => {}
             }
         }
     }
     Ok(Scan { newest_heads, distrust: collector.finish() })
 }
 
-/// The first line of the statement in an entry, after the first empty line; empty if there is none.
-fn statement_kind(entry: &[u8]) -> &[u8] {
-    let statement = entry.windows(2).position(|two| two == b"\n\n").map_or(&[][..], |at| &entry[at + 2..]);
-    statement.split(|&byte| byte == b'\n').next().unwrap_or_default()
+/// The kind of the statement in an entry, by the line after the first empty line. The rest need not decode.
+fn statement_kind(entry: &[u8]) -> Option<StatementKind> {
+    let at = entry.windows(2).position(|two| two == b"\n\n")? + 2;
+    let first_line = entry[at..].split(|&byte| byte == b'\n').next()?;
+    StatementKind::from_first_line(str::from_utf8(first_line).ok()?)
 }
 
 #[cfg(test)]
@@ -57,12 +59,12 @@ mod tests {
 
     #[test]
     fn kind_follows_the_first_empty_line() {
-        assert_eq!(
-            statement_kind(b"streamseal/entry@v1\nseq 4\n\nstreamseal/heads@v1\nx\n\ny"),
-            b"streamseal/heads@v1"
-        );
-        for entry in [&b""[..], b"\n", b"a\nb", b"a\n\n"] {
-            assert_eq!(statement_kind(entry), b"");
+        for &kind in StatementKind::ALL {
+            let entry = format!("streamseal/entry@v1\nseq 4\n\n{}\nx\n\ny", kind.first_line());
+            assert_eq!(statement_kind(entry.as_bytes()), Some(kind));
+        }
+        for entry in [&b""[..], b"\n", b"a\nb", b"a\n\n", b"a\n\nstreamseal/heads@v2\n", b"a\n\n\xFF\n"] {
+            assert_eq!(statement_kind(entry), None);
         }
     }
 }

@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     fn names_by(is_wanted: impl Fn(StatementKind) -> bool) -> String {
-        let wanted = StatementKind::ALL.into_iter().filter(|kind| is_wanted(*kind));
+        let wanted = StatementKind::ALL.iter().filter(|kind| is_wanted(**kind));
         wanted.map(|kind| format!("'{kind}'")).collect::<Vec<_>>().join(", ")
     }
 

@@ -2,31 +2,6 @@ use std::fmt;
 
 use super::Role;
 
-/// The kinds of statements. What depends on the kind alone is said here and nowhere else.
-///
-/// ```
-/// use evidence::statement::StatementKind;
-///
-/// assert_eq!(StatementKind::from_name("gap"), Some(StatementKind::Gap));
-/// assert!(StatementKind::Genesis.is_key_entry());
-/// assert!(!StatementKind::Heads.has_stream());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StatementKind {
-    /// Begins the chain.
-    Genesis,
-    /// Grants or revokes a key.
-    Key,
-    /// Seals a batch.
-    Summary,
-    /// Passes over offsets that are not sealed.
-    Gap,
-    /// Begins a new stream of a partition.
-    Epoch,
-    /// Commits to the state of every stream.
-    Heads,
-}
-
 /// What an entry of a kind changes in the state of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -50,24 +25,58 @@ struct Properties {
     phrase: &'static str,
 }
 
-impl StatementKind {
-    /// All kinds, in the order of SPEC.md.
-    pub const ALL: [Self; 6] = [Self::Genesis, Self::Key, Self::Summary, Self::Gap, Self::Epoch, Self::Heads];
+/// Defines [`StatementKind`] from one list: variant, name, first line, signers, effect, phrase.
+macro_rules! statement_kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $first_line:literal [$($signer:ident)+] $effect:ident $phrase:literal)+) => {
+        /// The kinds of statements. What depends on the kind alone is said here and nowhere else.
+        ///
+        /// ```
+        /// use evidence::statement::StatementKind;
+        ///
+        /// assert_eq!(StatementKind::from_name("gap"), Some(StatementKind::Gap));
+        /// assert!(StatementKind::Genesis.is_key_entry());
+        /// assert!(!StatementKind::Heads.has_stream());
+        /// ```
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum StatementKind {
+            $($(#[$doc])* $kind,)+
+        }
 
-    const fn properties(self) -> Properties {
-        let (name, first_line, signers, effect, phrase): (_, _, &[Role], _, _) = match self {
-            Self::Genesis => {
-                ("genesis", "streamseal/genesis@v1", &[Role::Operator, Role::Log], Effect::Keys, "a genesis")
+        impl StatementKind {
+            /// All kinds, in the order of SPEC.md.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            const fn properties(self) -> Properties {
+                match self {
+                    $(Self::$kind => Properties {
+                        name: $name,
+                        first_line: $first_line,
+                        signers: &[$(Role::$signer),+],
+                        effect: Effect::$effect,
+                        phrase: $phrase,
+                    },)+
+                }
             }
-            Self::Key => ("key", "streamseal/key@v1", &[Role::Operator], Effect::Keys, "a key statement"),
-            Self::Summary => ("summary", "streamseal/summary@v1", &[Role::Ingest], Effect::Advance, "a summary"),
-            Self::Gap => ("gap", "streamseal/gap@v1", &[Role::Ingest, Role::Operator], Effect::Advance, "a gap"),
-            Self::Epoch => ("epoch", "streamseal/epoch@v1", &[Role::Operator], Effect::NewStream, "an epoch"),
-            Self::Heads => ("heads", "streamseal/heads@v1", &[Role::Log], Effect::Commit, "heads"),
-        };
-        Properties { name, first_line, signers, effect, phrase }
-    }
+        }
+    };
+}
 
+statement_kinds! {
+    /// Begins the chain.
+    Genesis "genesis" "streamseal/genesis@v1" [Operator Log] Keys "a genesis"
+    /// Grants or revokes a key.
+    Key "key" "streamseal/key@v1" [Operator] Keys "a key statement"
+    /// Seals a batch.
+    Summary "summary" "streamseal/summary@v1" [Ingest] Advance "a summary"
+    /// Passes over offsets that are not sealed.
+    Gap "gap" "streamseal/gap@v1" [Ingest Operator] Advance "a gap"
+    /// Begins a new stream of a partition.
+    Epoch "epoch" "streamseal/epoch@v1" [Operator] NewStream "an epoch"
+    /// Commits to the state of every stream.
+    Heads "heads" "streamseal/heads@v1" [Log] Commit "heads"
+}
+
+impl StatementKind {
     /// The name, as databases, metrics and reports show it.
     pub const fn name(self) -> &'static str {
         self.properties().name
@@ -108,12 +117,12 @@ impl StatementKind {
 
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
     /// The kind whose texts begin with this line.
-    pub(super) fn from_first_line(line: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.first_line() == line)
+    pub fn from_first_line(line: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.first_line() == line)
     }
 }
 
@@ -129,7 +138,7 @@ mod tests {
 
     #[test]
     fn all_lists_each_kind_once() {
-        for (at, kind) in StatementKind::ALL.into_iter().enumerate() {
+        for (at, kind) in StatementKind::ALL.iter().copied().enumerate() {
             assert_eq!(kind as usize, at, "{kind}");
             assert_eq!(StatementKind::from_name(kind.name()), Some(kind));
             assert_eq!(StatementKind::from_first_line(kind.first_line()), Some(kind));
