@@ -27,8 +27,9 @@ pub struct Config {
     /// Repositories that every anchor is pushed to, each independently of the others.
     #[serde(default)]
     pub remotes: Vec<Remote>,
-    /// Witnesses (C2SP tlog-witness) that are asked for a cosignature on every anchor. The anchor does not wait for a slow
-    /// one. It asks again every few seconds, and commits again with the late cosignature.
+    /// Witnesses (C2SP tlog-witness) that are asked for a cosignature on every anchor. An anchor is published without a
+    /// witness that does not answer in time. That witness is asked again every few seconds, and the anchor committed again
+    /// with its cosignature.
     #[serde(default)]
     pub witnesses: Vec<Witness>,
     /// Seconds between two looks at the chain's head.

@@ -154,7 +154,7 @@ pub(crate) enum Push {
 pub(crate) struct RemoteFacts {
     /// Something of this branch was seen there before.
     pub(crate) seen: bool,
-    /// The branch is there.
+    /// The branch exists.
     pub(crate) present: bool,
     /// It is the own branch's newest commit.
     pub(crate) same: bool,

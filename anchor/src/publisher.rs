@@ -158,7 +158,8 @@ impl Publisher {
         self.put(tip, old, proof, checkpoint, cosignatures)
     }
 
-    /// Commits the last anchor again, with `cosignatures` that came late. Its other signatures stay as they are. Returns the new commit, or `None` when the last anchor is not this key's, which is cosigned again anyway.
+    /// Commits the last anchor again, with `cosignatures` that came late. Its other signatures stay as they are. Returns
+    /// the new commit, or `None` when another key made the last anchor: this key then cosigns it at the next look.
     pub(crate) fn complete(&mut self, cosignatures: Vec<Cosignature>) -> Result<Option<Oid>, Error> {
         let _lock = self.repository.lock().map_err(Error::Retry)?;
         let tip = self.recover_locked()?;

@@ -37,19 +37,19 @@ pub(crate) async fn keep_pushed(
         tip.mark_unchanged();
         let (remote, path, reference) = (Arc::clone(&remote), repository.clone(), reference.clone());
         let sync = tokio::task::spawn_blocking(move || remote.sync(&Repository::open(&path, &reference)?));
-        let standing = match sync.await {
+        let outcome = match sync.await {
             Ok(Err(Error::Fatal(error))) => return Err(error),
             Ok(Err(Error::Retry(error))) => Err(error),
-            Ok(Ok(standing)) => Ok(standing),
+            Ok(Ok(outcome)) => Ok(outcome),
             Err(panic) => Err(anyhow::anyhow!("the push panicked: {panic}")),
         };
-        let log_incident = match &standing {
+        let log_incident = match &outcome {
             Ok(SyncOutcome::Incident(IncidentDetails { theirs: Some(theirs), .. })) => {
                 log_incident(&fork_check, *theirs).await
             }
             _ => None,
         };
-        if reporter.report(standing, log_incident) {
+        if reporter.report(outcome, log_incident) {
             backoff.reset();
             tokio::select! {
                 // A commit that comes together with shutdown is still pushed once.
@@ -96,11 +96,11 @@ impl RemoteReporter {
     }
 
     /// Returns whether the remote holds our branch.
-    fn report(&mut self, standing: anyhow::Result<SyncOutcome>, log_incident: Option<String>) -> bool {
+    fn report(&mut self, outcome: anyhow::Result<SyncOutcome>, log_incident: Option<String>) -> bool {
         let remote = &self.remote;
-        match standing {
-            Ok(SyncOutcome::Incident(report)) => {
-                self.report_incident(report, log_incident);
+        match outcome {
+            Ok(SyncOutcome::Incident(details)) => {
+                self.report_incident(details, log_incident);
                 return false;
             }
             Err(error) => {
@@ -119,18 +119,18 @@ impl RemoteReporter {
         true
     }
 
-    fn report_incident(&mut self, report: IncidentDetails, log_incident: Option<String>) {
+    fn report_incident(&mut self, details: IncidentDetails, log_incident: Option<String>) {
         let what = match &log_incident {
-            Some(log_incident) => format!("{report}. And {log_incident}"),
-            None => report.to_string(),
+            Some(log_incident) => format!("{details}. And {log_incident}"),
+            None => details.to_string(),
         };
         let is_same = |(last, said): &(IncidentDetails, Option<String>)| {
-            (last.incident, last.theirs, said) == (report.incident, report.theirs, &log_incident)
+            (last.incident, last.theirs, said) == (details.incident, details.theirs, &log_incident)
         };
         if !self.incident.as_ref().is_some_and(is_same) {
             self.incidents.increment(1);
         }
-        self.incident = Some((report, log_incident));
+        self.incident = Some((details, log_incident));
         self.condition.fails_as(what.clone(), format!("incident: {what}"), |what| {
             tracing::error!(
                 remote = self.remote,

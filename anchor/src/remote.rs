@@ -49,9 +49,9 @@ pub(crate) enum SyncOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IncidentDetails {
     pub(crate) incident: RemoteIncident,
-    /// What the remote holds.
+    /// The commit at the remote.
     pub(crate) theirs: Option<Oid>,
-    /// What was last seen there.
+    /// The commit that was last seen there.
     pub(crate) seen: Option<Oid>,
     /// Our newest commit.
     pub(crate) ours: Oid,
@@ -85,7 +85,7 @@ impl Remote {
         &self.name
     }
 
-    /// What was last seen there.
+    /// The commit that was last seen there.
     pub(crate) fn seen(&self, ours: &Repository) -> anyhow::Result<LastSeen> {
         LastSeen::open(&self.key, &self.url, ours.reference())
     }
@@ -128,7 +128,7 @@ impl Remote {
             return Ok(SyncOutcome::Empty);
         };
         let facts = self.facts(ours, tip, theirs, seen.commit())?;
-        let standing = match about_remote(facts) {
+        let outcome = match about_remote(facts) {
             Ok(Push::UpToDate) => SyncOutcome::UpToDate,
             Ok(Push::FastForward) => {
                 self.push(ours, theirs)?;
@@ -139,7 +139,7 @@ impl Remote {
             }
         };
         seen.set(tip).context("remember what the remote holds").map_err(Error::Fatal)?;
-        Ok(standing)
+        Ok(outcome)
     }
 
     fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {

@@ -100,7 +100,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     }
     ensure!(
         different == 0,
-        "{different} batches: Kafka's events are not those that were sealed; `streamseal verify {}` says where",
+        "{different} batches: Kafka's events are not those that were sealed; run `streamseal verify` on {} to see where",
         args.bundle.display()
     );
     Ok(())

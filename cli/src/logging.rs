@@ -10,7 +10,7 @@ pub(crate) struct LogArgs {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
     /// What to log: a level (error, warn, info, debug, trace, off) or TARGET=LEVEL, several separated by commas. The
-    /// default is the environment variable RUST_LOG. If that is not set, services log info and above, and the demo errors only
+    /// default is the environment variable RUST_LOG, and else info for services and error for the demo
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
 }

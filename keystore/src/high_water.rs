@@ -95,7 +95,7 @@ impl HighWater {
     ///
     /// # Errors
     /// [`Error::Backwards`] and [`Error::Forked`] when a head was signed that this one contradicts; nothing changes
-    /// then. [`Error::Io`] when the file could not be written and synced: then nobody knows what the disk holds, and every
+    /// then. [`Error::Io`] when the file could not be written and synced: the disk may hold either head then, and every
     /// later call is [`Error::Poisoned`]. [`Error::Malformed`] when the record is too large to be read back.
     pub fn advance(&mut self, head: Head) -> Result<(), Error> {
         if !self.poisoned && self.head == Some(head) {

@@ -16,7 +16,7 @@ pub(crate) struct Found {
     pub batches: u64,
     /// Events in the bundle.
     pub events: u64,
-    /// Batches of which Kafka no longer has every event.
+    /// Batches that lost events in Kafka.
     pub incomplete: u64,
     /// Batches whose events are not those that were sealed.
     pub different: u64,
