@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-/// Where a remote is, as far as it matters for how it is reached.
+/// The address of a remote, as far as the way to reach it depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     /// A repository of this machine.
@@ -14,13 +14,13 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Reads the forms that Git takes: `scheme://[user@]host[:port]/path`, `[user@]host:path` and paths.
+    /// Parses the forms that Git accepts: `scheme://[user@]host[:port]/path`, `[user@]host:path` and paths.
     pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Self::parse_short(url);
         };
         if scheme == "file" {
-            ensure!(rest.starts_with('/'), "a file:// address wants an absolute path");
+            ensure!(rest.starts_with('/'), "a file:// address needs an absolute path");
             return Ok(Self::Path(PathBuf::from(rest)));
         }
         let authority = rest.split('/').next().unwrap_or_default();
@@ -38,7 +38,7 @@ impl Address {
 
     /// `[user@]host:path` as in SSH, when there is no slash before the colon; otherwise a path.
     fn parse_short(url: &str) -> anyhow::Result<Self> {
-        ensure!(!url.is_empty(), "an address is wanted");
+        ensure!(!url.is_empty(), "the address is empty");
         match url.split_once(':') {
             Some((place, _)) if !place.contains('/') => {
                 let (user, host) = place.rsplit_once('@').unwrap_or(("", place));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_that_git_takes() {
+    fn forms_of_git_are_parsed() {
         let path = |p: &str| Address::Path(p.into());
         for (url, wanted) in [
             ("/srv/a.git", path("/srv/a.git")),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_refused() {
+    fn other_addresses_are_refused() {
         for url in [
             "",
             "git://example.com/a.git",

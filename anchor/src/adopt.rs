@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use evidence::statement::LedgerId;
 use evidence::{Head, SignedCheckpoint};
 
-use crate::anchored::head;
+use crate::anchor::head;
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::incidents::Incidents;
@@ -12,7 +12,7 @@ use crate::log::{Log, LogError};
 use crate::publisher::Publisher;
 use crate::remote::Remote;
 
-/// Where an anchor goes on whose repository or state file was lost.
+/// Where an anchor continues after its repository or state file was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The branch of the own repository, as it is.
@@ -23,14 +23,14 @@ pub enum Source {
 }
 
 /// Makes the branch at `source` the one that the anchor continues: the operator's answer when [`run`](crate::run)
-/// refuses. No anchor may run meanwhile. Returns the head that the branch holds, `None` when it has no anchor of this
+/// refuses. No anchor may run meanwhile. Returns the head that the branch holds; `None` when it has no anchor of this
 /// log.
 ///
 /// What the key cosigned before is not forgotten: the log's present head must continue both that and the branch.
 ///
 /// # Errors
-/// When the newest anchor of the branch is not signed by the log, when the log's present head does not
-/// continue it or what the key cosigned, and when anything cannot be reached; nothing is changed then.
+/// When the newest anchor of the branch is not signed by the log, or the log's present head does not continue it or
+/// what the key cosigned. Also when log or remote cannot be reached. Nothing is changed then.
 pub async fn adopt(config: &Config, ledger: LedgerId, source: &Source) -> anyhow::Result<Option<Head>> {
     config.check()?;
     let remote = match source {
@@ -68,7 +68,7 @@ pub async fn adopt(config: &Config, ledger: LedgerId, source: &Source) -> anyhow
         );
     }
     let branch = held.as_ref().map(|anchor| anchor.head());
-    // Those whose signatures are here.
+    // The known heads whose signatures are at hand.
     let signed = [&held, &publisher.last()?].into_iter().flatten().map(|anchor| anchor.signed().clone()).collect();
     let incidents = Incidents::beside(&config.key);
     let largest = prove_all(&log, branch, publisher.cosigned(), signed, incidents).await?;
@@ -82,8 +82,8 @@ pub async fn adopt(config: &Config, ledger: LedgerId, source: &Source) -> anyhow
     .await
 }
 
-/// Proves that the log's present head continues the branch and what was cosigned, so that these do not contradict each
-/// other either; returns the larger of the two. Where it does not, both heads are kept, if `signed` has the known one.
+/// Proves that the log's present head continues the branch and what was cosigned. Then these two do not contradict each
+/// other either, and the larger is returned. If the proof fails, both heads are kept where `signed` has the known one.
 async fn prove_all(
     log: &Log,
     branch: Option<Head>,

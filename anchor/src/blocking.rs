@@ -1,6 +1,6 @@
 use anyhow::Context;
 
-/// Makes a call that blocks, on a thread that may block.
+/// Makes a blocking call on a thread of its own.
 pub(crate) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {

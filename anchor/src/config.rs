@@ -12,14 +12,14 @@ use crate::address::Address;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The anchor's cosigning key, a file of mode 0600. What the anchor must never forget stands beside it, in files
-    /// whose names begin with this one's: keep them together, and on a disk that is not restored from old backups. The
-    /// folder `incidents` beside it keeps signed heads of the log that contradict each other.
+    /// The anchor's cosigning key, a file of mode 0600. The anchor keeps its state in files beside it, whose names begin
+    /// with this one's. Keep them together, on a disk that is not restored from old backups. The folder `incidents`
+    /// beside it keeps signed heads of the log that contradict each other.
     pub key: PathBuf,
-    /// Address of the committer, such as `http://127.0.0.1:7380`. Servers on other hosts, Git's too, are reached by way of
-    /// the proxies that the environment names.
+    /// Address of the committer, such as `http://127.0.0.1:7380`. The anchor reaches other hosts, Git servers
+    /// too, through the proxies that the environment names.
     pub committer: String,
-    /// The anchor's own bare Git repository, created when absent. Several anchors of one machine may share it.
+    /// The anchor's own bare Git repository, created when it does not exist. Several anchors of one machine may share it.
     pub repository: PathBuf,
     /// The branch that anchors are committed to, in the own repository and in all remotes. Nothing else may use it.
     #[serde(default = "default_branch")]
@@ -27,14 +27,15 @@ pub struct Config {
     /// Repositories that every anchor is pushed to, each independently of the others.
     #[serde(default)]
     pub remotes: Vec<Remote>,
-    /// Witnesses (C2SP tlog-witness) that are asked for a cosignature on every anchor. An anchor is published without the
-    /// one that does not answer in time; it is asked again every few seconds, and the anchor committed again with its line.
+    /// Witnesses (C2SP tlog-witness) that are asked for a cosignature on every anchor. An anchor is published without a
+    /// witness that does not answer in time. That witness is asked again every few seconds, and the anchor committed again
+    /// with its cosignature.
     #[serde(default)]
     pub witnesses: Vec<Witness>,
     /// Seconds between two looks at the chain's head.
     #[serde(default = "default_interval_s")]
     pub interval_s: u32,
-    /// Seconds after which a head that stands still is cosigned and committed again, to show that the ledger is alive.
+    /// Seconds after which an unchanged head is cosigned and committed again, to show that the ledger is alive.
     #[serde(default = "default_heartbeat_s")]
     pub heartbeat_s: u32,
     /// Address for health and metrics.
@@ -46,18 +47,18 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Remote {
-    /// A path, or an `ssh://`, `https://` or `user@host:path` address. A path at which there is nothing becomes a new
-    /// bare repository; Git's hooks do not run in repositories reached by path.
+    /// A path, or an `ssh://`, `https://` or `user@host:path` address. A path that does not exist becomes a new
+    /// bare repository. Git's hooks do not run in repositories reached by path.
     pub url: String,
-    /// Name in logs and metrics; the address when left out.
+    /// Name in logs and metrics; the default is the address.
     pub name: Option<String>,
     /// SSH: private key file.
     pub ssh_key: Option<PathBuf>,
     /// SSH: file with the server's host keys in the plain form that `ssh-keyscan` prints (names are not hashed).
     pub known_hosts: Option<PathBuf>,
-    /// HTTPS: user name, where the server wants one; many accept any name with a token.
+    /// HTTPS: user name, where the server needs one; many accept any name with a token.
     pub user: Option<String>,
-    /// HTTPS: file of mode 0600 with the password or access token in one line. It is read anew for every push.
+    /// HTTPS: file of mode 0600 with the password or access token in one line. It is read again for every push.
     pub password_file: Option<PathBuf>,
 }
 
@@ -67,7 +68,7 @@ pub struct Remote {
 pub struct Witness {
     /// Prefix of its interface: requests go to `<url>/add-checkpoint`.
     pub url: String,
-    /// Its vkey, of type 0x04. Only what this key signed is published.
+    /// Its vkey, of type 0x04. Only cosignatures by this key are published.
     pub vkey: String,
 }
 
@@ -102,10 +103,10 @@ impl Config {
         }
     }
 
-    /// Checks what the types do not say, and names the field.
+    /// Checks what the types cannot express. The error names the field.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.interval_s > 0, "anchor.interval_s: wants at least 1");
-        ensure!(self.heartbeat_s >= self.interval_s, "anchor.heartbeat_s: wants at least interval_s");
+        ensure!(self.interval_s > 0, "anchor.interval_s: must be at least 1");
+        ensure!(self.heartbeat_s >= self.interval_s, "anchor.heartbeat_s: must be at least interval_s");
         ensure!(
             git2::Reference::is_valid_name(&self.reference()),
             "anchor.branch: {:?} cannot be the name of a branch",
@@ -114,7 +115,7 @@ impl Config {
         for (i, remote) in self.remotes.iter().enumerate() {
             remote.check().with_context(|| format!("anchor.remotes[{i}]"))?;
             let repeated = self.remotes[..i].iter().any(|r| r.url == remote.url || r.name() == remote.name());
-            ensure!(!repeated, "anchor.remotes[{i}]: {} is there twice", remote.name());
+            ensure!(!repeated, "anchor.remotes[{i}]: {} appears twice", remote.name());
         }
         for (i, witness) in self.witnesses.iter().enumerate() {
             witness.key().with_context(|| format!("anchor.witnesses[{i}].vkey"))?;
@@ -138,10 +139,10 @@ impl Remote {
         match Address::parse(&self.url).context("url")? {
             Address::Path(_) => {}
             Address::Ssh { .. } => {
-                ensure!(self.ssh_key.is_some(), "ssh_key: an SSH address wants a private key file");
+                ensure!(self.ssh_key.is_some(), "ssh_key: an SSH address needs a private key file");
                 ensure!(
                     self.known_hosts.is_some(),
-                    "known_hosts: an SSH address wants a file with the server's host key"
+                    "known_hosts: an SSH address needs a file with the server's host key"
                 );
             }
             Address::Http { secure, loopback } => {
@@ -157,7 +158,7 @@ impl Remote {
 impl Witness {
     pub(crate) fn key(&self) -> anyhow::Result<VerifierKey> {
         let key: VerifierKey = self.vkey.parse()?;
-        ensure!(key.algorithm() == evidence::Algorithm::Cosignature, "wants a cosigning key (type 0x04)");
+        ensure!(key.algorithm() == evidence::Algorithm::Cosignature, "not a cosigning key (type 0x04)");
         Ok(key)
     }
 }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_relative_to_the_file_and_addresses_are_not() {
+    fn only_paths_are_relative_to_the_file() {
         let mut config = config(
             "[[remotes]]\nurl = 'anchors.git'\n[[remotes]]\nurl = 'https://example.com/a.git'\npassword_file = 'token'\n\
              [[remotes]]\nurl = '/srv/a.git'\n[[remotes]]\nurl = 'git@example.com:a.git'\n",
@@ -189,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_fine() {
+    fn defaults_are_valid() {
         let config = config("");
         config.check().expect("valid");
         assert_eq!((config.interval_s, config.heartbeat_s, config.branch.as_str()), (60, 3600, "anchors"));
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_field_is_named() {
         let ssh = "[[remotes]]\nurl = 'ssh://git@example.com/a.git'\n";
         for (more, wanted) in [
             ("interval_s = 0".to_owned(), "anchor.interval_s"),

@@ -1,4 +1,4 @@
-//! What to do, decided from what was seen. No I/O, no clock.
+//! Decides what to do, from facts alone. No I/O, no clock.
 
 use evidence::Head;
 use evidence::incident::Shown;
@@ -29,7 +29,7 @@ pub(crate) enum LogIncident {
     /// It has as many entries, but others.
     #[error("the log forked: it offers {offered}, but {cosigned} was cosigned")]
     Forked { cosigned: Head, offered: Head },
-    /// It has more entries, and what `shown` says at the size of the head that is known.
+    /// It has more entries, and `shown` is its root at the size of the known head.
     #[error("the log forked: it signed {offered}, which does not continue {known}")]
     NotContinued { known: Head, offered: Head, shown: Box<Shown> },
 }
@@ -43,7 +43,7 @@ impl LogIncident {
         }
     }
 
-    /// The proof of it, where there must be one.
+    /// The proof, for an incident that needs one.
     pub(crate) fn shown(&self) -> Option<&Shown> {
         match self {
             Self::Backwards { .. } | Self::Forked { .. } => None,
@@ -70,7 +70,7 @@ pub(crate) fn about_head(
     Ok(if up_to_date || offered.size == 0 { Action::Wait } else { Action::Anchor })
 }
 
-/// Refuses a head that is smaller than one that is known, or another one of its size.
+/// Refuses a head that is smaller than a known one, or has its size and another root.
 pub(crate) fn not_below(cosigned: Head, offered: Head) -> Result<(), LogIncident> {
     if offered.size < cosigned.size {
         return Err(LogIncident::Backwards { cosigned, offered });
@@ -84,24 +84,24 @@ pub(crate) fn not_below(cosigned: Head, offered: Head) -> Result<(), LogIncident
 /// How far ahead of their clock auditors let a cosignature be, in seconds (SPEC.md section 13.4).
 const AHEAD_S_MAX: u64 = 300;
 
-/// The time of the last cosignature if it is so far ahead of the clock that auditors do not take it.
+/// The time of the last cosignature, if it is too far ahead of the clock for auditors.
 pub(crate) fn time_to_come(now: u64, last: Option<u64>) -> Option<u64> {
     last.filter(|last| last.saturating_sub(now) > AHEAD_S_MAX)
 }
 
-/// The time of the next cosignature: the clock's, but never before the last one.
+/// The time of the next cosignature: now, but never before the last one.
 pub(crate) fn cosignature_time(now: u64, last: Option<u64>) -> u64 {
     now.max(last.unwrap_or_default())
 }
 
-/// How the anchor's own branch stands to what the key's state file says, when the anchor starts and before each commit.
+/// The anchor's own branch, compared with the key's state file. Decided at the start and before each commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Branch {
     /// Neither has an anchor of this log yet.
     Fresh,
     /// The branch holds the last anchor.
     Complete,
-    /// The state file was written and the branch not yet: the same anchor is to be committed.
+    /// The state file has an anchor that the branch lacks: commit that anchor.
     Pending,
 }
 
@@ -121,10 +121,10 @@ pub(crate) struct BranchFacts {
 /// Why the branch cannot be continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BranchRefusal {
-    /// The state file is gone or was never there.
+    /// The state file is lost, or never existed.
     #[error("the repository holds anchors of this log, but the key has no record of them: its state file was lost")]
     StateLost,
-    /// The repository is gone, was emptied, or is an older or another copy.
+    /// The repository was lost or emptied, or is an older or another copy.
     #[error("the repository does not hold the last anchor that this key made: it was lost, rolled back or changed")]
     RepositoryLost,
 }
@@ -154,7 +154,7 @@ pub(crate) enum Push {
 pub(crate) struct RemoteFacts {
     /// Something of this branch was seen there before.
     pub(crate) seen: bool,
-    /// The branch is there.
+    /// The branch exists.
     pub(crate) present: bool,
     /// It is the own branch's newest commit.
     pub(crate) same: bool,
@@ -166,10 +166,10 @@ pub(crate) struct RemoteFacts {
     pub(crate) ahead: bool,
 }
 
-/// A remote whose branch is not what it must be. Nothing is pushed then, and nothing is ever forced.
+/// A remote whose branch is not a part of ours. Nothing is pushed then, and nothing is ever forced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RemoteIncident {
-    /// The branch was there and is gone.
+    /// The branch existed and was deleted.
     Deleted,
     /// The branch went back to an older commit.
     Rewound,
@@ -180,7 +180,7 @@ pub(crate) enum RemoteIncident {
 }
 
 impl RemoteIncident {
-    /// What happened, for a log line that goes on with the commits.
+    /// What happened, for a log line that continues with the commits.
     pub(crate) const fn what(self) -> &'static str {
         match self {
             Self::Deleted => "the branch was deleted",
@@ -223,24 +223,24 @@ mod tests {
     }
 
     #[test]
-    fn grows_waits_and_beats() {
+    fn head_is_anchored_when_new_or_due() {
         assert_eq!(about_head(None, None, head(0), 100, 60), Ok(Action::Wait));
         assert_eq!(about_head(None, None, head(1), 100, 60), Ok(Action::Anchor));
         assert_eq!(about_head(Some(head(5)), anchored(5, 100), head(6), 101, 60), Ok(Action::Anchor));
         assert_eq!(about_head(Some(head(5)), anchored(5, 100), head(5), 159, 60), Ok(Action::Wait));
         assert_eq!(about_head(Some(head(5)), anchored(5, 100), head(5), 160, 60), Ok(Action::Anchor));
-        // The clock went back: no heartbeat before its time comes again.
+        // The clock went back: no heartbeat until it is due by the clock again.
         assert_eq!(about_head(Some(head(5)), anchored(5, 100), head(5), 10, 60), Ok(Action::Wait));
         // After an adoption of an older branch the branch has to catch up.
         assert_eq!(about_head(Some(head(5)), anchored(3, 100), head(5), 101, 60), Ok(Action::Anchor));
         assert_eq!(about_head(Some(head(5)), None, head(5), 101, 60), Ok(Action::Anchor));
-        // After another key was taken over from, this one shows itself at once.
+        // After a change of the anchor key, the new key cosigns at once.
         let by_another = Some(Anchored { head: head(5), time: None });
         assert_eq!(about_head(Some(head(5)), by_another, head(5), 101, 60), Ok(Action::Anchor));
     }
 
     #[test]
-    fn never_goes_below_or_beside_what_was_cosigned() {
+    fn contradicting_head_is_refused() {
         for branch in [None, anchored(3, 100), anchored(5, 100)] {
             let cosigned = head(5);
             for size in [0, 3, 4] {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_auditors_take_is_no_trouble() {
+    fn only_times_too_far_ahead_are_reported() {
         for last in [None, Some(0), Some(1000), Some(1300)] {
             assert_eq!(time_to_come(1000, last), None, "{last:?}");
         }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_is_continued_only_where_the_key_left_it() {
+    fn branch_continues_only_where_the_key_left_it() {
         let facts = |recorded, present, same, unchanged| BranchFacts { recorded, present, same, unchanged };
         assert_eq!(about_branch(facts(false, false, false, false)), Ok(Branch::Fresh));
         assert_eq!(about_branch(facts(false, true, false, false)), Err(BranchRefusal::StateLost));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_is_only_ever_fast_forwarded() {
+    fn remotes_are_only_fast_forwarded() {
         let absent =
             RemoteFacts { seen: false, present: false, same: false, ours: false, not_behind_seen: false, ahead: false };
         let older = RemoteFacts { present: true, ours: true, ..absent };

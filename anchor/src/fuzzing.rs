@@ -1,7 +1,7 @@
-//! Readers of the anchor's own files, for the fuzzer: what they read is written again; `None` for what is none.
+//! Parsers of the anchor's own files, for the fuzzer. Each encodes again what it parsed; `None` when it refuses.
 
-use crate::pack::List;
-use crate::seen;
+use crate::last_seen;
+use crate::pack_list::PackList;
 use crate::state::Record;
 
 /// The record of the last anchor, in the high-water file.
@@ -11,10 +11,10 @@ pub fn record(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// The list of the packs of the anchor's repository.
 pub fn packs(text: &str) -> Option<String> {
-    List::parse(text).map(|list| list.encode())
+    PackList::parse(text).map(|list| list.encode())
 }
 
-/// What was seen at some remote.
+/// The commit that was last seen at a remote.
 pub fn remote(text: &str) -> Option<String> {
-    seen::reencode(text)
+    last_seen::reencode(text)
 }

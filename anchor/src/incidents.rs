@@ -13,21 +13,21 @@ use evidence::{Hash, SignedCheckpoint};
 use crate::decide::LogIncident;
 use crate::unix_seconds;
 
-/// A log that changes its mind at every look must not fill the disk. The first incidents prove the most.
+/// A log that signs another history at every look must not fill the disk. The first incidents prove the most.
 const FILES_MAX: usize = 64;
 
-/// Of these, so many may be rollbacks, which prove less than forks: the other places are for forks alone.
+/// The most rollbacks among them. Rollbacks prove less than forks, so the other places are for forks alone.
 const ROLLBACKS_MAX: usize = 32;
 
-/// So many rollbacks are kept of one known head: an old copy of the database that grows shows another at each look.
+/// The most rollbacks of one known head. An old copy of the database that grows shows another one at each look.
 const ROLLBACKS_PER_HEAD_MAX: usize = 4;
 
-/// The folder `incidents` beside the anchor's key: each pair of signed heads that contradict each other, in a file of its
-/// own, for people and for good. Nothing here removes one. All calls block.
+/// The folder `incidents` beside the anchor's key. Each pair of signed heads that contradict each other has a file of its
+/// own there, which this process never removes. All calls block.
 #[derive(Debug)]
 pub(crate) struct Incidents {
     folder: PathBuf,
-    /// Those that this process knows to be on disk.
+    /// The incidents that this process knows to be on disk.
     kept: Mutex<HashMap<Hash, PathBuf>>,
 }
 
@@ -37,8 +37,8 @@ impl Incidents {
         Self { folder: key.with_file_name("incidents"), kept: Mutex::default() }
     }
 
-    /// Keeps the two heads of an incident, and says in words what it is and where they are. `known` is the signed note
-    /// of the head that was known before, `found` that of the other.
+    /// Stores the two heads of an incident, and says in words what it is and where they are. `known` is the head that was
+    /// known before, `found` the other one.
     pub(crate) fn keep_both(
         &self,
         ledger: &LedgerId,
@@ -59,7 +59,7 @@ impl Incidents {
         format!("{incident}; {kept}")
     }
 
-    /// Keeps an incident, once, and says in words where it is; or why it is not kept.
+    /// Stores an incident once, and says in words where it is or why it is not stored.
     fn keep(&self, incident: &Incident) -> String {
         match self.file(incident) {
             Ok(path) => format!("both signed heads are kept in {}", path.display()),
@@ -69,7 +69,7 @@ impl Incidents {
 
     /// The file of an incident, which is on disk when this returns.
     fn file(&self, incident: &Incident) -> anyhow::Result<PathBuf> {
-        // An entry is made or not; a panic leaves nothing half done.
+        // A panic cannot leave a half-made map entry, so a poisoned lock is safe to use.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let id = incident.id();
         if let Some(path) = kept.get(&id).filter(|path| path.exists()) {
@@ -98,11 +98,11 @@ impl Incidents {
         Ok(path)
     }
 
-    /// Refuses an incident that has no place beside the files of these names.
+    /// Refuses an incident for which the files of these names leave no room.
     fn check_room(&self, names: &[String], incident: &Incident) -> anyhow::Result<()> {
         let folder = self.folder.display();
         let full = |held: usize, max: usize, what: &str| {
-            ensure!(held < max, "{folder} holds {max} {what}, the most there may be; move them to a safe place");
+            ensure!(held < max, "{folder} holds {max} {what}, the maximum; move them to a safe place");
             Ok(())
         };
         full(names.len(), FILES_MAX, "files")?;
@@ -112,7 +112,7 @@ impl Incidents {
         let rollbacks: Vec<_> = names.iter().filter(|name| name.contains("-rollback-")).collect();
         full(rollbacks.len(), ROLLBACKS_MAX, "rollbacks")?;
         let known = incident.known().checkpoint();
-        // One that cannot be read is of no head.
+        // An unreadable file counts for no head.
         let is_of_known = |name: &&&String| {
             let bytes = keystore::read_capped(&self.folder.join(name), INCIDENT_BYTES_MAX).ok();
             let held = bytes.and_then(|bytes| Incident::parse(&bytes).ok());
@@ -121,14 +121,14 @@ impl Incidents {
         let held = rollbacks.iter().filter(is_of_known).count();
         ensure!(
             held < ROLLBACKS_PER_HEAD_MAX,
-            "{folder} holds {ROLLBACKS_PER_HEAD_MAX} rollbacks of {} {}, the most there may be of one head",
+            "{folder} holds {ROLLBACKS_PER_HEAD_MAX} rollbacks of {} {}, the maximum of one head",
             known.size,
             known.root
         );
         Ok(())
     }
 
-    /// The names of the files there, oldest first; the folder is made if it is not there, and is on disk then.
+    /// The names of the files, oldest first. Makes the folder if necessary, and syncs it.
     fn names(&self) -> anyhow::Result<Vec<String>> {
         let folder = self.folder.display().to_string();
         match fs::create_dir(&self.folder) {
@@ -145,7 +145,7 @@ impl Incidents {
             names.collect()
         };
         let mut names = list().with_context(|| format!("look into {folder}"))?;
-        // What a process that was killed left half written is written anew.
+        // A killed process may have left half a file.
         names.retain(|name| !name.ends_with(".tmp"));
         names.sort_unstable();
         Ok(names)
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_contradiction_is_one_file_also_after_a_restart() {
+    fn same_incident_is_one_file_after_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || Incidents::beside(&folder.path().join("anchor.key"));
         let first = open();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_changes_its_mind_at_every_look_does_not_fill_the_disk() {
+    fn number_of_files_is_bounded() {
         let folder = tempfile::tempdir().expect("a folder");
         let incidents = Incidents::beside(&folder.path().join("anchor.key"));
         for number in 0..FILES_MAX {
@@ -219,7 +219,7 @@ mod tests {
 
     /// An old database that was put back grows, and is smaller than what is known at each look.
     #[test]
-    fn an_old_copy_that_grows_leaves_room_for_forks() {
+    fn rollbacks_leave_room_for_forks() {
         let folder = tempfile::tempdir().expect("a folder");
         let incidents = Incidents::beside(&folder.path().join("anchor.key"));
         for found in 900..1_000 {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_said() {
+    fn incident_that_cannot_be_stored_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let incidents = Incidents::beside(&folder.path().join("anchor.key"));
         fs::write(folder.path().join("incidents"), "in the way").expect("written");

@@ -4,8 +4,8 @@ use base64ct::{Base64, Encoding};
 
 /// Checks that `file` has this key (its SSH encoding) for this server.
 ///
-/// Lines with hashed names and with patterns are not looked at, nor are certificate authorities; a revoked key is
-/// refused wherever it stands.
+/// Lines with hashed names, patterns or certificate authorities are ignored. A revoked key is refused wherever it is in
+/// the file.
 ///
 /// # Errors
 /// What to tell the operator.
@@ -39,8 +39,8 @@ pub(crate) fn check(file: &str, host: &str, port: u16, kind: &str, key: &[u8]) -
     }
     let others = others.join(", ");
     Err(format!(
-        "{with_port} shows a {kind} key that known_hosts does not have (it has {others}): the server or somebody \
-                 between changed"
+        "{with_port} shows a {kind} key that known_hosts does not have (it has {others}): the server changed, or somebody \
+                 is between"
     ))
 }
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_found_by_name_and_port() {
+    fn server_is_found_by_name_and_port() {
         assert!(is_known(&line("example.com"), "example.com", 22));
         assert!(is_known(&line("other,example.com"), "example.com", 22));
         assert!(is_known(&line("[example.com]:22"), "example.com", 22));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_is_refused_and_said() {
+    fn other_key_is_refused_and_named() {
         let file = line("example.com");
         let error = check(&file, "example.com", 22, "ssh-rsa", b"other").expect_err("another key");
         assert!(error.contains("example.com") && error.contains("ssh-rsa") && error.contains("ssh-ed25519"), "{error}");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_are_heeded() {
+    fn revoked_and_authority_lines_do_not_count() {
         let file = line("example.com");
         assert!(!is_known(&format!("{file}@revoked {file}"), "example.com", 22));
         assert!(!is_known(&format!("@cert-authority {file}"), "example.com", 22));

@@ -1,34 +1,40 @@
-//! The anchor: proves the chain's head consistent with all it ever cosigned, cosigns it and publishes it in Git.
+//! The anchor proves that the chain's head continues all that it ever cosigned. Then it cosigns the head and publishes
+//! it in Git.
 //!
 //! It reads the committer over HTTP (C2SP tlog-tiles) and trusts nothing that it reads. Each anchor is a commit on a
-//! branch of its own repository, `logs/<hex SHA-256 of origin>/checkpoint` and `.../consistency`, and is pushed from
-//! there to every remote. A remote is only ever fast-forwarded; one that holds something else is an incident for people.
+//! branch of its own repository with two files, `logs/<hex SHA-256 of origin>/checkpoint` and `.../consistency`. From
+//! there it is pushed to every remote, always as a fast-forward. A remote that holds something else is an incident: a
+//! person must look at it.
 
 mod address;
 mod adopt;
-mod anchored;
+mod anchor;
 mod blocking;
 mod config;
 mod decide;
-mod foreign;
+mod fork_check;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod git_options;
 mod incidents;
 mod known_hosts;
-mod libgit2;
+mod last_seen;
 mod log;
+mod maker;
 mod metrics;
-mod network;
-mod newest;
+mod network_remote;
+mod newest_checkpoint;
 mod pack;
+mod pack_list;
 mod path_remote;
 mod publisher;
 mod push;
 mod remote;
+mod reporter;
 mod repository;
 mod run;
-mod seen;
 mod state;
+mod sync_error;
 mod witness;
 mod witnesses;
 
@@ -37,7 +43,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use adopt::{Source, adopt};
 pub use config::{Config, Remote, Witness};
 pub use metrics::METRICS;
-pub use newest::newest_checkpoint;
+pub use newest_checkpoint::newest_checkpoint;
 pub use run::run;
 
 /// The system clock, in seconds since 1970.

@@ -6,17 +6,17 @@ use evidence::tile::Tiles;
 use evidence::tree::{consistency_nodes, decompose, verify_consistency};
 use evidence::{Entry, Hash, Head, Note, SignedCheckpoint};
 
-use crate::anchored::head;
+use crate::anchor::head;
 use crate::decide::{LogIncident, not_below};
 
 /// Why the log's head cannot be cosigned now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    /// It does not answer, or has nothing to show yet.
+    /// It does not answer, or has no checkpoint yet.
     #[error("{0}")]
     Unavailable(String),
-    /// What it serves is not what it must be: not signed by a log key in force, of another log, or not a tree with the root
-    /// that was signed. Nothing is known to be forked.
+    /// It serves something invalid: a checkpoint of another log or without the signature of a log key in force, or tiles
+    /// of another tree. That does not prove a fork.
     #[error("{0}")]
     Untrusted(String),
     /// It signed a head that contradicts one that it signed before.
@@ -24,10 +24,10 @@ pub(crate) enum LogError {
     Incident(#[from] LogIncident),
 }
 
-/// The log that a committer serves, read over C2SP tlog-tiles and trusted in nothing.
+/// The log that a committer serves, read over C2SP tlog-tiles. Nothing that it serves is trusted.
 ///
-/// Which keys sign for it is what its key entries say, verified from the genesis on: so the anchor follows when a log key
-/// is replaced, and needs no list of its own that somebody would have to change at the same moment.
+/// Its key entries say which keys sign for it, and are verified from the genesis on. So the anchor follows when a log key
+/// is replaced, without a list of its own that somebody would have to change at the same moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     client: Client,
@@ -49,12 +49,12 @@ impl Log {
         &self.ledger
     }
 
-    /// The newest checkpoint, with the valid signature of a log key in force, and no other.
+    /// The newest checkpoint, with only the valid signature of a log key in force.
     pub(crate) async fn checkpoint(&self) -> Result<SignedCheckpoint, LogError> {
         let bytes = self.client.checkpoint().await.map_err(|e| LogError::Unavailable(e.to_string()))?;
         let bytes =
             bytes.ok_or_else(|| LogError::Unavailable("the committer has signed no checkpoint yet".to_owned()))?;
-        // After the checkpoint: so the grant of the key that signed it is among them.
+        // Read after the checkpoint, so that they include the grant of the key that signed it.
         let keys = self.keys().await?;
         self.verified(&bytes, &keys)
             .map_err(|problem| LogError::Untrusted(format!("the committer's checkpoint: {problem}")))
@@ -77,7 +77,7 @@ impl Log {
             return Err(format!("it is of the log {found:?}, not of {origin:?}"));
         }
         let signer = keys.verify_checkpoint(&signed).map_err(|e| e.to_string())?;
-        // Lines of others, which nobody here checked, are not passed on.
+        // Other signature lines are unverified, and not passed on.
         let mut note = Note::unsigned(signed.note().text().to_owned()).map_err(|e| e.to_string())?;
         let is_signer = |name: &str, id| name == signer.key.name() && id == signer.key.id();
         for signature in signed.note().signatures().filter(|s| is_signer(s.name(), s.id())) {
@@ -86,13 +86,13 @@ impl Log {
         SignedCheckpoint::parse(&note.to_bytes()).map_err(|e| e.to_string())
     }
 
-    /// The tiles that the proofs from older sizes to `head` are made of, shown to be of the tree that `head` names.
+    /// The tiles for the proofs from older sizes to `head`, verified against its root.
     pub(crate) async fn tiles(&self, head: Head, old_sizes: &[u64]) -> Result<Tiles, LogError> {
         let mut nodes = Vec::new();
         for old in old_sizes {
             let groups = consistency_nodes(*old, head.size).map_err(|e| LogError::Untrusted(e.to_string()))?;
             nodes.extend(groups.into_iter().flatten());
-            // Where the proof fails, the root that the tree has there is the proof of that.
+            // If the proof fails, the root that the tree has at that size proves the fork.
             nodes.extend(decompose(0..*old));
         }
         self.client.tiles(head.size, &head.root, nodes).await.map_err(|error| match error {
@@ -113,13 +113,13 @@ impl Log {
     }
 }
 
-/// The proof that the tree of `old` is the beginning of the tree of `new`, which `tiles` are of. It was verified.
+/// Makes and verifies the proof that the tree of `new` continues the tree of `old`. `tiles` are of the tree of `new`.
 pub(crate) fn prove(tiles: &Tiles, old: Head, new: Head) -> Result<Vec<Hash>, LogError> {
     let proof = tiles.consistency_proof(old.size).map_err(|e| LogError::Untrusted(e.to_string()))?;
     if verify_consistency(old.size, &old.root, new.size, &new.root, &proof).is_ok() {
         return Ok(proof);
     }
-    // The tiles are of the new head, so the old one cannot be its beginning.
+    // The tiles were verified against the new head, so the old one is not its beginning.
     let root = tiles.compact_range(old.size).map_err(|e| LogError::Untrusted(e.to_string()))?.root();
     Err(LogIncident::NotContinued { known: old, offered: new, shown: Box::new(Shown { root, path: proof }) }.into())
 }

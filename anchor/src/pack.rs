@@ -1,8 +1,8 @@
 //! Packing, so that a repository that gets a commit every minute for years stays small and fast.
 //!
 //! Every [`COMMITS_PER_PACK`] commits their loose objects become one pack, and every [`PACKS_PER_MERGE`] such packs
-//! become one large pack, which stays as it is. So each object is written three times at most, and the number of files
-//! grows by one for some 16,000 anchors. `git gc` does no harm to this.
+//! become one large pack, which never changes. So each object is written three times at most, and every 16,000 anchors
+//! add one file. Running `git gc` does no harm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,56 +10,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use git2::Oid;
 
-use crate::libgit2::is_failed_sync;
+use crate::pack_list::PackList;
 use crate::repository::Repository;
+use crate::sync_error::is_sync_error;
 
 const COMMITS_PER_PACK: usize = 256;
 const PACKS_PER_MERGE: usize = 64;
 
-const HEADER: &str = "streamseal/anchor-packs@v1";
-/// The file with the list.
-const LIST: &str = "anchor-packs";
-const LIST_BYTES_MAX: usize = 1 << 16;
-
-/// Which packs there are. The list is a file in the repository; repositories without it are left alone.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct List {
-    /// Everything up to this commit is in large packs.
-    merged: Option<Oid>,
-    /// The small packs after it: each with everything up to a commit, and the pack's name.
-    packs: Vec<(Oid, String)>,
-}
-
-/// From now on the repository is packed here. Called again, forgets which packs there are, as after its branch was
-/// moved to another history.
-pub(crate) fn manage(repository: &Repository) -> anyhow::Result<()> {
-    manage_at(&repository.folder())
-}
-
-/// The same of a repository that is about to be made in this folder.
-pub(crate) fn manage_at(folder: &Path) -> anyhow::Result<()> {
-    List::default().write(folder)
-}
-
-/// Whether a repository was begun in this folder by [`manage_at`], or was about to be.
-pub(crate) fn is_begun(folder: &Path) -> bool {
-    let list = folder.join(LIST);
-    list.exists() || list.with_extension("tmp").exists()
-}
-
-/// Whether it is packed here.
-pub(crate) fn is_managed(repository: &Repository) -> bool {
-    list_file(repository).exists()
-}
-
-/// Packs what is due, after commits were added to the branch. A failure is logged: it costs only space, and the next
-/// call tries again.
+/// Packs what is due, after commits were added to the branch. An error is only logged: it costs space, and the next call
+/// tries again.
 ///
 /// # Errors
-/// When a pack could not be synced: the next call could remove, for one that is lost, what was synced.
+/// When a pack could not be synced. The next call could remove synced objects because a lost pack held them.
 pub(crate) fn pack_if_due(repository: &Repository) -> anyhow::Result<()> {
     match pack_every(repository, COMMITS_PER_PACK, PACKS_PER_MERGE) {
-        Err(error) if is_failed_sync(&error) => return Err(error),
+        Err(error) if is_sync_error(&error) => return Err(error),
         Err(error) => tracing::warn!("not packed: {error:#}"),
         Ok(()) => {}
     }
@@ -67,7 +32,7 @@ pub(crate) fn pack_if_due(repository: &Repository) -> anyhow::Result<()> {
 }
 
 fn pack_every(repository: &Repository, commits_per_pack: usize, packs_per_merge: usize) -> anyhow::Result<()> {
-    let (Some(mut list), Some(tip)) = (List::read(repository)?, repository.tip()?) else {
+    let (Some(mut list), Some(tip)) = (PackList::read(&repository.folder())?, repository.tip()?) else {
         return Ok(());
     };
     let unpacked = walk(repository, tip, list.packed_up_to())?.take(commits_per_pack).count();
@@ -90,7 +55,7 @@ fn pack_every(repository: &Repository, commits_per_pack: usize, packs_per_merge:
     Ok(())
 }
 
-/// Writes a pack of everything that `tip` has and `base` has not, and returns its name.
+/// Writes a pack of everything in `tip` that is not in `base`, and returns its name.
 fn write_pack(repository: &Repository, tip: Oid, base: Option<Oid>) -> anyhow::Result<String> {
     let write = || {
         let git = repository.git();
@@ -134,7 +99,7 @@ fn objects_in(index: &[u8]) -> Option<Vec<Oid>> {
 }
 
 fn remove_pack(repository: &Repository, name: &str) -> anyhow::Result<()> {
-    // The index first: a pack without its index is not read by anyone.
+    // The index first: Git ignores a pack without its index.
     for extension in ["idx", "rev", "pack"] {
         remove(&pack_folder(repository).join(format!("pack-{name}.{extension}")))?;
     }
@@ -152,52 +117,6 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 
 fn pack_folder(repository: &Repository) -> PathBuf {
     repository.folder().join("objects").join("pack")
-}
-
-fn list_file(repository: &Repository) -> PathBuf {
-    repository.folder().join(LIST)
-}
-
-impl List {
-    fn packed_up_to(&self) -> Option<Oid> {
-        self.packs.last().map(|(commit, _)| *commit).or(self.merged)
-    }
-
-    fn read(repository: &Repository) -> anyhow::Result<Option<Self>> {
-        if !is_managed(repository) {
-            return Ok(None);
-        }
-        let path = list_file(repository);
-        let bytes = keystore::read_capped(&path, LIST_BYTES_MAX)?;
-        let list = str::from_utf8(&bytes).ok().and_then(Self::parse);
-        list.map(Some).with_context(|| format!("{} is damaged; delete it to stop packing", path.display()))
-    }
-
-    fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        Ok(keystore::write_synced(&folder.join(LIST), self.encode().as_bytes(), 0o644)?)
-    }
-
-    pub(crate) fn encode(&self) -> String {
-        let merged = self.merged.map_or_else(|| "-".to_owned(), |commit| commit.to_string());
-        let packs: String = self.packs.iter().map(|(commit, name)| format!("pack {commit} {name}\n")).collect();
-        format!("{HEADER}\nmerged {merged}\n{packs}")
-    }
-
-    /// Reads a list in its only spelling.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.strip_suffix('\n')?.split('\n');
-        let (HEADER, merged) = (lines.next()?, lines.next()?.strip_prefix("merged ")?) else {
-            return None;
-        };
-        let merged = if merged == "-" { None } else { Some(Oid::from_str(merged).ok()?) };
-        let pack = |line: &str| {
-            let (commit, name) = line.strip_prefix("pack ")?.split_once(' ')?;
-            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit());
-            Some((Oid::from_str(commit).ok()?, is_name.then(|| name.to_owned())?))
-        };
-        let list = Self { merged, packs: lines.map(pack).collect::<Option<_>>()? };
-        (list.encode() == text).then_some(list)
-    }
 }
 
 #[cfg(test)]
@@ -224,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn files_stay_few_and_nothing_is_lost() {
+    fn packing_keeps_files_few_and_objects_complete() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.git");
         let repository = Repository::open_or_init(&path, "refs/heads/anchors").expect("made");
@@ -236,7 +155,7 @@ mod tests {
         }
         // 60 commits with 5 objects each: five large packs, up to four small ones, up to three commits of loose objects.
         assert!(most <= 2 * (5 + 4) + 3 * 5 + 2, "{most} files");
-        assert_eq!(List::read(&repository).expect("read").expect("managed").packs, []);
+        assert_eq!(PackList::read(&repository.folder()).expect("read").expect("managed").packs, []);
         let check = Command::new("git")
             .args(["-c", "safe.directory=*", "-C"])
             .arg(&path)
@@ -249,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn few_packs_are_open_however_many_there_are() {
+    fn few_packs_are_open_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.git");
         let repository = Repository::open_or_init(&path, "refs/heads/anchors").expect("made");
@@ -257,7 +176,7 @@ mod tests {
             commit(&repository, number);
             pack_every(&repository, 1, 64).expect("packed");
         }
-        assert_eq!(List::read(&repository).expect("read").expect("managed").packs.len(), 20);
+        assert_eq!(PackList::read(&repository.folder()).expect("read").expect("managed").packs.len(), 20);
         let tip = repository.tip().expect("read").expect("there");
         assert_eq!(walk(&repository, tip, None).expect("walks").count(), 20);
         let open =
@@ -267,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_that_is_not_managed_is_left_alone() {
+    fn repository_without_list_is_never_packed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.git");
         git2::Repository::init_bare(&path).expect("made");
@@ -278,18 +197,5 @@ mod tests {
         let before = files(&path).len();
         pack_every(&repository, 3, 4).expect("nothing to do");
         assert_eq!(files(&path).len(), before);
-    }
-
-    #[test]
-    fn the_list_reads_back_and_a_damaged_one_is_named() {
-        let commit = Oid::from_str("1111111111111111111111111111111111111111").expect("an id");
-        let list = List { merged: Some(commit), packs: vec![(commit, "ab12".to_owned())] };
-        assert_eq!(List::parse(&list.encode()), Some(list));
-        assert_eq!(List::parse(&List::default().encode()), Some(List::default()));
-        for bad in ["", "x", "streamseal/anchor-packs@v1\n", "streamseal/anchor-packs@v1\nmerged -\npack x y\n"] {
-            assert_eq!(List::parse(bad), None, "{bad:?}");
-        }
-        let traversal = format!("streamseal/anchor-packs@v1\nmerged -\npack {commit} ../../x\n");
-        assert_eq!(List::parse(&traversal), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Remotes that are repositories of this machine.
 //!
-//! They are written to directly: libgit2's own transport for paths overwrites a branch that moved since it was looked
-//! at, and leaves a new pack behind for every push.
+//! This module writes to them directly. libgit2's own transport for paths overwrites a branch that moved meanwhile, and
+//! leaves a new pack behind for every push.
 
 use std::path::PathBuf;
 
@@ -25,8 +25,8 @@ impl PathRemote {
         Self { path }
     }
 
-    /// The commit that the branch is at. A repository that is not there has none, unless something was pushed to it
-    /// before: then it is not reached, as when a disk is not mounted.
+    /// The newest commit of the branch; `None` when the repository does not exist yet. If something was pushed to it
+    /// before, a missing repository is an error: perhaps its disk is not mounted.
     pub(crate) fn tip(&self, ours: &Repository, seen: bool) -> anyhow::Result<Option<Oid>> {
         if !self.path.exists() {
             ensure!(!seen, "there is no repository at {} any more", self.path.display());
@@ -44,7 +44,7 @@ impl PathRemote {
 
     /// Moves the branch from `theirs` to our newest commit, which must come after it.
     pub(crate) fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {
-        let tip = ours.tip()?.context("the own branch is gone")?;
+        let tip = ours.tip()?.context("our own branch does not exist")?;
         let remote = Repository::open_or_init(&self.path, ours.reference())?;
         let _lock = remote.lock()?;
         copy(ours, &remote, tip, theirs)?;
@@ -54,7 +54,7 @@ impl PathRemote {
     }
 }
 
-/// Copies what `tip` has and `base` has not.
+/// Copies everything in `tip` that is not in `base`.
 fn copy(from: &Repository, to: &Repository, tip: Oid, base: Option<Oid>) -> anyhow::Result<()> {
     let copy = || {
         let mut walk = from.git().revwalk()?;
@@ -75,7 +75,7 @@ fn copy(from: &Repository, to: &Repository, tip: Oid, base: Option<Oid>) -> anyh
         let (source, sink) = (from.git().odb()?, to.git().odb()?);
         for commit in commits {
             copy_tree(from, &source, &sink, from.git().find_commit(commit)?.tree_id())?;
-            // The commit last: who has a commit has everything below it.
+            // The commit last: a commit may exist only with everything below it.
             copy_object(&source, &sink, commit, ObjectType::Commit)?;
         }
         Ok::<_, git2::Error>(())
@@ -92,7 +92,7 @@ fn copy_tree(from: &Repository, source: &Odb<'_>, sink: &Odb<'_>, tree: Oid) -> 
         match entry.kind() {
             Some(ObjectType::Tree) => copy_tree(from, source, sink, entry.id())?,
             Some(ObjectType::Blob) => copy_object(source, sink, entry.id(), ObjectType::Blob)?,
-            // A link to a commit of another repository: there is nothing to copy.
+            // A submodule: there is nothing to copy.
             _ => {}
         }
     }

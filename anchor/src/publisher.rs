@@ -4,19 +4,20 @@ use anyhow::Context;
 use evidence::{Hash, Head, SignedCheckpoint, SigningKey};
 use git2::Oid;
 
-use crate::anchored::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
+use crate::anchor::{Anchor, CHECKPOINT, CONSISTENCY, folder, head};
 use crate::config::Config;
 use crate::decide::{Branch, BranchFacts, BranchRefusal, about_branch, cosignature_time};
-use crate::libgit2::is_failed_sync;
 use crate::pack;
+use crate::pack_list::PackList;
 use crate::repository::Repository;
 use crate::state::{Record, State};
+use crate::sync_error::is_sync_error;
 use crate::witness::Cosignature;
 
 /// Makes anchors: cosigns heads and commits them to the anchor's own repository. All calls block.
 ///
-/// An anchor is made in three steps, each durable before the next begins: it is written to the state file whole; it is
-/// committed; it is pushed (elsewhere). [`Publisher::recover`] does the second step again when it is missing.
+/// An anchor is made in three steps, each durable before the next begins: written to the state file, committed, and
+/// pushed (elsewhere). [`Publisher::recover`] makes up for a missing second step.
 pub(crate) struct Publisher {
     key: SigningKey,
     origin: String,
@@ -27,25 +28,24 @@ pub(crate) struct Publisher {
 /// Why there is no anchor.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Going on could make the key sign two histories, or continue a branch that is not ours. The process must end.
+    /// The key could sign two histories, or continue a branch that is not ours. The process must end.
     #[error("{0:#}")]
     Fatal(anyhow::Error),
-    /// The repository cannot be written now; the same can be tried again.
+    /// The repository cannot be read or written now; a later attempt may succeed.
     #[error("{0:#}")]
     Retry(anyhow::Error),
 }
 
 impl From<anyhow::Error> for Error {
-    /// Of what may be otherwise the next time.
     fn from(error: anyhow::Error) -> Self {
         Self::Retry(error)
     }
 }
 
 impl Error {
-    /// A failed fsync is never tried again: the second may succeed without what the first has lost.
+    /// A failed fsync is fatal: a second one could succeed although the first lost data.
     fn of_write(error: anyhow::Error) -> Self {
-        if is_failed_sync(&error) { Self::Fatal(error) } else { Self::Retry(error) }
+        if is_sync_error(&error) { Self::Fatal(error) } else { Self::Retry(error) }
     }
 }
 
@@ -60,7 +60,7 @@ impl Publisher {
         let key = keystore::read_signing_key(&config.key).context("anchor.key")?;
         anyhow::ensure!(
             key.verifier_key().algorithm() == evidence::Algorithm::Cosignature,
-            "anchor.key: {} wants a cosigning key (`streamseal keygen --role anchor`)",
+            "anchor.key: {} is not a cosigning key (`streamseal keygen --role anchor`)",
             config.key.display()
         );
         let state = State::open(&config.key, origin)?;
@@ -122,7 +122,7 @@ impl Publisher {
         })
     }
 
-    /// What a commit holds of this log.
+    /// This log's file `consistency` in a commit.
     fn held(&self, commit: Option<Oid>) -> anyhow::Result<Option<Vec<u8>>> {
         let path = format!("{}/{CONSISTENCY}", folder(&self.origin));
         commit.map_or(Ok(None), |commit| self.repository.file_at(commit, &path))
@@ -158,8 +158,8 @@ impl Publisher {
         self.put(tip, old, proof, checkpoint, cosignatures)
     }
 
-    /// Commits the last anchor again with `cosignatures` that came late; those of its own key and of others stay as they
-    /// are. Returns the new commit, or `None` when the last anchor is not this key's, which is cosigned anew anyway.
+    /// Commits the last anchor again, with `cosignatures` that came late. Its other signatures stay as they are. Returns
+    /// the new commit, or `None` when another key made the last anchor: this key then cosigns it at the next look.
     pub(crate) fn complete(&mut self, cosignatures: Vec<Cosignature>) -> Result<Option<Oid>, Error> {
         let _lock = self.repository.lock().map_err(Error::Retry)?;
         let tip = self.recover_locked()?;
@@ -180,7 +180,7 @@ impl Publisher {
         for Cosignature { key, line } in cosignatures {
             checkpoint.add_cosignature(&key, line).map_err(|e| Error::Fatal(e.into()))?;
         }
-        // After the adoption of an older branch a larger head was cosigned than the branch holds.
+        // After the adoption of an older branch, the largest cosigned head is larger than this one.
         let head = head(&checkpoint);
         let largest = self.cosigned().filter(|cosigned| cosigned.size > head.size).unwrap_or(head);
         let anchor = Anchor::new(old, proof, checkpoint, &self.origin, self.key.verifier_key());
@@ -199,14 +199,14 @@ impl Publisher {
         Ok(commit)
     }
 
-    /// The anchor of this log in a commit, by whatever anchor's key.
+    /// The anchor of this log in a commit; any anchor key may have made it.
     pub(crate) fn anchor_at(&self, commit: Oid) -> anyhow::Result<Option<Anchor>> {
         let held = self.held(Some(commit))?;
         let parse = |bytes: Vec<u8>| Anchor::parse(&bytes, &self.origin, self.key.verifier_key());
         held.map(parse).transpose().with_context(|| format!("the anchor in commit {commit}"))
     }
 
-    /// Goes on from `tip`, which must be in the repository and holds `anchor` of this log. `largest` is the largest head
+    /// Continues from `tip`, which must be in the repository and holds `anchor` of this log. `largest` is the largest head
     /// ever cosigned or anchored; it must have been proven consistent with `anchor`.
     pub(crate) fn adopt(&mut self, tip: Oid, anchor: Option<&Anchor>, largest: Option<Head>) -> anyhow::Result<()> {
         let _lock = self.repository.lock()?;
@@ -224,7 +224,7 @@ impl Publisher {
         }
         if current != Some(tip) {
             self.repository.move_branch(current, tip)?;
-            pack::manage(&self.repository)?;
+            PackList::start(&self.repository.folder())?;
         }
         Ok(())
     }

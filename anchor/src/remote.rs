@@ -7,13 +7,13 @@ use git2::Oid;
 use crate::address::Address;
 use crate::config;
 use crate::decide::{Push, RemoteFacts, RemoteIncident, about_remote};
-use crate::network::Network;
+use crate::last_seen::{LastSeen, short_name};
+use crate::network_remote::NetworkRemote;
 use crate::path_remote::PathRemote;
 use crate::publisher::Error;
 use crate::repository::Repository;
-use crate::seen::{Seen, short_name};
 
-/// The most that is fetched of a history that is not ours, to look at it.
+/// The most that is fetched of a history that is not ours.
 const FOREIGN_BYTES_MAX: usize = 64 << 20;
 
 /// A repository that anchors are pushed to. All calls block.
@@ -22,42 +22,42 @@ pub(crate) struct Remote {
     name: String,
     url: String,
     transport: Transport,
-    /// Beside which the state file stands.
+    /// The anchor's key file. The state file is beside it.
     key: PathBuf,
 }
 
 #[derive(Debug)]
 enum Transport {
     Path(PathRemote),
-    Network(Network),
+    Network(NetworkRemote),
 }
 
-/// How a remote stands after it was looked at and, where needed, pushed to.
+/// What [`Remote::sync`] found and did.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum SyncOutcome {
     /// There is nothing to push yet.
-    Nothing,
+    Empty,
     /// It had our newest commit.
     UpToDate,
     /// It was pushed to and has our newest commit now.
     Pushed,
-    /// It is not what it must be, and was left alone.
-    Incident(Report),
+    /// It holds something else than our branch, and was left alone.
+    Incident(IncidentDetails),
 }
 
-/// What was found where an incident happened.
+/// An incident at a remote, with the commits that show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct IncidentDetails {
     pub(crate) incident: RemoteIncident,
-    /// What the remote holds.
+    /// The commit at the remote.
     pub(crate) theirs: Option<Oid>,
-    /// What was last seen there.
+    /// The commit that was last seen there.
     pub(crate) seen: Option<Oid>,
     /// Our newest commit.
     pub(crate) ours: Oid,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for IncidentDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let commit = |id: Option<Oid>| id.map_or_else(|| "nothing".to_owned(), |id| id.to_string());
         write!(
@@ -76,7 +76,7 @@ impl Remote {
     pub(crate) fn new(config: &config::Remote, key: &Path) -> anyhow::Result<Self> {
         let transport = match Address::parse(&config.url)? {
             Address::Path(path) => Transport::Path(PathRemote::new(path)),
-            address => Transport::Network(Network::new(config.clone(), address)),
+            address => Transport::Network(NetworkRemote::new(config.clone(), address)),
         };
         Ok(Self { name: config.name().to_owned(), url: config.url.clone(), transport, key: key.to_owned() })
     }
@@ -85,13 +85,13 @@ impl Remote {
         &self.name
     }
 
-    /// What was last seen there.
-    pub(crate) fn seen(&self, ours: &Repository) -> anyhow::Result<Seen> {
-        Seen::open(&self.key, &self.url, ours.reference())
+    /// The commit that was last seen there.
+    pub(crate) fn seen(&self, ours: &Repository) -> anyhow::Result<LastSeen> {
+        LastSeen::open(&self.key, &self.url, ours.reference())
     }
 
     /// The commit that its branch is at now.
-    pub(crate) fn tip(&self, ours: &Repository, seen: &Seen) -> anyhow::Result<Option<Oid>> {
+    pub(crate) fn tip(&self, ours: &Repository, seen: &LastSeen) -> anyhow::Result<Option<Oid>> {
         match &self.transport {
             Transport::Path(remote) => remote.tip(ours, seen.commit().is_some()),
             Transport::Network(remote) => remote.tip(ours),
@@ -108,39 +108,38 @@ impl Remote {
         }
     }
 
-    /// Fetches a branch that is not ours, to tell what happened, and to keep what it shows. It may fail: what is decided is
-    /// the same without it.
+    /// Fetches a branch that is not ours, as evidence and to describe it. It may fail: no decision depends on it.
     pub(crate) fn fetch_foreign(&self, ours: &Repository, theirs: Oid) {
         if let Err(error) = self.fetch(ours, theirs, FOREIGN_BYTES_MAX) {
             tracing::warn!(remote = %self.name, "cannot fetch what the remote holds: {error:#}");
         }
     }
 
-    /// Looks at the remote and pushes our branch to it if that is a fast-forward from where we left it.
+    /// Compares the remote with our branch, and pushes if that is a fast-forward from where we left it.
     ///
     /// # Errors
-    /// [`Error::Retry`] when the remote could not be reached or refused the push; [`Error::Fatal`] when it cannot be
-    /// remembered what the remote holds.
-    pub(crate) fn sync(&self, ours: &Repository) -> Result<Standing, Error> {
+    /// [`Error::Retry`] when the remote could not be reached or refused the push; [`Error::Fatal`] when the commit last
+    /// seen there cannot be stored.
+    pub(crate) fn sync(&self, ours: &Repository) -> Result<SyncOutcome, Error> {
         let mut seen = self.seen(ours)?;
         let theirs = self.tip(ours, &seen)?;
         // Ours after theirs: another anchor of this repository may commit and push at any time.
         let Some(tip) = ours.tip()? else {
-            return Ok(Standing::Nothing);
+            return Ok(SyncOutcome::Empty);
         };
         let facts = self.facts(ours, tip, theirs, seen.commit())?;
-        let standing = match about_remote(facts) {
-            Ok(Push::UpToDate) => Standing::UpToDate,
+        let outcome = match about_remote(facts) {
+            Ok(Push::UpToDate) => SyncOutcome::UpToDate,
             Ok(Push::FastForward) => {
                 self.push(ours, theirs)?;
-                Standing::Pushed
+                SyncOutcome::Pushed
             }
             Err(incident) => {
-                return Ok(Standing::Incident(Report { incident, theirs, seen: seen.commit(), ours: tip }));
+                return Ok(SyncOutcome::Incident(IncidentDetails { incident, theirs, seen: seen.commit(), ours: tip }));
             }
         };
         seen.set(tip).context("remember what the remote holds").map_err(Error::Fatal)?;
-        Ok(standing)
+        Ok(outcome)
     }
 
     fn push(&self, ours: &Repository, theirs: Option<Oid>) -> anyhow::Result<()> {

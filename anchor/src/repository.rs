@@ -7,16 +7,17 @@ use anyhow::{Context, ensure};
 use git2::build::TreeUpdateBuilder;
 use git2::{ErrorCode, FileMode, ObjectType, Odb, Oid, RepositoryInitOptions, Signature, Time};
 
-use crate::libgit2::{self, FailedSync};
-use crate::pack;
+use crate::git_options;
+use crate::pack_list::PackList;
+use crate::sync_error::SyncError;
 
 /// Git holds a lock on a branch for milliseconds. One that is older was left behind.
 const LOCK_STALE: Duration = Duration::from_secs(10);
 
 /// The branch that anchors are committed to, in a bare repository of this machine.
 ///
-/// The branch is linear: each commit has the one before it as its only parent, and the first has none. A commit is a
-/// function of its parent, its files and its time, so that making it again after a crash gives the same commit.
+/// The branch is linear: each commit has the one before it as its only parent, and the first has none. Parent, files and
+/// time alone determine a commit, so making it again after a crash gives the same commit.
 pub(crate) struct Repository {
     git: git2::Repository,
     reference: String,
@@ -26,8 +27,8 @@ pub(crate) struct Repository {
 pub(crate) type Files<'a> = [(&'a str, &'a [u8])];
 
 impl Repository {
-    /// Opens the repository at `path`, or makes one when there is nothing, or only what was left by one who was killed
-    /// while making it. `reference` is the full name of the branch.
+    /// Opens the repository at `path`, or makes one when there is nothing. A process that was killed while making it may
+    /// have left a part: that is completed. `reference` is the full name of the branch.
     pub(crate) fn open_or_init(path: &Path, reference: &str) -> anyhow::Result<Self> {
         let absent = match fs::read_dir(path) {
             Ok(mut entries) => entries.next().is_none(),
@@ -39,27 +40,27 @@ impl Repository {
 
     /// Opens an existing repository.
     pub(crate) fn open(path: &Path, reference: &str) -> anyhow::Result<Self> {
-        libgit2::set_up();
+        git_options::set_up();
         let git =
             git2::Repository::open_bare(path).with_context(|| format!("open the Git repository {}", path.display()))?;
-        ensure!(git.is_bare(), "{} has a working tree; a bare repository is wanted", path.display());
+        ensure!(git.is_bare(), "{} has a working tree; use a bare repository", path.display());
         Ok(Self { git, reference: reference.to_owned() })
     }
 
-    /// Opens the anchor's own repository, or makes it; it is packed here, whoever made it.
+    /// Opens the anchor's own repository, or makes it. It is packed here even if Git made it.
     pub(crate) fn open_own(path: &Path, reference: &str) -> anyhow::Result<Self> {
         let this = Self::open_or_init(path, reference)?;
-        if !pack::is_managed(&this) {
-            pack::manage(&this)?;
+        if !PackList::exists(&this.folder()) {
+            PackList::start(&this.folder())?;
         }
         Ok(this)
     }
 
     fn init(path: &Path, reference: &str) -> anyhow::Result<Self> {
-        libgit2::set_up();
-        // First of all, so that half a repository is known to be from here.
+        git_options::set_up();
+        // The list comes first: it marks a half-made repository as ours.
         fs::create_dir_all(path).with_context(|| format!("make the folder {}", path.display()))?;
-        pack::manage_at(path)?;
+        PackList::start(path)?;
         for lock in ["HEAD.lock", "config.lock"] {
             remove_left_over(&path.join(lock))?;
         }
@@ -70,7 +71,7 @@ impl Repository {
         Ok(Self { git, reference: reference.to_owned() })
     }
 
-    /// Keeps other anchors of this machine from moving the branch until the value returned is dropped.
+    /// Keeps other anchors of this machine from moving the branch, until the returned file is dropped.
     pub(crate) fn lock(&self) -> anyhow::Result<File> {
         let path = self.folder().join("anchor.lock");
         let lock = || {
@@ -93,7 +94,7 @@ impl Repository {
         }
     }
 
-    /// A file as it is in a commit, by its path; `None` when the commit or the file is not there.
+    /// Reads the file at a path in a commit; `None` when the commit or the file does not exist.
     pub(crate) fn file_at(&self, commit: Oid, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let read = || {
             let entry = self.git.find_commit(commit)?.tree()?.get_path(Path::new(path))?;
@@ -102,7 +103,7 @@ impl Repository {
         found(read()).with_context(|| format!("read {path} in commit {commit} of {}", self.folder().display()))
     }
 
-    /// Whether `ancestor` is `commit` or one of its ancestors. A commit that is not in the repository is nobody's.
+    /// Whether `ancestor` is `commit` or one of its ancestors. False when one of them is not in the repository.
     pub(crate) fn is_in_history(&self, ancestor: Oid, commit: Oid) -> anyhow::Result<bool> {
         if found(self.git.find_commit(ancestor))?.is_none() || found(self.git.find_commit(commit))?.is_none() {
             return Ok(false);
@@ -124,7 +125,7 @@ impl Repository {
     ) -> anyhow::Result<Oid> {
         let make = || {
             let parent = parent.map(|id| self.git.find_commit(id)).transpose()?;
-            // Trees are made in memory, of which nothing but the folder's tree and those above it has to be there.
+            // Trees are made in memory. That needs only the folder's tree and the trees above it.
             let memory = in_memory()?;
             let (odb, new) = (self.git.odb()?, memory.odb()?);
             let before = match &parent {
@@ -159,8 +160,8 @@ impl Repository {
 
     /// Writes an object that is synced when this returns.
     ///
-    /// `git_odb_write` would not do: when its first way to write fails it takes another, writes once more, and says nothing
-    /// about it. And what is there already, as whoever wrote it was killed or failed, it takes for durable.
+    /// `git_odb_write` is not enough. When one backend fails to write, it silently tries the next. And it takes an object
+    /// that exists for durable, although the process that wrote it may have been killed before the sync.
     fn write(&self, odb: &Odb<'_>, kind: ObjectType, bytes: &[u8]) -> anyhow::Result<Oid> {
         let id = Oid::hash_object(kind, bytes)?;
         let name = id.to_string();
@@ -169,7 +170,7 @@ impl Repository {
         if file.exists() {
             for path in [file, folder] {
                 let synced = File::open(&path).and_then(|opened| opened.sync_all());
-                synced.map_err(|source| FailedSync { path, source })?;
+                synced.map_err(|source| SyncError { path, source })?;
             }
             return Ok(id);
         }
@@ -178,8 +179,8 @@ impl Repository {
         Ok(writer.finalize()?)
     }
 
-    /// Moves the branch from `old` (`None`: it does not exist) to `new`; fails when it is elsewhere. Whoever calls this
-    /// holds [`Repository::lock`].
+    /// Moves the branch from `old` (`None`: it does not exist) to `new`; fails when it is elsewhere. The caller must hold
+    /// [`Repository::lock`].
     pub(crate) fn move_branch(&self, old: Option<Oid>, new: Oid) -> anyhow::Result<()> {
         self.break_lock()?;
         let moved = match old {
@@ -189,13 +190,12 @@ impl Repository {
         moved.map(drop).with_context(|| format!("move {} in {} to {new}", self.reference, self.folder().display()))
     }
 
-    /// Removes Git's lock on the branch when it was left behind by a process that was killed: Git itself would wait for
-    /// somebody to do that.
+    /// Removes Git's lock on the branch when a killed process left it behind. Git itself would leave that to a person.
     fn break_lock(&self) -> anyhow::Result<()> {
         let path = self.folder().join(format!("{}.lock", self.reference));
         let age = fs::metadata(&path).and_then(|lock| lock.modified()).ok().and_then(|since| since.elapsed().ok());
         if age.is_some_and(|age| age >= LOCK_STALE) {
-            tracing::warn!(path = %path.display(), "removing what a killed process left behind");
+            tracing::warn!(path = %path.display(), "removing a lock that a killed process left behind");
             remove_left_over(&path)?;
         }
         Ok(())
@@ -217,9 +217,9 @@ impl Repository {
     }
 }
 
-/// Whether one who was killed began a repository here: HEAD is written last, the list of packs first.
+/// Whether a process was killed while it made a repository here. The list of packs is written first, HEAD last.
 fn is_half_made(path: &Path) -> bool {
-    pack::is_begun(path) && !path.join("HEAD").exists()
+    PackList::was_started(path) && !path.join("HEAD").exists()
 }
 
 /// A repository without a folder.
@@ -229,7 +229,7 @@ fn in_memory() -> Result<git2::Repository, git2::Error> {
     git2::Repository::from_odb(odb)
 }
 
-/// The tree `root`, and the trees of each folder on the path below it, as far as there are any.
+/// The tree `root` and the trees of the folders along the path below it, as far as they exist.
 fn trees_along(git: &git2::Repository, root: Oid, path: &str) -> Result<Vec<Oid>, git2::Error> {
     let mut trees = vec![root];
     for name in path.split('/') {
@@ -251,7 +251,7 @@ fn remove_left_over(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// `None` for what is not there.
+/// Turns "not found" into `None`.
 fn found<T>(result: Result<T, git2::Error>) -> Result<Option<T>, git2::Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_are_linear_and_touch_their_own_folder_only() {
+    fn commits_are_linear_and_touch_one_folder() {
         let (_folder, repository) = repository();
         assert_eq!(repository.tip().expect("read"), None);
         let first = commit(&repository, "logs/a", "a1");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_one_left_is_synced_before_it_counts() {
+    fn existing_object_is_synced_before_it_counts() {
         let (_folder, repository) = repository();
         let id = Oid::hash_object(ObjectType::Blob, b"1").expect("hashed").to_string();
         let folder = repository.folder().join("objects").join(&id[..2]);
@@ -304,12 +304,12 @@ mod tests {
         // It opens, and no fsync of it succeeds.
         std::os::unix::fs::symlink("/dev/null", folder.join(&id[2..])).expect("linked");
         let committed = repository.commit(None, "logs/a", &[("checkpoint", b"1")], 1000, "message");
-        assert!(libgit2::is_failed_sync(&committed.expect_err("it cannot be synced")));
+        assert!(crate::sync_error::is_sync_error(&committed.expect_err("it cannot be synced")));
         assert_eq!(repository.tip().expect("read"), None);
     }
 
     #[test]
-    fn the_same_anchor_is_the_same_commit() {
+    fn same_anchor_is_the_same_commit() {
         let (_folders, repositories): (Vec<_>, Vec<_>) = [(); 2].map(|()| repository()).into_iter().unzip();
         let [a, b] = [0, 1].map(|i| {
             commit(&repositories[i], "logs/a", "1");
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_that_moved_meanwhile_is_not_overwritten() {
+    fn moved_branch_is_not_overwritten() {
         let (_folder, repository) = repository();
         let first = commit(&repository, "logs/a", "1");
         let second = commit(&repository, "logs/a", "2");
@@ -330,16 +330,16 @@ mod tests {
     }
 
     #[test]
-    fn an_own_repository_is_packed_whoever_made_it() {
+    fn own_repository_is_always_packed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.git");
         git2::Repository::init_bare(&path).expect("made");
-        assert!(!pack::is_managed(&Repository::open_or_init(&path, BRANCH).expect("opened")));
-        assert!(pack::is_managed(&Repository::open_own(&path, BRANCH).expect("opened")));
+        assert!(!PackList::exists(&Repository::open_or_init(&path, BRANCH).expect("opened").folder()));
+        assert!(PackList::exists(&Repository::open_own(&path, BRANCH).expect("opened").folder()));
     }
 
     #[test]
-    fn history_is_asked_in_one_direction() {
+    fn only_ancestors_are_in_history() {
         let (_folder, repository) = repository();
         let first = commit(&repository, "logs/a", "1");
         let second = commit(&repository, "logs/a", "2");
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_bare_repository_is_refused() {
+    fn only_bare_repositories_are_opened() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("file"), "x").expect("written");
         let error = Repository::open_or_init(folder.path(), BRANCH).err().expect("not a repository");

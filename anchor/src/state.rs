@@ -5,11 +5,10 @@ use anyhow::Context;
 use git2::Oid;
 use keystore::HighWater;
 
-/// What the key must never forget, in the high-water file beside it: the largest head ever cosigned, and the anchor that
-/// the branch holds or is about to hold.
+/// The anchor's state, in the high-water file beside its key: the largest head ever cosigned, and the anchor that the
+/// branch holds or is about to hold.
 ///
-/// The anchor is complete, so that a process that was killed before it committed it makes the same commit after its
-/// restart.
+/// The anchor is stored whole. A process that was killed before the commit makes the same commit after its restart.
 #[derive(Debug)]
 pub(crate) struct State {
     file: HighWater,
@@ -25,7 +24,7 @@ pub(crate) struct Record {
 }
 
 impl State {
-    /// Opens the file beside `key` and keeps other processes from it.
+    /// Opens the file beside `key`, and locks it against other processes.
     pub(crate) fn open(key: &Path, origin: &str) -> anyhow::Result<Self> {
         Ok(Self { file: HighWater::open(&Self::path(key), origin)? })
     }
@@ -52,10 +51,10 @@ impl State {
         }
     }
 
-    /// Remembers the largest head and the last anchor, durably. Its cosignature must not leave the process before.
+    /// Stores the largest head and the last anchor, durably. The cosignature must not leave the process before that.
     ///
     /// # Errors
-    /// After any error but a contradiction nothing may be cosigned until the process starts again.
+    /// After any error but a refused head, nothing may be cosigned until the process starts again.
     pub(crate) fn advance(&mut self, head: Head, record: Option<&Record>) -> Result<(), keystore::Error> {
         self.file.advance_with(head, &record.map(Record::encode).unwrap_or_default())
     }
@@ -67,7 +66,7 @@ impl Record {
         [format!("base {base}\n").as_bytes(), &self.consistency].concat()
     }
 
-    /// Reads a record in its only spelling.
+    /// Parses a record, and refuses all but its canonical form.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let end = bytes.iter().position(|&byte| byte == b'\n')?;
         let base = str::from_utf8(&bytes[..end]).ok()?.strip_prefix("base ")?;
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remembers_the_last_anchor() {
+    fn last_anchor_is_read_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("anchor.key");
         let head = Head { size: 3, root: sha256(b"3") };
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_one_spelling() {
+    fn record_has_one_canonical_form() {
         let id = "0123456789abcdef0123456789abcdef01234567";
         assert!(Record::parse(format!("base {id}\nnote").as_bytes()).is_some());
         for other in [&id[..39], &id.to_uppercase(), &format!("{id}0"), "", "--"] {

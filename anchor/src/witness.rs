@@ -1,4 +1,4 @@
-//! One witness: what it is asked, and what it answers.
+//! One witness: requests to it, and its answers.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use evidence::witness::{AddCheckpoint, parse_cosignatures, parse_size};
 use evidence::{Head, NoteSignature, SignedCheckpoint, VerifierKey};
 use reqwest::{Response, StatusCode, Url, redirect};
 
-use crate::anchored::head;
+use crate::anchor::head;
 use crate::config;
 use crate::log::Log;
 
 /// The longest answer that is read: a few signature lines.
 const ANSWER_BYTES_MAX: usize = 1 << 16;
 
-/// A witness's signature line, which was found valid, and the key.
+/// A witness's signature line, verified, and its key.
 #[derive(Debug)]
 pub(crate) struct Cosignature {
     pub(crate) key: VerifierKey,
     pub(crate) line: NoteSignature,
 }
 
-/// A witness (C2SP tlog-witness). No answer of it is the last word: whoever asks may ask again.
+/// A witness (C2SP tlog-witness). After any answer it may be asked again.
 #[derive(Debug)]
 pub(crate) struct Witness {
     server: Server,
     url: Url,
     key: VerifierKey,
-    /// The size of the last checkpoint that it cosigned, as far as known. A wrong guess costs one more request.
+    /// The size of the last checkpoint that it cosigned, as far as we know. A wrong guess costs one more request.
     size: u64,
-    /// The last request, so that asking again costs the committer nothing and needs it no more.
+    /// The last request, so that asking again does not need the committer.
     request: Option<Request>,
 }
 
@@ -42,7 +42,7 @@ struct Request {
 }
 
 impl Witness {
-    /// `size` is that of the last anchor: what the witness saw last, most likely.
+    /// `size` is that of the last anchor, which the witness most likely saw last.
     pub(crate) fn new(config: &config::Witness, size: u64) -> anyhow::Result<Self> {
         let url = format!("{}/add-checkpoint", config.url.trim_end_matches('/'));
         let url = Url::parse(&url).with_context(|| format!("url: {:?}", config.url))?;
@@ -89,7 +89,7 @@ impl Witness {
         Ok(Cosignature { key: self.key.clone(), line })
     }
 
-    /// It may have cosigned for somebody else meanwhile; it says what it has, and is asked once more.
+    /// The witness may have cosigned a newer size for somebody else. It then answers with that size, and is asked once more.
     async fn ask_twice(&mut self, checkpoint: &SignedCheckpoint, log: &Log) -> anyhow::Result<(NoteSignature, u64)> {
         let size = head(checkpoint).size;
         for _ in 0..2 {
@@ -104,14 +104,14 @@ impl Witness {
                 }
                 StatusCode::CONFLICT => {
                     let seen = parse_size(&body)?;
-                    // Not remembered: the witness may be wrong, and may know better the next time.
+                    // Not stored: the witness may be wrong now and right the next time.
                     ensure!(seen <= size, "it says it has seen size {seen}, but the log has signed {size}");
                     self.size = seen;
                 }
                 _ => bail!("HTTP status {status}{}: {}", self.server.way(), String::from_utf8_lossy(&body).trim_end()),
             }
         }
-        bail!("it changed its mind about what it has seen")
+        bail!("it answered twice that it has seen another size")
     }
 
     async fn request(&mut self, checkpoint: &SignedCheckpoint, log: &Log) -> anyhow::Result<Response> {
@@ -129,7 +129,7 @@ impl Witness {
         sent.map_err(|error| anyhow::anyhow!("{}", self.server.explain(&error)))
     }
 
-    /// The line by the witness's key, which must be valid for the checkpoint, and its time. Other lines are nobody's.
+    /// The line by the witness's key, which must be valid for the checkpoint, and its time. Other lines are ignored.
     fn verified(&self, checkpoint: &SignedCheckpoint, body: &[u8]) -> anyhow::Result<(NoteSignature, u64)> {
         let own = parse_cosignatures(body)?.into_iter().find(|line| self.is_own(line));
         let own = own.with_context(|| format!("no line by {}", self.key))?;

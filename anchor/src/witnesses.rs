@@ -1,4 +1,4 @@
-//! All witnesses: who owes a line on the newest anchor, and when it is asked again.
+//! All witnesses: whose cosignature the newest anchor lacks, and when they are asked again.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use service::metrics::Counter;
 use service::{Backoff, Condition, Health};
 use tokio::time::Instant;
 
-use crate::anchored::head;
+use crate::anchor::head;
 use crate::config;
 use crate::log::Log;
 use crate::metrics;
 use crate::witness::{Cosignature, Witness};
 
-/// How long a new anchor waits for its witnesses, a second request after a refused one included.
+/// How long a new anchor waits for its witnesses, including a second request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a witness that owes a line may take.
+/// How long a witness may take that is asked again.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// With [`RETRY_TIMEOUT`], an anchor has its line at most 13 seconds after the witness is back. One that is away for a day
-/// is sent ten thousand requests of a kilobyte.
+/// Together with [`RETRY_TIMEOUT`], an anchor has its line at most 13 seconds after the witness is back. A witness that is
+/// away for a day is sent ten thousand requests of a kilobyte.
 const RETRY_MAX: Duration = Duration::from_secs(8);
 
 /// The witnesses that are asked for cosignatures (C2SP tlog-witness).
@@ -30,21 +30,21 @@ const RETRY_MAX: Duration = Duration::from_secs(8);
 pub(crate) struct Witnesses {
     witnesses: Vec<Member>,
     retry: Backoff,
-    /// When those that owe a line are asked again; `None` while nobody does.
+    /// When to ask again for missing lines; `None` while none is missing.
     due: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Member {
     witness: Witness,
-    /// Whether it was asked for a line on the newest anchor and has not given it.
-    owes: bool,
+    /// Whether its line on the newest anchor is missing.
+    missing: bool,
     condition: Condition,
     cosignatures: Counter,
 }
 
 impl Witnesses {
-    /// `last` is the checkpoint of the last anchor; who has no line on it owes one.
+    /// `last` is the checkpoint of the last anchor. A witness without a line on it is asked again.
     pub(crate) fn new(
         configs: &[config::Witness],
         last: Option<&SignedCheckpoint>,
@@ -57,7 +57,7 @@ impl Witnesses {
             component.ready();
             let condition = Condition::counting(component, metrics::WITNESS_FAILURES.with([witness.name()]));
             let cosignatures = metrics::COSIGNATURES.with([witness.name()]);
-            Ok::<_, anyhow::Error>(Member { witness, owes: false, condition, cosignatures })
+            Ok::<_, anyhow::Error>(Member { witness, missing: false, condition, cosignatures })
         };
         let witnesses: Vec<Member> = configs.iter().enumerate().map(member).collect::<Result<_, _>>()?;
         let mut this = Self { witnesses, retry: Backoff::new(RETRY_FIRST, RETRY_MAX), due: None };
@@ -67,10 +67,10 @@ impl Witnesses {
         Ok(this)
     }
 
-    /// Who has no line on the last anchor owes one, whatever was answered: it may not have come as far as the anchor.
+    /// Asks again for each line that the last anchor lacks. A line that was given may not have reached the anchor.
     pub(crate) fn claim(&mut self, last: &SignedCheckpoint) {
         for member in &mut self.witnesses {
-            member.owes |= member.witness.line_on(last).is_none();
+            member.missing |= member.witness.line_on(last).is_none();
         }
         self.plan();
     }
@@ -79,7 +79,7 @@ impl Witnesses {
         self.witnesses.iter().map(|member| member.witness.name())
     }
 
-    /// When to call [`Witnesses::ask_owing`]; `None` while nobody owes a line.
+    /// When to call [`Witnesses::ask_missing`]; `None` while no line is missing.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -89,20 +89,20 @@ impl Witnesses {
         self.witnesses.iter().filter_map(|member| member.witness.line_on(checkpoint)).collect()
     }
 
-    /// Asks all for a cosignature of the checkpoint that is anchored next; `last` is the last anchor's. Each that is
-    /// returned was verified. Who does not give one in time owes it from now on.
+    /// Asks all for a cosignature of the checkpoint that is anchored next; `last` is the last anchor's. All that are
+    /// returned were verified. Those that do not come in time are asked for again later.
     pub(crate) async fn ask_all(
         &mut self,
         checkpoint: &SignedCheckpoint,
         last: Option<&SignedCheckpoint>,
         log: &Log,
     ) -> Vec<Cosignature> {
-        self.witnesses.iter_mut().for_each(|member| member.owes = true);
+        self.witnesses.iter_mut().for_each(|member| member.missing = true);
         self.ask(checkpoint, last, log, TIMEOUT).await
     }
 
-    /// Asks those that owe a line on the last anchor again.
-    pub(crate) async fn ask_owing(&mut self, last: &SignedCheckpoint, log: &Log) -> Vec<Cosignature> {
+    /// Asks again for the lines that the last anchor lacks.
+    pub(crate) async fn ask_missing(&mut self, last: &SignedCheckpoint, log: &Log) -> Vec<Cosignature> {
         self.ask(last, Some(last), log, RETRY_TIMEOUT).await
     }
 
@@ -113,7 +113,7 @@ impl Witnesses {
         log: &Log,
         timeout: Duration,
     ) -> Vec<Cosignature> {
-        let owing = self.witnesses.iter_mut().filter(|member| member.owes);
+        let owing = self.witnesses.iter_mut().filter(|member| member.missing);
         let answers = owing.map(|member| async move {
             let answer = member.witness.ask(checkpoint, last, log, timeout).await;
             member.report(answer, head(checkpoint).size)
@@ -124,7 +124,7 @@ impl Witnesses {
     }
 
     fn plan(&mut self) {
-        if self.witnesses.iter().any(|member| member.owes) {
+        if self.witnesses.iter().any(|member| member.missing) {
             self.due = Some(Instant::now() + self.retry.next_delay());
         } else {
             self.due = None;
@@ -134,11 +134,11 @@ impl Witnesses {
 }
 
 impl Member {
-    /// Tells people and machines how the witness stands; the same problem is logged once.
+    /// Reports the answer: to people in the log, to machines in health and metrics. The same problem is logged once.
     fn report(&mut self, answer: anyhow::Result<Cosignature>, size: u64) -> Option<Cosignature> {
         let witness = self.witness.name();
-        self.owes = answer.is_err();
-        metrics::WITNESS_OWES.with([witness]).set(f64::from(u8::from(self.owes)));
+        self.missing = answer.is_err();
+        metrics::WITNESS_OWES.with([witness]).set(f64::from(u8::from(self.missing)));
         match answer {
             Ok(cosignature) => {
                 self.cosignatures.increment(1);

@@ -1,4 +1,4 @@
-//! What an anchor that has no trouble does.
+//! Anchoring an honest log.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::*;
 use evidence::{Algorithm, SigningKey};
 
 #[tokio::test]
-async fn each_head_is_cosigned_and_follows_from_the_one_before() {
+async fn each_anchor_continues_the_one_before() {
     let log = Log::start(3).await;
     let remote = tempfile::tempdir().expect("a folder");
     let site = Site::new(&log, &remotes(&[&remote.path().join("a.git")]));
@@ -33,7 +33,7 @@ async fn each_head_is_cosigned_and_follows_from_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_head_that_stands_still_is_cosigned_again() {
+async fn unchanged_head_is_cosigned_again() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "heartbeat_s = 1\n");
     let running = site.start().await;
@@ -50,7 +50,7 @@ fn tip_count(site: &Site) -> usize {
 }
 
 #[tokio::test]
-async fn without_a_heartbeat_due_nothing_is_committed() {
+async fn nothing_is_committed_before_the_heartbeat() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     site.run_until(5).await;
@@ -63,7 +63,7 @@ async fn without_a_heartbeat_due_nothing_is_committed() {
 }
 
 #[tokio::test]
-async fn a_log_without_a_head_is_waited_for() {
+async fn log_without_checkpoint_is_waited_for() {
     let log = Log::start(0).await;
     let site = Site::new(&log, "");
     log.update(|served| served.checkpoint = None);
@@ -78,7 +78,7 @@ async fn a_log_without_a_head_is_waited_for() {
 }
 
 #[tokio::test]
-async fn lines_of_others_on_the_checkpoint_are_not_published() {
+async fn unverified_lines_are_not_published() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     log.update(|served| {

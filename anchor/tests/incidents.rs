@@ -1,4 +1,4 @@
-//! Two signed heads that contradict each other are kept, both, in a file that proves it without this anchor.
+//! Two signed heads that contradict each other are stored in a file that proves it without this anchor.
 
 mod common;
 
@@ -48,23 +48,23 @@ async fn keeps(spoil: impl FnOnce(&Log), kind: Kind, found: u64) {
 }
 
 #[tokio::test]
-async fn another_root_of_the_same_size() {
+async fn other_root_of_same_size_is_kept() {
     keeps(|log| log.set(leaves(5, 4, "fork")), Kind::Fork, 5).await;
 }
 
 #[tokio::test]
-async fn a_larger_head_that_is_no_continuation() {
+async fn larger_fork_is_kept() {
     keeps(|log| log.set(leaves(300, 4, "fork")), Kind::Fork, 300).await;
 }
 
 #[tokio::test]
-async fn a_smaller_head() {
+async fn smaller_head_is_kept() {
     keeps(|log| log.grow(4), Kind::Rollback, 4).await;
 }
 
 /// The proof of a fork does not begin with the older root where that is the root of a complete tree.
 #[tokio::test]
-async fn a_fork_after_a_complete_tree() {
+async fn fork_after_a_complete_tree_is_kept() {
     let log = Log::start(4).await;
     let site = Site::new(&log, "");
     site.run_until(4).await;
@@ -89,7 +89,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_remote_that_holds_an_anchor_of_a_fork() {
+async fn fork_at_a_remote_is_kept() {
     let forked = forked_site().await;
     let log = Log::start(5).await;
     let mut site = Site::new(&log, "");
@@ -108,7 +108,7 @@ async fn a_remote_that_holds_an_anchor_of_a_fork() {
 }
 
 #[tokio::test]
-async fn a_first_anchor_where_a_remote_holds_one_of_a_fork() {
+async fn fork_at_a_remote_stops_the_first_anchor() {
     let forked = forked_site().await;
     let log = Log::start(5).await;
     let site = Site::new(&log, &remotes(&[&forked.path("anchor.git")]));
@@ -118,7 +118,7 @@ async fn a_first_anchor_where_a_remote_holds_one_of_a_fork() {
 }
 
 #[tokio::test]
-async fn a_repository_that_was_replaced_by_one_of_a_fork() {
+async fn fork_in_a_replaced_repository_is_kept() {
     let forked = forked_site().await;
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
@@ -132,7 +132,7 @@ async fn a_repository_that_was_replaced_by_one_of_a_fork() {
 }
 
 #[tokio::test]
-async fn the_adoption_of_a_fork() {
+async fn fork_is_kept_and_not_adopted() {
     let forked = forked_site().await;
     let log = Log::start(9).await;
     let site = Site::new(&log, "");
@@ -144,7 +144,7 @@ async fn the_adoption_of_a_fork() {
 
 /// What the log never signed proves nothing against it.
 #[tokio::test]
-async fn what_others_made_up_is_not_kept() {
+async fn head_that_the_log_never_signed_is_not_kept() {
     let forked = forked_site().await;
     let log = Log::start(5).await;
     let site = Site::new(&log, "");

@@ -19,7 +19,7 @@ fn honest(size: u64) -> Vec<evidence::Hash> {
 }
 
 #[tokio::test]
-async fn a_log_key_that_is_replaced_is_followed() {
+async fn replaced_log_key_is_followed() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     let running = site.start().await;
@@ -44,7 +44,7 @@ async fn a_log_key_that_is_replaced_is_followed() {
     let newest = newest(&site.path("anchor.git")).expect("there");
     newest.checkpoint.verify(second().verifier_key()).expect("signed by the second key");
 
-    // A branch that the revoked key's signatures are in is still the one to go on from.
+    // A branch that the revoked key's signatures are in can still be continued.
     fs::remove_file(site.path("anchor.key.high-water")).expect("removed");
     adopt(&site.config, ledger(), &Source::Repository).await.expect("adopted");
     log.set_signed(honest(9), &second());
@@ -54,7 +54,7 @@ async fn a_log_key_that_is_replaced_is_followed() {
 }
 
 #[tokio::test]
-async fn a_branch_that_no_log_key_signed_is_not_adopted() {
+async fn branch_by_no_log_key_is_not_adopted() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     log.change_log_key(5, Action::Grant, &second());
@@ -72,7 +72,7 @@ async fn a_branch_that_no_log_key_signed_is_not_adopted() {
 }
 
 #[tokio::test]
-async fn key_entries_that_do_not_follow_from_the_genesis_are_not_believed() {
+async fn key_entries_must_follow_from_the_genesis() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     log.change_log_key(5, Action::Grant, &second());

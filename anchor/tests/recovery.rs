@@ -1,4 +1,4 @@
-//! Killed at any step, or with something lost: the same anchor, or none.
+//! An anchor that was killed at any step, or lost a file, makes the same anchor or none.
 
 mod common;
 
@@ -42,7 +42,7 @@ async fn two_anchors() -> TwoAnchors {
 }
 
 impl TwoAnchors {
-    /// After whatever happened, the second anchor is the one that it was, everywhere, and a third follows.
+    /// Expects that the second anchor is unchanged everywhere, and that a third follows.
     async fn goes_on(&self) {
         self.site.run_until(9).await;
         assert_eq!(self.site.tip(), self.second, "the same commit");
@@ -54,13 +54,13 @@ impl TwoAnchors {
 }
 
 #[tokio::test]
-async fn killed_before_the_state_was_written() {
+async fn anchor_is_made_again_when_killed_before_the_state() {
     let t = two_anchors().await;
     t.state.restore();
     t.repository.restore();
     t.remote.restore();
     t.seen.restore();
-    // Nothing of the second anchor is left: it is made anew, at another time.
+    // Nothing of the second anchor is left: it is made again, at another time.
     t.site.run_until(9).await;
     assert_eq!(t.site.anchors().len(), 2);
     assert_eq!(tip(&t.site.path("remote.git")), t.site.tip());
@@ -68,7 +68,7 @@ async fn killed_before_the_state_was_written() {
 
 /// The cosignature must be in the state file before anything else can have it.
 #[tokio::test]
-async fn the_state_is_written_before_the_commit_is_made() {
+async fn state_is_written_before_the_commit() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     site.run_until(5).await;
@@ -95,7 +95,7 @@ async fn the_state_is_written_before_the_commit_is_made() {
 }
 
 #[tokio::test]
-async fn a_clock_behind_the_last_cosignature_does_not_lower_its_time() {
+async fn cosignature_time_never_goes_back() {
     const FUTURE: u64 = 10_000_000_000;
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
@@ -141,7 +141,7 @@ async fn a_clock_behind_the_last_cosignature_does_not_lower_its_time() {
 }
 
 #[tokio::test]
-async fn killed_between_state_and_commit() {
+async fn commit_is_made_up_after_a_kill() {
     let t = two_anchors().await;
     t.repository.restore();
     t.remote.restore();
@@ -150,7 +150,7 @@ async fn killed_between_state_and_commit() {
 }
 
 #[tokio::test]
-async fn killed_between_state_and_commit_while_the_log_grew() {
+async fn commit_is_made_up_though_the_log_grew() {
     let t = two_anchors().await;
     t.repository.restore();
     t.remote.restore();
@@ -163,7 +163,7 @@ async fn killed_between_state_and_commit_while_the_log_grew() {
 }
 
 #[tokio::test]
-async fn killed_between_commit_and_push() {
+async fn push_is_made_up_after_a_kill() {
     let t = two_anchors().await;
     t.remote.restore();
     t.seen.restore();
@@ -171,14 +171,14 @@ async fn killed_between_commit_and_push() {
 }
 
 #[tokio::test]
-async fn killed_between_push_and_remembering_it() {
+async fn unrecorded_push_is_no_incident() {
     let t = two_anchors().await;
     t.seen.restore();
     t.goes_on().await;
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_of_the_very_first_anchor() {
+async fn first_anchor_is_completed_after_a_kill() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     let repository = site.save("anchor.git");
@@ -191,7 +191,7 @@ async fn killed_in_the_middle_of_the_very_first_anchor() {
 }
 
 #[tokio::test]
-async fn a_pending_anchor_of_a_forked_log_is_finished_and_nothing_more() {
+async fn pending_anchor_of_a_forked_log_is_committed() {
     let t = two_anchors().await;
     t.repository.restore();
     t.remote.restore();
@@ -204,7 +204,7 @@ async fn a_pending_anchor_of_a_forked_log_is_finished_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_lost_repository_is_refused_until_the_remote_is_adopted() {
+async fn lost_repository_is_refused_until_adoption() {
     let t = two_anchors().await;
     fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
     let refusal = t.site.refusal().await;
@@ -219,7 +219,7 @@ async fn a_lost_repository_is_refused_until_the_remote_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_rolled_back_repository_is_refused() {
+async fn rolled_back_repository_is_refused() {
     let t = two_anchors().await;
     t.log.grow(12);
     t.site.run_until(12).await;
@@ -230,7 +230,7 @@ async fn a_rolled_back_repository_is_refused() {
 }
 
 #[tokio::test]
-async fn a_fresh_clone_of_a_rolled_back_remote_is_not_cosigned_on() {
+async fn clone_of_a_rolled_back_remote_is_refused() {
     let t = two_anchors().await;
     t.log.grow(12);
     t.site.run_until(12).await;
@@ -246,7 +246,7 @@ async fn a_fresh_clone_of_a_rolled_back_remote_is_not_cosigned_on() {
 }
 
 #[tokio::test]
-async fn an_adopted_older_branch_does_not_lower_what_was_cosigned() {
+async fn adopted_older_branch_keeps_the_largest_head() {
     let t = two_anchors().await;
     fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
     t.remote.restore();
@@ -273,7 +273,7 @@ async fn an_adopted_older_branch_does_not_lower_what_was_cosigned() {
 }
 
 #[tokio::test]
-async fn a_lost_state_is_refused_until_the_repository_is_adopted() {
+async fn lost_state_is_refused_until_adoption() {
     let t = two_anchors().await;
     fs::remove_file(t.site.path(STATE)).expect("removed");
     let refusal = t.site.refusal().await;
@@ -283,7 +283,7 @@ async fn a_lost_state_is_refused_until_the_repository_is_adopted() {
 }
 
 #[tokio::test]
-async fn lost_state_and_repository_are_noticed_by_the_remote() {
+async fn remote_reveals_lost_state_and_repository() {
     let t = two_anchors().await;
     fs::remove_file(t.site.path(STATE)).expect("removed");
     fs::remove_dir_all(t.site.path("anchor.git")).expect("removed");
@@ -293,7 +293,7 @@ async fn lost_state_and_repository_are_noticed_by_the_remote() {
 }
 
 #[tokio::test]
-async fn a_damaged_state_file_is_refused() {
+async fn damaged_state_file_is_refused() {
     let t = two_anchors().await;
     let mut bytes = fs::read(t.site.path(STATE)).expect("read");
     let last = bytes.len() - 10;
@@ -304,7 +304,7 @@ async fn a_damaged_state_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_second_anchor_with_the_same_key_is_refused() {
+async fn second_anchor_with_same_key_is_refused() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     let running = site.start().await;
@@ -315,7 +315,7 @@ async fn a_second_anchor_with_the_same_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_new_key_takes_over_after_an_adoption() {
+async fn new_key_takes_over_after_an_adoption() {
     let t = two_anchors().await;
     let new = evidence::SigningKey::from_seed("anchor-b", evidence::Algorithm::Cosignature, &[5; 32]).expect("a name");
     let mut config = t.site.config.clone();
@@ -337,7 +337,7 @@ async fn a_new_key_takes_over_after_an_adoption() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_cosign_is_refused() {
+async fn key_of_wrong_type_is_refused() {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
     fs::remove_file(site.path("anchor.key")).expect("removed");

@@ -1,4 +1,4 @@
-//! Remotes that are away, full of something else, or went backwards or sideways: never forced, always said.
+//! Remotes that are away or hold something else: reported, and never forced.
 
 mod common;
 
@@ -7,34 +7,34 @@ use std::path::{Path, PathBuf};
 
 use common::*;
 
-/// Two anchors at two remotes: the first gets the trouble, the second shows that others are not affected.
+/// Two anchors at two remotes. The first remote goes wrong, the second shows that others are not affected.
 struct TwoRemotes {
     log: Log,
     site: Site,
-    troubled: PathBuf,
+    wrong: PathBuf,
     other: PathBuf,
 }
 
 async fn two_remotes() -> TwoRemotes {
     let log = Log::start(5).await;
     let mut site = Site::new(&log, "");
-    let (troubled, other) = (site.path("troubled.git"), site.path("other.git"));
-    bare(&troubled);
+    let (wrong, other) = (site.path("wrong.git"), site.path("other.git"));
+    bare(&wrong);
     bare(&other);
-    site.reconfigure(&log, &remotes(&[&troubled, &other]));
+    site.reconfigure(&log, &remotes(&[&wrong, &other]));
     site.run_until(5).await;
     log.grow(6);
     site.run_until(6).await;
-    assert_eq!(tip(&troubled), site.tip());
-    TwoRemotes { log, site, troubled, other }
+    assert_eq!(tip(&wrong), site.tip());
+    TwoRemotes { log, site, wrong, other }
 }
 
 impl TwoRemotes {
-    /// With the trouble there is an incident that names what is there and what is ours; the troubled remote stays as it
-    /// is and the other goes on. After `repair` the troubled one catches up.
+    /// Expects an incident that names the commits of both sides. The wrong remote stays as it is, the other gets all
+    /// anchors. After `repair` the wrong one catches up.
     async fn incident(self, what: &str, repair: impl FnOnce(&Path, &Path)) {
-        let incidents = format!("streamseal_anchor_incidents_total{{remote=\"{}\"}}", self.troubled.display());
-        let found = tip(&self.troubled);
+        let incidents = format!("streamseal_anchor_incidents_total{{remote=\"{}\"}}", self.wrong.display());
+        let found = tip(&self.wrong);
         let running = self.site.start().await;
         running.until_not_ready(what).await;
         self.log.grow(7);
@@ -50,11 +50,11 @@ impl TwoRemotes {
         }
         assert!(running.metric(&incidents).await >= 1.0);
         running.stop().await;
-        assert_eq!(tip(&self.troubled), found, "nothing was forced");
-        repair(&self.site.path("anchor.git"), &self.troubled);
+        assert_eq!(tip(&self.wrong), found, "nothing was forced");
+        repair(&self.site.path("anchor.git"), &self.wrong);
         self.site.run_until(7).await;
-        assert_eq!(tip(&self.troubled), self.site.tip());
-        assert_eq!(anchors(&self.troubled).len(), 3);
+        assert_eq!(tip(&self.wrong), self.site.tip());
+        assert_eq!(anchors(&self.wrong).len(), 3);
     }
 }
 
@@ -64,40 +64,40 @@ fn push_by_force(repository: &Path, remote: &Path) {
 }
 
 #[tokio::test]
-async fn a_remote_that_was_rewound() {
+async fn rewound_remote_is_an_incident() {
     let t = two_remotes().await;
-    git(&t.troubled, &["update-ref", "refs/heads/anchors", "anchors^"]);
+    git(&t.wrong, &["update-ref", "refs/heads/anchors", "anchors^"]);
     t.incident("the branch was rewound", push_by_force).await;
 }
 
 #[tokio::test]
-async fn a_remote_whose_branch_was_deleted() {
+async fn deleted_branch_is_an_incident() {
     let t = two_remotes().await;
-    git(&t.troubled, &["update-ref", "-d", "refs/heads/anchors"]);
+    git(&t.wrong, &["update-ref", "-d", "refs/heads/anchors"]);
     t.incident("the branch was deleted", push_by_force).await;
 }
 
 #[tokio::test]
-async fn a_remote_that_was_rewritten() {
+async fn rewritten_remote_is_an_incident() {
     let t = two_remotes().await;
-    let rewritten = git(&t.troubled, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
-    git(&t.troubled, &["update-ref", "refs/heads/anchors", &rewritten]);
+    let rewritten = git(&t.wrong, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
+    git(&t.wrong, &["update-ref", "refs/heads/anchors", &rewritten]);
     t.incident("another history", push_by_force).await;
 }
 
 #[tokio::test]
-async fn a_remote_with_a_commit_that_is_not_ours() {
+async fn foreign_commit_is_an_incident() {
     let t = two_remotes().await;
-    let added = git(&t.troubled, &["commit-tree", "-m", "added", "-p", "anchors", "anchors^{tree}"]);
-    git(&t.troubled, &["update-ref", "refs/heads/anchors", &added]);
+    let added = git(&t.wrong, &["commit-tree", "-m", "added", "-p", "anchors", "anchors^{tree}"]);
+    git(&t.wrong, &["update-ref", "refs/heads/anchors", &added]);
     t.incident("commits that this anchor did not make", push_by_force).await;
 }
 
 #[tokio::test]
-async fn what_a_foreign_history_shows_is_kept() {
+async fn foreign_history_is_fetched() {
     let t = two_remotes().await;
-    let rewritten = git(&t.troubled, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
-    git(&t.troubled, &["update-ref", "refs/heads/anchors", &rewritten]);
+    let rewritten = git(&t.wrong, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
+    git(&t.wrong, &["update-ref", "refs/heads/anchors", &rewritten]);
     let running = t.site.start().await;
     running.until_not_ready("another history").await;
     running.stop().await;
@@ -105,7 +105,7 @@ async fn what_a_foreign_history_shows_is_kept() {
 }
 
 #[tokio::test]
-async fn a_new_remote_with_a_history_of_its_own_is_left_alone() {
+async fn new_remote_with_other_history_is_left_alone() {
     let mut t = two_remotes().await;
     let foreign = t.site.path("foreign.git");
     bare(&foreign);
@@ -120,7 +120,7 @@ async fn a_new_remote_with_a_history_of_its_own_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_new_remote_gets_the_whole_history() {
+async fn new_remote_gets_the_whole_history() {
     let mut t = two_remotes().await;
     let new = t.site.path("new.git");
     // More commits, as those of another log, than are copied as loose objects.
@@ -140,10 +140,10 @@ async fn a_new_remote_gets_the_whole_history() {
 }
 
 #[tokio::test]
-async fn a_remote_that_was_away_gets_all_anchors_in_order() {
+async fn returning_remote_gets_all_anchors_in_order() {
     let t = two_remotes().await;
     let away = t.site.path("away");
-    fs::rename(&t.troubled, &away).expect("moved");
+    fs::rename(&t.wrong, &away).expect("moved");
     let running = t.site.start().await;
     running.until_not_ready("there is no repository").await;
     for size in [7, 8] {
@@ -151,16 +151,16 @@ async fn a_remote_that_was_away_gets_all_anchors_in_order() {
         t.site.until_anchored(size).await;
     }
     until("the other remote has all", || tip(&t.other) == t.site.tip()).await;
-    assert!(!t.troubled.exists(), "no empty repository in its place");
-    fs::rename(&away, &t.troubled).expect("moved back");
-    until("it catches up", || tip(&t.troubled) == t.site.tip()).await;
+    assert!(!t.wrong.exists(), "no empty repository in its place");
+    fs::rename(&away, &t.wrong).expect("moved back");
+    until("it catches up", || tip(&t.wrong) == t.site.tip()).await;
     running.until_ready().await;
     running.stop().await;
-    assert_eq!(anchors(&t.troubled).len(), 4);
+    assert_eq!(anchors(&t.wrong).len(), 4);
 }
 
 #[tokio::test]
-async fn a_remote_that_cannot_be_reached_at_first_is_waited_for() {
+async fn unreachable_remote_delays_the_first_anchor() {
     let log = Log::start(5).await;
     let mut site = Site::new(&log, "");
     let remote = site.path("remote.git");
@@ -178,13 +178,13 @@ async fn a_remote_that_cannot_be_reached_at_first_is_waited_for() {
 }
 
 #[tokio::test]
-async fn commits_with_replacements_are_not_fooled() {
+async fn git_replace_does_not_fool_the_anchor() {
     let t = two_remotes().await;
     // The remote shows another history under the name of a commit that it was given.
-    let rewritten = git(&t.troubled, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
-    git(&t.troubled, &["replace", "-f", "anchors", &rewritten]);
+    let rewritten = git(&t.wrong, &["commit-tree", "-m", "rewritten", "anchors^{tree}"]);
+    git(&t.wrong, &["replace", "-f", "anchors", &rewritten]);
     t.log.grow(7);
     t.site.run_until(7).await;
-    assert_eq!(tip(&t.troubled), t.site.tip());
-    assert_eq!(anchors(&t.troubled).len(), 3);
+    assert_eq!(tip(&t.wrong), t.site.tip());
+    assert_eq!(anchors(&t.wrong).len(), 3);
 }

@@ -71,15 +71,15 @@ async fn pushes_over_http_with_a_password() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_full_or_forbidding_is_tried_again() {
-    let mut t = http("troubled").await;
+async fn server_errors_are_retried() {
+    let mut t = http("unsteady").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
     t.until_pushed(&running, 1).await;
 
     t.server.stop();
     t.log.grow(6);
-    running.until_not_ready("remote troubled: ").await;
+    running.until_not_ready("remote unsteady: ").await;
     t.server.start_again();
     t.until_pushed(&running, 2).await;
 
@@ -90,12 +90,12 @@ async fn a_server_that_is_away_full_or_forbidding_is_tried_again() {
         t.server.set_fault(None);
         t.until_pushed(&running, size as usize - 4).await;
     }
-    assert!(running.metric("streamseal_anchor_push_failures_total{remote=\"troubled\"}").await >= 3.0);
+    assert!(running.metric("streamseal_anchor_push_failures_total{remote=\"unsteady\"}").await >= 3.0);
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_push_whose_answer_is_lost_is_found_done() {
+async fn push_with_a_lost_answer_counts() {
     let t = http("silent").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
@@ -113,7 +113,7 @@ async fn a_push_whose_answer_is_lost_is_found_done() {
 }
 
 #[tokio::test]
-async fn expired_credentials_are_said_and_new_ones_are_read_without_a_restart() {
+async fn new_credentials_need_no_restart() {
     let t = http("expired").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
@@ -129,7 +129,7 @@ async fn expired_credentials_are_said_and_new_ones_are_read_without_a_restart() 
 }
 
 #[tokio::test]
-async fn a_password_that_others_can_read_is_refused() {
+async fn password_that_others_can_read_is_refused() {
     let t = http("unreadable").await;
     fs::set_permissions(t.site.path("password"), fs::Permissions::from_mode(0o644)).expect("set");
     let running = t.site.start().await;
@@ -138,7 +138,7 @@ async fn a_password_that_others_can_read_is_refused() {
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_is_reported_and_tried_again() {
+async fn refusal_by_a_hook_is_retried() {
     let t = http("hooked").await;
     let running = t.site.start().await;
     t.site.until_anchored(5).await;
@@ -154,7 +154,7 @@ async fn a_hook_that_refuses_is_reported_and_tried_again() {
 }
 
 #[tokio::test]
-async fn incidents_on_a_server_are_noticed_and_nothing_is_forced() {
+async fn incidents_on_a_server_are_never_forced() {
     let t = http("rewritten").await;
     t.repository.git(&["config", "receive.denyNonFastForwards", "false"]);
     let running = t.site.start().await;
@@ -186,7 +186,7 @@ async fn incidents_on_a_server_are_noticed_and_nothing_is_forced() {
 }
 
 #[tokio::test]
-async fn pushes_over_ssh_to_a_host_that_is_known() {
+async fn pushes_over_ssh_to_a_known_host() {
     let server = GitSsh::start();
     let repository = server.repository("anchors.git");
     let log = Log::start(5).await;

@@ -1,4 +1,4 @@
-//! Witnesses that are away, wrong or behind: the anchor is made without them, and completed when they are back.
+//! Witnesses that are away, wrong or behind. The anchor is made without them, and completed when they are back.
 
 mod common;
 
@@ -15,9 +15,9 @@ fn lines(site: &Site, witness: &Witness) -> Vec<(u64, bool)> {
     site.anchors().iter().map(|a| (a.checkpoint.checkpoint().size, witness.is_on(&a.checkpoint))).collect()
 }
 
-/// No heartbeat and no new head comes meanwhile: only asking again brings the line.
+/// Neither a heartbeat nor a new head comes meanwhile, so only asking again brings the line.
 #[tokio::test]
-async fn an_anchor_without_a_line_is_completed_when_the_witness_is_back() {
+async fn anchor_is_completed_when_the_witness_returns() {
     let log = Log::start(5).await;
     let witness = Witness::start("example.net/back").await;
     let other = Witness::start("example.net/there").await;
@@ -47,11 +47,11 @@ async fn an_anchor_without_a_line_is_completed_when_the_witness_is_back() {
     let key = anchor_key();
     let times: Vec<u64> = anchors.iter().map(|a| verify_cosignature(&a.checkpoint, key.verifier_key())).collect();
     assert_eq!(times[0], times[1], "the anchor itself says nothing new");
-    assert_eq!(other.with(|state| state.requests), 1, "who has given a line is left alone");
+    assert_eq!(other.with(|state| state.requests), 1, "a witness that gave its line is not asked again");
 }
 
 #[tokio::test]
-async fn what_a_witness_owes_is_known_after_a_restart() {
+async fn missing_line_is_asked_for_after_a_restart() {
     let log = Log::start(5).await;
     let witness = Witness::start("example.net/restart").await;
     let mut site = Site::new(&log, "");
@@ -64,7 +64,7 @@ async fn what_a_witness_owes_is_known_after_a_restart() {
 }
 
 #[tokio::test]
-async fn no_answer_silences_a_witness() {
+async fn witness_is_asked_again_after_any_answer() {
     let answers = [
         (409, "999999\n"),
         (409, "3\n"),
@@ -100,7 +100,7 @@ async fn no_answer_silences_a_witness() {
 }
 
 #[tokio::test]
-async fn a_line_stays_on_its_head_while_the_witness_is_away() {
+async fn line_stays_while_the_witness_is_away() {
     let log = Log::start(5).await;
     let witness = Witness::start("example.net/stays").await;
     let site = Site::new(&log, &format!("heartbeat_s = 1\n{}", witness.config()));
@@ -115,7 +115,7 @@ async fn a_line_stays_on_its_head_while_the_witness_is_away() {
 
 /// Verifiers take a time that decreases from one anchor to the next for a forgery, if the witness is the ledger's own.
 #[tokio::test]
-async fn a_line_of_an_earlier_time_than_on_the_last_anchor_is_left_out() {
+async fn line_with_an_earlier_time_is_left_out() {
     let log = Log::start(5).await;
     let witness = Witness::start("example.net/clock").await;
     let site = Site::new(&log, &witness.config());

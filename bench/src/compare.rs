@@ -3,8 +3,8 @@
 //! With a baseline, it compares the ratios to the baseline of each turn, so a slower or busier machine does not look
 //! like a slower program. Without one, it compares the samples, on the same kind of machine only.
 //!
-//! A measurement is *worse* if its median is worse by more than [`CHANGE_MIN`], and if samples of one distribution
-//! would differ this much with a chance below [`CHANCE_MAX`], by the one-sided exact Mann-Whitney test. With five
+//! A measurement is *worse* if its median is worse by more than `CHANGE_MIN`, and if samples of one distribution
+//! would differ this much with a chance below `CHANCE_MAX`, by the one-sided exact Mann-Whitney test. With five
 //! samples against five, at most one of 25 pairs may point the other way. *Better* is the reverse. Among dozens of
 //! rows, one is sometimes worse by chance: measure it again before you look for a cause.
 

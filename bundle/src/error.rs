@@ -5,12 +5,12 @@ use thiserror::Error;
 /// Why a bundle cannot be read or written. `file` is relative to the bundle's folder.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The system refused. Reading again may help.
+    /// The system returned an error. Reading again may help.
     #[error("{file}: {source}")]
     Io {
         /// The file or folder.
         file: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file breaks a rule of the format, is missing, or has no place in a bundle.
@@ -21,12 +21,12 @@ pub enum Error {
         /// What is wrong, with the line or byte position.
         problem: String,
     },
-    /// The bundle is of a version that is not known here.
+    /// The bundle is of an unknown version.
     #[error("{file}: {problem}")]
     Unsupported {
         /// The file.
         file: String,
-        /// What is not known.
+        /// What is unknown.
         problem: String,
     },
 }

@@ -1,4 +1,5 @@
-//! Opening what a stranger laid out: by descriptor, never through a link, never blocking on a pipe.
+//! Opens files and folders of a bundle that may be hostile: by descriptor, never through a link, and without blocking
+//! on a pipe.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,12 +14,12 @@ use crate::Error;
 /// An open folder of a bundle.
 pub(crate) struct Folder {
     fd: OwnedFd,
-    /// Its path inside the bundle, with a final slash; empty for the bundle's own folder.
+    /// Its path inside the bundle, with a final slash. Empty for the bundle's own folder.
     prefix: String,
 }
 
 impl Folder {
-    /// Opens the bundle's own folder, which the user named and which may be a link.
+    /// Opens the bundle's own folder. It may be a link, because the user named it.
     pub(crate) fn open_root(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
@@ -34,7 +35,7 @@ impl Folder {
         Ok(Self { fd, prefix: format!("{}{name}/", self.prefix) })
     }
 
-    /// Opens a folder further down; `path` has one component or more, each followed by a slash.
+    /// Opens a folder further down. `path` has one or more components, each followed by a slash.
     pub(crate) fn descend(&self, path: &str) -> Result<Self, Error> {
         let mut names = path.trim_end_matches('/').split('/');
         let mut folder = self.folder(names.next().expect("split yields one item at least"))?;

@@ -1,4 +1,4 @@
-//! The frames of `.leaves` and `.events`: what a bundle holds of one batch.
+//! The frames of `.leaves` and `.events`: the parts of a batch that a bundle holds.
 
 use evidence::TimestampType;
 
@@ -8,7 +8,7 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 12;
 /// Length of a record's header: i64 offset, i64 timestamp, u8 timestamp type, u32 content length.
 pub(crate) const RECORD_HEADER_BYTES: usize = 21;
 
-/// An event as a bundle holds it.
+/// An event in a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The offset.
@@ -17,7 +17,7 @@ pub struct Event<'a> {
     pub timestamp: i64,
     /// What the timestamp means.
     pub timestamp_type: TimestampType,
-    /// The unpadded content preimage; whether it is one is for the verifier to find out.
+    /// The unpadded content preimage. The verifier must check that it decodes.
     pub content: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn record_header(event: &Event<'_>, content_len: u32) -> [u8; RECORD_
     bytes
 }
 
-/// A record's header, its timestamp type not yet interpreted.
+/// A record's header. Its timestamp type is not interpreted yet.
 pub(crate) struct RecordHeader {
     pub(crate) offset: i64,
     pub(crate) timestamp: i64,

@@ -1,4 +1,4 @@
-//! What a bundle says that it holds.
+//! The table of contents of a bundle.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -16,7 +16,7 @@ pub(crate) const MANIFEST_BYTES_MAX: u64 = 48 << 20;
 
 const FIRST_LINE: &str = "streamseal/bundle@v1";
 
-/// The bundle's table of contents. Its word counts for nothing in a verdict.
+/// The bundle's table of contents. A verdict never relies on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// The ledger's origin.
@@ -25,7 +25,7 @@ pub struct Manifest {
     pub genesis: Hash,
     /// Length of the entries in bytes.
     pub entries_bytes: u64,
-    /// Length of the heads lines in bytes, when there are any.
+    /// Length of the heads lines in bytes. `None` when the bundle has no such file.
     pub heads_bytes: Option<u64>,
     /// The streams, strictly ascending.
     pub streams: Vec<StreamRange>,
@@ -36,7 +36,7 @@ pub struct Manifest {
 pub struct StreamRange {
     /// The stream.
     pub stream: StreamId,
-    /// The offsets, as far as their events still exist.
+    /// The offsets. Their events are there as far as they still exist.
     pub offsets: Range<u64>,
     /// Length of the leaf index frames in bytes.
     pub leaves_bytes: u64,
@@ -45,7 +45,7 @@ pub struct StreamRange {
 }
 
 impl Manifest {
-    /// The place of a stream among the streams.
+    /// The index of a stream among the streams.
     pub fn place_of(&self, stream: &StreamId) -> Option<usize> {
         self.streams.binary_search_by(|range| range.stream.cmp(stream)).ok()
     }

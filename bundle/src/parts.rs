@@ -1,4 +1,4 @@
-//! A long sequence of bytes as files of bounded length.
+//! Stores a long sequence of bytes in files of bounded length.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,10 +11,10 @@ use crate::folder::Folder;
 /// The length of every part but the last, in bytes.
 pub(crate) const PART_BYTES: u64 = 1 << 30;
 
-/// How much is read from or written to a file at once.
+/// The number of bytes that are read from or written to a file at once.
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// The parts that `len` bytes make, with their lengths.
+/// The parts of a sequence of `len` bytes, with their lengths.
 fn lengths(len: u64, part_bytes: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..len.div_ceil(part_bytes)).map(move |i| (i, part_bytes.min(len - i * part_bytes)))
 }
@@ -68,7 +68,7 @@ impl PartsWriter {
         self.len
     }
 
-    /// Hands everything to the system and closes the file; writing may go on later.
+    /// Passes everything to the system and closes the file. Writing may continue later.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
         file.flush().map_err(Error::io(self.folder.display().to_string()))
@@ -103,8 +103,8 @@ impl PartsWriter {
     }
 }
 
-/// Reads a sequence of bytes from its parts, handing out slices of one buffer that grows only to the longest item that
-/// the files really hold.
+/// Reads a sequence of bytes from its parts, and returns slices of one buffer. The buffer grows only to the longest
+/// item that the files really hold.
 pub(crate) struct PartsReader {
     root: Arc<Folder>,
     /// The folder of the parts, relative to the root, with a final slash.
@@ -116,13 +116,13 @@ pub(crate) struct PartsReader {
     read: u64,
     file: Option<File>,
     buffer: Vec<u8>,
-    /// The bytes of `buffer` that were read and not yet taken.
+    /// The bytes of `buffer` that were read but not taken yet.
     start: usize,
     end: usize,
 }
 
 impl PartsReader {
-    /// Checks that all parts are there with the lengths that `len` asks for.
+    /// Checks that all parts are there, with the lengths that follow from `len`.
     pub(crate) fn open(root: &Arc<Folder>, path: String, suffix: &'static str, len: u64) -> Result<Self, Error> {
         Self::with_part_bytes(root, path, suffix, len, PART_BYTES)
     }
@@ -140,7 +140,7 @@ impl PartsReader {
                 let name = part_name(number, suffix);
                 let (_, found) = folder.file(&name)?;
                 if found != wanted {
-                    let problem = format!("{found} bytes, by the manifest it should have {wanted}");
+                    let problem = format!("{found} bytes, the manifest gives {wanted}");
                     return Err(Error::malformed(folder.path(&name), problem));
                 }
             }
@@ -148,7 +148,7 @@ impl PartsReader {
         Ok(Self::at(root, path, suffix, len, part_bytes, 0))
     }
 
-    /// Goes on at a position of a sequence that was opened before: its parts are not looked at until they are read.
+    /// Continues at a position of a sequence that was opened before. Parts are not checked until they are read.
     pub(crate) fn resume(root: &Arc<Folder>, path: String, suffix: &'static str, len: u64, position: u64) -> Self {
         Self::at(root, path, suffix, len, PART_BYTES, position.min(len))
     }
@@ -167,7 +167,7 @@ impl PartsReader {
         self.position() == self.len
     }
 
-    /// Gives back what an item longer than the usual buffer took.
+    /// Frees the memory of an item longer than the usual buffer.
     pub(crate) fn shrink(&mut self) {
         if self.buffer.len() > BUFFER_BYTES {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -177,9 +177,9 @@ impl PartsReader {
         }
     }
 
-    /// Takes the next `count` bytes. `what` names them in the error when the sequence ends before.
+    /// Takes the next `count` bytes. If the sequence ends before, `what` names them in the error.
     pub(crate) fn take(&mut self, count: usize, what: &str) -> Result<&[u8], Error> {
-        // How much is left matters only to what is still to be read: all that lies in the buffer is of the sequence.
+        // The number of bytes left matters only for reading: all bytes in the buffer belong to the sequence.
         if self.end - self.start < count {
             self.fill(count, what)?;
         }
@@ -196,13 +196,13 @@ impl PartsReader {
     /// An error at the current position.
     pub(crate) fn malformed(&self, problem: impl std::fmt::Display) -> Error {
         let position = self.position();
-        // At the end, name the part that ends there.
+        // At the end of the sequence, name the part that ends there.
         let number = position.min(self.len.saturating_sub(1)) / self.part_bytes;
         let file = format!("{}{}", self.path, part_name(number, self.suffix));
         Error::malformed(file, format!("byte {}: {problem}", position - number * self.part_bytes))
     }
 
-    /// Reads until `count` bytes lie in the buffer.
+    /// Reads until `count` bytes are in the buffer.
     #[cold]
     fn fill(&mut self, count: usize, what: &str) -> Result<(), Error> {
         let remaining = self.len - self.position();
@@ -222,7 +222,7 @@ impl PartsReader {
         Ok(())
     }
 
-    /// Reads what one call yields from the current part.
+    /// Reads from the current part, with one call.
     fn read_some(&mut self) -> Result<(), Error> {
         let part_end = self.len.min((self.read / self.part_bytes + 1) * self.part_bytes);
         let room = usize::try_from(part_end - self.read).unwrap_or(usize::MAX).min(self.buffer.len() - self.end);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_another_length_is_refused_with_its_name() {
+    fn part_of_another_length_is_refused_by_name() {
         let (dir, root) = written(&[7; 20], 8);
         for (len, named) in [(19, "x/000002.y"), (21, "x/000002.y"), (16 + 8 + 1, "x/000002.y"), (4, "x/000000.y")] {
             let error = reader(&root, len).err().expect("another length");
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_longer_than_the_files_reserves_no_memory() {
+    fn item_longer_than_the_files_reserves_no_memory() {
         let (_dir, root) = written(&[7; 20], 8);
         let mut reader = reader(&root, 20).expect("complete");
         let error = reader.take(usize::MAX, "record").expect_err("too long");

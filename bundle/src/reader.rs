@@ -15,26 +15,26 @@ use crate::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest};
 use crate::parts::{PartsReader, is_part};
 use crate::writer::stream_folder;
 
-/// The longest checkpoint, in bytes: what a note may have.
+/// The longest checkpoint, in bytes: the limit of a note.
 const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024;
 
 /// The longest `heads`, in bytes.
 const HEADS_BYTES_MAX: u64 = 256 << 20;
 
-/// Reads a bundle of unknown descent.
+/// Reads a bundle from an untrusted source.
 ///
-/// Memory is bounded by the manifest (at most 65,536 streams), one run of entries, and for each stream that is being
-/// read two buffers of 128 KiB or of its longest event.
+/// It needs memory for the manifest (at most 65,536 streams) and one run of entries. For each stream that is being read
+/// it needs two buffers of 128 KiB, or of the longest event.
 pub struct Reader {
     root: Arc<Folder>,
     manifest: Manifest,
 }
 
 impl Reader {
-    /// Opens a bundle and checks that exactly the files are there that its manifest calls for, with their lengths.
+    /// Opens a bundle. Checks that exactly the files of its manifest are there, with their lengths.
     ///
     /// # Errors
-    /// [`Error`] when a file is absent, superfluous, unreadable or malformed.
+    /// [`Error`] when a file is absent, unknown, unreadable or malformed.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let root = Arc::new(Folder::open_root(path)?);
         let manifest = Manifest::parse(&root.read(MANIFEST, MANIFEST_BYTES_MAX)?)?;
@@ -43,7 +43,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// What the bundle says that it holds.
+    /// The bundle's table of contents.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -56,7 +56,7 @@ impl Reader {
         self.root.read("checkpoint", CHECKPOINT_BYTES_MAX)
     }
 
-    /// The heads lines, when there are any.
+    /// The heads lines. `None` when the bundle has no such file.
     ///
     /// # Errors
     /// [`Error`] when the file cannot be opened.
@@ -89,8 +89,8 @@ impl Reader {
         Ok(BatchReader::new(leaves, events))
     }
 
-    /// The batches of a stream, from one whose frames begin at a position, as if there were nothing from `to` on. What is
-    /// not there ends early.
+    /// The batches of a stream, from the batch whose frames begin at a position up to `to`. If the files are shorter,
+    /// reading ends early.
     ///
     /// # Panics
     /// If the manifest has no stream with this index.
@@ -143,7 +143,7 @@ impl Reader {
         }
         let (_, found) = self.root.file("heads")?;
         if found != wanted {
-            let problem = format!("{found} bytes, by the manifest it should have {wanted}");
+            let problem = format!("{found} bytes, the manifest gives {wanted}");
             return Err(Error::malformed("heads", problem));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Runs: consecutive entries with what proves them against one checkpoint.
+//! Runs: consecutive entries with the hashes that prove them against one checkpoint.
 
 use evidence::Hash;
 use evidence::tree::{self, CompactRange, TreeError};
@@ -6,7 +6,7 @@ use evidence::tree::{self, CompactRange, TreeError};
 use crate::Error;
 use crate::parts::PartsReader;
 
-/// The most entries in one run: what a reader holds in memory at once.
+/// The most entries in one run. A reader holds one run in memory.
 pub const ENTRIES_PER_RUN_MAX: usize = 1024;
 
 /// The most hashes on one side of a run: a tree of 2^63 leaves needs no more.
@@ -31,18 +31,18 @@ impl Run {
         self.first + self.entries.len() as u64
     }
 
-    /// The root that a tree of `size` leaves has when the run is in it.
+    /// The root of a tree of `size` leaves that contains the run.
     ///
     /// # Errors
-    /// When the hashes are more or fewer than the run's place in such a tree calls for.
+    /// When there are more or fewer hashes than the run's place in such a tree needs.
     pub fn root(&self, size: u64) -> Result<Hash, TreeError> {
         let mut range = self.range_to(self.entries.len())?;
         range.extend(size, &self.right)?;
         Ok(range.root())
     }
 
-    /// The root of the first `size` leaves of the tree; `None` unless `first <= size <= end`. Only a run whose
-    /// [`Run::root`] was found right says something true here.
+    /// The root of the first `size` leaves of the tree. `None` unless `first <= size <= end`. The caller must have
+    /// compared [`Run::root`] with a trusted root.
     pub fn root_at(&self, size: u64) -> Option<Hash> {
         let entries = usize::try_from(size.checked_sub(self.first)?).ok()?;
         if entries > self.entries.len() {
@@ -51,7 +51,7 @@ impl Run {
         self.range_to(entries).ok().map(|range| range.root())
     }
 
-    /// The leaves before the run and those of its first entries.
+    /// The leaves before the run, and those of its first entries.
     fn range_to(&self, entries: usize) -> Result<CompactRange, TreeError> {
         let mut range = CompactRange::resume(0..self.first, &self.left)?;
         for entry in &self.entries[..entries] {

@@ -13,16 +13,16 @@ use crate::parts::PartsWriter;
 use crate::run::Run;
 use crate::{CONTENT_BYTES_MAX, Error, STREAMS_MAX};
 
-/// How many streams have their files open at once.
+/// The most streams with open files at once.
 const OPEN_STREAMS_MAX: usize = 32;
 
 /// Writes a bundle beside its target and moves it there when it is complete and durable.
 ///
-/// Runs are given in the order of their seqs, batches of a stream in the order of theirs; streams may take turns.
-/// When the writer is dropped before [`Writer::finish`], what was written is removed.
+/// Runs must come in the order of their seqs, and so must the batches of a stream. Streams may take turns. A writer
+/// that is dropped before [`Writer::finish`] removes its files.
 pub struct Writer {
     target: PathBuf,
-    /// The folder that becomes the target; `None` once it has.
+    /// The folder that becomes the target. `None` once it has.
     folder: Option<PathBuf>,
     origin: String,
     genesis: Hash,
@@ -40,13 +40,13 @@ struct Stream {
 }
 
 impl Writer {
-    /// Begins a bundle of the ledger with this origin and this SHA-256 of the genesis text, proven against
-    /// `checkpoint` (the bytes of the signed note). `streams` are sorted; the index in them is how
-    /// [`Writer::batch`] names a stream.
+    /// Begins a bundle of the ledger with this origin and this SHA-256 of the genesis text. `checkpoint` is the signed
+    /// note against which its entries are proven. `streams` are sorted. [`Writer::batch`] names a stream by its index
+    /// in them.
     ///
     /// # Errors
-    /// When something is at `target` already, when the streams are not strictly ascending, too many, or have a range
-    /// that ends before it begins, and when the system refuses.
+    /// When `target` already exists, when the streams are too many or not strictly ascending, when a range ends before
+    /// it begins, and when the system returns an error.
     pub fn create(
         target: &Path,
         origin: &str,
@@ -89,7 +89,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes the lines under the newest heads statement, which come sorted as the statement has them.
+    /// Writes the lines under the newest heads statement, sorted as under the statement.
     ///
     /// # Errors
     /// [`Error`] when the file cannot be written.
@@ -110,16 +110,17 @@ impl Writer {
     /// Appends a run of entries.
     ///
     /// # Errors
-    /// When it has no entry or too many, or one of more than 65,535 bytes, and when the system refuses.
+    /// When it has no entry or too many, when an entry has more than 65,535 bytes, and when the system returns an
+    /// error.
     pub fn run(&mut self, run: &Run) -> Result<(), Error> {
         self.entries.write(&run.encode()?)
     }
 
-    /// Appends what there is of the batch that entry `seq` sums up: the leaf index of the whole batch, or nothing when
-    /// none is known, and the events that lie in the stream's range and still exist.
+    /// Appends the batch that entry `seq` seals. `leaf_index` is that of the whole batch, empty if none was kept.
+    /// `events` are those in the stream's range that still exist.
     ///
     /// # Errors
-    /// When there is more of something than its length field can say, and when the system refuses.
+    /// When a length does not fit its field, and when the system returns an error.
     ///
     /// # Panics
     /// If there is no stream with this index.
@@ -140,7 +141,7 @@ impl Writer {
         for event in events {
             let len = u32::try_from(event.content.len()).ok().filter(|&len| len <= CONTENT_BYTES_MAX);
             let len = len.ok_or_else(|| {
-                let problem = format!("offset {}: {} bytes are too long an event", event.offset, event.content.len());
+                let problem = format!("offset {}: the event has {} bytes, too many", event.offset, event.content.len());
                 Error::malformed(format!("streams/{}", stream_folder(stream)), problem)
             })?;
             events_file.write(&record_header(event, len))?;
@@ -226,7 +227,7 @@ fn count<T>(items: &[T]) -> Result<u32, Error> {
     u32::try_from(items.len()).map_err(|_| Error::malformed("streams", "a batch of more than 2^32-1 events"))
 }
 
-/// Where the bundle is made: in the target's own folder, so that a rename can move it.
+/// The folder in which the bundle is made. It is beside the target, so that a rename can move it.
 fn beside(target: &Path) -> Result<PathBuf, Error> {
     let name = target.file_name().ok_or_else(|| Error::malformed(target.display().to_string(), "names no folder"))?;
     let name = format!(".{}.{}.partial", name.to_string_lossy(), std::process::id());
@@ -237,7 +238,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes the names in a folder and in all below it durable.
+/// Makes the names in a folder and in all folders below it durable.
 fn sync_folders(folder: &Path) -> Result<(), Error> {
     let io_error = || Error::io(folder.display().to_string());
     for entry in fs::read_dir(folder).map_err(io_error())? {

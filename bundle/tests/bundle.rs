@@ -1,4 +1,4 @@
-//! Bundles through their public interface: what is written reads back, and nothing else is read.
+//! Bundles through their public interface: a written bundle reads back, and anything else is refused.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -79,7 +79,7 @@ fn write(target: &Path) {
     writer.finish().expect("finished");
 }
 
-/// Reads everything that there is.
+/// Reads the whole bundle.
 fn read(path: &Path) -> Result<(), Error> {
     let reader = Reader::open(path)?;
     reader.checkpoint()?;
@@ -126,7 +126,7 @@ fn refused(path: &Path) -> String {
 }
 
 #[test]
-fn what_is_written_reads_back() {
+fn written_bundle_reads_back() {
     let (_dir, path) = written();
     let reader = Reader::open(&path).expect("a bundle");
     assert_eq!(reader.checkpoint().expect("there"), CHECKPOINT);
@@ -199,14 +199,14 @@ fn runs_know_the_roots_inside_them() {
 }
 
 #[test]
-fn a_file_cut_or_continued_anywhere_is_refused_with_its_name() {
+fn cut_or_continued_file_is_refused_by_name() {
     let (_dir, path) = written();
     let all = files(&path);
     assert_eq!(all.len(), 8);
     for file in all {
         let name = file.strip_prefix(&path).expect("inside").display().to_string();
         let bytes = fs::read(&file).expect("read");
-        // Every byte of the short files; of the long one what is around its frames and many between.
+        // Every byte of the short files. Of the long one, the bytes around its frames and many in between.
         for end in (0..bytes.len()).filter(|end| bytes.len() < 5000 || *end < 200 || end % 4999 == 0) {
             fs::write(&file, &bytes[..end]).expect("written");
             if name == "checkpoint" {
@@ -226,7 +226,7 @@ fn a_file_cut_or_continued_anywhere_is_refused_with_its_name() {
 }
 
 #[test]
-fn any_changed_byte_is_refused_or_read_without_panic() {
+fn changed_byte_never_panics_the_reader() {
     let (_dir, path) = written();
     for file in files(&path) {
         let bytes = fs::read(&file).expect("read");
@@ -313,7 +313,7 @@ fn links_pipes_and_folders_are_not_read() {
 }
 
 #[test]
-fn no_folder_an_empty_one_and_a_file_are_refused() {
+fn missing_or_empty_folder_and_file_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     assert!(refused(&dir.path().join("nowhere")).contains("nowhere"));
     assert_eq!(refused(dir.path()), "manifest: is missing");
@@ -339,7 +339,7 @@ fn huge_lengths_are_refused_before_anything_is_reserved() {
         assert!(error.starts_with(named), "{to}: {error}");
     }
     fs::write(path.join("manifest"), &manifest).expect("written");
-    // A record that says it is longer than its file.
+    // A record with a length beyond its file.
     let file = path.join("streams/000001/000000.events");
     let mut bytes = fs::read(&file).expect("read");
     bytes[12 + 17..12 + 21].copy_from_slice(&(1_u32 << 30).to_be_bytes());

@@ -1,4 +1,4 @@
-//! The configuration file: a section for each service, and what they share.
+//! The configuration file: a section for each service, and those that they share.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use evidence::{SignedStatement, Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The configuration of a command.
+/// The option that names the configuration file.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigFile {
     /// The configuration file (docs/configuration.md)
@@ -23,11 +23,11 @@ pub(crate) struct Config {
     /// The ledger that everything here belongs to.
     pub ledger: Ledger,
     /// Properties of librdkafka, by their own names, in quotes: `"ssl.ca.location" = "/etc/ssl/ca.pem"`;
-    /// `"bootstrap.servers"` must be there. Without this section `streamseal up` starts the in-process broker, and
-    /// `streamseal committer` publishes nothing. A property that the guarantees rest on, such
-    /// as `isolation.level`, cannot be changed.
+    /// `"bootstrap.servers"` is required. Without this section `streamseal up` starts the in-process broker, and
+    /// `streamseal committer` publishes nothing to Kafka. Properties that the guarantees depend on, such as
+    /// `isolation.level`, cannot be changed.
     pub kafka: Option<kafka::Properties>,
-    /// What is sealed, and how. For `streamseal ingest` and `streamseal up`.
+    /// Which topics are sealed, and how. For `streamseal ingest` and `streamseal up`.
     pub ingest: Option<ingest_consumer::Config>,
     /// Where the chain lives. For `streamseal committer` and `streamseal up`.
     pub committer: Option<committer::Config>,
@@ -35,16 +35,16 @@ pub(crate) struct Config {
     pub anchor: Option<anchor::Config>,
 }
 
-/// The ledger, and the statements that it begins with.
+/// The ledger and its first statements.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ledger {
-    /// The log's origin, as the genesis has it.
+    /// The log's origin, the same as in the genesis.
     pub origin: String,
     /// File with the signed genesis statement.
     pub genesis: PathBuf,
-    /// Files with the first key statements, in their order. The committer appends genesis and grants to an empty
-    /// ledger; later keys come by `streamseal key grant`.
+    /// Files with the first key statements, in order. The committer appends genesis and grants to an empty ledger. Later
+    /// keys are granted with `streamseal key grant`.
     #[serde(default)]
     pub grants: Vec<PathBuf>,
 }
@@ -79,19 +79,20 @@ impl Config {
         self.kafka.as_ref().context("the configuration has no section [kafka] with \"bootstrap.servers\"")
     }
 
-    /// The address of the committer, as one of the services that talk to it has it.
+    /// The address of the committer, from the section of ingest or anchor.
     pub(crate) fn committer_url(&self) -> anyhow::Result<String> {
         let ingest = self.ingest.as_ref().map(|ingest| &ingest.committer);
         let anchor = self.anchor.as_ref().map(|anchor| &anchor.committer);
-        ingest.or(anchor).cloned().context("ingest.committer or anchor.committer: wants the committer's address")
+        ingest.or(anchor).cloned().context("ingest.committer or anchor.committer must name the committer's address")
     }
 
-    /// The repository and branch that anchors are read from: the one given, or the anchor's own.
+    /// The repository and branch to read anchors from: the given clone, or the anchor's own repository.
     pub(crate) fn anchors(&self, given: Option<&Path>) -> anyhow::Result<(PathBuf, String)> {
         let anchor = self.anchor.as_ref();
         let branch = anchor.map_or_else(|| "anchors".to_owned(), |anchor| anchor.branch.clone());
         let repository = given.or(anchor.map(|anchor| anchor.repository.as_path()));
-        let repository = repository.context("--clone: wants a repository, as the configuration has no [anchor]")?;
+        let repository =
+            repository.context("--clone DIR is needed, because the configuration has no section [anchor]")?;
         Ok((repository.to_owned(), branch))
     }
 }
@@ -103,11 +104,11 @@ impl Ledger {
         let Statement::Genesis(Genesis { origin, .. }) = statement.statement() else {
             anyhow::bail!("ledger.genesis: {} holds another statement", self.genesis.display());
         };
-        ensure!(*origin == self.origin, "ledger.origin: wants {origin:?}, as {} says", self.genesis.display());
+        ensure!(*origin == self.origin, "ledger.origin must be {origin:?}, the origin in {}", self.genesis.display());
         Ok(statement)
     }
 
-    /// The key statements that follow the genesis, in their order.
+    /// The key statements that follow the genesis, in order.
     pub(crate) fn read_grants(&self) -> anyhow::Result<Vec<SignedStatement>> {
         self.grants.iter().map(|path| read_statement(path).context("ledger.grants")).collect()
     }

@@ -1,4 +1,4 @@
-//! `streamseal config-reference`: docs/configuration.md, generated from where the fields are defined.
+//! `streamseal config-reference`: generates docs/configuration.md from the definitions of the fields.
 
 use std::fmt::Write as _;
 
@@ -16,9 +16,9 @@ fn markdown() -> String {
     let schema = schemars::schema_for!(Config).to_value();
     let mut out = String::from(
         "# Configuration\n\nGenerated from the source by `streamseal config-reference`; change it there.\n\n\
-         One TOML file configures all services; a service that is not run on a machine needs no section there. Relative\n\
-         paths are relative to the file. Unknown fields are refused. Times are whole numbers, their unit last in the\n\
-         name.\n",
+         One TOML file configures all services. A machine needs only the sections of the services that it runs. Relative\n\
+         paths are relative to the file. Unknown fields are refused. Times are whole numbers; the name of the\n\
+         field ends with the unit.\n",
     );
     let sections = schema["properties"].as_object().into_iter().flatten();
     for (name, section) in sections {
@@ -35,7 +35,7 @@ fn markdown() -> String {
     out
 }
 
-/// The fields of a section that are values, as a table.
+/// Writes the fields of a section that are values as a table.
 fn table(schema: &Value, section: &Value, out: &mut String) {
     let required = section["required"].as_array().cloned().unwrap_or_default();
     let mut rows = String::new();
@@ -57,13 +57,13 @@ fn properties(section: &Value) -> impl Iterator<Item = (&String, &Value)> {
     section["properties"].as_object().unwrap_or(&NONE).iter()
 }
 
-/// The table that an array of tables has as items.
+/// The schema of the items, if the value is an array of tables.
 fn table_of<'a>(schema: &'a Value, value: &'a Value) -> Option<&'a Value> {
     let item = resolve(schema, value.get("items")?);
     item.get("properties").is_some().then_some(item)
 }
 
-/// Follows references, and looks through what makes a section optional.
+/// Follows references, and unwraps optional sections.
 fn resolve<'a>(schema: &'a Value, mut value: &'a Value) -> &'a Value {
     if let Some(options) = value["anyOf"].as_array() {
         value = options.iter().find(|option| option["type"] != "null").unwrap_or(value);
@@ -74,7 +74,7 @@ fn resolve<'a>(schema: &'a Value, mut value: &'a Value) -> &'a Value {
     }
 }
 
-/// The description where the field is, or else where its type is, on one line.
+/// The description of the field or its type, on one line.
 fn description(value: &Value) -> String {
     let text = value["description"].as_str().unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
@@ -96,9 +96,9 @@ fn kind(schema: &Value, value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    /// Run with UPDATE_REFERENCE=1 to write the file anew.
+    /// Run with UPDATE_REFERENCE=1 to write the file.
     #[test]
-    fn the_reference_is_up_to_date() {
+    fn config_reference_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
         let markdown = super::markdown();
         if std::env::var_os("UPDATE_REFERENCE").is_some() {

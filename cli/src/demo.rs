@@ -1,4 +1,4 @@
-//! `streamseal demo`: the whole line in one process, on parts that need nothing installed.
+//! `streamseal demo`: the whole pipeline in one process, with nothing to install.
 
 mod feed;
 mod tamper;
@@ -23,32 +23,32 @@ use feed::Events;
 
 const TOPIC: &str = "orders";
 
-/// How long sealing or anchoring may stand still before the demo gives up.
+/// How long the demo waits for sealing or anchoring before it gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the demo looks at how far things are.
+/// How often the demo polls for progress.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Entries that are shown as they come; more would only scroll.
+/// The most entries that are printed as they come.
 const SHOWN_MAX: u64 = 20;
 
-/// Shows the whole line: events are sealed, chained, anchored, exported, verified, and tampering is caught
+/// Shows the whole pipeline: events are sealed, chained, anchored, exported and verified, and tampering is detected
 ///
-/// Needs nothing installed: it uses librdkafka's in-process broker, SQLite and a Git repository in a folder. The broker
-/// keeps events in memory only, and knows neither transactions nor topic ids; everything else is what a real
+/// There is nothing to install: the demo uses librdkafka's in-process broker, SQLite and a Git repository in a folder. The
+/// broker keeps events in memory only, and supports neither transactions nor topic ids. Everything else is what a real
 /// installation runs.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Seal the lines of this file, an event each, - for standard input, instead of made-up orders
+    /// Seal the lines of this file instead of made-up orders, one event per line; - reads standard input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// How many made-up orders to seal
     #[arg(long, value_name = "N", conflicts_with = "input")]
     events: Option<u64>,
-    /// Folder to work in, which must not exist or be empty; a new one in the system's temporary folder by default
+    /// Folder to work in, new or empty; by default one in the system's temporary folder
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Keep everything running afterwards, for kcat, curl and your own events
+    /// Keep everything running at the end, for kcat, curl and your own events
     #[arg(long)]
     stay: bool,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub(crate) struct Args {
 /// Runs the demo.
 ///
 /// # Errors
-/// When something does not work, or a verdict is not the one that it must be.
+/// When a step fails, or a verdict is not the expected one.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let events = Events::read(args.input.as_deref(), args.events)?;
     let dir = folder(args.dir.as_deref())?;
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut running = Running::start(config.clone(), listeners)?;
     let shown = tokio::select! {
         shown = show(&config, &client, &events, &dir) => shown,
-        ended = running.failed() => ended.and_then(|()| bail!("a service ended by itself")),
+        ended = running.failed() => ended.and_then(|()| bail!("a service ended unexpectedly")),
     };
     if shown.is_ok() {
         next_steps(&dir, &config, args.stay);
@@ -106,7 +106,7 @@ async fn prepare(dir: &Path, broker: &EmbeddedBroker) -> anyhow::Result<(Config,
     };
     init::write_ledger(dir, &settings)?;
     let mut config = ConfigFile { path: dir.join("streamseal.toml") }.load()?;
-    // A demo is watched: heads and anchors come every second and not every minute.
+    // Somebody is watching: heads and anchors come every second, not every minute.
     if let (Some(committer), Some(anchor)) = (&mut config.committer, &mut config.anchor) {
         committer.heads_s = std::num::NonZeroU32::MIN;
         anchor.interval_s = 1;
@@ -114,7 +114,7 @@ async fn prepare(dir: &Path, broker: &EmbeddedBroker) -> anyhow::Result<(Config,
     Ok((config, listeners))
 }
 
-/// Everything that is shown, from the first event to the two verdicts.
+/// Runs and prints the steps, from the first event to the two verdicts.
 async fn show(config: &Config, client: &Client, events: &Events, dir: &Path) -> anyhow::Result<()> {
     step(1, format_args!("a new ledger in {}", dir.display()));
     step(2, format_args!("produce {} to topic {TOPIC}, {} partitions", events.describe(), events.partitions()));
@@ -135,15 +135,15 @@ async fn show(config: &Config, client: &Client, events: &Events, dir: &Path) -> 
     step(6, format_args!("verify, with nothing but the bundle, the Git repository and the trust file:"));
     let (code, report) = verify(dir, &bundle);
     output::line(report.trim_end());
-    ensure!(code == 0, "the verdict must be proven (0), but is {code}");
+    ensure!(code == 0, "the verdict should be proven (0), but is {code}");
 
     let copy = dir.join("bundle-tampered");
     let place = tamper::copy_with_one_byte_changed(&bundle, &copy)?;
     step(7, format_args!("change one byte of a copy ({place}) and verify again:"));
     let (code, report) = verify(dir, &copy);
-    // What follows says again what the first report said of everything else.
+    // The rest repeats the first report.
     output::line(report.split("\n\n").next().unwrap_or_default());
-    ensure!(code == 1, "the verdict must be tampered (1), but is {code}");
+    ensure!(code == 1, "the verdict should be tampered (1), but is {code}");
     Ok(())
 }
 
@@ -202,7 +202,7 @@ fn show_entry(text: &str) {
     }
 }
 
-/// Waits for an anchor of a head under which the heads statement accounts for everything produced.
+/// Waits for an anchor whose newest heads statement covers all produced events.
 async fn wait_until_anchored(config: &Config, client: &Client, produced: u64) -> anyhow::Result<SignedCheckpoint> {
     let (repository, branch) = config.anchors(None)?;
     let deadline = Instant::now() + PATIENCE;
@@ -219,7 +219,7 @@ async fn wait_until_anchored(config: &Config, client: &Client, produced: u64) ->
     }
 }
 
-/// How many offsets the newest heads statement below `size` accounts for.
+/// How many offsets the newest heads statement below `size` covers.
 async fn stated(client: &Client, size: u64) -> anyhow::Result<u64> {
     let Some(heads) = client.heads(size).await? else { return Ok(0) };
     let mut offsets = 0;
@@ -253,5 +253,5 @@ fn next_steps(dir: &Path, config: &Config, stay: bool) {
     output::line(format_args!("  curl {committer}/checkpoint"));
     output::line(format_args!("  curl {committer}/v1/entries/3"));
     output::line(format_args!("  streamseal verify-batch --config {dir}/streamseal.toml {TOPIC}/0@0"));
-    output::line("Ctrl-C ends it.");
+    output::line("Press Ctrl-C to end it.");
 }

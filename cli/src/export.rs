@@ -1,8 +1,8 @@
-//! `streamseal export`: events with everything that is needed to verify them offline.
+//! `streamseal export`: writes events with everything that is needed to verify them offline.
 
 mod events;
 mod log;
-mod seqs;
+mod seq_set;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,14 +22,14 @@ use crate::ledger::Ledger;
 use crate::output;
 use events::{Exporter, Found};
 use log::Log;
-use seqs::Seqs;
+use seq_set::SeqSet;
 
 pub(crate) use events::{read_batch, root_now};
 
-/// How long Kafka may say nothing before the export gives up.
+/// How long the export waits for Kafka before it gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Entries of a stream asked for at once.
+/// Entries of a stream in one request.
 const PAGE: u32 = 200;
 
 /// Writes a bundle: events with everything that is needed to verify them offline
@@ -37,22 +37,22 @@ const PAGE: u32 = 200;
 pub(crate) struct Args {
     #[command(flatten)]
     pub config: ConfigFile,
-    /// The folder to write; there must be nothing yet
+    /// The folder to write; it must not exist yet
     pub bundle: PathBuf,
-    /// Streams and offsets: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]; * ends a topic's prefix or stands for all
-    /// partitions; may be repeated, also for ranges of one stream that meet; without it, everything
+    /// Streams and offsets: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]. TOPIC may be a prefix and *; * as PARTITION means
+    /// all. May be repeated; ranges of one stream must touch or overlap. The default is everything
     #[arg(long = "stream", value_name = "STREAMS")]
     pub streams: Vec<Expectation>,
-    /// Only from the first event of each partition with this timestamp or a later one, in milliseconds since 1970
+    /// Start each partition at its first event with this timestamp or a later one, in milliseconds since 1970
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     pub since: Option<i64>,
-    /// Only up to the first event of each partition with this timestamp or a later one, in milliseconds since 1970
+    /// End each partition before its first event with this timestamp or a later one, in milliseconds since 1970
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     pub until: Option<i64>,
-    /// A clone of the repository with the anchors, bare or not; without it, the configured anchor's own
+    /// A clone of the repository with the anchors, bare or not; by default the repository of the configured anchor
     #[arg(long, value_name = "DIR")]
     pub clone: Option<PathBuf>,
-    /// Go up to the committer's newest checkpoint, although it is not anchored yet: it cannot be proven before it is
+    /// Use the committer's newest checkpoint, although it is not anchored yet. The bundle proves nothing before it is
     #[arg(long)]
     pub unanchored: bool,
 }
@@ -80,14 +80,14 @@ impl Args {
 struct Selected {
     stream: StreamId,
     offsets: Range<u64>,
-    /// Whether the events can still be in Kafka: not those of a topic that was recreated since.
+    /// Whether Kafka may still have the events. It does not if the topic was deleted or recreated.
     readable: bool,
 }
 
-/// Writes the bundle and says what is in it.
+/// Writes the bundle and prints a summary of it.
 ///
 /// # Errors
-/// Also when Kafka no longer has what was sealed; the bundle is written all the same, as evidence of it.
+/// Also when Kafka's events differ from those that were sealed. The bundle is written all the same, as evidence.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let found = export(args, &config).await?;
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     }
     ensure!(
         different == 0,
-        "{different} batches: Kafka's events are not those that were sealed; `streamseal verify` says where in {}",
+        "{different} batches: Kafka's events are not those that were sealed; run `streamseal verify` on {} to see where",
         args.bundle.display()
     );
     Ok(())
@@ -120,7 +120,7 @@ pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found
     ensure!(!selected.is_empty(), "no sealed stream matches; `streamseal export` without --stream takes all");
 
     let seqs = match args.is_everything() {
-        // The verifier can then apply the chain without a hole.
+        // The whole chain, so that the verifier can apply every entry.
         true => std::iter::once(0..size).collect(),
         false => needed_entries(client, &selected, heads.seq, size).await?,
     };
@@ -136,7 +136,7 @@ pub(crate) async fn export(args: &Args, config: &Config) -> anyhow::Result<Found
     Ok(found)
 }
 
-/// The checkpoint that everything is proven against: the newest anchored one, unless told otherwise.
+/// The checkpoint that everything is proven against: the newest anchored one, unless `unanchored`.
 pub(crate) async fn checkpoint(
     config: &Config,
     client: &Client,
@@ -148,7 +148,7 @@ pub(crate) async fn checkpoint(
     } else {
         let (repository, branch) = config.anchors(clone)?;
         let newest = anchor::newest_checkpoint(&repository, &branch, &config.ledger.origin)?;
-        newest.with_context(|| format!("{} holds no anchor yet: wait, or take --unanchored", repository.display()))?
+        newest.with_context(|| format!("{} holds no anchor yet: wait, or use --unanchored", repository.display()))?
     };
     let checkpoint = SignedCheckpoint::parse(&bytes).context("the checkpoint")?;
     ensure!(checkpoint.checkpoint().size > 0, "the checkpoint is of an empty chain");
@@ -159,7 +159,7 @@ fn lines(heads: &Heads) -> anyhow::Result<Vec<HeadsLine>> {
     heads.lines.iter().map(|line| Ok(line.parse::<HeadsLine>()?)).collect()
 }
 
-/// The streams and offsets asked for, ascending as a bundle wants them.
+/// The streams and offsets that were asked for, in the order of a bundle.
 async fn select(args: &Args, config: &Config, client: &Client, lines: &[HeadsLine]) -> anyhow::Result<Vec<Selected>> {
     let cluster = Cluster::new(config.kafka()?, PATIENCE)?;
     let mut selected = Vec::new();
@@ -190,13 +190,13 @@ async fn select(args: &Args, config: &Config, client: &Client, lines: &[HeadsLin
     Ok(selected)
 }
 
-/// What several ranges of one stream are together: one range, as a bundle holds no more of a stream.
+/// Joins several ranges of one stream. A bundle holds one range of each stream, so they must leave no gap.
 fn union(stream: &StreamId, mut ranges: Vec<Range<u64>>) -> anyhow::Result<Option<Range<u64>>> {
     ranges.sort_by_key(|range| range.start);
     let mut ranges = ranges.into_iter();
     let Some(mut all) = ranges.next() else { return Ok(None) };
     for range in ranges {
-        // What lies between was not asked for: it may be what the auditor is not to see.
+        // The offsets between were not asked for: perhaps the auditor must not see them.
         ensure!(
             range.start <= all.end,
             "--stream: {stream} is named with offsets {}..{} and {}..{}, which do not meet: export two bundles",
@@ -218,7 +218,7 @@ async fn topic_id(client: &Client, stream: &StreamId) -> anyhow::Result<Option<S
     Ok(entry.statement.statement().place().and_then(|place| place.topic_id.map(ToOwned::to_owned)))
 }
 
-/// Cuts offsets down to a time range.
+/// Narrows offsets to the time range of the arguments.
 fn narrow(args: &Args, cluster: &Cluster, stream: &StreamId, offsets: &mut Range<u64>) -> anyhow::Result<()> {
     let partition = TopicPartition::new(stream.partition.topic.as_str(), stream.partition.number);
     let at = |time: i64| -> anyhow::Result<u64> {
@@ -245,7 +245,7 @@ fn query(stream: &StreamId, from: u64, limit: u32) -> StreamEntriesQuery {
     }
 }
 
-/// Hands on the entries of a stream below `size` that meet its offsets, a page at a time.
+/// Calls `each` with the entries of a stream below `size` that overlap its offsets, a page at a time.
 async fn pages(
     client: &Client,
     selected: &Selected,
@@ -280,7 +280,7 @@ async fn needed_entries(
     heads: u64,
     size: u64,
 ) -> anyhow::Result<Vec<Range<u64>>> {
-    let mut seqs = Seqs::default();
+    let mut seqs = SeqSet::default();
     for text in client.keys().await?.entries {
         let entry = Entry::parse(text.as_bytes()).context("a key entry of the committer")?;
         if entry.seq < size {
@@ -295,7 +295,7 @@ async fn needed_entries(
     Ok(seqs.into_ranges())
 }
 
-async fn collect_seqs(client: &Client, selected: &Selected, size: u64, seqs: &mut Seqs) -> anyhow::Result<()> {
+async fn collect_seqs(client: &Client, selected: &Selected, size: u64, seqs: &mut SeqSet) -> anyhow::Result<()> {
     // The epoch statements of the partition say where its streams begin and end.
     for epoch in 1..=selected.stream.epoch {
         let stream = selected.stream.partition.stream(epoch);
@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_exported_that_was_not_asked_for() {
+    fn ranges_with_a_gap_are_refused() {
         let stream = evidence::Partition { cluster: "-".into(), topic: "orders".into(), number: 0 }.stream(0);
         let union = |ranges: &[Range<u64>]| union(&stream, ranges.to_vec());
         assert_eq!(union(&[]).expect("nothing"), None);

@@ -10,13 +10,13 @@ use evidence::{Algorithm, Hash, SignedStatement, SigningKey, Statement, Verifier
 
 use crate::output;
 
-/// Makes a new ledger: keys, genesis, first grants, trust file and a configuration to start from
+/// Makes a new ledger: keys, genesis, first grants, trust file and a starting configuration
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder to write; it must not exist or be empty
+    /// Folder to write, new or empty
     pub dir: PathBuf,
-    /// The ledger's name, for good: a URL without scheme under your control, such as example.com/audit; without it, one
-    /// that no other ledger has, of this host's name, the folder's and eight random characters
+    /// The ledger's name, which never changes: a URL without scheme that you control, such as example.com/audit. The
+    /// default is unique: the host's name, the folder's name and eight random characters
     #[arg(long, value_name = "NAME")]
     pub origin: Option<String>,
     /// Topics to seal: a name, or ^ and a regular expression; may be repeated
@@ -25,16 +25,16 @@ pub(crate) struct Args {
     /// Topics that the ingest key may seal: a name, or a prefix and *; may be repeated
     #[arg(long, value_name = "PATTERN", default_value = "*")]
     pub scope: Vec<String>,
-    /// Kafka's bootstrap.servers; without it, the in-process broker
+    /// Kafka's bootstrap.servers; by default the in-process broker
     #[arg(long, value_name = "HOST:PORT,...")]
     pub bootstrap_servers: Option<String>,
-    /// The committer's database, as sqlite: or postgres: URL; without it, a SQLite file in the folder
+    /// The committer's database, a sqlite: or postgres: URL; by default a SQLite file in the folder
     #[arg(long, value_name = "URL")]
     pub database: Option<String>,
-    /// Git remotes that the anchor pushes to; without one, a bare repository in the folder; may be repeated
+    /// A Git remote that the anchor pushes to; may be repeated; by default a bare repository in the folder
     #[arg(long = "remote", value_name = "URL")]
     pub remotes: Vec<String>,
-    /// Port of the committer on 127.0.0.1; ingest-consumer and anchor take the next two for health and metrics
+    /// Port of the committer on 127.0.0.1; ingest and anchor use the next two for health and metrics
     #[arg(long, default_value_t = 7380)]
     pub port: u16,
 }
@@ -47,9 +47,9 @@ struct Keys {
     anchor: SigningKey,
 }
 
-/// What a new ledger is made of.
+/// What `init` writes into a new ledger.
 pub(crate) struct Settings<'a> {
-    /// Derived when left out.
+    /// Derived when `None`.
     pub origin: Option<&'a str>,
     pub topics: &'a [String],
     pub scope: &'a [TopicPattern],
@@ -59,7 +59,7 @@ pub(crate) struct Settings<'a> {
     pub addresses: Addresses,
 }
 
-/// Where the services listen.
+/// The addresses that the services listen on.
 #[derive(Clone, Copy)]
 pub(crate) struct Addresses {
     pub committer: SocketAddr,
@@ -67,7 +67,7 @@ pub(crate) struct Addresses {
     pub anchor: SocketAddr,
 }
 
-/// Writes the folder; nothing in an existing one is touched.
+/// Writes the folder. It is never written over another.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.port <= u16::MAX - 2, "--port {}: two ports above it are needed too", args.port);
     let scope: Vec<TopicPattern> = args.scope.iter().map(|s| s.parse()).collect::<Result<_, _>>().context("--scope")?;
@@ -86,10 +86,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         },
     };
     let origin = write_ledger(&args.dir, &settings)?;
-    output::line(format_args!("origin {origin}: the ledger's name, for good"));
+    output::line(format_args!("origin {origin}: the ledger's name, which never changes"));
     if args.origin.is_none() {
         output::line(
-            "It was derived. To choose another, begin anew: --origin NAME, a URL without scheme that you control.",
+            "It was derived. To choose another, start over with --origin NAME, a URL without scheme that you control.",
         );
     }
     output::line("");
@@ -98,8 +98,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ("streamseal.toml", "the configuration: look through it"),
         ("genesis.note", "the ledger's first statement; public"),
         ("grants/", "the grants of the ingest and the anchor key; public"),
-        ("trust", "the trust file: give it to your auditors, by a way of their choice"),
-        ("keys/", "each key belongs to one service alone; keep operator.key offline"),
+        ("trust", "the trust file: give it to your auditors over a channel that they trust"),
+        ("keys/", "each service has its own key; keep operator.key offline"),
     ] {
         output::line(format_args!("{dir}/{path}: {what}"));
     }
@@ -142,7 +142,7 @@ pub(crate) fn write_ledger(dir: &Path, settings: &Settings<'_>) -> anyhow::Resul
     Ok(origin)
 }
 
-/// The name of the anchor's key: a URL without scheme, as cosigners have it (C2SP tlog-cosignature).
+/// The name of the anchor's key: a URL without scheme, as tlog-cosignature (C2SP) recommends.
 fn anchor_name(origin: &str) -> String {
     format!("{origin}/anchor")
 }
@@ -150,12 +150,12 @@ fn anchor_name(origin: &str) -> String {
 fn check_origin(origin: &str) -> anyhow::Result<()> {
     ensure!(
         text::is_name(origin),
-        "the origin {origin:?} wants 1 to 255 printable ASCII characters, no space and no +"
+        "the origin {origin:?} must have 1 to 255 printable ASCII characters, no space and no +"
     );
-    ensure!(!origin.contains("://"), "the origin {origin:?} wants a URL without its scheme");
+    ensure!(!origin.contains("://"), "the origin {origin:?} must be a URL without its scheme");
     ensure!(
         text::is_name(&anchor_name(origin)),
-        "the origin has {} characters; it wants room for /anchor within 255",
+        "the origin has {} characters; with /anchor after it, 255 are allowed",
         origin.len()
     );
     Ok(())
@@ -170,7 +170,7 @@ fn derived_origin(dir: &Path, nonce: &[u8; 32]) -> anyhow::Result<String> {
     Ok(format!("{}/{}-{random}", plain(&host, "localhost"), plain(&folder, "ledger")))
 }
 
-/// What of a name may stand in a URL as it is; `instead` where nothing does.
+/// The name with only the characters that need no escape in a URL; `instead` if that leaves nothing.
 fn plain(name: &str, instead: &str) -> String {
     const LENGTH_MAX: usize = 100;
     let keep = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c.to_ascii_lowercase() } else { '-' };
@@ -237,7 +237,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(keystore::write_synced(path, bytes, 0o644)?)
 }
 
-/// What the auditor is given, by a way that the ledger's keeper does not control: the anchor is its one witness.
+/// The trust file for auditors. The anchor is its only witness.
 fn trust_file(ledger: &LedgerId, keys: &Keys) -> String {
     let LedgerId { origin, genesis } = ledger;
     let anchor = keys.anchor.verifier_key();
@@ -250,7 +250,7 @@ fn trust_file(ledger: &LedgerId, keys: &Keys) -> String {
     )
 }
 
-/// A configuration with what must be set; everything else has a default (docs/configuration.md).
+/// A configuration with the required fields; all others have defaults (docs/configuration.md).
 fn configuration(origin: &str, settings: &Settings<'_>) -> String {
     let Settings { topics, bootstrap_servers, database, remotes, addresses, .. } = settings;
     let Addresses { committer, ingest, anchor } = addresses;
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_derived_origin_is_a_name_whatever_the_folder_is_called() {
+    fn derived_origin_is_valid_for_any_folder() {
         for (dir, wanted) in [
             ("/srv/ledger", "/ledger-01020304"),
             ("/srv/Audit 2026+", "/audit-2026-01020304"),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_is_no_url_without_scheme_is_refused() {
+    fn invalid_origin_is_refused() {
         for (origin, wanted) in
             [("https://example.com/a", "scheme"), ("a b", "no space"), ("", "1 to 255"), (&"x".repeat(249), "/anchor")]
         {

@@ -21,39 +21,39 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "there is one, for the length of a command")]
+#[allow(clippy::large_enum_variant, reason = "a command has only one")]
 enum Command {
     /// Lets a key sign from now on
     Grant {
-        /// The new key's public side, as `streamseal keygen` printed it
+        /// The new key's vkey, as `streamseal keygen` printed it
         key: VerifierKey,
-        /// What it is for: ingest, operator, log or anchor
+        /// The key's role: ingest, operator, log or anchor
         #[arg(long)]
         role: Role,
-        /// For an ingest key, the topics that it may seal: a name, or a prefix and *; may be repeated
+        /// Topics that an ingest key may seal: a name, or a prefix and *; may be repeated
         #[arg(long, value_name = "PATTERN")]
         scope: Vec<TopicPattern>,
-        /// For an operator key, its own file: a new operator signs its grant too
+        /// The file of a new operator key, which must sign its own grant too
         #[arg(long, value_name = "FILE")]
         new_operator_key: Option<PathBuf>,
         #[command(flatten)]
         operator: OperatorKey,
     },
-    /// Ends a key: what it signs from now on is refused, what it signed before stays valid
+    /// Revokes a key: new signatures by it are refused, earlier ones stay valid
     Revoke {
-        /// The key's name, or its vkey where several have that name: all log keys are named like the origin
+        /// The key's name, or its vkey if several keys have that name (all log keys are named like the origin)
         key: String,
-        /// The seq from which on the key was in other hands: verifiers no longer count what it signed from there
+        /// The first seq that the key may have signed in other hands; verifiers ignore its signatures from there on
         #[arg(long, value_name = "SEQ")]
         distrust_from: Option<u64>,
         #[command(flatten)]
         operator: OperatorKey,
     },
-    /// Lists all keys with what became of them
+    /// Lists all keys, with the entries that granted and revoked them
     List,
 }
 
-/// The key that signs for the operator.
+/// The option that names the operator's key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OperatorKey {
     /// The operator's key file
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             let new_operator = new_operator_key.map(|path| keystore::read_signing_key(&path)).transpose()?;
             ensure!(
                 (role == Role::Operator) == new_operator.is_some(),
-                "--new-operator-key goes with --role operator, and only with it"
+                "--role operator needs --new-operator-key, and no other role takes it"
             );
             let signers: Vec<_> = std::iter::once(&signer).chain(&new_operator).collect();
             let seq = ledger.submit(statement, &signers).await?;
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The key that is meant by a name or a vkey, if it may be revoked.
+/// Finds the key with a name or a vkey, and checks that it may be revoked.
 fn revocable<'a>(keys: &'a Keys, key: &str) -> anyhow::Result<&'a GrantedKey> {
     let is_meant = |granted: &&GrantedKey| granted.key.name() == key || granted.key.to_string() == key;
     let meant: Vec<_> = keys.granted().iter().filter(is_meant).collect();
@@ -101,12 +101,12 @@ fn revocable<'a>(keys: &'a Keys, key: &str) -> anyhow::Result<&'a GrantedKey> {
         [granted] => granted,
         [..] => {
             let vkeys: String = meant.iter().map(|granted| format!("\n{}", granted.key)).collect();
-            bail!("several keys are named {key:?}, say which by its vkey:{vkeys}")
+            bail!("several keys are named {key:?}; give the vkey of one:{vkeys}")
         }
     };
     ensure!(
         granted.role != Role::Log || granted.revoked.is_some() || keys.in_force(Role::Log).count() > 1,
-        "{} is the last log key: without one nothing is signed and anchored any more. First grant the next one \
+        "{} is the last log key, and without one no checkpoint can be signed and anchored. First grant the next one \
          (`streamseal key --config FILE grant VKEY --role log --operator-key FILE`) and have the committer sign with it",
         granted.key
     );
@@ -121,10 +121,10 @@ fn statement(
     topics: Vec<TopicPattern>,
     distrust_from: Option<u64>,
 ) -> anyhow::Result<Statement> {
-    ensure!(key.algorithm() == role.algorithm(), "{key} has not the algorithm of role {role}");
+    ensure!(key.algorithm() == role.algorithm(), "{key} does not have the algorithm of role {role}");
     ensure!(
         (role == Role::Ingest) != topics.is_empty(),
-        "--scope goes with --role ingest, and there at least one is needed"
+        "--role ingest needs at least one --scope, and no other role takes one"
     );
     let prev = ledger.state.keys().statement().context("the chain has no genesis")?;
     let ledger = ledger.state.ledger().clone();

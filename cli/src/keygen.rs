@@ -7,15 +7,15 @@ use evidence::statement::Role;
 
 use crate::output;
 
-/// Makes a signing key for a role, writes it to a file of mode 0600 and prints its public side
+/// Makes a signing key for a role, writes it to a file of mode 0600 and prints its vkey, the public key
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// File to write; an existing one is never overwritten
     pub file: PathBuf,
-    /// The key's name, unique over the ledger's life, such as ingest-b
+    /// The key's name, such as ingest-b; never reuse one within a ledger
     #[arg(long)]
     pub name: String,
-    /// What it is for: ingest, operator, log or anchor
+    /// The key's role: ingest, operator, log or anchor
     #[arg(long)]
     pub role: Role,
 }

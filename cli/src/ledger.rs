@@ -1,5 +1,4 @@
-//! What the operator's commands know of a ledger: its configuration, and its keys as the committer serves them,
-//! verified from the genesis on.
+//! A ledger as the operator's commands see it. Its keys come from the committer and are verified from the genesis on.
 
 use anyhow::{Context, bail, ensure};
 use committer_client::Client;
@@ -15,7 +14,7 @@ pub(crate) struct Ledger {
     pub client: Client,
     /// The genesis and all key entries, in order.
     pub key_entries: Vec<Entry>,
-    /// The chain as far as its key entries say: keys are complete, streams unknown.
+    /// The state of the chain after its key entries alone. It knows all keys and no streams.
     pub state: State,
 }
 
@@ -33,7 +32,7 @@ impl Ledger {
         Ok(Self { client, key_entries, state })
     }
 
-    /// Signs a statement and submits it; the answer is the seq of its entry.
+    /// Signs a statement, submits it and returns the seq of its entry.
     pub(crate) async fn submit(&self, statement: Statement, keys: &[&SigningKey]) -> anyhow::Result<u64> {
         let signed = SignedStatement::sign(statement, keys);
         let text = String::from_utf8(signed.to_bytes()).expect("a statement is text");

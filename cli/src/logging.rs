@@ -1,4 +1,4 @@
-//! Options of commands that run services: what they log, and how it looks.
+//! Log options of the commands that run services.
 
 use service::logging::{Format, LevelFilter, init_service};
 
@@ -6,11 +6,11 @@ use service::logging::{Format, LevelFilter, init_service};
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArgs {
-    /// Format of the log on standard error: text for people, json with an object on each line
+    /// Format of the log on standard error: text for people, json for one object per line
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
     /// What to log: a level (error, warn, info, debug, trace, off) or TARGET=LEVEL, several separated by commas. The
-    /// default is the environment variable RUST_LOG. Without it, services log info and above, and the demo errors only
+    /// default is the environment variable RUST_LOG, and else info for services and error for the demo
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
 }
@@ -23,7 +23,7 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Starts the log; `level` is for those who give no filter.
+    /// Starts the log. `level` is the default when no filter is set.
     pub(crate) fn init(&self, level: LevelFilter) -> anyhow::Result<()> {
         let format = match self.log_format {
             LogFormat::Text => Format::Text,

@@ -1,9 +1,9 @@
-//! The `streamseal` command: every service, alone or all in one process, and the tools around them.
+//! The `streamseal` command: the services, alone or in one process, and the tools around them.
 
 mod config;
 mod config_reference;
 mod demo;
-mod event_place;
+mod event_position;
 mod export;
 mod init;
 mod key;
@@ -30,7 +30,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[derive(Debug, Parser)]
 #[command(name = "streamseal", version, max_term_width = 100)]
 struct Cli {
-    /// Without a command, the demo runs
+    /// The default command is `demo`
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -57,10 +57,10 @@ enum Command {
     MetricsReference,
 }
 
-/// The exit code of a command that could not do its work; verdicts have codes of their own.
+/// The exit code of a command that failed; verdicts have codes of their own.
 const FAILED: u8 = 2;
 
-/// How long threads that wait for something outside may take once everything else has ended.
+/// How long blocking threads may still take once everything else has ended.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 
 fn init_log(command: &Command) -> anyhow::Result<()> {
     match command {
-        // The demo tells its own story; its services only speak up when something is wrong.
+        // The demo prints its own output; its services log only errors.
         Command::Demo(args) => args.log.init(LevelFilter::ERROR),
         Command::Up(args) => args.log.init(LevelFilter::INFO),
         Command::Committer(args) => args.log.init(LevelFilter::INFO),
@@ -90,7 +90,7 @@ fn init_log(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-/// The error and its causes, each once: some name their cause themselves.
+/// The error and its causes. An error that already includes the text of its cause does not repeat it.
 fn in_words(error: &anyhow::Error) -> String {
     let mut words = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -117,7 +117,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let result = runtime.block_on(run_async(command));
-            // A thread that waits for a remote that does not answer is not waited for.
+            // Do not wait for a thread whose remote does not answer.
             runtime.shutdown_timeout(SHUTDOWN_MAX);
             result
         }

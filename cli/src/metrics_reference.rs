@@ -1,4 +1,4 @@
-//! `streamseal metrics-reference`: docs/metrics.md, generated from where the metrics are declared.
+//! `streamseal metrics-reference`: generates docs/metrics.md from the declarations of the metrics.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use service::metrics::Metric;
 
 use crate::output;
 
-/// Each service with what it declares.
+/// Each service with a note and its metrics.
 const SERVICES: [(&str, &str, &[Metric]); 4] = [
-    ("ingest", "Each of these exists for every partition that this process has, or had.", ingest_consumer::METRICS),
+    ("ingest", "Each of these exists for every partition that this process has or had.", ingest_consumer::METRICS),
     ("committer", "The gauges of sizes exist where the signer or the publisher runs.", committer::METRICS),
     ("anchor", "Those with a label exist for every remote or witness.", anchor::METRICS),
     ("Every process", "A process has one set of metrics, even if it runs several services.", service::metrics::METRICS),
@@ -23,7 +23,7 @@ fn markdown() -> String {
     let mut out = String::from(
         "# Metrics\n\nGenerated from the source by `streamseal metrics-reference`; change it there.\n\n\
          Every service serves these at `/metrics`, in Prometheus' text format. Counters start at 0 with the process.\n\
-         Histograms have `_bucket`, `_sum` and `_count`. [Alerts](operations.md#alerts) says what to alarm on.\n",
+         Histograms have `_bucket`, `_sum` and `_count`. [Alerts](operations.md#alerts) says which of them to alert on.\n",
     );
     for (service, note, metrics) in SERVICES {
         let _ = write!(
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_is_declared_once() {
+    fn names_are_unique() {
         let mut names = BTreeSet::new();
         for metric in super::SERVICES.iter().flat_map(|(_, _, metrics)| *metrics) {
             assert!(names.insert(metric.name), "{}", metric.name);

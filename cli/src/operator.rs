@@ -1,4 +1,4 @@
-//! `streamseal epoch` and `streamseal gap`: what only the operator may state about a stream.
+//! `streamseal epoch` and `streamseal gap`: statements about a stream that only the operator may sign.
 
 use std::time::Duration;
 
@@ -15,31 +15,31 @@ use crate::output;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Begins a new stream after a topic was recreated or truncated: sealing goes on in the next epoch
+/// Begins a new stream after a topic was recreated or truncated: sealing continues in the next epoch
 #[derive(Debug, clap::Args)]
 pub(crate) struct EpochArgs {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
     place: Place,
-    /// First offset of the new stream; 0 when left out, which is right for a topic that was recreated
+    /// First offset of the new stream; the default is right for a recreated topic
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     start: u64,
     #[command(flatten)]
     operator: OperatorKey,
 }
 
-/// Leaves offsets out: states that a stream is not sealed from its cursor up to an offset
+/// Skips offsets: states that a stream is not sealed from its cursor up to an offset
 #[derive(Debug, clap::Args)]
 pub(crate) struct GapArgs {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
     place: Place,
-    /// The offset at which sealing goes on
+    /// The offset at which sealing continues
     #[arg(long, value_name = "OFFSET")]
     next: u64,
-    /// Why: operator, truncated, retention or start
+    /// Why they are skipped: operator, truncated, retention or start
     #[arg(long, default_value = "operator")]
     reason: Reason,
     #[command(flatten)]
@@ -51,22 +51,22 @@ struct Place {
     /// The topic
     #[arg(long)]
     topic: String,
-    /// The partition. `epoch` without it means every partition of the topic that has a stream; `gap` needs it
+    /// The partition. `gap` needs it; the default of `epoch` is every partition of the topic that has a stream
     #[arg(long)]
     partition: Option<u32>,
-    /// The cluster id that the stream was sealed under; without it, that of the configured cluster
+    /// The cluster id that the stream was sealed under; by default that of the configured cluster
     #[arg(long, value_name = "ID")]
     cluster: Option<String>,
 }
 
-/// What Kafka says of the topic now.
+/// The topic as Kafka has it now.
 struct Now {
     cluster: String,
     topic_id: Option<String>,
     watermarks: Vec<(u32, Watermarks)>,
 }
 
-/// Signs and submits an epoch statement for each partition meant.
+/// Signs and submits an epoch statement for each selected partition.
 pub(crate) async fn epoch(args: &EpochArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let ledger = Ledger::open(&config).await?;
@@ -104,7 +104,7 @@ pub(crate) async fn epoch(args: &EpochArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Signs and submits a gap statement for each partition meant.
+/// Signs and submits a gap statement for each selected partition.
 pub(crate) async fn gap(args: &GapArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let ledger = Ledger::open(&config).await?;

@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
-/// Prints a line. A reader that went away, as in `streamseal ... | head`, is no error.
+/// Prints a line. A closed pipe, as in `streamseal ... | head`, is not an error.
 pub(crate) fn line(text: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-/// Prints why a command could not do its work. Its exit code says so too, to whoever does not read it.
+/// Prints why a command failed.
 pub(crate) fn problem(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "streamseal: {text}");
 }

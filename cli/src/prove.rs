@@ -1,4 +1,4 @@
-//! `streamseal prove`: the proof of one event, which anybody can verify offline.
+//! `streamseal prove`: makes the proof of one event, which anybody can verify offline.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,29 +10,29 @@ use evidence::{EVENT_PROOF_BYTES_MAX, Entry, EventProof, Hash, LeafHasher, Times
 use kafka::Reader;
 
 use crate::config::{Config, ConfigFile};
-use crate::event_place::EventPlace;
+use crate::event_position::EventPosition;
 use crate::export;
 use crate::ledger::Ledger;
 
-/// Prints the proof of one event, a file that `streamseal verify` takes like a bundle
+/// Prints the proof of one event, a file that `streamseal verify` accepts like a bundle
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
     /// The event: TOPIC/PARTITION@OFFSET
-    event: EventPlace,
-    /// The epoch of the stream; without it, the newest
+    event: EventPosition,
+    /// The epoch of the stream; by default the newest
     #[arg(long)]
     epoch: Option<u64>,
-    /// A clone of the repository with the anchors, bare or not; without it, the configured anchor's own
+    /// A clone of the repository with the anchors, bare or not; by default the repository of the configured anchor
     #[arg(long, value_name = "DIR")]
     clone: Option<PathBuf>,
-    /// Take the committer's newest checkpoint, although it is not anchored yet: nothing can be proven by it before it is
+    /// Use the committer's newest checkpoint, although it is not anchored yet. The file proves nothing before it is
     #[arg(long)]
     unanchored: bool,
 }
 
-/// An event as Kafka has it now, and how it is in its batch.
+/// An event as Kafka has it now, and its place in the batch.
 struct InBatch {
     timestamp: i64,
     timestamp_type: TimestampType,
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(
         entry.seq < size,
         "offset {offset} is sealed by entry {}, which is not among the {size} entries of the newest anchored checkpoint: \
-         wait, or take --unanchored",
+         wait, or use --unanchored",
         entry.seq
     );
     let InBatch { timestamp, timestamp_type, content, index, path } =
@@ -83,15 +83,15 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = proof.to_bytes();
     ensure!(
         bytes.len() <= EVENT_PROOF_BYTES_MAX,
-        "the event is too long for a proof of its own: that would have {} bytes, of {EVENT_PROOF_BYTES_MAX} that a verifier \
-         reads. Export a bundle with its batch",
+        "the event is too long for a proof of its own: the proof has {} bytes, and a verifier reads {EVENT_PROOF_BYTES_MAX}. \
+         Export a bundle with its batch",
         bytes.len()
     );
     std::io::stdout().write_all(&bytes)?;
     Ok(())
 }
 
-/// Reads the batch from Kafka: it takes all of its leaves to make the path of one.
+/// Reads the whole batch from Kafka, because the path of one leaf needs all leaves.
 fn in_batch(config: &Config, summary: &Summary, offset: u64) -> anyhow::Result<InBatch> {
     let mut hasher = LeafHasher::new();
     let mut found = None;

@@ -1,4 +1,4 @@
-//! The services: each alone, or all in one process.
+//! Runs the services, each alone or all in one process.
 
 use std::net::SocketAddr;
 
@@ -47,7 +47,7 @@ pub(crate) struct CommitterArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum CommitterCommand {
-    /// Hashes and applies the whole database again and names the first entry that does not fit
+    /// Checks the whole database: hashes and applies every entry again, and names the first that is wrong
     Fsck,
     /// Continues from the database: use it when the committer refuses because the log key's high-water file was lost.
     /// Check first that the database is not behind the newest anchor
@@ -76,14 +76,14 @@ enum AnchorCommand {
     },
 }
 
-/// Listeners of all services.
+/// The listeners of all services.
 pub(crate) struct Listeners {
     pub committer: TcpListener,
     pub ingest: TcpListener,
     pub anchor: TcpListener,
 }
 
-/// Services that run in this process; ends them when dropped.
+/// The services that run in this process. Dropping it ends them.
 pub(crate) struct Running {
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: Shutdown,
@@ -95,7 +95,7 @@ pub(crate) async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let broker = start_broker_if_none(&mut config)?;
     if let Some(broker) = &broker {
         output::line(format_args!(
-            "in-process broker at {}: keeps nothing over a restart, and 5 MiB of each partition",
+            "in-process broker at {}: loses everything at a restart, and keeps 5 MiB of each partition",
             broker.bootstrap_servers()
         ));
     }
@@ -117,7 +117,7 @@ pub(crate) async fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
     running.until_signal().await
 }
 
-/// `streamseal committer`; the exit code of `fsck` is 1 when something does not fit.
+/// `streamseal committer`; the exit code of `fsck` is 1 when it found an error.
 pub(crate) async fn committer(args: &CommitterArgs) -> anyhow::Result<u8> {
     let config = args.config.load()?;
     match args.command {
@@ -167,7 +167,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Runs until the process is told to end, or a service cannot go on: then the others end too.
+    /// Runs until a signal, or until a service ends. Then ends the other services too.
     pub(crate) async fn until_signal(mut self) -> anyhow::Result<()> {
         let ended = tokio::select! {
             signal = signal() => signal,
@@ -177,7 +177,7 @@ impl Running {
         ended.and(stopped)
     }
 
-    /// Returns when a service ends, which none does by itself unless it cannot go on.
+    /// Returns when a service ends, which happens only after an error.
     pub(crate) async fn failed(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
             Some(ended) => ended.context("a service panicked")?,

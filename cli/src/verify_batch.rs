@@ -1,4 +1,4 @@
-//! `streamseal verify-batch`: one batch, read live from Kafka, against its commitment.
+//! `streamseal verify-batch`: verifies one batch, read live from Kafka, against its commitment.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use evidence::{Entry, SignedCheckpoint};
 use kafka::{Cluster, Reader};
 
 use crate::config::{Config, ConfigFile};
-use crate::event_place::EventPlace;
+use crate::event_position::EventPosition;
 use crate::export::PATIENCE;
 use crate::ledger::Ledger;
 use crate::{export, output};
 
-/// The longest commitment that is read: an entry as JSON.
+/// The longest commitment that is read, as JSON.
 const COMMITMENT_BYTES_MAX: u64 = 1 << 20;
 
-/// Exit codes, as `streamseal verify` has them.
+/// Exit codes, the same as those of `streamseal verify`.
 const AS_SEALED: u8 = 0;
 const TAMPERED: u8 = 1;
 const INCOMPLETE: u8 = 3;
@@ -32,16 +32,16 @@ pub(crate) struct Args {
     config: ConfigFile,
     /// An offset in the batch: TOPIC/PARTITION@OFFSET
     #[arg(required_unless_present = "commitment", conflicts_with = "commitment")]
-    event: Option<EventPlace>,
-    /// A record of the topic `commitments` in a file, as kcat prints its value, or - for standard input
+    event: Option<EventPosition>,
+    /// File with the value of a record of the topic `commitments`; - reads standard input
     #[arg(long, value_name = "FILE")]
     commitment: Option<PathBuf>,
-    /// The epoch of the stream; without it, the newest
+    /// The epoch of the stream; by default the newest
     #[arg(long)]
     epoch: Option<u64>,
 }
 
-/// Verdicts as the exit codes of `streamseal verify`: 0 the batch is as sealed, 1 it differs, 3 events are gone.
+/// Returns the verdict as an exit code.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     let config = args.config.load()?;
     let ledger = Ledger::open(&config).await?;
@@ -70,8 +70,8 @@ async fn entry(args: &Args, config: &Config, client: &Client) -> anyhow::Result<
     if let Some(path) = &args.commitment {
         return commitment(path);
     }
-    let place = args.event.as_ref().context("a place or --commitment is required")?;
-    place.entry(config, client, args.epoch).await
+    let event = args.event.as_ref().context("an event or --commitment is required")?;
+    event.entry(config, client, args.epoch).await
 }
 
 fn commitment(path: &Path) -> anyhow::Result<Entry> {
@@ -87,7 +87,7 @@ fn commitment(path: &Path) -> anyhow::Result<Entry> {
     Ok(Entry::parse(text.as_bytes())?)
 }
 
-/// The statement's signatures, by keys granted at its seq from the configured genesis on.
+/// Verifies the statement's signatures, by the keys that were in force at its seq.
 fn verify_statement(ledger: &Ledger, entry: &Entry) -> anyhow::Result<()> {
     let before = ledger.key_entries.iter().take_while(|key_entry| key_entry.seq < entry.seq);
     let mut state = State::of_keys(ledger.state.ledger(), before).context("the key entries of the committer")?;
@@ -95,7 +95,7 @@ fn verify_statement(ledger: &Ledger, entry: &Entry) -> anyhow::Result<()> {
     state.apply(entry).with_context(|| format!("entry {}", entry.seq))
 }
 
-/// That the entry is in the log, at the newest checkpoint, signed by a log key of the ledger. Returns its size.
+/// Verifies that the log's newest checkpoint includes the entry. Returns the size of the checkpoint.
 async fn verify_inclusion_in_log(ledger: &Ledger, entry: &Entry) -> anyhow::Result<u64> {
     let Ledger { client, state, .. } = ledger;
     let note = client.checkpoint().await?.context("the committer has signed no checkpoint yet")?;
@@ -110,8 +110,8 @@ async fn verify_inclusion_in_log(ledger: &Ledger, entry: &Entry) -> anyhow::Resu
     Ok(head.size)
 }
 
-/// Compares what Kafka has now with what was sealed. A commitment has one root for all events of its batch: where some are
-/// gone, it cannot tell whether the others are as they were.
+/// Compares the batch in Kafka with what was sealed. A commitment has one root for all events of its batch. If some are
+/// missing, it cannot tell whether the others are unchanged.
 fn compare(config: &Config, summary: &Summary) -> anyhow::Result<u8> {
     let Summary { stream, topic_id: sealed, events: stated, .. } = summary;
     let topic = Cluster::new(config.kafka()?, PATIENCE)?.topic(&stream.partition.topic)?;

@@ -318,7 +318,7 @@ impl Signer {
         // First the file, then the checkpoint: after a crash here the same head is signed again.
         match self.compute.run(advance).await {
             Ok(()) => {}
-            Err(error @ (keystore::Error::Backwards { .. } | keystore::Error::Sideways { .. })) => {
+            Err(error @ (keystore::Error::Backwards { .. } | keystore::Error::Forked { .. })) => {
                 return Err(SignerError::Unsound(error.to_string()));
             }
             Err(error) => return Err(error.into()),

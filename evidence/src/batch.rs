@@ -1,14 +1,13 @@
 //! The Merkle tree of a batch's leaves (SPEC.md, "Batch").
 //!
-//! The shape is that of RFC 6962, section 2.1: the left subtree holds the largest power of two of leaves that is less
-//! than all of them, and no node is ever duplicated. Leaves are in a domain of their own already, so one leaf is its
-//! own root.
+//! The shape is that of RFC 6962, section 2.1. The left subtree holds the largest power of two below the number of
+//! leaves, and no node is duplicated. Leaves already have a domain of their own, so a single leaf is its own root.
 
 use crate::Hash;
 use crate::blake::NODE;
 use crate::tree::TreeError;
 
-/// Leaves are folded this many at a time. A power of two.
+/// The number of leaves that are folded at a time. A power of two.
 const SPAN: usize = 1024;
 
 /// The root of a batch without events: the node domain over no bytes.
@@ -31,12 +30,12 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     NODE.hash_block(&children)
 }
 
-/// Computes the root of leaves that come one after the other, in memory of the order of log n: up to 1,024 leaves that
-/// wait to be folded together, and one node for each complete subtree before them.
+/// Computes the root of leaves that come one after the other. It needs memory of the order of log n: up to 1,024 leaves
+/// that wait to be folded together, and one node for each complete subtree before them.
 #[derive(Debug, Clone, Default)]
 pub struct RootBuilder {
     waiting: Vec<[u8; 32]>,
-    /// The roots of the complete subtrees of whole spans, left to right, ever smaller.
+    /// The roots of the complete subtrees of whole spans, from the left and largest to the smallest.
     peaks: Vec<Hash>,
     spans: u64,
 }
@@ -81,7 +80,8 @@ impl RootBuilder {
         nodes.rev().reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(empty_root)
     }
 
-    /// Replaces the waiting leaves, a whole span, by one node, and every two subtrees of one size by their parent.
+    /// Replaces the waiting leaves, a whole span, by one node. Then replaces every two subtrees of one size by their
+    /// parent.
     fn close_span(&mut self) {
         let mut peak = fold(&mut self.waiting).expect("a span of leaves is waiting");
         self.waiting.clear();
@@ -124,13 +124,13 @@ pub fn prove(leaves: &[Hash], index: usize) -> Vec<Hash> {
 /// 2.1.3.2).
 ///
 /// # Errors
-/// When there is no such leaf, the path does not have exactly the hashes that this index and size call for, or it leads
+/// When there is no such leaf, when the path has more or fewer hashes than this index and size need, or when it leads
 /// to another root.
 pub fn verify(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> Result<(), TreeError> {
     verify_by(node_hash, leaf, index, size, path, root)
 }
 
-/// As [`verify`], with nodes hashed by `node`.
+/// Does the same as [`verify`], with nodes hashed by `node`.
 pub(crate) fn verify_by(
     mut node: impl FnMut(&Hash, &Hash) -> Hash,
     leaf: &Hash,
@@ -148,7 +148,7 @@ pub(crate) fn verify_by(
     TreeError::check_root(size, root, computed)
 }
 
-/// For each level where the way from the leaf at `index` to the root meets a sibling, whether that is on the left.
+/// For each level where the path from the leaf at `index` to the root has a sibling: whether it is on the left.
 fn sibling_is_left(index: u64, last: u64) -> impl Iterator<Item = bool> {
     let levels = (0..u64::BITS - last.leading_zeros()).map(move |level| (index >> level, last >> level));
     levels.filter(|(position, last)| position % 2 == 1 || position < last).map(|(position, _)| position % 2 == 1)
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// RFC 6962, section 2.1, as it is written there.
+    /// RFC 6962, section 2.1, word for word.
     fn definition(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => Hash(derive_key_node(&[])),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_are_those_of_the_definition_and_of_rs_merkle() {
+    fn roots_match_the_definition_and_rs_merkle() {
         for size in sizes() {
             let leaves = leaves(size);
             assert_eq!(root(&leaves), definition(&leaves), "{size} leaves");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_builder_has_the_root_of_its_leaves_at_every_step() {
+    fn builder_matches_the_definition_at_every_step() {
         let leaves = leaves(3 * SPAN + 2);
         let mut builder = RootBuilder::new();
         assert!(builder.is_empty());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_those_of_rs_merkle_and_verify() {
+    fn paths_match_rs_merkle_and_verify() {
         for size in (1..=130).chain([255, 256, 257, 1023, 1024, 1025]) {
             let leaves = leaves(size);
             let root = root(&leaves);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_verifies() {
+    fn any_other_claim_is_refused() {
         for size in 1..=40usize {
             let leaves = leaves(size);
             let root = root(&leaves);
@@ -289,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_batch_has_the_root_of_the_definition(
+        fn any_batch_matches_the_definition(
             leaves in proptest::collection::vec(any::<[u8; 32]>(), 0..2500),
             cut in any::<proptest::sample::Index>(),
         ) {

@@ -1,8 +1,8 @@
 //! BLAKE3 in its derive_key mode, one message or many at a time (SPEC.md, "Events").
 //!
-//! A single short message uses one lane of a SIMD unit that has up to sixteen. The functions here put one block of
-//! each of many messages in those lanes instead, through `blake3::platform`, which is public but undocumented: the
-//! exact version of blake3 is pinned, and the tests hold every result against the documented [`blake3::Hasher`].
+//! A single short message uses one lane of a SIMD unit that has up to sixteen. The functions here put one block of each
+//! of many messages in those lanes instead. They use `blake3::platform`, which is public but undocumented. So the exact
+//! version of blake3 is pinned, and the tests compare every result with the documented [`blake3::Hasher`].
 
 mod messages;
 
@@ -22,7 +22,7 @@ pub(crate) static LEAF: LazyLock<Domain> = LazyLock::new(|| Domain::new("streams
 /// Hashes two children in a batch's tree.
 pub(crate) static NODE: LazyLock<Domain> = LazyLock::new(|| Domain::new("streamseal 2026-11-21 node v1"));
 
-/// How many messages one call takes.
+/// The number of messages that one call takes.
 const LANES: usize = MAX_SIMD_DEGREE;
 
 // Flags of the compression function (BLAKE3 paper, section 2.1, table 3).
@@ -35,7 +35,7 @@ const DERIVE_KEY_MATERIAL: u8 = 1 << 6;
 /// A chaining value: the hash of a chunk or of a subtree of chunks, and of the whole at the root.
 type Cv = [u8; 32];
 
-/// One derive_key context: what tells the hash of a content from that of a leaf or of a node.
+/// One derive_key context. It separates the hashes of contents, leaves and nodes.
 pub(crate) struct Domain {
     context_key: ContextKey,
     key: [u32; 8],
@@ -58,7 +58,7 @@ impl Domain {
         Hash(self.hasher().update(message).finalize().into())
     }
 
-    /// The hash of one message of one block, without the ordinary hasher's state of two kilobytes.
+    /// The hash of a message of one block. It avoids the ordinary hasher's state of two kilobytes.
     pub(crate) fn hash_block(&self, block: &[u8; BLOCK_LEN]) -> Hash {
         let mut cv = self.key;
         let flags = DERIVE_KEY_MATERIAL | CHUNK_START | CHUNK_END | ROOT;
@@ -81,7 +81,7 @@ impl Domain {
             let end = (start + LANES).min(pairs);
             let (blocks, _) = nodes[2 * start..2 * end].as_flattened().as_chunks::<BLOCK_LEN>();
             let hashes = self.compress(blocks.iter(), 0, IncrementCounter::No, CHUNK_START, CHUNK_END | ROOT);
-            // Within what was just read: `end <= 2 * start` or `start == 0`.
+            // This overwrites only nodes that were just read: `end <= 2 * start` or `start == 0`.
             nodes[start..end].copy_from_slice(&hashes[..end - start]);
         }
         if nodes.len() % 2 == 1 {
@@ -90,8 +90,8 @@ impl Domain {
         nodes.truncate(nodes.len().div_ceil(2));
     }
 
-    /// Compresses up to [`LANES`] inputs of whole blocks, each at most a chunk, with the same flags, and the same counter
-    /// or counters one after the other.
+    /// Compresses up to [`LANES`] inputs of whole blocks, each at most a chunk. All have the same flags. They have the
+    /// same counter, or consecutive ones.
     fn compress<'a, const N: usize>(
         &self,
         inputs: impl Iterator<Item = &'a [u8; N]>,

@@ -1,4 +1,4 @@
-//! What a valid chain is: one pure function that the committer, the signer, `fsck` and the verifier all use.
+//! Decides whether a chain is valid. The committer, the signer, `fsck` and the verifier all use this one pure function.
 
 mod keys;
 mod refusal;
@@ -18,9 +18,9 @@ use crate::{EncodedEntry, Entry, Hash, SignedStatement, StreamId};
 
 /// The state of a ledger after the entries applied so far.
 ///
-/// Usually every entry is applied in turn. A reader of partial evidence (a bundle) calls [`State::skip_to`] where it
-/// was not given entries: from then on what depends on the missing ones is not checked, and everything else still is.
-/// Key statements can never be missing unnoticed, as each entry names the newest of them.
+/// Usually every entry is applied in turn. A reader of partial evidence (a bundle) calls [`State::skip_to`] where
+/// entries were not given. From then on the state checks everything that does not depend on the missing ones. No key
+/// statement can be missing unnoticed, because each entry names the newest of them.
 #[derive(Debug, Clone)]
 pub struct State {
     ledger: LedgerId,
@@ -61,7 +61,7 @@ impl State {
         }
     }
 
-    /// The state that all key entries of a ledger, in order, show: keys complete, streams unknown.
+    /// The state after all key entries of a ledger, in order. The keys are complete, the streams unknown.
     ///
     /// # Errors
     /// When an entry is refused.
@@ -71,12 +71,12 @@ impl State {
         Ok(state)
     }
 
-    /// The state at `position`, from this one on, by the word of a store for the entries in between: those of no stream,
-    /// in order (of heads entries the newest will do), and the states of the streams that the others moved. Those entries
-    /// are verified; the rest is left to the signer and `fsck`.
+    /// The state at `position`, continued from this one with the contents of a store. It takes the entries in between
+    /// that belong to no stream, in order, and the states of the streams that the others moved. Of heads entries the
+    /// newest is enough. This verifies the given entries. The signer and `fsck` verify the rest.
     ///
     /// # Errors
-    /// When an entry is refused, or lies at or after the position.
+    /// When an entry is refused, or is at or after the position.
     pub fn resume<'a>(
         mut self,
         entries: impl IntoIterator<Item = &'a Entry>,
@@ -106,7 +106,7 @@ impl State {
         Ok(())
     }
 
-    /// Moves on to `seq` without the entries in between, which were not given. Does nothing when `seq` is not ahead.
+    /// Moves to `seq` without the entries in between, which were not given. Does nothing when `seq` is not ahead.
     pub fn skip_to(&mut self, seq: u64) {
         if seq > self.next_seq {
             self.next_seq = seq;
@@ -126,7 +126,7 @@ impl State {
         }
     }
 
-    /// Applies the next entry; an entry that is refused leaves the state as it was.
+    /// Applies the next entry. A refused entry leaves the state as it was.
     ///
     /// # Errors
     /// The first rule of SPEC.md section 8.2 that the entry breaks.
@@ -136,10 +136,10 @@ impl State {
         Ok(())
     }
 
-    /// The same without encoding and hashing the entry again.
+    /// Does the same as [`State::apply`] without encoding and hashing the entry again.
     ///
     /// # Errors
-    /// As [`State::apply`].
+    /// The same as [`State::apply`].
     pub fn apply_encoded(&mut self, encoded: &EncodedEntry) -> Result<(), Refusal> {
         self.check(encoded.entry())?;
         self.take(encoded.entry(), encoded.leaf());
@@ -223,7 +223,7 @@ impl State {
         if seq != self.next_seq {
             return Err(Refusal::WrongSeq { expected: self.next_seq, found: seq });
         }
-        // After a skip the previous leaf hash is not known; only its presence can be checked.
+        // After a skip the previous leaf hash is unknown, so only its presence can be checked.
         let prev_fits = match self.last_leaf {
             Some(leaf) => entry.prev == Some(leaf),
             None => entry.prev.is_some() == (seq > 0),
@@ -266,7 +266,7 @@ impl State {
         }
     }
 
-    /// The root can only be checked when no entry is missing; that something moved can always be.
+    /// The root can be checked only when no entry is missing. Whether something moved can always be checked.
     fn check_heads(&self, heads: &Heads) -> Result<(), Refusal> {
         if self.heads.as_ref() == Some(heads) {
             return Err(Refusal::BadHeads("nothing moved since the last heads statement".into()));

@@ -3,7 +3,7 @@ use crate::{Algorithm, Error, Hash, Note, NoteError, NoteSignature, SigningKey, 
 
 const OBJECT: &str = "checkpoint";
 
-/// The head of a log: how many entries it has and their root (C2SP tlog-checkpoint).
+/// The head of a log: its number of entries and their root (C2SP tlog-checkpoint).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The log's name, which is also the name of its key.
@@ -18,8 +18,8 @@ impl Checkpoint {
     /// Parses the three lines of a checkpoint.
     ///
     /// # Errors
-    /// Extension lines and origins that are not names here are unsupported: they are legal elsewhere, and what they
-    /// mean is not known. A root of the empty tree that is not the empty root is malformed.
+    /// Extension lines, and origins that are not names here, are unsupported: they are legal elsewhere, with an unknown
+    /// meaning. Size 0 with another root than the empty one is malformed.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut lines = Lines::new(OBJECT, text)?;
         let origin = lines.line()?.to_owned();
@@ -57,8 +57,8 @@ impl Checkpoint {
     }
 }
 
-/// A checkpoint with the log's signature and any cosignatures. Reading one verifies nothing:
-/// [`Policy::check`](crate::policy::Policy::check) does.
+/// A checkpoint with the log's signature and any cosignatures. Reading one verifies nothing.
+/// [`Policy::check`](crate::policy::Policy::check) verifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedCheckpoint {
     note: Note,
@@ -69,8 +69,8 @@ impl SignedCheckpoint {
     /// Signs a checkpoint with the log's key.
     ///
     /// # Panics
-    /// When the key cosigns, when its name is not the origin, or when the origin is not a name: that is a mistake of
-    /// the program.
+    /// When the key cosigns, when its name is not the origin, or when the origin is not a name. Each is a bug of the
+    /// caller.
     pub fn sign(checkpoint: Checkpoint, log: &SigningKey) -> Self {
         assert_eq!(log.verifier_key().name(), checkpoint.origin, "a log signs under its origin");
         let mut note = Note::unsigned(checkpoint.encode()).expect("a checkpoint's text is three lines");
@@ -106,7 +106,7 @@ impl SignedCheckpoint {
     /// Verifies that the log of the checkpoint's origin signed it with this key.
     ///
     /// # Errors
-    /// As for [`Note::verify`]; a key of another name, or one that cosigns, is no signature of the log.
+    /// The same as [`Note::verify`]. A key with another name, or one that cosigns, does not sign for the log.
     pub fn verify(&self, log: &VerifierKey) -> Result<(), NoteError> {
         if log.name() != self.checkpoint.origin || log.algorithm() != Algorithm::Ed25519 {
             return Err(NoteError::Absent(log.name().to_owned()));
@@ -114,20 +114,20 @@ impl SignedCheckpoint {
         self.note.verify(log)
     }
 
-    /// Appends a cosignature at a time in seconds since 1970, in the place of an earlier one by the same key.
+    /// Appends a cosignature at a time in seconds since 1970. It replaces an earlier one by the same key.
     ///
     /// # Panics
-    /// When the key does not cosign: that is a mistake of the program.
+    /// When the key does not cosign. That is a bug of the caller.
     pub fn cosign(&mut self, witness: &SigningKey, unix_seconds: u64) {
         self.note.remove_signatures_by(witness.verifier_key());
         self.note.cosign(witness, unix_seconds);
     }
 
-    /// Appends a cosignature that a witness made, in the place of an earlier one by the same key, and returns its time
-    /// in seconds since 1970.
+    /// Appends a cosignature that a witness made, and returns its time in seconds since 1970. It replaces an earlier
+    /// one by the same key.
     ///
     /// # Errors
-    /// When the line is not a valid cosignature of this checkpoint by `witness`; the checkpoint is then as before.
+    /// When the line is not a valid cosignature of this checkpoint by `witness`. The checkpoint then stays as it was.
     pub fn add_cosignature(&mut self, witness: &VerifierKey, signature: NoteSignature) -> Result<u64, NoteError> {
         let mut note = self.note.clone();
         note.remove_signatures_by(witness);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_valid_cosignature_of_the_witness_is_added() {
+    fn only_valid_cosignatures_of_the_witness_are_added() {
         let mut made_elsewhere = SignedCheckpoint::sign(checkpoint(), &log());
         made_elsewhere.cosign(&witness(), 7);
         let line = made_elsewhere.note().signatures().nth(1).expect("the cosignature").clone();

@@ -13,7 +13,7 @@ pub struct Entry {
     pub prev: Option<Hash>,
     /// Seq and leaf hash of the newest entry before this one that holds a genesis or key statement, `None` in entry 0.
     pub keys: Option<(u64, Hash)>,
-    /// When the committer appended it, in milliseconds since 1970; never less than in the previous entry.
+    /// When the committer appended it, in milliseconds since 1970. Never below that of the previous entry.
     pub time: i64,
     /// The statement.
     pub statement: SignedStatement,
@@ -86,7 +86,7 @@ impl EncodedEntry {
         Self { entry, bytes, leaf }
     }
 
-    /// Reads an entry as [`Entry::parse`] does.
+    /// Reads an entry like [`Entry::parse`].
     ///
     /// # Errors
     /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.
@@ -98,7 +98,7 @@ impl EncodedEntry {
         Ok(encoded)
     }
 
-    /// Whether these are the entry's bytes, each of them, and hash to its leaf hash when they are hashed again.
+    /// Whether these are exactly the entry's bytes, and hash to its leaf hash when hashed again.
     pub fn is_read_back(&self, bytes: &[u8]) -> bool {
         self.bytes == bytes && self.leaf == tree::leaf_hash(bytes)
     }

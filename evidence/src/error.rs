@@ -2,8 +2,8 @@ use thiserror::Error;
 
 /// Why bytes are not the object they should be.
 ///
-/// The two cases call for different verdicts (SPEC.md, "Verdicts"): malformed input contradicts the specification,
-/// unsupported input may be valid under a later one.
+/// The two cases lead to different verdicts (SPEC.md, "Verdicts"). Malformed input breaks the specification.
+/// Unsupported input may be valid under a later one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// The bytes break a rule of the format.

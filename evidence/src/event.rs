@@ -5,15 +5,15 @@ use crate::Error;
 /// The length that means "null" in a content preimage, where null and empty differ.
 const NULL: u32 = u32::MAX;
 
-/// What a record's timestamp means, as Kafka tells it.
+/// Who set a record's timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum TimestampType {
-    /// The broker gave none (message format 0).
+    /// Nobody: the record has none (message format 0).
     NotAvailable = 0,
-    /// Set by the producer.
+    /// The producer.
     Create = 1,
-    /// Set by the broker when it appended the record.
+    /// The broker, when it appended the record.
     LogAppend = 2,
 }
 
@@ -43,7 +43,7 @@ pub struct HeaderRef<'a> {
 pub struct EventRef<'a> {
     /// Offset in its partition.
     pub offset: i64,
-    /// Milliseconds since 1970, any value the record carries.
+    /// Milliseconds since 1970. A record may carry any value.
     pub timestamp: i64,
     /// What the timestamp means.
     pub timestamp_type: TimestampType,
@@ -59,13 +59,13 @@ impl EventRef<'_> {
     /// Appends the content preimage, unpadded. [`decode_content`] reads it back.
     ///
     /// # Panics
-    /// If a key, value, name or header value is longer than 2^32 - 2 bytes; Kafka's lengths end at 2^31 - 1.
+    /// If a key, value, name or header value is longer than 2^32 - 2 bytes. Kafka allows at most 2^31 - 1.
     pub fn encode_content(&self, out: &mut Vec<u8>) {
         out.reserve(self.content_len());
         self.each_content_part(|part| out.extend_from_slice(part));
     }
 
-    /// Hands over the parts of the content preimage in order, unpadded; panics as [`Self::encode_content`].
+    /// Passes on the parts of the content preimage in order, unpadded. Panics like [`Self::encode_content`].
     pub(crate) fn each_content_part(&self, mut each: impl FnMut(&[u8])) {
         each(&optional_length(self.key));
         each(&optional_length(self.value));
@@ -100,14 +100,14 @@ fn optional_length(bytes: Option<&[u8]>) -> [u8; 4] {
     bytes.map_or(NULL.to_be_bytes(), |bytes| length(bytes.len()))
 }
 
-/// What a content preimage holds: a record without its place and time. Borrows the preimage.
+/// The content of a content preimage: a record without its place and time. Borrows the preimage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content<'a> {
     /// The key; null and empty differ.
     pub key: Option<&'a [u8]>,
     /// The value; null and empty differ.
     pub value: Option<&'a [u8]>,
-    /// The encoded headers, already found to be well formed.
+    /// The encoded headers. They are well formed.
     headers: &'a [u8],
 }
 
@@ -121,11 +121,10 @@ impl<'a> Content<'a> {
 
 /// Decodes an unpadded content preimage, without copying or allocating.
 ///
-/// Accepts exactly what [`EventRef::encode_content`] writes: every byte belongs to the record, none is missing, none
-/// follows. The error names the byte where the preimage stops making sense.
+/// Accepts exactly what [`EventRef::encode_content`] writes: no byte is missing, and none follows.
 ///
 /// # Errors
-/// [`Error::Malformed`] names the byte where the preimage stops making sense.
+/// [`Error::Malformed`] names the first byte that cannot be decoded.
 pub fn decode_content(bytes: &[u8]) -> Result<Content<'_>, Error> {
     match decode_plain(bytes) {
         Some(content) => Ok(content),
@@ -133,7 +132,7 @@ pub fn decode_content(bytes: &[u8]) -> Result<Content<'_>, Error> {
     }
 }
 
-/// Decodes a preimage without headers, as most are, in a few instructions; `None` if it is not one.
+/// Decodes a preimage without headers in a few instructions. Most have none. Returns `None` for others.
 fn decode_plain(bytes: &[u8]) -> Option<Content<'_>> {
     let (lengths, rest) = bytes.split_first_chunk::<12>()?;
     let [key_len, value_len, header_count] = [0, 4, 8].map(|at| {
@@ -168,9 +167,9 @@ fn decode_any(bytes: &[u8]) -> Result<Content<'_>, Error> {
 }
 
 struct Reader<'a> {
-    /// What is left to read.
+    /// The bytes not read yet.
     bytes: &'a [u8],
-    /// The length of the whole, to tell the position.
+    /// The length of the whole preimage. Positions in errors are computed from it.
     len: usize,
 }
 
@@ -289,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_gives_back_the_record((key, value, headers) in any_record()) {
+        fn decoding_returns_the_record((key, value, headers) in any_record()) {
             let headers: Vec<_> =
                 headers.iter().map(|(name, value)| HeaderRef { name, value: value.as_deref() }).collect();
             let bytes = encoded(&event(key.as_deref(), value.as_deref(), &headers));
@@ -300,7 +299,7 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(0..4u8, 12..64)) {
+        fn decoded_content_encodes_to_the_same_bytes(bytes in proptest::collection::vec(0..4u8, 12..64)) {
             if let Ok(content) = decode_content(&bytes) {
                 let headers: Vec<_> = content.headers().collect();
                 prop_assert_eq!(encoded(&event(content.key, content.value, &headers)), bytes);

@@ -1,4 +1,4 @@
-//! The proof of one event: a file of its own (SPEC.md, "Event proof").
+//! The proof of one event, in a file of its own (SPEC.md, "Event proof").
 
 mod checker;
 
@@ -16,13 +16,13 @@ pub const EVENT_PROOF_BYTES_MAX: usize = 64 << 20;
 const OBJECT: &str = "event proof";
 const FIRST_LINE: &str = "streamseal/event-proof@v1";
 
-/// What an entry in a log can be at most, by the format of entry bundles.
+/// The longest entry of a log, by the format of entry bundles.
 const ENTRY_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Proves offline that one event was sealed: the event, its place in its batch, the entry that sealed the batch, and
-/// that entry's place in the log. With it come the entries that say whose keys count.
+/// Proves offline that one event was sealed. It holds the event, its place in its batch, the entry that sealed the
+/// batch, and that entry's place in the log. It also holds the entries that say whose keys count.
 ///
-/// Reading one verifies nothing: [`EventProofChecker`] does.
+/// Reading one verifies nothing. [`EventProofChecker`] verifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventProof {
     /// The event's offset.
@@ -41,11 +41,11 @@ pub struct EventProof {
     pub entry: Vec<u8>,
     /// The bytes of the genesis entry and of all key entries of the log, in their order.
     pub keys: Vec<Vec<u8>>,
-    /// The bytes of the log's last entry, which names the newest key entry; it may be one of those above.
+    /// The bytes of the log's last entry, which names the newest key entry. It may be one of the entries above.
     pub newest: Vec<u8>,
     /// The inclusion path of the last entry.
     pub newest_path: Vec<Hash>,
-    /// That `entry` is in the log, without anything extra.
+    /// Proves that `entry` is in the log. It has no `extra` line.
     pub proof: TlogProof,
 }
 
@@ -80,7 +80,7 @@ impl EventProof {
         let newest_path = hash_lines(&mut lines)?;
         let proof = TlogProof::parse(lines.rest().as_bytes())?;
         if proof.extra.is_some() {
-            return Err(Error::malformed(OBJECT, "its tlog-proof has something extra, which nothing vouches for"));
+            return Err(Error::malformed(OBJECT, "its tlog-proof has an `extra` line"));
         }
         let event_proof = Self {
             offset,
@@ -104,7 +104,7 @@ impl EventProof {
     /// The file form.
     ///
     /// # Panics
-    /// When an entry is not text, as no entry is that decodes.
+    /// When an entry is not text. Every entry that decodes is text.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self { offset, timestamp, timestamp_type, .. } = self;
         let mut out = format!("{FIRST_LINE}\nevent {offset} {timestamp} {}\ncontent ", *timestamp_type as u8);
@@ -158,7 +158,7 @@ mod tests {
     use crate::statement::StatementKind;
 
     #[test]
-    fn what_is_longer_than_64_mib_is_not_looked_at() {
+    fn proof_above_64_mib_is_refused_unread() {
         let mut bytes = vec![b'x'; 64 * 1024 * 1024 + 1];
         let is_too_long = |bytes: &[u8]| EventProof::parse(bytes).expect_err("no proof").to_string().contains("64 MiB");
         assert!(is_too_long(&bytes));

@@ -1,4 +1,4 @@
-//! The 32-byte hash that everything is named by, and SHA-256.
+//! The 32-byte hash that names everything, and SHA-256.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,9 @@ use std::str::FromStr;
 use base64ct::{Base64, Encoding};
 use sha2::{Digest, Sha256};
 
-/// A 32-byte hash: BLAKE3 on the side of events (contents, leaves, batch roots), SHA-256 on the side of the chain
-/// (statements, entries, checkpoints).
+/// A 32-byte hash. Contents, leaves and batch roots are BLAKE3. Statements, entries and checkpoints are SHA-256.
 ///
-/// Its text is standard padded base64, 44 characters, and there is exactly one text for each hash.
+/// Its text is standard padded base64 of 44 characters. Each hash has exactly one text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
@@ -58,7 +57,7 @@ impl FromStr for Hash {
         if text.len() != Self::TEXT_LEN {
             return Err(ParseHashError);
         }
-        // The decoder wants room for whole groups of three bytes before it looks at the padding.
+        // The decoder needs room for whole groups of three bytes before it reads the padding.
         let mut bytes = [0; 33];
         let bytes = Base64::decode(text, &mut bytes).map_err(|_| ParseHashError)?;
         let hash = Hash(bytes.try_into().map_err(|_| ParseHashError)?);

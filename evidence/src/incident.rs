@@ -1,5 +1,5 @@
-//! The proof that a log contradicted itself: two heads that it signed (SPEC.md, "Incidents"). Whoever notices such a
-//! pair keeps it, because the log will not show both again.
+//! The proof that a log contradicted itself: two heads that it signed (SPEC.md, "Incidents"). A component that notices
+//! such a pair keeps it, because the log will hardly show both again.
 
 use std::fmt;
 
@@ -17,7 +17,8 @@ const FIRST_LINE: &str = "streamseal/incident@v1";
 /// The longest incident: two notes of the longest length, a proof of the most hashes, and the lines before them.
 pub const INCIDENT_BYTES_MAX: usize = 2 * crate::note::NOTE_BYTES_MAX + (1 << 13);
 
-/// Two signed heads of one log that contradict each other. Reading one verifies no signature: [`Incident::verify`] does.
+/// Two signed heads of one log that contradict each other. Reading one verifies no signature. [`Incident::verify`]
+/// verifies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
     ledger: LedgerId,
@@ -27,10 +28,10 @@ pub struct Incident {
     shown: Option<Shown>,
 }
 
-/// What the tree of the larger head has at the size of the smaller one: another root.
+/// The root that the tree of the larger head has at the size of the smaller one. It differs from the smaller head's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
-    /// The root of the larger tree's first entries, as many as the smaller head has.
+    /// The root of the larger tree at the smaller head's size.
     pub root: Hash,
     /// The consistency path from that root to the larger head.
     pub path: Vec<Hash>,
@@ -61,8 +62,8 @@ pub enum IncidentError {
 }
 
 impl Incident {
-    /// Pairs the head that was `known` first with the one that was `found` later. Give `shown` for heads of different
-    /// sizes, where it is known.
+    /// Pairs the head that was `known` first with the one that was `found` later. Pass `shown` for heads of different
+    /// sizes, if it is known.
     ///
     /// # Errors
     /// When a head is of another log than the ledger's, and when the heads do not contradict each other.
@@ -117,10 +118,10 @@ impl Incident {
         let root = lines.field("shown")?.optional().map(|root| root.hash()).transpose()?;
         let path = hash_lines(&mut lines)?;
         if root.is_none() && !path.is_empty() {
-            return Err(lines.error("a proof of nothing"));
+            return Err(lines.error("a consistency path without a `shown` root"));
         }
         let mut checkpoint = |len: u64| {
-            // What is longer than any text is cut short.
+            // A length above any text's is cut short.
             let block = lines.block(usize::try_from(len).unwrap_or(usize::MAX))?;
             SignedCheckpoint::parse(block.as_bytes())
         };
@@ -166,13 +167,13 @@ impl Incident {
         Ok(self.kind())
     }
 
-    /// How the heads contradict each other, if everything is verified.
+    /// How the heads contradict each other, once both are verified.
     pub fn kind(&self) -> Kind {
         let same_size = self.known.checkpoint().size == self.found.checkpoint().size;
         if same_size || self.shown.is_some() { Kind::Fork } else { Kind::Rollback }
     }
 
-    /// Identifies this pair of heads, whenever it is noticed: the SHA-256 of both texts, the known one first.
+    /// Identifies this pair of heads, no matter when it was noticed: the SHA-256 of both texts, the known one first.
     pub fn id(&self) -> Hash {
         sha256((self.known.checkpoint().encode() + &self.found.checkpoint().encode()).as_bytes())
     }
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_logs_or_not_proven_does_not_verify() {
+    fn unsigned_or_unproven_pairs_do_not_verify() {
         let stranger = SigningKey::from_seed(ORIGIN, Algorithm::Ed25519, &[2; 32]).expect("a name");
         let keys = [log().verifier_key().clone()];
         assert_eq!(fork().verify(&[]), Err(IncidentError::NotByLog { size: 2 }));
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_heads_are_the_same_incident_at_any_time() {
+    fn incident_id_depends_on_the_heads_alone() {
         let (three, shown) = forked_three();
         let later = Incident::new(ledger(), 9, two(), three.clone(), Some(shown.clone())).expect("in form");
         assert_eq!(later.id(), fork().id());
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_is_refused_and_there_is_one_spelling() {
+    fn cuts_and_other_spellings_are_refused() {
         let text = String::from_utf8(fork().to_bytes()).expect("text");
         for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
             assert!(Incident::parse(&text.as_bytes()[..end]).is_err(), "cut at {end}");

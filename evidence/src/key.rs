@@ -31,7 +31,7 @@ impl Algorithm {
     }
 }
 
-/// A public key with its name and algorithm: what a signature must match to count.
+/// A public key with its name and algorithm. A signature must match all three to count.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
@@ -86,7 +86,7 @@ impl VerifierKey {
         self.public_key.verify_strict(message, signature)
     }
 
-    /// The same of many messages with their signatures, in less time for each.
+    /// Verifies many messages with their signatures, in less time for each.
     pub(crate) fn verify_all(&self, signed: &[(&[u8], &[u8; 64])]) -> Vec<bool> {
         #[cfg(feature = "signature-memory")]
         if memo::is_on() {
@@ -127,7 +127,7 @@ impl FromStr for VerifierKey {
         let public_key: &[u8; 32] = public_key.try_into().map_err(|_| malformed("expected 32 bytes of public key"))?;
         let public_key = PublicKey::from_bytes(public_key).map_err(|_| malformed("invalid Ed25519 point"))?;
         let key = Self::new(name, algorithm, public_key)?;
-        // Nothing else can differ: 33 bytes in base64 leave no bits over.
+        // Nothing else can differ: base64 of 33 bytes has no unused bits.
         if key.to_string() != s {
             return Err(malformed("wrong key id"));
         }
@@ -135,8 +135,7 @@ impl FromStr for VerifierKey {
     }
 }
 
-/// A private key with its name and algorithm. The seed is erased from memory when the key is dropped, and is never
-/// printed by `Debug`.
+/// A private key with its name and algorithm. Dropping it erases the seed from memory. `Debug` does not print the seed.
 #[derive(Clone)]
 pub struct SigningKey {
     key: ed25519_dalek::SigningKey,
@@ -147,7 +146,7 @@ impl SigningKey {
     /// Makes a key from the 32 secret bytes of RFC 8032; they must come from the system's random source.
     ///
     /// # Errors
-    /// When `name` cannot stand in a note.
+    /// When `name` is not a key name of notes.
     pub fn from_seed(name: &str, algorithm: Algorithm, seed: &[u8; 32]) -> Result<Self, Error> {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let verifier = VerifierKey::new(name, algorithm, key.verifying_key().into())?;

@@ -1,10 +1,10 @@
-//! Leaves: an event's hash, and the 64 bytes it is the hash of (SPEC.md, "Events").
+//! Leaves: the hash of an event, and its 64-byte preimage (SPEC.md, "Events").
 
 use crate::blake::{CONTENT, LEAF, Messages};
 use crate::{Error, EventRef, Hash, TimestampType, decode_content};
 
-/// The hash of an event's content, given the unpadded content preimage: BLAKE3 in the content domain over the preimage
-/// and zeros to a multiple of 64 bytes.
+/// The hash of an event's content, from the unpadded content preimage. It is BLAKE3 in the content domain over the
+/// preimage and zeros to a multiple of 64 bytes.
 pub fn content_hash(unpadded: &[u8]) -> Hash {
     let mut hasher = CONTENT.hasher();
     let padding = &[0; 64][..unpadded.len().next_multiple_of(64) - unpadded.len()];
@@ -12,7 +12,7 @@ pub fn content_hash(unpadded: &[u8]) -> Hash {
     Hash(hasher.finalize().into())
 }
 
-/// The preimage of a leaf: everything of an event, its content as a hash.
+/// The preimage of a leaf: all of an event, with its content as a hash.
 ///
 /// A **leaf index** is the concatenation of a batch's leaf preimages in offset order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +69,9 @@ impl LeafPreimage {
 
 /// Hashes many events at once.
 ///
-/// Events are copied in with [`Self::push`] and come out of [`Self::drain`] as leaves, in the same order. Buffers are
-/// kept, so that nothing is allocated for an event once they have grown to the size of a batch: 160 bytes for each of
-/// its events, and at most about 4 MiB for contents. While a longer content waits, it takes a 16th of its length.
+/// [`Self::push`] copies events in, and [`Self::drain`] returns their leaves in the same order. Buffers are kept, so no
+/// event allocates once they have grown to the size of a batch. They take 160 bytes for each event of a batch, and at
+/// most about 4 MiB for contents. A longer content takes a 16th of its length while it waits.
 #[derive(Default)]
 pub struct LeafHasher {
     contents: Messages,
@@ -81,7 +81,7 @@ pub struct LeafHasher {
     drained_leaves: Vec<Hash>,
 }
 
-/// What [`LeafHasher::drain`] returns, one element for each event in the order they were pushed.
+/// The result of [`LeafHasher::drain`]: one element for each event, in the order of the pushes.
 #[derive(Debug, Clone, Copy)]
 pub struct Leaves<'a> {
     /// The leaf preimages. Their concatenation is the leaf index.
@@ -120,9 +120,9 @@ impl LeafHasher {
         }
     }
 
-    /// Adds an event, and leaves its hashing to [`Self::drain`], which may be called on another thread; only a content
-    /// longer than 16 KiB (or less, where there are fewer SIMD lanes) is hashed at once, as it need not be copied then.
-    /// Returns whether it is time to drain, as half a megabyte waits.
+    /// Adds an event, and leaves its hashing to [`Self::drain`], which may run on another thread. Only a content longer
+    /// than 16 KiB (or less, with fewer SIMD lanes) is hashed at once, which avoids a copy. Returns whether it is time
+    /// to drain: half a megabyte waits.
     pub fn collect(&mut self, event: &EventRef<'_>) -> bool {
         let len = event.content_len();
         if len <= Messages::STRIDE_BYTES {
@@ -137,11 +137,10 @@ impl LeafHasher {
 
     /// Adds an event whose content preimage is already encoded, unpadded.
     ///
-    /// Fails, and adds nothing, if it is not a content preimage: the zeros of the padding would otherwise hash like
-    /// trailing bytes.
+    /// Other bytes are refused: zeros after a preimage would hash like its padding.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when it is not a content preimage. Nothing is added then.
+    /// [`Error::Malformed`] when it is not a content preimage. Then it adds nothing.
     pub fn push_content(
         &mut self,
         offset: i64,
@@ -163,7 +162,7 @@ impl LeafHasher {
         Ok(())
     }
 
-    /// The leaves of all events pushed since the last drain, and their preimages. Nothing of them is left for the next.
+    /// Returns the leaves of all events pushed since the last drain, with their preimages, and forgets the events.
     pub fn drain(&mut self) -> Leaves<'_> {
         self.hash_contents();
         std::mem::swap(&mut self.index, &mut self.drained_index);
@@ -177,7 +176,7 @@ impl LeafHasher {
         }
     }
 
-    /// Adds the preimage of a leaf whose content waits.
+    /// Adds the preimage of a leaf with a waiting content.
     fn push_preimage(&mut self, preimage: &LeafPreimage, len: usize) {
         self.index.push(preimage.to_bytes());
         self.content_bytes += len as u64;
@@ -190,7 +189,7 @@ impl LeafHasher {
     }
 }
 
-/// A leaf preimage whose content hash is still to be filled in.
+/// A leaf preimage without its content hash.
 fn preimage_without_content(offset: i64, timestamp: i64, timestamp_type: TimestampType) -> LeafPreimage {
     LeafPreimage { offset, timestamp, timestamp_type, content: Hash([0; 32]) }
 }
@@ -287,13 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_waiting_room_agrees() {
+    fn contents_beyond_the_buffer_agree() {
         let lens: Vec<_> = (0..2000).map(|i| i * 37 % 1500).collect();
         assert_agrees(&mut LeafHasher::new(), &lens);
     }
 
     #[test]
-    fn content_with_a_tail_is_refused_and_leaves_no_trace() {
+    fn content_with_a_tail_is_refused_and_discarded() {
         let mut hasher = LeafHasher::new();
         let mut content = Vec::new();
         event(0, b"value").encode_content(&mut content);

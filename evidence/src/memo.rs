@@ -1,16 +1,16 @@
-//! A memory of signatures made on this thread, so that a simulation that makes and verifies the same ones over and over
-//! is not slowed down by them. It changes no result: Ed25519 signs the same message the same way every time, and what a
-//! key signed is valid under it. Anything else is verified.
+//! Remembers signatures made on this thread. A simulation makes and verifies the same ones again and again, and this
+//! saves the time. It changes no result: Ed25519 signs a message the same way every time, and a signature that a key
+//! made is valid. All other signatures are verified.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::VerifierKey;
 
-/// Capacity. Beyond it, the entries not asked for recently are forgotten.
+/// Capacity. Beyond it, entries that were not recalled recently are forgotten.
 const SIGNATURES_MAX: usize = 10_000;
 
-/// Signatures by what was signed.
+/// Signatures by key and message.
 type Signatures = HashMap<[u8; 32], [u8; 64]>;
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// What is asked for stays, however long ago it was made, as the signatures that every world begins with.
+    /// Recalled signatures stay, no matter how old: every world begins with the same ones.
     fn recall(&mut self, identity: &[u8; 32]) -> Option<[u8; 64]> {
         if let Some(signature) = self.recent.get(identity) {
             return Some(*signature);
@@ -79,7 +79,7 @@ mod tests {
     use crate::{Algorithm, SigningKey};
 
     #[test]
-    fn what_is_asked_for_is_not_forgotten() {
+    fn recently_recalled_signatures_are_kept() {
         let mut memory = Memory::default();
         let identity = |n: usize| *blake3::hash(&n.to_be_bytes()).as_bytes();
         for n in 0..5 * SIGNATURES_MAX {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_what_would_be_made_and_nothing_else_is_valid() {
+    fn memory_changes_no_signature_and_no_verdict() {
         let key = |seed| SigningKey::from_seed("k", Algorithm::Ed25519, &[seed; 32]).expect("a name");
         let (one, other) = (key(1), key(2));
         let fresh = one.sign(b"message");

@@ -1,16 +1,17 @@
-//! A memory of what nodes of a Merkle tree hash to.
+//! Remembers the hashes of nodes of a Merkle tree.
 
 use crate::Hash;
 
-/// How many nodes are remembered: the upper levels of the trees of some large batches. 1.5 MiB, within a core's cache.
+/// The number of remembered nodes: the upper levels of the trees of some large batches. They take 1.5 MiB, within a
+/// core's cache.
 const NODES: usize = 1 << 14;
 
-/// Hashes two children, or remembers what they hash to.
+/// Hashes two children, or recalls their hash.
 ///
-/// Paths of one tree meet on their way to the root, and from there on are the same. The memory only ever repeats what
-/// was computed here from the very same children, whole: it can make a proof neither valid nor invalid. Each pair has one
-/// place, by its bytes, in which the newest pair stays: whoever chooses hashes so that they fall into one place slows the
-/// memory down to hashing, and no more.
+/// Paths of one tree meet on their way to the root, and are the same from there on. The memory compares both children
+/// whole, and repeats only hashes that were computed here. So it makes no proof valid or invalid. Each pair has one
+/// place, by its bytes, and the newest pair replaces older ones there. An attacker who chooses hashes with the same
+/// place only makes every node be hashed.
 pub(crate) struct Nodes {
     hash: fn(&Hash, &Hash) -> Hash,
     places: Box<[Node]>,
@@ -24,7 +25,7 @@ struct Node {
 }
 
 impl Nodes {
-    /// Nothing remembered yet. `hash` is the tree's own.
+    /// An empty memory. `hash` is the node hash of the tree.
     pub(crate) fn new(hash: fn(&Hash, &Hash) -> Hash) -> Self {
         let zero = Hash([0; 32]);
         let node = Node { left: zero, right: zero, parent: hash(&zero, &zero) };
@@ -41,7 +42,7 @@ impl Nodes {
     }
 }
 
-/// Hashes spread by themselves: some bytes of each are enough.
+/// Hashes are evenly spread, so some bytes of each are enough.
 fn place(left: &Hash, right: &Hash) -> usize {
     let bits = |hash: &Hash| usize::from(u16::from_le_bytes([hash.0[0], hash.0[1]]));
     (bits(left) ^ bits(right).rotate_left(7)) % NODES
@@ -53,7 +54,7 @@ mod tests {
     use crate::{batch, tree};
 
     #[test]
-    fn remembered_or_not_a_node_is_what_its_children_hash_to() {
+    fn remembered_nodes_equal_hashed_nodes() {
         for hash in [batch::node_hash, tree::node_hash] {
             let mut nodes = Nodes::new(hash);
             // More pairs than places, some twice in a row, some after others have taken their place.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{Algorithm, Error, SigningKey, VerifierKey};
 
-/// The largest note that is read, in bytes: room for a statement or for a checkpoint with many cosignatures.
+/// The largest note that is read, in bytes. It has room for a statement or for a checkpoint with many cosignatures.
 pub(crate) const NOTE_BYTES_MAX: usize = 64 * 1024;
 
 /// The most signature lines that are read on one note.
@@ -24,7 +24,7 @@ pub struct Note {
     lines: Vec<Line>,
 }
 
-/// One signature line: whose it claims to be, and the bytes.
+/// One signature line: the claimed signer, and the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteSignature {
     name: String,
@@ -32,15 +32,16 @@ pub struct NoteSignature {
     bytes: Vec<u8>,
 }
 
-/// A signature with a memory of the key that it was found valid under, so that the committer can verify outside of
-/// its database lock what `apply` checks again inside it. The memory belongs to this text: it is never carried over.
+/// A signature with a memory of the key under which it is valid. So the committer can verify it outside of its database
+/// lock, and `apply` need not verify it again inside the lock. The memory belongs to this text and is never copied to
+/// another.
 #[derive(Clone)]
 struct Line {
     signature: NoteSignature,
     valid_under: OnceLock<Signer>,
 }
 
-/// What of a key its name and id on a line leave open.
+/// The parts of a key that its name and id on a line leave open.
 type Signer = (Algorithm, [u8; 32]);
 
 fn signer(key: &VerifierKey) -> Signer {
@@ -53,10 +54,10 @@ pub enum NoteError {
     /// No line has the key's name and id.
     #[error("no signature by {0}")]
     Absent(String),
-    /// Several lines have the key's name and id, where one is allowed: in statements.
+    /// Several lines have the key's name and id. A statement may have one.
     #[error("more than one signature by {0}")]
     Repeated(String),
-    /// A line is there and does not verify.
+    /// A line by the key does not verify.
     #[error("the signature by {0} is not valid")]
     Invalid(String),
 }
@@ -142,7 +143,7 @@ impl Note {
         Ok(parsed)
     }
 
-    /// The text, its final newline included: what is signed.
+    /// The signed text, including its final newline.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -167,7 +168,7 @@ impl Note {
     /// Appends an Ed25519 signature.
     ///
     /// # Panics
-    /// When the key is a cosigning key: that is a mistake of the program, not of its input.
+    /// When the key is a cosigning key. That is a bug of the caller.
     pub fn sign(&mut self, key: &SigningKey) {
         let verifier = key.verifier_key();
         assert_eq!(verifier.algorithm(), Algorithm::Ed25519, "{} cosigns and does not sign", verifier.name());
@@ -178,7 +179,7 @@ impl Note {
     /// Appends a cosignature at a time in seconds since 1970. The text must be a checkpoint's.
     ///
     /// # Panics
-    /// When the key is not a cosigning key: that is a mistake of the program, not of its input.
+    /// When the key is not a cosigning key. That is a bug of the caller.
     pub fn cosign(&mut self, key: &SigningKey, unix_seconds: u64) {
         let verifier = key.verifier_key();
         assert_eq!(verifier.algorithm(), Algorithm::Cosignature, "{} signs and does not cosign", verifier.name());
@@ -207,8 +208,8 @@ impl Note {
         self.lines.iter().any(|line| line.signature.is_by(key))
     }
 
-    /// Verifies the signatures by `key`, of either algorithm: there is one or more, and all are valid. What was found valid
-    /// once is remembered.
+    /// Verifies that there are signatures by `key`, of either algorithm, and that all of them are valid. Remembers
+    /// valid ones.
     ///
     /// # Errors
     /// [`NoteError`] when no signature is by `key`, or one by it is invalid.
@@ -223,10 +224,10 @@ impl Note {
         Ok(())
     }
 
-    /// As [`Note::verify`], but several lines by `key` are an error too, valid or not.
+    /// Does the same as [`Note::verify`], but several lines by `key` are an error too, valid or not.
     ///
     /// # Errors
-    /// As [`Note::verify`], and when several lines are by `key`.
+    /// The same as [`Note::verify`], and when several lines are by `key`.
     pub fn verify_only(&self, key: &VerifierKey) -> Result<(), NoteError> {
         if self.lines_by(key).nth(1).is_some() {
             return Err(NoteError::Repeated(key.name().to_owned()));
@@ -250,14 +251,15 @@ impl Note {
             },
         };
         if valid {
-            // Another thread may have come first, with the same key or another; the memory is only a saving.
+            // Another thread may have been first, with the same key or another. That is harmless: the memory only saves
+            // time.
             let _ = line.valid_under.set(signer(key));
         }
         valid
     }
 
-    /// Verifies the signatures by `key` of many notes, and remembers what is valid, so that [`Note::verify`] has it at once.
-    /// It takes less time for each than that.
+    /// Verifies the signatures by `key` of many notes, and remembers the valid ones for [`Note::verify`]. It takes less
+    /// time for each than [`Note::verify`] does.
     pub fn verify_ahead<'a>(notes: impl IntoIterator<Item = &'a Self>, key: &VerifierKey) {
         if key.algorithm() != Algorithm::Ed25519 {
             return;
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_may_have_64_kib_and_no_more() {
+    fn note_is_at_most_64_kib() {
         let line = format!("{}\n", signed().0.signatures().next().expect("signed").to_line());
         for (len, is_read) in [(65_536, true), (65_537, false)] {
             let text = format!("{}\n\n", "x".repeat(len - line.len() - 2));
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_name_has_neither_spaces_nor_controls_nor_a_plus() {
+    fn key_name_excludes_space_control_and_plus() {
         for (name, is_read) in [("a", true), ("a\u{a0}b", false), ("a\u{1}b", false), ("a+b", false), ("", false)] {
             assert_eq!(NoteSignature::parse(&format!("— {name} AAAAAAA=")).is_ok(), is_read, "{name:?}");
         }
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn several_lines_of_a_key_must_all_be_valid() {
+    fn all_lines_of_a_key_must_verify() {
         let (mut note, key) = signed();
         assert_eq!(note.verify_only(key.verifier_key()), Ok(()));
         note.sign(&key);
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn cosignatures_of_one_key_have_an_earliest_and_a_newest_time() {
+    fn cosignatures_have_an_earliest_and_a_newest_time() {
         let cosigner = key("w", Algorithm::Cosignature, 3);
         let mut note = Note::unsigned("example.com\n0\nroot\n".into()).expect("lines");
         assert_eq!(note.verify_cosignatures(cosigner.verifier_key()), Err(NoteError::Absent("w".into())));
@@ -433,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_verified_ahead_is_what_is_valid() {
+    fn batch_verification_matches_single_verification() {
         let (_, key) = signed();
         let note = |number: u32| {
             let mut note = Note::unsigned(format!("note {number}\n")).expect("lines");
@@ -458,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_valid_signature_is_bound_to_the_key() {
+    fn remembered_signature_is_bound_to_its_key() {
         let (note, first) = signed();
         assert_eq!(note.verify(first.verifier_key()), Ok(()));
         assert_eq!(note.clone().verify(first.verifier_key()), Ok(()));

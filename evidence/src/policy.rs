@@ -1,4 +1,4 @@
-//! Whose signatures make a checkpoint count (C2SP tlog-policy).
+//! Decides whose signatures make a checkpoint count (C2SP tlog-policy).
 
 mod parse;
 
@@ -13,7 +13,7 @@ use crate::{NoteError, SignedCheckpoint, VerifierKey};
 /// The largest policy that is read, in bytes.
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 
-/// The logs and witnesses that are known, and which witnesses suffice. Made from text alone ([`Policy::parse`]).
+/// The known logs and witnesses, and the witnesses that suffice. Only [`Policy::parse`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     logs: Vec<Log>,
@@ -24,7 +24,7 @@ pub struct Policy {
     quorum: Option<Member>,
 }
 
-/// A log that is known.
+/// A known log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// Its key, whose name is the origin of its checkpoints.
@@ -33,10 +33,10 @@ pub struct Log {
     pub url: Option<String>,
 }
 
-/// A witness that is known.
+/// A known witness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
-    /// What the policy calls it, which need not be the name of its key.
+    /// Its name in the policy, which may differ from the name of its key.
     pub name: String,
     /// Its key, which cosigns.
     pub key: VerifierKey,
@@ -51,32 +51,32 @@ struct Group {
     members: Vec<Member>,
 }
 
-/// By place in `witnesses` or `groups`.
+/// The index in `witnesses` or `groups`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Member {
     Witness(usize),
     Group(usize),
 }
 
-/// What the signatures on a checkpoint amount to.
+/// The verdict on the signatures of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The log's key that signed: the first of the policy, when several did.
+    /// The log key that signed. If several did, the first in the policy.
     pub log: VerifierKey,
-    /// The witnesses that cosigned, in the order of the policy, each with its time in seconds since 1970: the earliest,
-    /// where it cosigned several times.
+    /// The witnesses that cosigned, in the order of the policy, each with its time in seconds since 1970. For a witness
+    /// with several cosignatures it is the earliest time.
     pub witnesses: Vec<(VerifierKey, u64)>,
     /// Whether they are a quorum.
     pub satisfied: bool,
-    /// The time by which a quorum had cosigned, in seconds since 1970: the checkpoint existed no later. One witness of
-    /// a quorum of two cannot make it earlier alone. `None` without a quorum, or when the policy asks for none.
+    /// The time by which a quorum had cosigned, in seconds since 1970. The checkpoint existed no later. One witness of
+    /// a quorum of two cannot make it earlier alone. `None` if the quorum is not met, or if the policy has none.
     pub existed_by_s: Option<u64>,
-    /// The time since which a quorum has cosigned, in seconds since 1970: then it was the newest checkpoint that each
-    /// of them knew. One witness of a quorum of two cannot make it later alone. `None` like `existed_by_s`.
+    /// The latest time at which a quorum still cosigned, in seconds since 1970. Each of them knew no newer checkpoint
+    /// then. One witness of a quorum of two cannot make it later alone. `None` in the same cases as `existed_by_s`.
     pub newest_at_s: Option<u64>,
 }
 
-/// Why a checkpoint is not to be believed, whatever else is on it.
+/// Why a policy refuses a checkpoint, no matter what else is on it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PolicyError {
     /// No known log of that origin signed it.
@@ -91,15 +91,15 @@ pub enum PolicyError {
 }
 
 impl Policy {
-    /// Judges the signatures on a checkpoint. Lines of unknown keys are ignored; every line of a known key must verify. A key
-    /// counts for one, however many lines it has: public keys are distinct over the whole policy.
+    /// Judges the signatures on a checkpoint. Lines of unknown keys are ignored. Every line of a known key must verify.
+    /// A key counts once, no matter how many lines it has. No two keys of a policy share a public key.
     ///
-    /// Each cosignature says that the checkpoint was there at its time, and was the newest one then. So of several by one
-    /// witness the earliest says by when it existed, and the newest until when it was the newest.
+    /// Each cosignature states that the checkpoint existed at its time, and was the newest one then. So a witness's
+    /// earliest one tells by when it existed. Its latest one tells until when it was the newest.
     ///
     /// # Errors
-    /// When no known log of the checkpoint's origin signed it, or a known key's line breaks these rules. Too few
-    /// witnesses are no error: see [`Verdict::satisfied`].
+    /// When no known log of the checkpoint's origin signed it, or a line of a known key breaks these rules. Too few
+    /// witnesses are not an error: see [`Verdict::satisfied`].
     pub fn check(&self, signed: &SignedCheckpoint) -> Result<Verdict, PolicyError> {
         let note = signed.note();
         let origin = &signed.checkpoint().origin;
@@ -138,9 +138,9 @@ impl Policy {
         }
     }
 
-    /// Whether the witnesses at these places of the policy are a quorum.
+    /// Whether the witnesses with these indexes are a quorum.
     fn is_met(&self, cosigned: &dyn Fn(usize) -> bool) -> bool {
-        // Groups stand after their members, so one pass decides them all.
+        // Groups come after their members, so one pass decides them all.
         let mut met: Vec<bool> = Vec::with_capacity(self.groups.len());
         for group in &self.groups {
             let members = group.members.iter().filter(|member| holds(**member, cosigned, &met)).count();
@@ -159,8 +159,8 @@ impl Policy {
         &self.witnesses
     }
 
-    /// Whether the quorum counts a witness: it is the quorum, or a member of its group, or of a group in that. Others
-    /// may be in a policy, and make no difference.
+    /// Whether the quorum counts a witness: it is the quorum, or a member of its group, or of a group in that. A policy
+    /// may have other witnesses, which make no difference.
     pub fn counts(&self, witness: &VerifierKey) -> bool {
         let mut counted: Vec<Member> = self.quorum.into_iter().collect();
         let mut at = 0;
@@ -168,7 +168,7 @@ impl Policy {
             match member {
                 Member::Witness(place) if self.witnesses[place].key == *witness => return true,
                 Member::Witness(_) => {}
-                // A member of one group at most, so this ends.
+                // Each is a member of at most one group, so this ends.
                 Member::Group(place) => counted.extend(&self.groups[place].members),
             }
             at += 1;
@@ -176,7 +176,7 @@ impl Policy {
         false
     }
 
-    /// The policy as text: logs, witnesses, groups, the quorum; comments are not kept.
+    /// The policy as text: logs, witnesses, groups, the quorum. Comments are lost.
     pub fn encode(&self) -> String {
         let mut out = String::new();
         let url = |url: &Option<String>| url.as_ref().map_or_else(String::new, |url| format!(" {url}"));
@@ -212,7 +212,7 @@ fn holds(member: Member, cosigned: &dyn Fn(usize) -> bool, met: &[bool]) -> bool
     }
 }
 
-/// A key without a line says nothing; a line that is wrong is an error.
+/// Treats a key without a line as absent, and an invalid line as an error.
 fn present<T>(verified: Result<T, NoteError>) -> Result<Option<T>, NoteError> {
     match verified {
         Ok(value) => Ok(Some(value)),

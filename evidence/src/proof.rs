@@ -12,11 +12,11 @@ pub const PROOF_HASHES_MAX: usize = 63;
 const OBJECT: &str = "proof";
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 
-/// Proves offline that an entry is in a log (C2SP tlog-proof): its index, its inclusion proof, and the checkpoint that
-/// both lead to.
+/// Proves offline that an entry is in a log (C2SP tlog-proof). It has the entry's index, its inclusion proof, and the
+/// checkpoint to which both lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlogProof {
-    /// What the maker added, never empty. Nothing vouches for it.
+    /// The maker's addition, never empty. Nothing vouches for it.
     pub extra: Option<Vec<u8>>,
     /// The entry's index in the log: its seq.
     pub index: u64,
@@ -79,8 +79,8 @@ impl TlogProof {
         [out.into_bytes(), self.checkpoint.to_bytes()].concat()
     }
 
-    /// Verifies that the entry with this leaf hash is in the log at [`TlogProof::index`], and judges the checkpoint. The
-    /// caller computes the leaf hash from the entry, and looks at [`Verdict::satisfied`].
+    /// Verifies that the entry with this leaf hash is in the log at [`TlogProof::index`], and judges the checkpoint.
+    /// The caller must compute the leaf hash from the entry, and check [`Verdict::satisfied`].
     ///
     /// # Errors
     /// [`ProofError`] when the policy refuses the checkpoint, or the path does not lead to its root.
@@ -92,7 +92,7 @@ impl TlogProof {
     }
 }
 
-/// Reads the hashes of a proof, one a line, and the empty line after them.
+/// Reads the hashes of a proof, one on each line, and the empty line after them.
 pub(crate) fn hash_lines(lines: &mut Lines<'_>) -> Result<Vec<Hash>, Error> {
     let mut hashes = Vec::new();
     loop {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_log_is_refused() {
+    fn entry_outside_the_log_is_refused() {
         let verify = |proof: &TlogProof, entry: &[u8]| proof.verify(&leaf_hash(entry), &policy());
         assert!(matches!(verify(&proof(), b"0"), Err(ProofError::Tree(_))), "another entry");
         assert!(matches!(verify(&TlogProof { index: 0, ..proof() }, b"1"), Err(ProofError::Tree(_))));

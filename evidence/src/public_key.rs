@@ -1,13 +1,14 @@
 //! Ed25519 public keys that verify strictly, and twice as fast once they recur.
 //!
-//! What counts is what `ed25519_dalek::VerifyingKey::verify_strict` accepts, signature by signature. It checks that `s`
-//! is canonical, that neither the key nor `R` has small order, and that `R` is, byte for byte, the encoding of the point
-//! `s B - k A`, where `k` is the hash of `R`, the key and the message. Most of its time goes into doublings, because it
-//! knows nothing of `A` beforehand. A few ingest keys sign nearly everything, so a key that recurs gets a table of its
-//! multiples, and `s B - k A` becomes some eighty additions. `R` is not decoded: it is compared with the encoding of
-//! that very point, so a valid `R` decodes to it, and whether it has small order is seen there.
+//! They accept exactly the signatures that `ed25519_dalek::VerifyingKey::verify_strict` accepts. It checks that `s` is
+//! canonical, and that neither the key nor `R` has small order. It also checks that `R` is the encoding of the point `s
+//! B - k A`, byte for byte. There `k` is the hash of `R`, the key and the message. Most of its time goes into
+//! doublings, because it knows nothing of `A` beforehand. A few ingest keys sign nearly everything. So a key that
+//! recurs gets a table of its multiples, and `s B - k A` becomes some eighty additions. `R` need not be decoded. It is
+//! compared with the encoding of the computed point, so a valid `R` decodes to that point. The order of that point is
+//! then checked instead.
 //!
-//! All of this is public, so nothing here takes the same time for all inputs.
+//! All inputs are public, so nothing here runs in constant time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,10 +21,12 @@ use curve25519_dalek::{EdwardsPoint, Scalar};
 use ed25519_dalek::{Signature, SignatureError, VerifyingKey};
 use sha2::{Digest, Sha512};
 
-/// Signatures that a key verifies before it gets a table. Making the table takes as long as verifying half of these.
+/// The signatures that a key verifies before it gets a table. The table takes as long to make as half of these take to
+/// verify.
 const USES_BEFORE_TABLE: usize = 32;
 
-/// Tables in this process, so that keys in hostile evidence cannot fill the memory: 64 of 215 KiB. Later keys stay slow.
+/// The most tables in this process, of 215 KiB each, so that keys in hostile evidence cannot fill the memory. Later
+/// keys stay slow.
 const TABLES_MAX: usize = 64;
 
 static TABLES: AtomicUsize = AtomicUsize::new(0);
@@ -45,10 +48,10 @@ struct Recurring {
 }
 
 impl PublicKey {
-    /// The key of 32 bytes.
+    /// Decodes the key from 32 bytes.
     ///
     /// # Errors
-    /// When they encode no point.
+    /// When they do not encode a point.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SignatureError> {
         VerifyingKey::from_bytes(bytes).map(Self::from)
     }
@@ -62,7 +65,7 @@ impl PublicKey {
         self.key.is_weak()
     }
 
-    /// As `verify_strict` of ed25519-dalek, in every case.
+    /// Verifies exactly like `verify_strict` of ed25519-dalek.
     pub(crate) fn verify_strict(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         match self.table(1) {
             Some(table) => table.verify_strict(&self.key, message, signature),
@@ -70,7 +73,8 @@ impl PublicKey {
         }
     }
 
-    /// The same of many messages with their signatures. It takes less time for each, as their `R` are encoded together.
+    /// Verifies many messages with their signatures. It takes less time for each, because it encodes all points
+    /// together.
     pub(crate) fn verify_strict_all(&self, signed: &[(&[u8], &[u8; 64])]) -> Vec<bool> {
         match self.table(signed.len()) {
             Some(table) => table.verify_strict_all(&self.key, signed),
@@ -81,7 +85,7 @@ impl PublicKey {
     /// The table, once the key is used often enough. The caller is about to verify this number of signatures.
     fn table(&self, used: usize) -> Option<&KeyTable> {
         let Recurring { uses, table } = &*self.recurring;
-        // Until then every use is counted, and afterwards none.
+        // Uses are counted only until then.
         if table.get().is_none() && uses.fetch_add(used, Ordering::Relaxed) < USES_BEFORE_TABLE {
             return None;
         }
@@ -132,7 +136,7 @@ impl KeyTable {
         let signed = signed.iter().map(|(message, signature)| (message, Signature::from_bytes(signature)));
         let signed: Vec<_> =
             signed.map(|(message, signature)| (self.point(key, message, &signature), signature)).collect();
-        // One inversion for all of them. What has no point is valid under none.
+        // One inversion for all of them. A signature without a point is invalid.
         let points: Vec<_> = signed.iter().map(|(point, _)| point.unwrap_or_default()).collect();
         let encoded = EdwardsPoint::compress_batch_alloc(&points);
         let valid = |((point, signature), encoded): (&(Option<EdwardsPoint>, Signature), _)| {
@@ -153,7 +157,7 @@ impl KeyTable {
     }
 }
 
-/// Whether `R` is the point that the equation calls for, and not of small order.
+/// Whether `R` is the point of the equation, and not of small order.
 fn is_valid(signature: &Signature, point: &EdwardsPoint, encoded: &CompressedEdwardsY) -> bool {
     encoded.as_bytes() == signature.r_bytes() && !point.is_small_order()
 }
@@ -164,7 +168,7 @@ impl Drop for KeyTable {
     }
 }
 
-/// Bits of a digit: with more, the tables outgrow the caches; with fewer, there are more additions.
+/// Bits of a digit. With more, the tables outgrow the caches. With fewer, there are more additions.
 const BITS: usize = 6;
 
 /// Digits of a scalar, which is below 2^253, with room for the carry into the highest.

@@ -54,7 +54,7 @@ pub struct LedgerId {
     pub genesis: Hash,
 }
 
-/// What a summary or gap says of the stream that it moves.
+/// How a summary or gap moves its stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Advance<'a> {
     /// The stream.
@@ -69,7 +69,7 @@ pub struct Advance<'a> {
     pub prev: Option<Hash>,
 }
 
-/// Where a statement leaves its stream, and the offsets that it covers on the way.
+/// The offsets that a statement covers, and where it leaves its stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The stream.
@@ -78,7 +78,7 @@ pub struct Place<'a> {
     pub topic_id: Option<&'a str>,
     /// The first offset covered.
     pub first: u64,
-    /// The stream's cursor afterwards. An epoch statement covers nothing: both are its `start`.
+    /// The stream's cursor afterwards. An epoch statement covers nothing: both fields are its `start`.
     pub next: u64,
 }
 
@@ -128,7 +128,7 @@ impl Statement {
         }
     }
 
-    /// The ledger it names; the genesis names none.
+    /// The ledger that it names. The genesis names none.
     pub fn ledger(&self) -> Option<&LedgerId> {
         match self {
             Self::Genesis(_) => None,
@@ -140,7 +140,7 @@ impl Statement {
         }
     }
 
-    /// The stream whose state it changes, if its kind has one: for an epoch statement, the new stream.
+    /// The stream whose state it changes, if its kind has one. For an epoch statement it is the new stream.
     pub fn stream(&self) -> Option<&StreamId> {
         self.place().map(|place| place.stream)
     }
@@ -167,7 +167,7 @@ impl Statement {
     }
 }
 
-/// `streamseal/<kind>@v<n>` of another kind or version is unsupported, anything else is malformed.
+/// Another `streamseal/<kind>@v<n>` is unsupported. Anything else is malformed.
 fn unknown(first_line: &str) -> Error {
     if first_line.starts_with("streamseal/") && first_line.contains("@v") {
         Error::unsupported(OBJECT, format!("kind or version {first_line:?}"))

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A partition of a topic of a cluster, whatever its epoch.
+/// A partition of a topic of a cluster, in any epoch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
     /// The Kafka cluster id, or `-` where the cluster has none.
@@ -25,12 +25,12 @@ impl fmt::Display for Partition {
     }
 }
 
-/// What is sealed as one sequence: a partition in one epoch (SPEC.md, "Streams"). The ledger is known from context.
+/// A partition in one epoch, sealed as one sequence (SPEC.md, "Streams"). The context gives the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
     /// The partition.
     pub partition: Partition,
-    /// 0 at first; rises by one whenever the operator states that the topic was recreated or truncated.
+    /// 0 at first. It rises by one whenever the operator states that the topic was recreated or truncated.
     pub epoch: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The strict reader behind every line-based format (SPEC.md, "Text").
 //!
-//! It accepts one spelling of each value: decimals without leading zeros, `-` for what is absent, one space between
-//! fields, one newline after each line. Decoders re-encode and compare as well; the reader's own strictness is what
-//! makes the errors name the line.
+//! It accepts one spelling of each value: decimals without leading zeros, `-` for an absent value, one space between
+//! fields, one newline after each line. Decoders also encode again and compare. The reader is strict itself so that
+//! errors name the line.
 
 use crate::{Error, Hash};
 
@@ -20,7 +20,7 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// `object` names what is decoded; `text` must be empty or end in a newline.
+    /// `object` names the decoded object. `text` must be empty or end in a newline.
     pub(crate) fn new(object: &'static str, text: &'a str) -> Result<Self, Error> {
         if !text.is_empty() && !text.ends_with('\n') {
             return Err(Error::malformed(object, "does not end in a newline"));
@@ -64,7 +64,7 @@ impl<'a> Lines<'a> {
         Ok(block)
     }
 
-    /// The text that was not read yet.
+    /// The unread text.
     pub(crate) fn rest(&self) -> &'a str {
         self.rest
     }
@@ -165,7 +165,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Anything with `FromStr`, whose own error says what is wrong.
+    /// A value with `FromStr`. Its own error names the problem.
     pub(crate) fn parse<T: std::str::FromStr<Err = Error>>(self) -> Result<T, Error> {
         self.value.parse().map_err(|e: Error| match e {
             Error::Malformed { problem, .. } => {
@@ -180,13 +180,13 @@ impl<'a> Field<'a> {
     pub(crate) fn error(self, wanted: &str) -> Error {
         Error::malformed(
             self.object,
-            format!("line {}: `{}` wants {wanted}, found {:?}", self.number, self.name, self.value),
+            format!("line {}: `{}` must be {wanted}, found {:?}", self.number, self.name, self.value),
         )
     }
 }
 
-/// Whether `s` can stand as an origin, key name, topic, topic id or cluster id in a text format: 1 to 255 printable
-/// ASCII characters, neither space nor `+` (SPEC.md, "Text").
+/// Whether `s` is a name: an origin, key name, topic, topic id or cluster id of the text formats. It has 1 to 255
+/// printable ASCII characters, neither space nor `+` (SPEC.md, "Text").
 pub fn is_name(s: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
 }
@@ -215,7 +215,7 @@ pub fn parse_i64(s: &str) -> Option<i64> {
     if canonical { s.parse().ok() } else { None }
 }
 
-/// Formats what may be absent: `-` for `None`.
+/// Formats an optional value: `-` for `None`.
 pub(crate) fn or_dash<T: std::fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| v.to_string())
 }

@@ -1,8 +1,8 @@
-//! Tiles of the SHA-256 tree: how a log serves its hashes and entries (C2SP tlog-tiles).
+//! Tiles of the SHA-256 tree. A log serves its hashes and entries in them (C2SP tlog-tiles).
 //!
-//! A tile holds up to 256 neighbouring hashes of one tile level. Level 0 is the leaf hashes; a hash of level `l + 1` is
-//! the root over a full tile of level `l`, so tile level `l` is tree level `8 l`. A tile that is not full yet is
-//! partial, and only its own hashes say anything: it has no hash above it.
+//! A tile holds up to 256 neighbouring hashes of one tile level. Level 0 holds the leaf hashes. A hash of level `l + 1`
+//! is the root over a full tile of level `l`, so tile level `l` is tree level `8 l`. A tile that is not full yet is
+//! partial: it has no hash above it.
 
 mod entries;
 mod tiles;
@@ -24,7 +24,7 @@ pub const TILE_WIDTH: u16 = 256;
 /// Tree levels in a tile: 2^8 = 256.
 pub(crate) const TILE_HEIGHT: u8 = 8;
 
-/// The highest tile level: a hash of level 8 would stand for 2^64 leaves.
+/// The highest tile level. A hash of level 8 would cover 2^64 leaves.
 const LEVEL_MAX: u8 = 7;
 
 const OBJECT: &str = "tile path";
@@ -38,7 +38,7 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Names a tile; `None` when no tree of at most [`SIZE_MAX`] leaves has it, or the width is not 1 to 256.
+    /// Names a tile. `None` when no tree of at most [`SIZE_MAX`] leaves has it, or the width is not 1 to 256.
     pub fn new(level: u8, index: u64, width: u16) -> Option<Self> {
         if level > LEVEL_MAX || !(1..=TILE_WIDTH).contains(&width) {
             return None;
@@ -47,8 +47,8 @@ impl Tile {
         (hashes <= SIZE_MAX >> (TILE_HEIGHT * level)).then_some(Self { level, index, width })
     }
 
-    /// The tile at a level and index as it is in a tree of `size` leaves: full, partial, or `None` when that tree has
-    /// no hash there.
+    /// The tile at a level and index in a tree of `size` leaves, full or partial. `None` when that tree has no hash
+    /// there.
     pub fn in_tree(level: u8, index: u64, size: u64) -> Option<Self> {
         if level > LEVEL_MAX {
             return None;
@@ -58,13 +58,13 @@ impl Tile {
         Self::new(level, index, here.min(TILE_WIDTH.into()) as u16)
     }
 
-    /// The tile of a tree of `size` leaves that the hash of a complete subtree is computed from; `None` when the tree
+    /// The tile of a tree of `size` leaves from which the hash of a complete subtree is computed. `None` when the tree
     /// does not have that subtree.
     pub fn of_node(node: Node, size: u64) -> Option<Self> {
         Self::locate(node, size).map(|(tile, _)| tile)
     }
 
-    /// The tile of [`Tile::of_node`], and which of its hashes are those below the subtree.
+    /// The tile of [`Tile::of_node`], and the positions of its hashes below the subtree.
     fn locate(node: Node, size: u64) -> Option<(Self, Range<usize>)> {
         let below = 1 << (node.level % TILE_HEIGHT);
         let first = node.index.checked_mul(below)?;
@@ -78,12 +78,12 @@ impl Tile {
         self.level
     }
 
-    /// The place among the tiles of its level.
+    /// Its index among the tiles of its level.
     pub const fn index(self) -> u64 {
         self.index
     }
 
-    /// How many hashes or entries it holds, 1 to 256.
+    /// The number of hashes or entries that it holds, 1 to 256.
     pub const fn width(self) -> u16 {
         self.width
     }
@@ -100,8 +100,7 @@ impl Tile {
         (first..first + u64::from(self.width)).map(move |index| Node { level, index })
     }
 
-    /// The path that the entries behind a tile of leaf hashes are served at, `tile/entries/<N>[.p/<W>]`; `None` above
-    /// level 0.
+    /// The path of the entries behind a tile of leaf hashes, `tile/entries/<N>[.p/<W>]`. `None` above level 0.
     pub fn entries_path(self) -> Option<String> {
         (self.level == 0).then(|| format!("tile/entries/{}", self.place_text()))
     }
@@ -120,7 +119,7 @@ impl Tile {
     /// Reads the hashes of this tile.
     ///
     /// # Errors
-    /// When there are not exactly as many bytes as the width calls for.
+    /// When there are more or fewer bytes than the width needs.
     pub fn decode_hashes(self, bytes: &[u8]) -> Result<Vec<Hash>, Error> {
         let expected = usize::from(self.width) * Hash::LEN;
         if bytes.len() != expected {
@@ -135,7 +134,7 @@ impl Tile {
         Node { level: TILE_HEIGHT * (self.level + 1), index: self.index }
     }
 
-    /// The tile of a tree of `size` leaves that holds the root over this tile; `None` for a partial tile.
+    /// The tile of a tree of `size` leaves that holds the root over this tile. `None` for a partial tile.
     fn above(self, size: u64) -> Option<Self> {
         if !self.is_full() {
             return None;
@@ -157,7 +156,7 @@ impl Tile {
         text
     }
 
-    /// Parses `<N>[.p/<W>]` leniently: the callers compare with the one spelling.
+    /// Parses `<N>[.p/<W>]` leniently. The callers compare the result with its one spelling.
     fn parse_place(level: u8, place: &str) -> Option<Self> {
         let (groups, width) = match place.split_once(".p/") {
             Some((groups, width)) => (groups, width.parse().ok()?),
@@ -168,7 +167,7 @@ impl Tile {
     }
 }
 
-/// The path that the tile is served at: `tile/<L>/<N>[.p/<W>]`.
+/// The path of the tile: `tile/<L>/<N>[.p/<W>]`.
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tile/{}/{}", self.level, self.place_text())
@@ -188,14 +187,13 @@ impl FromStr for Tile {
     }
 }
 
-/// The tiles of a tree of `size` leaves from which the hashes of `nodes` can be computed and shown to be of that tree:
-/// those that hold the hashes, the tiles above them, and the right edge. They are what [`Tiles::authenticate`] wants.
-/// Nodes that the tree does not have are left out.
+/// The tiles of a tree of `size` leaves that [`Tiles::authenticate`] needs for the hashes of `nodes`: those that hold
+/// the hashes, the tiles above them, and the right edge. Nodes that the tree does not have are left out.
 pub fn needed_tiles(nodes: impl IntoIterator<Item = Node>, size: u64) -> BTreeSet<Tile> {
     let mut needed: BTreeSet<Tile> = decompose(0..size).into_iter().filter_map(|n| Tile::of_node(n, size)).collect();
     for tile in nodes.into_iter().filter_map(|node| Tile::of_node(node, size)) {
         let mut next = Some(tile);
-        // A tile that is already there has brought the tiles above it.
+        // If a tile is already there, so are the tiles above it.
         while let Some(tile) = next.filter(|tile| needed.insert(*tile)) {
             next = tile.above(size);
         }
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_in_the_tile_that_holds_all_below_it() {
+    fn locate_returns_the_tile_below_a_node() {
         for size in [1, 255, 256, 257, 70_000] {
             for node in decompose(0..size) {
                 let (tile, positions) = Tile::locate(node, size).expect("in the tree");
@@ -311,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_of_a_tile_are_exactly_its_width() {
+    fn tile_bytes_must_match_the_width() {
         let tile = Tile::new(0, 0, 2).expect("a tile");
         assert_eq!(tile.decode_hashes(&[7; 64]), Ok(vec![Hash([7; 32]); 2]));
         for bad in [0, 32, 63, 65, 96] {

@@ -1,6 +1,6 @@
-//! Times as people write and read them.
+//! Times as text for people.
 
-/// Seconds since 1970 as `2026-11-21T12:00:00Z`; beyond the year 9999 as a number.
+/// Formats seconds since 1970 as `2026-11-21T12:00:00Z`, and as a number beyond the year 9999.
 pub fn utc(unix_seconds: u64) -> String {
     const LAST: u64 = 253_402_300_799;
     if unix_seconds > LAST {
@@ -20,8 +20,8 @@ pub fn utc(unix_seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// A time of RFC 3339, such as `2026-11-21T12:00:00Z` or `2026-11-21T13:00:00.25+01:00`, in whole seconds since 1970.
-/// `None` for any other text, for a day or time that there is not, and before 1970.
+/// Parses a time of RFC 3339, such as `2026-11-21T12:00:00Z` or `2026-11-21T13:00:00.25+01:00`, to whole seconds since
+/// 1970. `None` for any other text, for a day or time that does not exist, and before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't'])?;
     let (time, zone) = time.split_at(time.find(['Z', 'z', '+', '-'])?);
@@ -48,13 +48,13 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     if !(is_date && is_time && is_fraction) {
         return None;
     }
-    // As in `utc`, a year begins in March, so that the leap day is its last.
+    // A year begins in March, as in `utc`, so that the leap day is its last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
     u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second - ahead_s).ok()
 }
 
-/// Numbers with the given counts of digits.
+/// Parses numbers with the given counts of digits.
 fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[i64; N]> {
     let mut parts = text.split(separator);
     let mut numbers = [0; N];
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_rfc_3339_writes_them() {
+    fn rfc_3339_times_are_parsed_strictly() {
         for text in ["2024-02-29T12:34:56Z", "2024-02-29t12:34:56.999z", "2024-03-01T00:04:56+11:30"] {
             assert_eq!(parse_rfc3339(text), Some(1_709_210_096), "{text}");
         }

@@ -1,8 +1,8 @@
 //! The SHA-256 Merkle tree over the entries of a chain (RFC 6962 section 2.1, RFC 9162 section 2.1).
 //!
-//! A tree of `n` leaves is split at the largest power of two below `n`, again and again; nothing is ever duplicated.
-//! Most of it is complete subtrees, which never change once their last leaf is there: a [`Node`] names one. Whatever
-//! is proven here comes down to which nodes cover a range of leaves ([`decompose`]) and how their hashes fold.
+//! A tree of `n` leaves is split at the largest power of two below `n`, recursively. No node is duplicated. Most of the
+//! tree is complete subtrees, which never change once their last leaf is there. A [`Node`] names one. All proofs here
+//! depend on the nodes that cover a range of leaves ([`decompose`]), and on how their hashes fold.
 
 mod compact_range;
 mod consistency;
@@ -20,7 +20,7 @@ pub use inclusion::{inclusion_nodes, verify_inclusion};
 
 use crate::Hash;
 
-/// The largest number of leaves, 2^63 - 1: what the text formats can say.
+/// The largest number of leaves, 2^63 - 1: the limit of the text formats.
 pub const SIZE_MAX: u64 = crate::text::U63_MAX;
 
 /// The height of the largest complete subtree in a tree of at most [`SIZE_MAX`] leaves.
@@ -48,7 +48,7 @@ pub fn empty_root() -> Hash {
     crate::sha256(b"")
 }
 
-/// A complete subtree: the leaves from `index << level` on, `1 << level` of them. Level 0 is the leaves themselves.
+/// A complete subtree: `1 << level` leaves from `index << level` on. A node of level 0 is a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
     /// The height of the subtree, 0 to 62.
@@ -68,7 +68,7 @@ impl Node {
         self.index << self.level..(self.index + 1) << self.level
     }
 
-    /// The subtree that this one is a half of.
+    /// The subtree of which this one is a half.
     const fn parent(self) -> Self {
         Self { level: self.level + 1, index: self.index >> 1 }
     }
@@ -87,7 +87,7 @@ pub fn decompose(range: Range<u64>) -> Vec<Node> {
     nodes
 }
 
-/// The hash over the leaves of a subtree from the hashes of its decomposition; `None` without hashes.
+/// The hash over the leaves of a subtree, from the hashes of its decomposition. `None` without hashes.
 pub(crate) fn fold<I>(hashes: I) -> Option<Hash>
 where
     I: IntoIterator<Item = Hash, IntoIter: DoubleEndedIterator>,
@@ -95,7 +95,8 @@ where
     hashes.into_iter().rev().reduce(|right, left| node_hash(&left, &right))
 }
 
-/// Where a tree of at least two leaves is split: after the largest power of two that leaves a leaf on the right.
+/// The number of leaves in the left half of a tree of at least two: the largest power of two that leaves a leaf on the
+/// right.
 fn split(range: &Range<u64>) -> u64 {
     range.start + (1 << (range.end - range.start - 1).ilog2())
 }
@@ -127,7 +128,7 @@ mod tests {
                     at = node.range().end;
                 }
                 assert_eq!(at, end);
-                // Fewest: no two neighbours are halves of one subtree.
+                // They are the fewest: no two neighbours are halves of one subtree.
                 assert!(nodes.windows(2).all(|w| w[0].parent() != w[1].parent() || w[0].level != w[1].level));
             }
         }

@@ -5,22 +5,22 @@ use crate::{Error, Hash};
 const OBJECT: &str = "trust file";
 const FIRST_LINE: &str = "streamseal/trust@v1";
 
-/// What an auditor brings along: which ledger is meant, and whose word counts (SPEC.md, "Trust file"). Nothing in a
-/// bundle can stand in for it.
+/// The auditor's own input: the ledger, and the keys that count (SPEC.md, "Trust file"). Nothing in a bundle can
+/// replace it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustFile {
     /// The ledger's name.
     pub origin: String,
     /// SHA-256 of the text of its genesis.
     pub genesis: Hash,
-    /// How old the newest anchor may be, in seconds; `None` when its age is not judged.
+    /// The largest age of the newest anchor, in seconds. `None` when its age is not judged.
     pub max_anchor_age_s: Option<u64>,
-    /// Whose signatures make a checkpoint count. All its logs bear the origin's name, and there is one at least.
+    /// The policy for checkpoints. It has at least one log, and all its logs have the origin as their name.
     pub policy: Policy,
 }
 
 impl TrustFile {
-    /// Reads a trust file. The first part has one spelling; the policy after the empty line may have comments.
+    /// Reads a trust file. The first part has one spelling. The policy after the empty line may have comments.
     ///
     /// # Errors
     /// [`Error::Malformed`] for any other spelling, [`Error::Unsupported`] for a version or kind that is not known here.

@@ -1,5 +1,5 @@
-//! What is said to a witness and what it answers (C2SP tlog-witness). The same request is what an anchor keeps beside
-//! each checkpoint, so that the anchors alone show that each followed from the one before.
+//! Requests to a witness and its answers (C2SP tlog-witness). An anchor keeps the same request beside each checkpoint.
+//! So the anchors alone show that each checkpoint followed from the one before.
 
 use thiserror::Error;
 
@@ -25,26 +25,26 @@ pub struct AddCheckpoint {
     pub checkpoint: SignedCheckpoint,
 }
 
-/// Why a checkpoint does not follow from the one before.
+/// Why a checkpoint does not follow from the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StepError {
-    /// It is another log's.
+    /// It is of another log.
     #[error("the checkpoint is of {found}, the one before of {expected}")]
     Origin {
         /// The origin of the checkpoint before.
         expected: String,
-        /// Its own.
+        /// The origin of this checkpoint.
         found: String,
     },
-    /// Its proof begins elsewhere.
+    /// Its proof begins at another size.
     #[error("the proof begins at size {found}, the checkpoint before has size {expected}")]
     OldSize {
         /// The size of the checkpoint before.
         expected: u64,
-        /// Where the proof begins.
+        /// The size at which the proof begins.
         found: u64,
     },
-    /// The proof does not hold: the checkpoints are not shown to be of one log, or they are of a forked one.
+    /// The proof does not hold: it is wrong, or the log forked.
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -53,7 +53,7 @@ impl AddCheckpoint {
     /// Reads a request in its only spelling.
     ///
     /// # Errors
-    /// Also when the old size is above the checkpoint's, as the protocol wants (400 Bad Request).
+    /// Also when the old size is above the checkpoint's, as the protocol requires (400 Bad Request).
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed(REQUEST, "not UTF-8"))?;
         let mut lines = Lines::new(REQUEST, text)?;
@@ -78,8 +78,8 @@ impl AddCheckpoint {
         [out.into_bytes(), self.checkpoint.to_bytes()].concat()
     }
 
-    /// Verifies that the checkpoint follows from the one before, or that it claims to be the first. Signatures are
-    /// looked at elsewhere.
+    /// Verifies that the checkpoint follows from the one before, or that it claims to be the first. It does not verify
+    /// signatures.
     ///
     /// # Errors
     /// [`StepError`] when it does not follow.
@@ -100,7 +100,7 @@ impl AddCheckpoint {
 /// ([`SignedCheckpoint::add_cosignature`] verifies them).
 ///
 /// # Errors
-/// [`Error::Malformed`] when a line is no signature line.
+/// [`Error::Malformed`] when a line is not a signature line.
 pub fn parse_cosignatures(bytes: &[u8]) -> Result<Vec<NoteSignature>, Error> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed(RESPONSE, "not UTF-8"))?;
     let lines = text.strip_suffix('\n').ok_or_else(|| Error::malformed(RESPONSE, "does not end in a newline"))?;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_as_many_lines_as_a_note_may_have_and_no_more() {
+    fn answer_lines_are_limited_as_in_a_note() {
         let line = "— witness AAAAAAA=\n";
         assert_eq!(
             parse_cosignatures(line.repeat(COSIGNATURES_MAX).as_bytes()).map(|all| all.len()),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_follow_is_refused() {
+    fn request_that_does_not_follow_is_refused() {
         let (before, next) = request();
         let forked = Checkpoint { root: node_hash(&leaves()[0], &leaves()[2]), ..before.clone() };
         assert!(matches!(next.verify_step(Some(&forked)), Err(StepError::Tree(TreeError::WrongRoot { .. }))));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_is_refused_and_there_is_one_spelling() {
+    fn cuts_and_other_spellings_are_refused() {
         let (_, request) = request();
         let text = String::from_utf8(request.to_bytes()).expect("text");
         for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {

@@ -73,7 +73,7 @@ fn the_verdict_names_who_signed_and_when() {
 }
 
 #[test]
-fn one_witness_alone_does_not_set_the_time_of_a_quorum() {
+fn one_witness_does_not_set_a_quorums_time() {
     let two = "group G 2 W1 W2 W3\nquorum G\n";
     let times = |lines, witnesses: &[(u8, u64)]| {
         let verdict = check(lines, witnesses);
@@ -89,7 +89,7 @@ fn one_witness_alone_does_not_set_the_time_of_a_quorum() {
 }
 
 #[test]
-fn a_checkpoint_that_no_known_log_signed_is_refused() {
+fn checkpoint_without_a_known_log_is_refused() {
     let not_by_log = Err(PolicyError::NotByLog { origin: ORIGIN.into() });
     let by_stranger = SignedCheckpoint::sign(checkpoint(), &log(9));
     assert_eq!(policy("quorum none\n").check(&by_stranger), not_by_log);
@@ -100,7 +100,7 @@ fn a_checkpoint_that_no_known_log_signed_is_refused() {
 }
 
 #[test]
-fn a_known_log_does_not_sign_for_another_origin() {
+fn known_log_does_not_count_for_another_origin() {
     let other = SigningKey::from_seed("example.com/other", Algorithm::Ed25519, &[8; 32]).expect("a name");
     let known = policy(&format!("log {}\nquorum none\n", other.verifier_key()));
     let mut note = Note::unsigned(checkpoint().encode()).expect("lines");
@@ -113,7 +113,7 @@ fn a_known_log_does_not_sign_for_another_origin() {
 }
 
 #[test]
-fn the_quorum_counts_its_own_and_the_members_of_its_groups() {
+fn quorum_counts_itself_and_its_groups_members() {
     let counted = |lines: &str| {
         let policy = policy(lines);
         (1..=6).filter(|seed| policy.counts(witness(*seed).verifier_key())).collect::<Vec<u8>>()
@@ -136,13 +136,13 @@ fn either_key_of_a_rotated_log_counts() {
 }
 
 #[test]
-fn unknown_lines_are_ignored_and_wrong_lines_of_known_keys_are_not() {
+fn only_lines_of_unknown_keys_are_ignored() {
     let quorum = policy("quorum none\n");
     let mut note = signed(&[(1, 10), (9, 10)]).note().clone();
     let as_read = |note: &Note| SignedCheckpoint::parse(&note.to_bytes()).expect("a checkpoint");
     assert_eq!(quorum.check(&as_read(&note)).map(|verdict| verdict.witnesses.len()), Ok(1));
 
-    // A cosignature of another checkpoint, by a witness that the quorum does not even ask for.
+    // A cosignature of another checkpoint, by a witness that the quorum does not count.
     let mut other = SignedCheckpoint::sign(Checkpoint { size: 8, ..checkpoint() }, &log(1));
     other.cosign(&witness(2), 10);
     let stolen = other.note().signatures().nth(1).expect("the cosignature").clone();
@@ -153,7 +153,7 @@ fn unknown_lines_are_ignored_and_wrong_lines_of_known_keys_are_not() {
 
 /// Relays merge the cosignatures that they have of one checkpoint.
 #[test]
-fn several_cosignatures_of_one_witness_count_as_one_witness() {
+fn several_cosignatures_of_a_witness_count_once() {
     let times = |lines: &str, cosignatures: &[(u8, u64)]| {
         let mut note = signed(&[]).note().clone();
         cosignatures.iter().for_each(|(seed, time)| note.cosign(&witness(*seed), *time));
@@ -169,14 +169,14 @@ fn several_cosignatures_of_one_witness_count_as_one_witness() {
         assert_eq!(times("group G 2 W1 W2\nquorum G\n", &twice), (false, vec![10], None, None));
     }
     assert_eq!(times("quorum W1\n", &[(1, 10), (1, 10)]), (true, vec![10], Some(10), Some(10)));
-    // The first to see it says by when it existed, and the last to have renewed its word how new it is: of a quorum.
+    // Of a quorum, the earliest times say by when it existed. The latest times say how new it is.
     let three = [(1, 10), (2, 20), (1, 50), (2, 40), (3, 30)];
     assert_eq!(times("group G 2 W1 W2 W3\nquorum G\n", &three), (true, vec![10, 20, 30], Some(20), Some(40)));
     assert_eq!(times("group G all W1 W2 W3\nquorum G\n", &three), (true, vec![10, 20, 30], Some(30), Some(30)));
 }
 
 #[test]
-fn every_line_of_a_known_key_must_be_valid() {
+fn all_lines_of_known_keys_must_verify() {
     let mut other = SignedCheckpoint::sign(Checkpoint { size: 8, ..checkpoint() }, &log(1));
     other.cosign(&witness(1), 10);
     let stolen: Vec<_> = other.note().signatures().cloned().collect();
@@ -224,7 +224,7 @@ fn malformed(lines: &str) -> bool {
 }
 
 #[test]
-fn what_the_format_does_not_allow_is_refused() {
+fn policy_against_the_format_is_refused() {
     for lines in [
         "",
         "quorum\n",
@@ -307,7 +307,7 @@ fn a_policy_reads_back() {
 }
 
 #[test]
-fn a_long_chain_of_groups_is_judged_without_recursion() {
+fn long_chain_of_groups_needs_no_recursion() {
     let mut lines = "group G0 any W1\n".to_owned();
     for i in 1..1_000 {
         lines.push_str(&format!("group G{i} any G{}\n", i - 1));

@@ -1,5 +1,5 @@
-//! Reading hashes from tiles: what an honest log serves is enough for every proof, and nothing that a dishonest one
-//! serves is believed.
+//! Reading hashes from tiles: the tiles of an honest log are enough for every proof, and those of a dishonest one are
+//! refused.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Log {
         needed_tiles(nodes, size).into_iter().map(|tile| (tile, self.tile(tile))).collect()
     }
 
-    /// The whole log as it is served at a size.
+    /// All tiles that the log serves at a size.
     fn all_tiles(&self, size: u64) -> BTreeMap<Tile, Vec<u8>> {
         let level = |level| (0..).map_while(move |index| Tile::in_tree(level, index, size));
         (0..3).flat_map(level).map(|tile| (tile, self.tile(tile))).collect()
@@ -94,7 +94,7 @@ fn the_needed_tiles_are_enough_for_consistency_proofs() {
 }
 
 #[test]
-fn a_range_resumed_from_tiles_goes_on_as_if_it_had_never_stopped() {
+fn range_resumes_from_tiles() {
     let log = Log::new(70_000);
     for size in SIZES {
         let tiles = Tiles::authenticate(size, &log.root(size), log.fetch([], size)).expect("an honest log");
@@ -108,7 +108,7 @@ fn a_range_resumed_from_tiles_goes_on_as_if_it_had_never_stopped() {
 }
 
 #[test]
-fn a_run_of_entries_proves_with_the_hashes_on_its_sides() {
+fn run_proves_with_the_hashes_beside_it() {
     let (log, size) = (Log::new(66_000), 66_000);
     let root = log.root(size);
     for (first, last) in [(0, 1), (0, size), (255, 257), (300, 1_000), (65_536, 66_000), (65_999, 66_000)] {
@@ -121,10 +121,10 @@ fn a_run_of_entries_proves_with_the_hashes_on_its_sides() {
     }
 }
 
-/// The log rewrites an entry and the leaf hash of it alike and leaves the tiles above as they were. A reader who takes
-/// the root from the upper tiles, and leaf hashes from a tile that was compared with nothing, believes it.
+/// The log rewrites an entry and its leaf hash alike, and leaves the tiles above unchanged. A reader who takes the root
+/// from the upper tiles, and leaf hashes from a tile that nothing was compared with, accepts it.
 #[test]
-fn an_entry_and_its_leaf_hash_altered_alike_are_not_believed() {
+fn altered_entry_with_matching_leaf_is_refused() {
     let size = 70_000;
     let (log, forged) = (Log::new(size), b"another entry\n");
     let root = log.root(size);
@@ -144,7 +144,8 @@ fn an_entry_and_its_leaf_hash_altered_alike_are_not_believed() {
             _ => assert!(matches!(refused, TileError::Tree(TreeError::WrongRoot { .. }))),
         }
 
-        // Only what a proof needs, for the victim and for its neighbour, whose path holds the forged leaf hash.
+        // Only the tiles that a proof needs, for the victim and for its neighbour, whose path holds the forged leaf
+        // hash.
         for index in [victim, victim ^ 1] {
             let nodes = inclusion_nodes(index, size).expect("a leaf").into_iter().flatten();
             let needed: BTreeMap<Tile, Vec<u8>> =
@@ -186,7 +187,7 @@ fn no_altered_hash_is_believed() {
 }
 
 #[test]
-fn without_the_tiles_above_nothing_is_believed() {
+fn tiles_without_those_above_are_refused() {
     let size = 70_000;
     let log = Log::new(size);
     let root = log.root(size);
@@ -219,7 +220,7 @@ fn tiles_of_another_size_are_refused() {
 }
 
 #[test]
-fn what_the_tree_does_not_have_is_refused() {
+fn nodes_outside_the_tree_are_refused() {
     let log = Log::new(600);
     let tiles = Tiles::authenticate(600, &log.root(600), log.all_tiles(600)).expect("an honest log");
     for node in [Node::leaf(600), Node { level: 10, index: 0 }, Node { level: 200, index: 0 }, Node::leaf(u64::MAX)] {

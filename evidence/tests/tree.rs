@@ -66,7 +66,7 @@ fn oracle(size: u64) -> MemoryBackedTree<sha2::Sha256, [u8; 8]> {
 }
 
 #[test]
-fn appending_gives_the_defined_root_and_reports_every_completed_subtree() {
+fn appending_reports_subtrees_and_the_defined_root() {
     let mut definition = Definition::default();
     let mut range = CompactRange::starting_at(0);
     let mut reported = Vec::new();
@@ -91,7 +91,7 @@ fn appending_gives_the_defined_root_and_reports_every_completed_subtree() {
 }
 
 #[test]
-fn roots_and_proofs_equal_those_of_an_independent_implementation() {
+fn roots_and_proofs_match_an_independent_implementation() {
     let mut definition = Definition::default();
     for size in 1..=EXHAUSTIVE {
         let tree = oracle(size);
@@ -112,7 +112,7 @@ fn bytes(hashes: &[Hash]) -> Vec<u8> {
 }
 
 #[test]
-fn every_inclusion_proof_verifies_and_binds_leaf_length_order_and_root() {
+fn inclusion_proof_binds_leaf_length_order_and_root() {
     let mut definition = Definition::default();
     for size in 1..=EXHAUSTIVE {
         let root = definition.root(size);
@@ -130,7 +130,7 @@ fn every_inclusion_proof_verifies_and_binds_leaf_length_order_and_root() {
 }
 
 #[test]
-fn an_inclusion_proof_does_not_verify_for_another_index() {
+fn inclusion_proof_is_refused_for_another_index() {
     let mut definition = Definition::default();
     for size in 1..=EXHAUSTIVE {
         let root = definition.root(size);
@@ -147,7 +147,7 @@ fn an_inclusion_proof_does_not_verify_for_another_index() {
 }
 
 #[test]
-fn every_consistency_proof_verifies_and_binds_both_roots() {
+fn consistency_proof_binds_both_roots() {
     let mut definition = Definition::default();
     for new in 0..=EXHAUSTIVE {
         for old in 0..=new {
@@ -159,7 +159,7 @@ fn every_consistency_proof_verifies_and_binds_both_roots() {
             }
             let other = leaf(u64::MAX);
             assert!(verify_consistency(old, &other, new, &new_root, &path).is_err(), "{old} to {new}");
-            // Nothing can be said against a root that follows from no leaf: the empty tree begins every tree.
+            // The empty tree begins every tree, so every root is consistent with it.
             assert_eq!(verify_consistency(old, &old_root, new, &other, &path).is_ok(), old == 0 && new > 0);
             assert!(verify_consistency(new, &new_root, old, &old_root, &path).is_err() || old == new);
         }
@@ -231,7 +231,7 @@ fn the_empty_tree_has_one_root() {
 }
 
 #[test]
-fn a_run_folds_between_the_nodes_on_its_sides() {
+fn run_folds_between_the_nodes_beside_it() {
     let mut definition = Definition::default();
     for size in 1..=40 {
         let root = definition.root(size);
@@ -258,7 +258,7 @@ fn a_run_folds_between_the_nodes_on_its_sides() {
 }
 
 #[test]
-fn ranges_join_where_they_meet_and_nowhere_else() {
+fn ranges_join_only_where_they_meet() {
     let mut definition = Definition::default();
     for end in 0..=40 {
         for middle in 0..=end {
@@ -280,7 +280,7 @@ fn ranges_join_where_they_meet_and_nowhere_else() {
 }
 
 #[test]
-fn a_subtree_is_pushed_only_at_the_end_of_the_range() {
+fn subtree_is_pushed_only_at_the_end() {
     let mut range = CompactRange::starting_at(0);
     let hash = leaf(0);
     range.push(Node { level: 3, index: 0 }, hash).expect("it follows");
@@ -296,7 +296,7 @@ fn a_subtree_is_pushed_only_at_the_end_of_the_range() {
         assert!(range.push(node, hash).is_err(), "{node:?}");
         assert_eq!(range.end(), 8);
     }
-    // The last subtree that any tree can have of a level only stands elsewhere; there is none behind it.
+    // The last subtree that a tree can have of a level is not at the end of the range. There is none after it.
     for level in [0, 4, 40] {
         let last = Node { level, index: (SIZE_MAX >> level) - 1 };
         assert!(matches!(range.push(last, hash), Err(TreeError::Gap { .. })), "level {level}");

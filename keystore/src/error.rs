@@ -16,7 +16,7 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// A key file that others than its owner can read.
+    /// Others than its owner can read the key file.
     #[error("{} has mode {mode:04o}, so others than its owner can use this private key: run `chmod 600`", path.display())]
     Permissions {
         /// The key file.
@@ -24,7 +24,7 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file is there but is not what it should be.
+    /// The file exists, but its contents are invalid.
     #[error("{}: {problem}", path.display())]
     Malformed {
         /// The file.
@@ -48,9 +48,9 @@ pub enum Error {
         /// The head refused.
         offered: Head,
     },
-    /// The new head has the size of one already signed and another root.
+    /// The new head has the size of one already signed, and another root.
     #[error("{}: refusing head {offered}, because {recorded} was signed before: the log forked", path.display())]
-    Sideways {
+    Forked {
         /// The high-water file.
         path: PathBuf,
         /// The largest head signed.

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::synced::{read_capped, sync_folder, with_suffix, write_synced};
 
 const HEADER: &str = "streamseal/high-water@v1\n";
-/// Far above what is ever stored beside a head: a checkpoint with its cosignatures and a consistency proof.
+/// Far above any record: a checkpoint with its cosignatures and a consistency proof.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The largest head that a key ever signed, in a file that only goes up.
@@ -41,7 +41,7 @@ pub struct HighWater {
 }
 
 impl HighWater {
-    /// Opens the file for the log `origin`, or prepares to create it when there is none.
+    /// Opens the file for the log `origin`. The first [`HighWater::advance`] creates it when there is none.
     ///
     /// # Errors
     /// [`Error::Locked`] when another process has it; [`Error::Malformed`] when it is damaged or belongs to another log;
@@ -85,7 +85,7 @@ impl HighWater {
         self.head
     }
 
-    /// What was stored with it by [`HighWater::advance_with`].
+    /// The record that [`HighWater::advance_with`] stored with the head.
     pub fn record(&self) -> &[u8] {
         &self.record
     }
@@ -94,10 +94,9 @@ impl HighWater {
     /// nothing.
     ///
     /// # Errors
-    /// [`Error::Backwards`] and [`Error::Sideways`] when a head was signed that this one contradicts; nothing changes
-    /// then. [`Error::Io`] when the file could not be written and synced: from then on every call is
-    /// [`Error::Poisoned`], because it is not known what the disk holds. [`Error::Malformed`] when the record is too
-    /// large to be read back.
+    /// [`Error::Backwards`] and [`Error::Forked`] when a head was signed that this one contradicts; nothing changes
+    /// then. [`Error::Io`] when the file could not be written and synced: the disk may hold either head then, and every
+    /// later call is [`Error::Poisoned`]. [`Error::Malformed`] when the record is too large to be read back.
     pub fn advance(&mut self, head: Head) -> Result<(), Error> {
         if !self.poisoned && self.head == Some(head) {
             return Ok(());
@@ -105,8 +104,8 @@ impl HighWater {
         self.advance_with(head, &[])
     }
 
-    /// As [`HighWater::advance`], and replaces the record by `record` in the same atomic write, also when the head stays
-    /// the same.
+    /// Records a head as [`HighWater::advance`] does, and replaces the record in the same atomic write, even when the head
+    /// stays the same.
     ///
     /// # Errors
     /// As [`HighWater::advance`].
@@ -120,7 +119,7 @@ impl HighWater {
                 return Err(Error::Backwards { path, recorded, offered: head });
             }
             if head.size == recorded.size && head.root != recorded.root {
-                return Err(Error::Sideways { path, recorded, offered: head });
+                return Err(Error::Forked { path, recorded, offered: head });
             }
         }
         let bytes = encode(&self.origin, head, record);
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn remembers_the_head_and_its_record() {
+    fn head_and_record_are_read_back() {
         let (_folder, path) = place();
         let mut state = open(&path);
         assert_eq!(state.head(), None);
@@ -229,24 +228,24 @@ mod tests {
     }
 
     #[test]
-    fn never_goes_down_or_sideways() {
+    fn smaller_or_forked_head_is_refused() {
         let (_folder, path) = place();
         let mut state = open(&path);
         state.advance(head(5)).expect("first");
         let fork = Head { size: 5, root: sha256(b"fork") };
         assert!(matches!(state.advance(head(4)), Err(Error::Backwards { .. })));
-        assert!(matches!(state.advance_with(fork, b"x"), Err(Error::Sideways { .. })));
+        assert!(matches!(state.advance_with(fork, b"x"), Err(Error::Forked { .. })));
         assert_eq!(state.head(), Some(head(5)));
         drop(state);
         let mut state = open(&path);
         assert_eq!(state.head(), Some(head(5)));
-        let error = state.advance(fork).expect_err("sideways after a restart too").to_string();
+        let error = state.advance(fork).expect_err("also after a restart").to_string();
         assert!(error.contains(&fork.to_string()) && error.contains(&head(5).to_string()), "{error}");
         state.advance(head(6)).expect("the refusals do no harm");
     }
 
     #[test]
-    fn a_second_opener_is_refused_until_the_first_is_gone() {
+    fn only_one_may_have_it_open() {
         let (_folder, path) = place();
         let first = open(&path);
         assert!(matches!(HighWater::open(&path, ORIGIN), Err(Error::Locked { .. })));
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_an_error_wherever_the_damage_is() {
+    fn damage_at_any_byte_is_an_error() {
         let (_folder, path) = place();
         let good = encode(ORIGIN, head(1000), b"a record");
         for length in 0..good.len() {
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_another_log_is_refused() {
+    fn file_of_another_log_is_refused() {
         let (_folder, path) = place();
         open(&path).advance(head(1)).expect("first");
         let error = HighWater::open(&path, "example.com/other").expect_err("another log").to_string();
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_write_nothing_is_signed_any_more() {
+    fn nothing_is_signed_after_a_failed_write() {
         let (folder, path) = place();
         let mut state = open(&path);
         state.advance(head(1)).expect("first");

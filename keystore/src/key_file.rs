@@ -47,7 +47,7 @@ pub fn write_signing_key(path: &Path, key: &SigningKey) -> Result<(), Error> {
     };
     let written = write().map_err(Error::io("write key file", path)).and_then(|()| sync_folder(path));
     if written.is_err() {
-        // Half a key, or one that may not last, is of no use and would block the next attempt.
+        // A partial or unsynced key is useless, and would block the next attempt.
         let _ = fs::remove_file(path);
     }
     written
@@ -62,7 +62,7 @@ pub fn read_signing_key(path: &Path) -> Result<SigningKey, Error> {
     read_secret(path)?.parse().map_err(|e: evidence::Error| Error::malformed(path, e.to_string()))
 }
 
-/// Reads a file with one line of secret text, such as a password. Its last newline does not belong to it.
+/// Reads a file with one line of secret text, such as a password. The last newline is not part of it.
 ///
 /// # Errors
 /// As [`read_signing_key`].
@@ -77,7 +77,7 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(Zeroizing::new(line.to_owned()))
 }
 
-/// Checks a private key file that another library reads.
+/// Checks the permissions of a private key file that another library reads.
 ///
 /// # Errors
 /// [`Error::Permissions`] when anyone but the owner may use it; [`Error::Io`].
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_key_reads_back() {
+    fn written_key_reads_back() {
         let folder = folder();
         let path = folder.path().join("log.key");
         let key = generate("example.com/audit", Algorithm::Ed25519).expect("a name");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_file_is_never_overwritten() {
+    fn existing_file_is_never_overwritten() {
         let folder = folder();
         let path = folder.path().join("log.key");
         fs::write(&path, "precious").expect("written");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused() {
+    fn key_that_others_can_read_is_refused() {
         let folder = folder();
         let path = folder.path().join("log.key");
         write_signing_key(&path, &generate("a", Algorithm::Ed25519).expect("a name")).expect("written");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_key_is_malformed_at_every_length_and_never_shown() {
+    fn truncated_key_is_refused_and_never_shown() {
         let folder = folder();
         let path = folder.path().join("log.key");
         let key = generate("a", Algorithm::Ed25519).expect("a name");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_one_line_that_only_its_owner_reads() {
+    fn secret_is_one_private_line() {
         let folder = folder();
         let path = folder.path().join("password");
         fs::write(&path, "pass word\n").expect("written");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_key_is_named() {
+    fn absent_key_is_named() {
         let error = read_signing_key(&folder().path().join("absent.key")).expect_err("absent");
         assert!(error.to_string().contains("absent.key"), "{error}");
     }

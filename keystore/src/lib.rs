@@ -1,8 +1,7 @@
 //! Key files and the synced state files beside them.
 //!
-//! Whoever signs keeps two things on its own disk: the key, and the largest head it ever signed. This crate writes both
-//! so that they survive a crash at any instant, and reads them so that a damaged file is an error and never looks like
-//! an absent one.
+//! A signer keeps two things on its own disk: its key, and the largest head it ever signed. This crate writes both so
+//! that they survive a crash at any instant. A damaged file is an error, and never taken for an absent one.
 
 mod error;
 mod high_water;

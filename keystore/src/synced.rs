@@ -9,14 +9,13 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// Replaces `path` by a file with these bytes and this mode (such as 0o600), atomically and durably: when it returns,
-/// the bytes survive a power cut; when the process dies on the way, the old file is still there.
+/// Replaces `path` by a file with these bytes and this mode (such as 0o600), atomically and durably. When it returns, the
+/// bytes survive a power cut. When the process dies before that, the old file is intact.
 ///
 /// The bytes go to `<path>.tmp` first. Two writers of one path must exclude each other.
 ///
 /// # Errors
-/// [`Error::Io`]. After an error it is not known which of the two contents a crash would leave; the caller must not go
-/// on as if either were certain.
+/// [`Error::Io`]. After an error either of the two contents may survive a crash: the caller must not rely on one.
 pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let temporary = with_suffix(path, ".tmp");
     let write = || {
@@ -27,7 +26,7 @@ pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
             .mode(mode)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
             .open(&temporary)?;
-        // Neither the umask nor the mode of a file left over by a crash may decide.
+        // Overrides the umask, and the mode of a file left behind by a crash.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()
@@ -45,8 +44,8 @@ pub fn read_capped(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, 
     read_open(&open_regular(path)?, path, bytes_max)
 }
 
-/// Opens a file to read it. A pipe or a device is refused and not waited for: whoever made the evidence could otherwise
-/// stop whoever reads it.
+/// Opens a file to read it. A pipe or a device is refused at once. Otherwise the author of some evidence could make its
+/// reader wait for ever.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Malformed`] when it is not a regular file.
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_contents_and_mode_and_leaves_nothing_else() {
+    fn write_replaces_contents_and_mode() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
         fs::write(&path, "old").expect("written");
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_the_old_contents() {
+    fn failed_write_keeps_old_contents() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
         fs::write(&path, "old").expect("written");
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_temporary_file_is_not_followed() {
+    fn link_at_temporary_path_is_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let victim = folder.path().join("victim");
         fs::write(&victim, "precious").expect("written");
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_not_waited_for() {
+    fn pipe_is_refused_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = |name: &str| {
             let path = folder.path().join(name);

@@ -1,5 +1,5 @@
-//! The lock among processes. Alone in its process: one that is being started holds for a moment whatever locks the other
-//! tests of the same process have.
+//! The lock between processes. It has a process of its own: a child that is just being started briefly holds the locks of
+//! all other tests in its parent.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use keystore::{Error, HighWater};
 const ORIGIN: &str = "example.com/audit";
 
 #[test]
-fn a_lock_held_by_another_process_is_respected() {
+fn lock_of_another_process_is_respected() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log.key.high-water");
     let mut other = Command::new("flock")

@@ -1,4 +1,4 @@
-//! A small log over HTTP that can be made to misbehave, and an anchor that looks at it.
+//! A small log over HTTP that a test can make misbehave, and an anchor that reads it.
 
 #![allow(dead_code)] // Each test program uses some of it.
 
@@ -63,14 +63,14 @@ pub(crate) fn anchor_key() -> SigningKey {
     SigningKey::from_seed("anchor-a", Algorithm::Cosignature, &[2; 32]).expect("a name")
 }
 
-/// What the log serves. Set it as the test needs it.
+/// What the log serves. A test sets it as needed.
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) leaves: Vec<Hash>,
     pub(crate) checkpoint: Option<Vec<u8>>,
     /// The genesis and key entries, in order.
     pub(crate) keys: Vec<Entry>,
-    /// Answered to every request for a tile, instead of it.
+    /// The answer to every request for a tile, instead of the tile.
     pub(crate) tile: Option<Vec<u8>>,
 }
 
@@ -136,7 +136,7 @@ impl Log {
             let mut state = ChainState::of_keys(&ledger(), &served.keys).expect("valid so far");
             state.skip_to(seq);
             let mut entry = state.draft(statement, 0);
-            // What comes before is a matter of the chain, of which this log serves the leaves alone.
+            // This log has no real entries before the key statement, so it names a made-up one.
             entry.prev = entry.prev.or_else(|| (seq > 0).then_some(Hash([0; 32])));
             served.keys.push(entry);
         });
@@ -235,14 +235,14 @@ impl Site {
         Running { address, shutdown, task }
     }
 
-    /// Runs an anchor that must end by itself, and returns why.
+    /// Runs an anchor that must refuse to run, and returns the reason.
     pub(crate) async fn refusal(&self) -> String {
         let running = self.start().await;
         let ended = tokio::time::timeout(DEADLINE, running.task).await.expect("it ends by itself");
         format!("{:#}", ended.expect("no panic").expect_err("it refuses"))
     }
 
-    /// The files that keep signed heads that contradict each other, each read and its file's name.
+    /// The stored incidents, each with the name of its file.
     pub(crate) fn incidents(&self) -> Vec<(String, Incident)> {
         let Ok(entries) = fs::read_dir(self.path("incidents")) else { return Vec::new() };
         let read = |path: PathBuf| {
@@ -279,7 +279,7 @@ impl Site {
         tip(&self.path("anchor.git"))
     }
 
-    /// What `name` holds now, to be put back later; `None` when it is not there.
+    /// Copies the file or folder `name`, so that the test can put it back later.
     pub(crate) fn save(&self, name: &str) -> Saved {
         let copy = tempfile::tempdir().expect("a folder");
         let path = self.path(name);
@@ -344,7 +344,7 @@ impl Running {
         self.until_readiness("readiness", |status, _| status == 200).await;
     }
 
-    /// Waits until it says that it is not ready for this reason.
+    /// Waits until the anchor is not ready for this reason.
     pub(crate) async fn until_not_ready(&self, reason: &str) {
         self.until_readiness(reason, |status, text| status == 503 && text.contains(reason)).await;
     }
@@ -361,7 +361,7 @@ impl Running {
         }
     }
 
-    /// Waits until a metric has this value: what a remote has may be counted a little later.
+    /// Waits until a metric has this value: a push may be counted a little later.
     pub(crate) async fn until_metric(&self, name: &str, value: f64) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -419,7 +419,7 @@ pub(crate) fn tip(repository: &Path) -> Option<String> {
     Some(reference.target()?.to_string())
 }
 
-/// What the newest commit holds of the log.
+/// The log's anchor in the newest commit.
 pub(crate) fn newest(repository: &Path) -> Option<AddCheckpoint> {
     let git = git2::Repository::open_bare(repository).ok()?;
     let commit = git.find_reference("refs/heads/anchors").ok()?.peel_to_commit().ok()?;

@@ -1,4 +1,4 @@
-//! A witness over HTTP that follows the protocol, until it is told otherwise.
+//! A witness over HTTP that follows the protocol, unless a test changes that.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,17 +12,17 @@ use tokio::task::JoinHandle;
 
 use super::{log_key, serve};
 
-/// What a witness does, and what it has seen.
+/// How a witness behaves, and what it has seen.
 pub(crate) struct State {
-    /// What it cosigned last.
+    /// The checkpoint that it cosigned last.
     pub(crate) seen: Option<Checkpoint>,
     /// When false, it answers with a cosignature of another checkpoint.
     pub(crate) honest: bool,
-    /// Answered to every request, instead of what the protocol wants.
+    /// The answer to every request, instead of what the protocol requires.
     pub(crate) answer: Option<(u16, String)>,
     /// The time of its cosignatures.
     pub(crate) time: u64,
-    /// How often it was asked.
+    /// The number of requests.
     pub(crate) requests: u64,
 }
 
@@ -47,7 +47,7 @@ impl Witness {
         Self { address, key, state, server }
     }
 
-    /// Looks at it or changes what it does.
+    /// Reads or changes its state.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().expect("not poisoned"))
     }

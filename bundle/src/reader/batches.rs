@@ -4,8 +4,8 @@ use crate::frame::{Event, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader,
 use crate::parts::PartsReader;
 use crate::{CONTENT_BYTES_MAX, Error};
 
-/// Reads the batches of one stream: for each, [`BatchReader::begin`], then every leaf preimage and every event. The two
-/// are independent of each other, so that a caller can walk along both.
+/// Reads the batches of one stream. For each batch, call [`BatchReader::begin`], then read every leaf preimage and
+/// every event. A caller may read leaf preimages and events in any interleaving.
 pub struct BatchReader {
     leaves: PartsReader,
     events: PartsReader,
@@ -23,8 +23,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Where the next batch begins if this one has `leaves` leaf preimages and `events` events, whose contents have
-    /// `content_bytes` together.
+    /// Where the next batch begins if this one has `leaves` leaf preimages and `events` events. `content_bytes` is the
+    /// sum of the content lengths.
     pub fn after(self, leaves: u64, events: u64, content_bytes: u64) -> Self {
         let frame = |position: u64, count: u64, item: usize, more: u64| {
             let items = count.saturating_mul(item as u64).saturating_add(more);
@@ -42,11 +42,11 @@ impl BatchReader {
         Self { leaves, events, leaves_left: 0, events_left: 0 }
     }
 
-    /// Goes on to the next batch, which must be that of entry `seq`, and returns the number of leaf preimages and of
-    /// events that the bundle has of it.
+    /// Moves to the next batch, which must be that of entry `seq`. Returns the numbers of its leaf preimages and events
+    /// in the bundle.
     ///
     /// # Errors
-    /// When something of the batch before was not read, or the frames are of another entry.
+    /// When a part of the previous batch was not read, or the frames are of another entry.
     pub fn begin(&mut self, seq: u64) -> Result<(u32, u32), Error> {
         if self.leaves_left > 0 || self.events_left > 0 {
             return Err(self.events.malformed("the batch before was not read to its end"));
@@ -56,7 +56,7 @@ impl BatchReader {
         Ok((self.leaves_left, self.events_left))
     }
 
-    /// The bytes of up to `count_max` next leaf preimages of the batch; empty after the last.
+    /// The bytes of up to `count_max` next leaf preimages of the batch. Empty after the last.
     ///
     /// # Errors
     /// [`Error`] when the file cannot be read or is malformed.
@@ -88,7 +88,7 @@ impl BatchReader {
         Ok(Some(Event { offset, timestamp, timestamp_type, content }))
     }
 
-    /// Where the next batch begins, after all of the one before was read.
+    /// Where the next batch begins. The previous one must have been read.
     pub fn position(&self) -> Position {
         Position { leaves: self.leaves.position(), events: self.events.position() }
     }
@@ -106,7 +106,7 @@ impl BatchReader {
         Ok(())
     }
 
-    /// Gives back what unusually long events took, so that many streams can be read in turns.
+    /// Frees the memory of unusually long events, so that many streams can be read in turns.
     pub fn shrink(&mut self) {
         self.leaves.shrink();
         self.events.shrink();

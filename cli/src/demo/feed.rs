@@ -19,13 +19,13 @@ const EVENTS_DEFAULT: u64 = 20_000;
 const PARTITIONS_MIN: u32 = 4;
 const PARTITIONS_MAX: u32 = 32;
 
-/// What one partition is given: the in-process broker keeps 5 MiB of each, and the export reads all of it again.
+/// The most bytes for one partition. The in-process broker keeps 5 MiB of each, and the export must still find all.
 const PARTITION_BYTES_MAX: u64 = 3 << 20;
 
-/// What a record takes besides its value, at most.
+/// The most bytes of a record besides its value.
 const RECORD_OVERHEAD_BYTES: u64 = 80;
 
-/// Bytes that are produced before waiting until they are sealed.
+/// After this many bytes the demo waits until they are sealed.
 const CHUNK_BYTES: u64 = 4 << 20;
 
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,7 +65,7 @@ impl Events {
         format!("{} {}", self.values.len(), self.what)
     }
 
-    /// Produces everything, no faster than it is sealed, and returns how many events that were.
+    /// Produces everything, no faster than it is sealed, and returns the number of events.
     pub(crate) async fn produce(&self, config: &Config, client: &Client, topic: &str) -> anyhow::Result<u64> {
         let producer = Producer::new(config.kafka()?)?;
         let cluster = Cluster::new(config.kafka()?, PATIENCE)?;
@@ -76,7 +76,7 @@ impl Events {
             let partition = i % counts.len();
             let record = Record { topic, partition: Some(partition as u32), value: Some(value), ..Record::default() };
             let sent = tokio::task::block_in_place(|| producer.send(&record, SEND_TIMEOUT))?;
-            ensure!(sent, "the in-process broker does not take events");
+            ensure!(sent, "the in-process broker does not accept events");
             counts[partition] += 1;
             bytes += size(value);
             if bytes >= CHUNK_BYTES {
@@ -145,8 +145,8 @@ fn size(value: &[u8]) -> u64 {
 
 fn too_large() -> String {
     format!(
-        "more than {} MiB: the in-process broker keeps too little for that; `streamseal init --bootstrap-servers` \
-         takes a real Kafka",
+        "more than {} MiB: the in-process broker cannot keep that much; use a real Kafka with \
+         `streamseal init --bootstrap-servers`",
         (u64::from(PARTITIONS_MAX) * PARTITION_BYTES_MAX) >> 20
     )
 }

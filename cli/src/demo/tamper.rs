@@ -1,4 +1,4 @@
-//! What the demo's tamperer does.
+//! Tampers with a bundle, for the demo.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};

@@ -9,14 +9,14 @@ use evidence::{EventRef, Hash, LeafHasher, LeafPreimage, StreamId, TimestampType
 use indicatif::ProgressBar;
 use kafka::{Reader, TopicPartition};
 
-/// What was found of a stream's batches in Kafka.
+/// Counts of the exported batches and events.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Found {
-    /// Batches that are in the bundle.
+    /// Batches in the bundle.
     pub batches: u64,
-    /// Events that are in the bundle.
+    /// Events in the bundle.
     pub events: u64,
-    /// Batches of which Kafka no longer has every event.
+    /// Batches that lost events in Kafka.
     pub incomplete: u64,
     /// Batches whose events are not those that were sealed.
     pub different: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Exporter<'a> {
     /// The stream's index in the bundle.
     index: usize,
     stream: &'a StreamId,
-    /// The offsets asked for: events outside of them stay out of the bundle, their leaf preimages do not.
+    /// The offsets that were asked for. Other events stay out of the bundle; their leaf preimages are in it.
     offsets: Range<u64>,
     progress: &'a ProgressBar,
     batch: Collected,
@@ -75,7 +75,7 @@ impl<'a> Exporter<'a> {
                 self.write(*seq, summary)?;
                 current = waiting.next();
             }
-            // Events in a gap between batches belong to none.
+            // Events in a gap belong to no batch.
             if current.is_some_and(|(_, summary)| event.offset as u64 >= summary.first) {
                 self.batch.push(event, &self.offsets);
             }
@@ -87,7 +87,7 @@ impl<'a> Exporter<'a> {
         Ok(())
     }
 
-    /// Writes batches of which nothing can be read, as their topic is no longer there.
+    /// Writes batches without events, because their topic no longer exists.
     pub(crate) fn absent(&mut self, batches: &[(u64, Summary)]) -> anyhow::Result<()> {
         batches.iter().try_for_each(|(seq, summary)| self.write(*seq, summary))
     }
@@ -96,8 +96,8 @@ impl<'a> Exporter<'a> {
         self.found
     }
 
-    /// Writes the collected batch. Its leaf index can only be given when every event is still there, or when what is
-    /// there contradicts the summary: that is evidence too.
+    /// Writes the collected batch. It gets a leaf index only when no event is missing. If the events then contradict the
+    /// summary, the leaf index is evidence of that.
     fn write(&mut self, seq: u64, summary: &Summary) -> anyhow::Result<()> {
         let leaves = self.batch.hasher.drain();
         let complete = leaves.leaves.len() as u64 >= summary.events;
@@ -152,7 +152,7 @@ impl CollectedEvent {
     }
 }
 
-/// The root that Kafka's events of a batch have now.
+/// The number of events that Kafka has of a batch now, and their root.
 pub(crate) fn root_now(reader: &mut Reader, stream: &StreamId, summary: &Summary) -> anyhow::Result<(u64, Hash)> {
     let mut hasher = LeafHasher::new();
     read_batch(reader, stream, summary, |event| hasher.push(event))?;
@@ -160,7 +160,7 @@ pub(crate) fn root_now(reader: &mut Reader, stream: &StreamId, summary: &Summary
     Ok((leaves.leaves.len() as u64, batch::root(leaves.leaves)))
 }
 
-/// Hands on the events that Kafka has of a batch now.
+/// Calls `each` with the events that Kafka has of a batch now.
 pub(crate) fn read_batch(
     reader: &mut Reader,
     stream: &StreamId,

@@ -1,4 +1,4 @@
-//! The log behind a committer, as of one checkpoint: hashes and entries are shown to be of it before they are used.
+//! The log of a committer at one checkpoint. All hashes and entries are verified against it before use.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use evidence::Checkpoint;
 use evidence::tile::{TILE_WIDTH, Tile, Tiles, decode_entries};
 use evidence::tree::decompose;
 
-/// Runs whose proofs are made together: bounds the tiles that are in memory at once.
+/// Runs whose proofs are made together. Bounds the tiles in memory.
 const RUNS_AT_ONCE: usize = 64;
 
-/// A log and the tree head that everything read from it is checked against.
+/// A log, and the checkpoint that everything read from it is verified against.
 pub(crate) struct Log<'a> {
     client: &'a Client,
     checkpoint: &'a Checkpoint,
@@ -25,7 +25,7 @@ impl<'a> Log<'a> {
         Self { client, checkpoint, cached: None }
     }
 
-    /// Reads the entries of these ascending, disjoint ranges of seqs as runs with their proofs, and hands each on.
+    /// Reads the entries of these ascending, disjoint ranges of seqs, and calls `each` with every run and its proof.
     pub(crate) async fn runs(
         &mut self,
         ranges: &[Range<u64>],

@@ -9,22 +9,22 @@ use super::{CHUNK_END, CHUNK_START, Cv, Domain, LANES, PARENT, ROOT};
 /// Blocks in a whole chunk.
 const CHUNK_BLOCKS: usize = CHUNK_LEN / BLOCK_LEN;
 
-/// So much waits until it is hashed: enough to fill the lanes, little enough to stay in a core's cache.
+/// The bytes that wait before they are hashed: enough to fill the lanes, few enough to stay in a core's cache.
 const WAITING_BYTES: usize = 512 * 1024;
 
-/// So many chaining values memory is kept for: as there are with messages of one block.
+/// The number of chaining values for which memory is kept: one for each waiting message of one block.
 const KEPT_CVS_MAX: usize = 2 * WAITING_BYTES / BLOCK_LEN;
 
 /// Messages of whole blocks, hashed together.
 ///
-/// A message that is longer than a *stride*, as many chunks as there are lanes, fills these by itself; so its strides are
-/// hashed when it is pushed, from where they lie. What waits of a message is its *rest*: a stride at most, and less than a
-/// chunk of a longer one.
+/// A *stride* has as many chunks as there are lanes. A longer message fills the lanes by itself, so its strides are
+/// hashed in place when it is pushed. The part of a message that waits is its *rest*: a stride at most, or less than a
+/// chunk of a longer message.
 ///
-/// Of the rests that begin with the same chunk of their messages, chunk `n` of each that has one goes through the
-/// compression function beside chunk `n` of the others, and so do the parents of one level. Only chunks with the same
-/// number of blocks can share a call, so the rests are taken from the longest to the shortest: at every chunk number those
-/// with a whole chunk, then those that end in a chunk of 15 blocks, of 14 and so on, are neighbours.
+/// Take the rests that begin with the same chunk number of their messages. Chunk `n` of each goes through the
+/// compression function together with chunk `n` of the others. So do the parents of one level. Only chunks with the
+/// same number of blocks can share a call, so the rests are sorted from the longest to the shortest. At every chunk
+/// number, whole chunks are then neighbours, and after them the chunks of 15 blocks, of 14 and so on.
 ///
 /// The memory is kept from one drain to the next.
 #[derive(Default)]
@@ -48,7 +48,7 @@ struct Message {
     first_chunk: usize,
     /// Where the chaining values of these begin among those of all messages.
     first_hashed: usize,
-    /// Whose hash it is, in the caller's numbering.
+    /// The caller's number for the message.
     slot: usize,
     /// Its first chaining value in those of all messages.
     first_cv: usize,
@@ -69,7 +69,7 @@ impl Message {
         self.chunks() - self.first_chunk
     }
 
-    /// Blocks in the chunk of its rest of this number, which it must have.
+    /// Blocks in the chunk of its rest with this number. There must be one.
     fn chunk_blocks(&self, chunk: usize) -> usize {
         (self.rest_blocks() - chunk * CHUNK_BLOCKS).min(CHUNK_BLOCKS)
     }
@@ -90,25 +90,26 @@ impl Messages {
     /// Length of a stride in bytes.
     pub(crate) const STRIDE_BYTES: usize = LANES * CHUNK_LEN;
 
-    /// Whether it is time to hash what waits: it is enough and, where all messages are as long, leaves no lane empty.
+    /// Whether it is time to hash the waiting messages: there are enough bytes and, if all messages have one length, no
+    /// lane stays empty.
     pub(crate) fn are_enough(&self) -> bool {
         let waiting = self.bytes.len() + self.hashed.as_flattened().len();
         waiting >= WAITING_BYTES && (self.waiting.len().is_multiple_of(LANES) || waiting >= 2 * WAITING_BYTES)
     }
 
-    /// Adds a message: what `write` appends, which is something, then zeros to a whole number of blocks. Its hash will
-    /// be named by `slot`. One that may be longer than a stride is for [`Self::push_parts`].
+    /// Adds a message: the bytes that `write` appends, at least one, then zeros to a whole number of blocks. `slot`
+    /// will name its hash. Use [`Self::push_parts`] for a message that may be longer than a stride.
     pub(crate) fn push(&mut self, slot: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let (start, first_hashed) = (self.bytes.len(), self.hashed.len());
         write(&mut self.bytes);
         self.push_rest(slot, start, first_hashed);
     }
 
-    /// Adds a message of any length, in parts. Of its strides only chunks are copied that do not lie in one part.
+    /// Adds a message of any length, in parts. It copies only those chunks of the strides that span several parts.
     pub(crate) fn push_parts(&mut self, domain: &Domain, slot: usize, parts: impl FnOnce(&mut dyn FnMut(&[u8]))) {
         let (start, first_hashed) = (self.bytes.len(), self.hashed.len());
         parts(&mut |mut part| {
-            // A stride with nothing after it may be a whole message of one chunk, where there is one lane.
+            // With one lane, a stride with nothing after it may be a whole message of one chunk.
             while self.bytes.len() - start + part.len() > Self::STRIDE_BYTES {
                 part = self.hash_stride(domain, start, first_hashed, part);
             }
@@ -118,8 +119,8 @@ impl Messages {
         self.push_rest(slot, start, first_hashed);
     }
 
-    /// Hashes what there is of a message from `start` on together with the bytes of a part that make it a stride. Returns
-    /// the others.
+    /// Hashes the waiting bytes of a message from `start` on, together with the bytes of `part` that complete a stride.
+    /// Returns the remaining bytes.
     fn hash_stride<'a>(&mut self, domain: &Domain, start: usize, first_hashed: usize, part: &'a [u8]) -> &'a [u8] {
         let copied = self.bytes.len() - start;
         let (of_chunk, part) = part.split_at(copied.next_multiple_of(CHUNK_LEN) - copied);
@@ -134,7 +135,7 @@ impl Messages {
         part
     }
 
-    /// Adds a message whose bytes from `start` on, and chaining values from `first_hashed` on, are there.
+    /// Adds a message that has its bytes from `start` on and its chaining values from `first_hashed` on.
     fn push_rest(&mut self, slot: usize, start: usize, first_hashed: usize) {
         let first_chunk = self.hashed.len() - first_hashed;
         let rest_blocks = (self.bytes.len() - start).div_ceil(BLOCK_LEN);
@@ -143,7 +144,8 @@ impl Messages {
         self.waiting.push(Message { start, blocks, first_chunk, first_hashed, slot, first_cv: 0 });
     }
 
-    /// Hashes the whole chunks of a long message's rest together: seldom does another begin its rest with the same chunk.
+    /// Hashes the whole chunks of a long message's rest together. Another rest seldom begins with the same chunk
+    /// number.
     fn hash_rest(&mut self, domain: &Domain, start: usize, first_hashed: usize) {
         let first_chunk = self.hashed.len() - first_hashed;
         let (chunks, _) = self.bytes[start..].as_chunks::<CHUNK_LEN>();
@@ -156,7 +158,7 @@ impl Messages {
         self.bytes.drain(start..start + len);
     }
 
-    /// Hands over the slot and hash of every waiting message, in no particular order, and forgets the messages.
+    /// Passes on the slot and hash of every waiting message, in no particular order, and forgets the messages.
     pub(crate) fn drain(&mut self, domain: &Domain, mut each: impl FnMut(usize, Cv)) {
         self.waiting.sort_unstable_by_key(|message| (message.first_chunk, Reverse(message.rest_blocks())));
         let mut cv_count = 0;
@@ -173,14 +175,14 @@ impl Messages {
         self.bytes.clear();
         self.hashed.clear();
         self.waiting.clear();
-        // One long message must not hold on to its memory.
+        // One long message must not keep its memory.
         self.bytes.shrink_to(2 * WAITING_BYTES);
         self.hashed.shrink_to(KEPT_CVS_MAX);
         self.cvs.shrink_to(KEPT_CVS_MAX);
         self.pairs.shrink_to(KEPT_CVS_MAX);
     }
 
-    /// Computes the chaining value of every chunk that has none yet.
+    /// Computes the missing chaining values of chunks.
     fn compress_chunks(&mut self, domain: &Domain) {
         for message in self.waiting.iter().filter(|message| message.first_chunk > 0) {
             let Message { first_chunk, first_hashed, first_cv, .. } = *message;
@@ -278,7 +280,7 @@ impl Run<'_> {
     }
 }
 
-/// Replaces each pair by its parent. A parent may overwrite a pair read before it, never one still to be read.
+/// Replaces each pair by its parent. A parent may overwrite only a pair that was already read.
 fn compress_parents(domain: &Domain, pairs: &[Pair], flags: u8, cvs: &mut [Cv]) {
     for group in pairs.chunks(LANES) {
         let inputs = group.iter().map(|pair| {
@@ -299,7 +301,7 @@ mod tests {
     use super::*;
     use crate::blake::CONTENT;
 
-    /// A message whose every byte depends on its place, so that swapped blocks show.
+    /// A message in which every byte depends on its place, so that swapped blocks are noticed.
     fn bytes(seed: usize, len: usize) -> Vec<u8> {
         (0..len).map(|i| ((i + seed) % 251 + i / 251) as u8).collect()
     }

@@ -2,10 +2,10 @@ use super::Refusal;
 use crate::statement::{Action, Genesis, KeyStatement, LedgerId, Role, TopicPattern};
 use crate::{Hash, NoteSignature, SignedCheckpoint, VerifierKey};
 
-/// The keys of a ledger: what was granted, and what was revoked since.
+/// The keys of a ledger, granted and revoked.
 ///
-/// Key ids and public keys are unique over a ledger's life, and so are names, but for log keys, which are all named like
-/// the origin. So a key is found by name and id alone.
+/// Key ids and public keys are unique over a ledger's life. Names are too, except that all log keys have the origin as
+/// their name. So name and id alone identify a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
     granted: Vec<GrantedKey>,
@@ -13,7 +13,7 @@ pub struct Keys {
     statement: Option<Hash>,
 }
 
-/// A key with what became of it.
+/// A granted key, with its revocation if there was one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedKey {
     /// The key.
@@ -24,16 +24,16 @@ pub struct GrantedKey {
     pub topics: Vec<TopicPattern>,
     /// The entry that granted it.
     pub granted: u64,
-    /// What ended it.
+    /// Its revocation.
     pub revoked: Option<Revocation>,
 }
 
-/// The end of a key.
+/// The revocation of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
     /// The entry that revoked it.
     pub seq: u64,
-    /// The seq from which on the operator says that its statements are not to be trusted.
+    /// The seq from which the operator distrusts its statements.
     pub distrust_from: Option<u64>,
 }
 
@@ -43,7 +43,7 @@ pub struct Revocation {
 pub struct NotByLog(String);
 
 impl GrantedKey {
-    /// Whether what this key says of a checkpoint of `size` entries counts, by what the ledger says of it since (SPEC.md
+    /// Whether a signature by this key on a checkpoint of `size` entries still counts, given its revocation (SPEC.md
     /// section 13.5).
     pub fn counts_on_checkpoint(&self, size: u64) -> bool {
         self.revoked.is_none_or(|end| size <= end.distrust_from.unwrap_or(end.seq))
@@ -61,11 +61,11 @@ impl Keys {
         self.granted.iter().filter(move |granted| granted.role == role && granted.revoked.is_none())
     }
 
-    /// Verifies that a log key of the ledger signed a checkpoint, one that counts at its size. Every line by a log key,
+    /// Verifies that a log key of the ledger that counts at its size signed a checkpoint. Every line by a log key,
     /// revoked or not, must be valid.
     ///
     /// # Errors
-    /// When none did, with the reason.
+    /// When no such key did, with the reason.
     pub fn verify_checkpoint(&self, signed: &SignedCheckpoint) -> Result<&GrantedKey, NotByLog> {
         let log_keys = self.granted.iter().filter(|granted| granted.role == Role::Log);
         let lines = log_keys.filter(|granted| signed.note().has_signature_by(&granted.key)).collect::<Vec<_>>();
@@ -101,7 +101,7 @@ impl Keys {
         self.granted.iter().any(|g| g.key.public_key() == key.public_key())
     }
 
-    /// Checks a key statement against the keys granted so far; its signatures are checked apart.
+    /// Checks a key statement against the keys granted so far. Signatures are checked elsewhere.
     pub(super) fn check(&self, statement: &KeyStatement, seq: u64, ledger: &LedgerId) -> Result<(), Refusal> {
         let expected = self.statement.unwrap_or(ledger.genesis);
         if statement.prev != expected {

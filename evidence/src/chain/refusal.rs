@@ -24,7 +24,7 @@ pub enum Refusal {
         seq: u64,
     },
     /// The entry does not name the newest entry that changed keys.
-    #[error("entry {seq} names another entry than the newest one that changed keys")]
+    #[error("entry {seq} does not name the newest entry that changed keys")]
     WrongKeys {
         /// The entry.
         seq: u64,
@@ -79,7 +79,7 @@ pub enum Refusal {
         /// The topic.
         topic: String,
     },
-    /// A signature does not verify, is repeated, or a needed one is absent.
+    /// A signature does not verify or is repeated, or a required one is absent.
     #[error("bad signature: {0}")]
     BadSignature(#[from] NoteError),
     /// The range does not begin at the stream's cursor.
@@ -98,7 +98,7 @@ pub enum Refusal {
         /// The stream.
         stream: StreamId,
     },
-    /// The statement is of an epoch that is closed, or does not follow on the one that is open.
+    /// The statement is of a closed epoch, or of one that does not follow the open one.
     #[error("{stream}: the partition is in epoch {expected}")]
     WrongEpoch {
         /// The stream.
@@ -106,8 +106,8 @@ pub enum Refusal {
         /// The epoch that is open.
         expected: u64,
     },
-    /// The epoch begins so late that offsets belong to no epoch.
-    #[error("{stream}: begins at {start}, and not at {start_max} or before; what is not sealed from there is a gap")]
+    /// The epoch begins too late: some offsets would belong to no epoch.
+    #[error("{stream}: begins at offset {start}, after {start_max}: only a gap may leave offsets out")]
     BadEpoch {
         /// The stream.
         stream: StreamId,
@@ -150,13 +150,13 @@ pub enum Refusal {
         /// The one named.
         found: Hash,
     },
-    /// The heads statement is not about where the streams stand, or nothing moved since the last one.
+    /// The heads statement does not match the streams, or nothing moved since the last one.
     #[error("heads: {0}")]
     BadHeads(String),
 }
 
 impl Refusal {
-    /// The rule that is broken.
+    /// The broken rule.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::WrongSeq { .. } => RefusalKind::WrongSeq,

@@ -13,14 +13,14 @@ pub(super) fn check(keys: &Keys, entry: &Entry) -> Result<(), Refusal> {
     }
 }
 
-/// A genesis is signed by the two keys that it names and no other.
+/// Only the two keys that a genesis names sign it.
 fn check_genesis(entry: &Entry, genesis: &Genesis) -> Result<(), Refusal> {
     only(entry, &[&genesis.operator, &genesis.log])?;
     verify(entry, &genesis.operator)?;
     verify(entry, &genesis.log)
 }
 
-/// A key statement is signed by operators; a new operator key signs its own grant as well.
+/// Operators sign a key statement. A new operator key also signs its own grant.
 fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(), Refusal> {
     let new_operator = statement.action == Action::Grant && statement.role == Role::Operator;
     let mut by_operator = false;
@@ -39,7 +39,7 @@ fn check_key(keys: &Keys, entry: &Entry, statement: &KeyStatement) -> Result<(),
     if new_operator { verify(entry, &statement.key) } else { Ok(()) }
 }
 
-/// Each signer has a role that may sign this kind, and `may_sign` says what else it takes.
+/// Each signer has a role that may sign this kind. `may_sign` makes the further checks.
 fn check_each(
     keys: &Keys,
     entry: &Entry,
@@ -54,7 +54,7 @@ fn check_each(
     Ok(())
 }
 
-/// An ingest key may state what cannot be read; to leave out what can be read takes the operator.
+/// An ingest key may state gaps over offsets that cannot be read. Only an operator may leave out readable ones.
 fn check_gap(key: &GrantedKey, gap: &Gap) -> Result<(), Refusal> {
     if key.role == Role::Operator {
         return Ok(());
@@ -68,7 +68,7 @@ fn check_gap(key: &GrantedKey, gap: &Gap) -> Result<(), Refusal> {
             gap.low.max(gap.first),
             gap.next - 1
         ))),
-        Reason::Truncated | Reason::Operator => Err(bad(format!("reason {} takes an operator key", gap.reason))),
+        Reason::Truncated | Reason::Operator => Err(bad(format!("reason {} needs an operator key", gap.reason))),
     }
 }
 

@@ -9,9 +9,9 @@ use crate::{Entry, Hash, Partition, StreamId};
 pub struct StreamState {
     /// The stream.
     pub id: StreamId,
-    /// The topic id that it began with.
+    /// The topic id with which it began.
     pub topic_id: Option<String>,
-    /// The first offset that it covers: 0, or what the epoch statement says.
+    /// The first offset that it covers: 0, or the `start` of its epoch statement.
     pub start: u64,
     /// The cursor: the next offset to seal.
     pub next: u64,
@@ -31,7 +31,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// How many streams have a statement, those of closed epochs included.
+    /// The number of streams that have a statement, including those of closed epochs.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -61,10 +61,10 @@ impl Streams {
         self.iter().map(|s| HeadsLine { stream: s.id.clone(), next: s.next, statement: s.statement })
     }
 
-    /// Coverage: the range begins at the cursor and `prev` names the statement that put it there.
+    /// Checks coverage: the range begins at the cursor, and `prev` names the statement that put it there.
     ///
-    /// Where entries before `unbroken_from` were not given, the stream may have moved on unseen: then a range may begin
-    /// further on, never further back.
+    /// Where entries before `unbroken_from` were not given, the stream may have moved unseen. Then a range may begin
+    /// after the cursor, but never before it.
     pub(super) fn check_advance(&self, advance: &Advance<'_>, unbroken_from: u64) -> Result<(), Refusal> {
         let Advance { stream, topic_id, first, prev, .. } = *advance;
         let Some(state) = self.open(&stream.partition) else {
@@ -92,8 +92,8 @@ impl Streams {
         Err(Refusal::WrongCursor { stream: stream.clone(), expected: state.next, found: first })
     }
 
-    /// Only the first statement of a stream, after the epoch statement that may have begun it, can say that offsets were
-    /// gone at the start.
+    /// Only the first statement of a stream, after its epoch statement if it has one, can state that offsets were
+    /// already deleted at the start.
     pub(super) fn check_gap(&self, gap: &Gap) -> Result<(), Refusal> {
         let before = self.open(&gap.stream.partition).filter(|state| state.id == gap.stream && state.next == gap.first);
         if gap.reason == Reason::Start && before.is_some_and(|state| state.next != state.start) {
@@ -104,7 +104,7 @@ impl Streams {
     }
 
     /// A new epoch follows the open one, ends it at its cursor, and names its last statement. It leaves no offset out:
-    /// only gaps do.
+    /// only gaps may.
     pub(super) fn check_epoch(&self, epoch: &Epoch, unbroken_from: u64) -> Result<(), Refusal> {
         let stream = &epoch.stream;
         let start_max = if epoch.topic_id == epoch.old_topic_id { epoch.old_next } else { 0 };
@@ -188,7 +188,7 @@ impl Streams {
     }
 }
 
-/// The first statement seen of a partition. Earlier ones may exist that were not given.
+/// Checks the first statement seen of a partition. There may be earlier ones that were not given.
 fn check_first(advance: &Advance<'_>, unbroken_from: u64) -> Result<(), Refusal> {
     if unbroken_from > 0 {
         return check_unseen(advance);

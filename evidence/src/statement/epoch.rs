@@ -4,8 +4,8 @@ use crate::{Error, Hash, StreamId};
 
 const FIRST_LINE: &str = StatementKind::Epoch.first_line();
 
-/// Ends a stream and begins the next of the same partition, after the topic was recreated or truncated; signed by an
-/// operator (SPEC.md, "Epoch").
+/// Ends a stream and begins the next of the same partition, after the topic was recreated or truncated. An operator
+/// signs it (SPEC.md, "Epoch").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {
     /// The ledger.
@@ -18,7 +18,7 @@ pub struct Epoch {
     pub old_topic_id: Option<String>,
     /// The old stream's cursor, where it ends.
     pub old_next: u64,
-    /// The first offset of the new stream: in the same topic the old cursor at most, in a recreated one 0.
+    /// The first offset of the new stream. In the same topic it is at most the old cursor. In a recreated one it is 0.
     pub start: u64,
     /// SHA-256 of the text of the old stream's last statement.
     pub prev: Hash,

@@ -19,7 +19,7 @@ pub struct Gap {
     pub first: u64,
     /// The offset after the gap: the stream's new cursor.
     pub next: u64,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// The low watermark seen: the first offset that could be read.
     pub low: u64,
@@ -32,7 +32,7 @@ pub struct Gap {
 /// Why offsets are not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// They were gone when sealing of the stream began.
+    /// They were already deleted when sealing of the stream began.
     Start,
     /// They were removed before they were sealed.
     Retention,

@@ -4,7 +4,7 @@ use crate::{Algorithm, Error, Hash, VerifierKey};
 
 const FIRST_LINE: &str = StatementKind::Genesis.first_line();
 
-/// Begins a chain; signed by the operator key and the log key that it names (SPEC.md, "Genesis").
+/// Begins a chain. The operator key and the log key that it names sign it (SPEC.md, "Genesis").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
     /// The log's origin, a URL without scheme such as `example.com/audit`.
@@ -13,9 +13,9 @@ pub struct Genesis {
     pub nonce: Hash,
     /// The first operator key.
     pub operator: VerifierKey,
-    /// The first log key; its name is the origin, as C2SP tlog-checkpoint asks.
+    /// The first log key. Its name is the origin, as C2SP tlog-checkpoint requires.
     pub log: VerifierKey,
-    /// The ledger that this one continues, when it does.
+    /// The ledger that this one continues, if any.
     pub continues: Option<Continues>,
 }
 

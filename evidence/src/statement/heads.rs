@@ -8,14 +8,14 @@ use crate::{Error, Hash, Partition, StreamId};
 
 const FIRST_LINE: &str = StatementKind::Heads.first_line();
 
-/// Commits to the state of every stream; signed by a log key (SPEC.md, "Heads").
+/// Commits to the state of every stream. A log key signs it (SPEC.md, "Heads").
 ///
 /// It lets a small bundle prove where a stream ends, or that a topic was never sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heads {
     /// The ledger.
     pub ledger: LedgerId,
-    /// How many streams have a statement, those of closed epochs included.
+    /// The number of streams that have a statement, including those of closed epochs.
     pub streams: u64,
     /// The RFC 6962 root over the sorted lines.
     pub root: Hash,
@@ -46,7 +46,7 @@ impl Heads {
     }
 }
 
-/// The root over heads lines: sorted bytewise, each a leaf without its newline.
+/// The root over heads lines, sorted bytewise. Each line is a leaf without its newline.
 pub fn heads_root(lines: impl IntoIterator<Item = HeadsLine>) -> Hash {
     let mut lines: Vec<String> = lines.into_iter().map(|line| line.to_string()).collect();
     lines.sort_unstable();

@@ -10,7 +10,7 @@ const FIRST_LINE: &str = StatementKind::Key.first_line();
 /// The most topic patterns in one grant.
 const TOPICS_MAX: usize = 64;
 
-/// Grants or revokes a key; signed by an operator (SPEC.md, "Key").
+/// Grants or revokes a key. An operator signs it (SPEC.md, "Key").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatement {
     /// The ledger.
@@ -21,10 +21,10 @@ pub struct KeyStatement {
     pub role: Role,
     /// The key.
     pub key: VerifierKey,
-    /// For an ingest key, the topics that it may seal, one at least; empty for other roles.
+    /// For an ingest key, the topics that it may seal, at least one. Empty for other roles.
     pub topics: Vec<TopicPattern>,
-    /// For a revocation, the seq from which on the key's statements are not to be trusted, when it is known that the
-    /// key was in other hands before.
+    /// For a revocation, the seq from which the key's statements are distrusted, if somebody else is known to have had
+    /// the key.
     pub distrust_from: Option<u64>,
     /// SHA-256 of the text of the previous key statement, or of the genesis.
     pub prev: Hash,
@@ -39,10 +39,10 @@ pub enum Action {
     Revoke,
 }
 
-/// What a key may do; one key, one role.
+/// What a key may do. A key has one role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Signs summaries, and gaps over what cannot be read.
+    /// Signs summaries, and gaps over offsets that cannot be read.
     Ingest,
     /// Signs keys, epochs and any gap.
     Operator,
@@ -57,7 +57,7 @@ pub enum Role {
 pub struct TopicPattern(String);
 
 impl TopicPattern {
-    /// Whether the topic is meant.
+    /// Whether the pattern matches the topic.
     pub fn matches(&self, topic: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => topic.starts_with(prefix),
@@ -161,7 +161,7 @@ impl KeyStatement {
     }
 }
 
-/// Ingest keys have one topic pattern at least, other roles have `-`.
+/// Ingest keys have at least one topic pattern. Other roles have `-`.
 fn decode_topics(lines: &mut Lines<'_>, role: Role) -> Result<Vec<TopicPattern>, Error> {
     let mut fields = lines.fields("topics")?;
     let first = fields.next()?;

@@ -9,8 +9,8 @@ pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 /// The most signature lines on a statement.
 pub const SIGNATURES_PER_STATEMENT_MAX: usize = 4;
 
-/// A statement with its signatures, as the note that the chain holds. Clones share the note and the memory of which
-/// signatures are valid.
+/// A statement with its signatures, in the form of the note that the chain holds. Clones share the note and the memory
+/// of valid signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedStatement(Arc<Signed>);
 
@@ -22,10 +22,10 @@ struct Signed {
 }
 
 impl SignedStatement {
-    /// Signs a statement with one key or several.
+    /// Signs a statement with one or more keys.
     ///
     /// # Panics
-    /// When there is no key or a cosigning key among them: a mistake of the program.
+    /// When there is no key, or a cosigning key among them. That is a bug of the caller.
     pub fn sign(statement: Statement, keys: &[&SigningKey]) -> Self {
         assert!((1..=SIGNATURES_PER_STATEMENT_MAX).contains(&keys.len()), "a statement has 1 to 4 signatures");
         let mut note =
@@ -42,7 +42,7 @@ impl SignedStatement {
         Self(Arc::new(Signed { note, statement, hash }))
     }
 
-    /// Reads a statement: 16 KiB at most, 1 to 4 signature lines in ascending order.
+    /// Reads a statement: at most 16 KiB, with 1 to 4 signature lines in ascending order.
     ///
     /// Signatures are not verified here; `chain::State::apply` does that.
     ///
@@ -64,12 +64,12 @@ impl SignedStatement {
         Ok(Self::new(note, statement))
     }
 
-    /// The identity of the statement: SHA-256 of its text, signatures left out.
+    /// The identity of the statement: the SHA-256 of its text without signatures.
     pub fn hash(&self) -> Hash {
         self.0.hash
     }
 
-    /// The ledger that it belongs to. A genesis names none: it begins the one with its own hash.
+    /// Its ledger. A genesis names none: it begins the ledger that has its hash.
     pub fn ledger(&self) -> LedgerId {
         match self.statement() {
             Statement::Genesis(genesis) => LedgerId { origin: genesis.origin.clone(), genesis: self.hash() },
@@ -77,7 +77,7 @@ impl SignedStatement {
         }
     }
 
-    /// What is stated.
+    /// The statement.
     pub fn statement(&self) -> &Statement {
         &self.0.statement
     }

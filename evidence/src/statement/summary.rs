@@ -7,7 +7,7 @@ const FIRST_LINE: &str = StatementKind::Summary.first_line();
 /// The leaf format of this version; `blind@v1` is reserved.
 const LEAF_FORMAT: &str = "plain@v1";
 
-/// States what one batch of a stream holds; signed by an ingest key (SPEC.md, "Summary").
+/// States what one batch of a stream holds. An ingest key signs it (SPEC.md, "Summary").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The ledger.
@@ -20,7 +20,8 @@ pub struct Summary {
     pub first: u64,
     /// The offset after the last one covered: the stream's new cursor.
     pub next: u64,
-    /// How many events the range holds; offsets without one are transaction markers, aborted or compacted away.
+    /// The number of events in the range. Offsets without an event are transaction markers, or records that were
+    /// aborted or compacted.
     pub events: u64,
     /// The sum of the events' content lengths in bytes, before padding.
     pub bytes: u64,
@@ -34,7 +35,7 @@ pub struct Summary {
     pub prev: Option<Hash>,
 }
 
-/// The last event of a batch: what must still be found in Kafka before sealing resumes.
+/// The last event of a batch. Kafka must still have it before sealing resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastEvent {
     /// Its offset.

@@ -92,7 +92,7 @@ fn streams_are_those_of_summaries_gaps_and_epochs() {
 }
 
 #[test]
-fn operator_and_log_differ_in_name_and_public_key() {
+fn operator_and_log_keys_must_differ() {
     let log = public("example.com/audit", 1);
     let text = genesis(public("operator", 2), log.clone()).encode();
     Statement::parse(&text).expect("two keys");
@@ -103,11 +103,11 @@ fn operator_and_log_differ_in_name_and_public_key() {
 }
 
 #[test]
-fn what_is_no_value_is_named_with_its_line() {
+fn error_names_the_line_of_a_bad_value() {
     let (summary, gap) = (summary().encode(), gap().encode());
     for (text, expected) in [
-        (summary.replace("time - -", "time - 5"), "line 10: `time` wants a 64-bit decimal"),
-        (summary.replace("time - -", "time 5 -"), "line 10: `time` wants a 64-bit decimal"),
+        (summary.replace("time - -", "time - 5"), "line 10: `time` must be a 64-bit decimal"),
+        (summary.replace("time - -", "time 5 -"), "line 10: `time` must be a 64-bit decimal"),
         (summary.replace("time - -", "time 5 4"), "line 10: `time` ends before it begins"),
         (summary.replace("time - -", "time - - -"), "line 10: `time` has too many fields"),
         (gap.replace("watermarks 5 5", "watermarks 6 5"), "the low watermark is above the high one"),
@@ -118,9 +118,9 @@ fn what_is_no_value_is_named_with_its_line() {
     }
 }
 
-/// 16 KiB and four signatures are the most: SPEC.md, "Statements".
+/// The limits are 16 KiB and four signatures (SPEC.md, "Statements").
 #[test]
-fn a_statement_may_be_as_large_as_its_bounds_and_no_larger() {
+fn statement_size_and_signatures_are_bounded() {
     let signed = |last: usize, keys: &[&SigningKey]| {
         let mut topics = vec!["t".repeat(255); 62];
         topics.push("t".repeat(last));
@@ -129,7 +129,7 @@ fn a_statement_may_be_as_large_as_its_bounds_and_no_larger() {
     let keys = [1, 2, 3, 4].map(|seed| key("operator", seed));
     let [a, b, c, d] = &keys;
     let short = signed(1, &[a]).len();
-    // Of the 64 topics of 255 bytes that there may be, no statement has room for all.
+    // A grant may name 64 topics of 255 bytes, but a statement has no room for all of them.
     let fits = STATEMENT_BYTES_MAX - short + 1;
     assert!((2..255).contains(&fits), "{fits}");
     assert_eq!(signed(fits, &[a]).len(), STATEMENT_BYTES_MAX);

@@ -25,7 +25,7 @@ pub fn encode_entries<E: AsRef<[u8]>>(entries: &[E]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Reads a bundle that holds exactly `width` entries. That they are those of the log is for their hashes to show.
+/// Reads a bundle that holds exactly `width` entries. Only their hashes show that they are the log's.
 ///
 /// # Errors
 /// When an entry is cut short, or bytes follow the last one.

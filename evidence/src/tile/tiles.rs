@@ -7,13 +7,14 @@ use super::Tile;
 use crate::tree::{self, CompactRange, Node, TreeError, consistency_nodes, decompose, inclusion_nodes};
 use crate::{Error, Hash};
 
-/// Hashes of one tree, read from tiles and shown to be of the tree with a given root.
+/// Hashes of one tree, read from tiles and compared with a given root.
 ///
-/// There is no other way to read a hash from a tile. A log that alters an entry and its leaf hash alike, and leaves the
-/// tiles above as they were, serves tiles that agree with the root wherever only some of them are compared; here every
-/// tile is compared with the hash above it, up to the root, before any of its hashes can be asked for.
+/// There is no other way to read a hash from a tile. A log may alter an entry and its leaf hash alike, and leave the
+/// tiles above unchanged. A reader that compares only some tiles would accept that. Here every tile is compared with
+/// the hash above it, up to the root, before any of its hashes can be read.
 ///
-/// To make a proof: list the nodes it needs, fetch [`needed_tiles`](super::needed_tiles), authenticate, ask.
+/// To make a proof: list the nodes that it needs, fetch [`needed_tiles`](super::needed_tiles), authenticate them, and
+/// read the hashes.
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -35,10 +36,10 @@ pub struct Tiles {
 /// Why tiles do not show the hashes of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TileError {
-    /// A tile is needed that was not given.
+    /// A needed tile was not given.
     #[error("{0} is needed and was not given")]
     Missing(Tile),
-    /// A tile is not as long as it must be.
+    /// A tile has the wrong length.
     #[error(transparent)]
     Malformed(#[from] Error),
     /// The tree of this size does not have this tile, or has it with another width.
@@ -66,7 +67,7 @@ pub enum TileError {
         above: Tile,
         /// The root over the tile's hashes.
         computed: Hash,
-        /// What the tile above says.
+        /// The hash in the tile above.
         expected: Hash,
     },
     /// The tiles lead to another root, or the claim is out of range.
@@ -75,11 +76,11 @@ pub enum TileError {
 }
 
 impl Tiles {
-    /// Takes the bytes of tiles of the tree of this size, and checks them against the root.
+    /// Takes the bytes of tiles of the tree of this size, and compares them with the root.
     ///
     /// # Errors
-    /// When any tile is not of a tree of this size, malformed, or in contradiction to the tile above or to the root, and
-    /// when a tile above another, or one of the right edge, is missing.
+    /// When a tile is not of a tree of this size, is malformed, or contradicts the tile above or the root. Also when a
+    /// tile above another, or one of the right edge, is missing.
     pub fn authenticate<B: AsRef<[u8]>>(
         size: u64,
         root: &Hash,
@@ -95,7 +96,8 @@ impl Tiles {
         // The partial tiles are the right edge: the root vouches for every hash in them.
         let edge = read.compact_range(size)?;
         TreeError::check_root(size, root, edge.root())?;
-        // A full tile is vouched for by the tile above; from the highest down, so that the first one named is at fault.
+        // The tile above vouches for a full tile. The check goes from the highest down, so that the first tile named is
+        // the wrong one.
         for (tile, hashes) in read.tiles.iter().rev() {
             if let Some(above) = tile.above(size) {
                 let expected = read.hash(tile.root_node())?;

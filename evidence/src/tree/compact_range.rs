@@ -3,11 +3,11 @@ use std::ops::Range;
 use super::{LEVEL_MAX, Node, SIZE_MAX, TreeError, decompose, empty_root, fold, node_hash};
 use crate::Hash;
 
-/// The hashes of the complete subtrees that cover a range of leaves: all that is needed to append to it, and, when it
-/// begins at leaf 0, to compute its root. At most 126 hashes, whatever the number of leaves.
+/// The hashes of the complete subtrees that cover a range of leaves. They are enough to append to it and, when it
+/// begins at leaf 0, to compute its root. There are at most 126, for any number of leaves.
 ///
-/// Three uses: a log appends leaves and stores the nodes that they complete; a log resumes from stored hashes; a
-/// verifier folds the leaves that it hashed itself between hashes that it was given:
+/// A log appends leaves and stores the nodes that they complete. It resumes from stored hashes. A verifier folds leaves
+/// that it hashed itself between hashes that it was given:
 ///
 /// ```
 /// # use evidence::tree::{CompactRange, TreeError, leaf_hash};
@@ -29,7 +29,7 @@ pub struct CompactRange {
 }
 
 impl CompactRange {
-    /// The range without leaves at `begin`, which is at most [`SIZE_MAX`]; `starting_at(0)` is the empty tree.
+    /// The empty range at `begin`, which is at most [`SIZE_MAX`]. `starting_at(0)` is the empty tree.
     pub const fn starting_at(begin: u64) -> Self {
         Self { begin, end: begin, nodes: Vec::new() }
     }
@@ -37,8 +37,8 @@ impl CompactRange {
     /// The range whose decomposition has these hashes, left to right.
     ///
     /// # Errors
-    /// When there are not as many hashes as [`decompose`] has nodes for the range, or the range is not one of a tree
-    /// of at most [`SIZE_MAX`] leaves.
+    /// When there are more or fewer hashes than [`decompose`] has nodes for the range, or the range goes beyond
+    /// [`SIZE_MAX`].
     pub fn resume(range: Range<u64>, hashes: &[Hash]) -> Result<Self, TreeError> {
         let mut resumed = Self::starting_at(range.start);
         resumed.extend(range.end, hashes)?;
@@ -59,7 +59,7 @@ impl CompactRange {
     /// Appends a complete subtree.
     ///
     /// # Errors
-    /// When it does not begin at the end of the range or ends beyond [`SIZE_MAX`]; the range is then as before.
+    /// When it does not begin at the end of the range or ends beyond [`SIZE_MAX`]. The range then stays as it was.
     pub fn push(&mut self, node: Node, hash: Hash) -> Result<(), TreeError> {
         TreeError::check_range("node level", node.level.into(), LEVEL_MAX.into())?;
         TreeError::check_range("node index", node.index, (SIZE_MAX >> node.level) - 1)?;
@@ -74,8 +74,8 @@ impl CompactRange {
     /// Appends the leaves up to `end`, given as the hashes of `decompose(self.end()..end)`.
     ///
     /// # Errors
-    /// When there are more or fewer hashes, or `end` lies before the end of the range or beyond [`SIZE_MAX`]; the
-    /// range is then as before.
+    /// When there are more or fewer hashes, or `end` is before the end of the range or beyond [`SIZE_MAX`]. The range
+    /// then stays as it was.
     pub fn extend(&mut self, end: u64, hashes: &[Hash]) -> Result<(), TreeError> {
         TreeError::check_size(end)?;
         TreeError::check_range("leaf index", self.end, end)?;
@@ -87,10 +87,10 @@ impl CompactRange {
         Ok(())
     }
 
-    /// Appends a range that begins where this one ends, so that parts can be hashed apart.
+    /// Appends a range that begins where this one ends, so that parts can be hashed separately.
     ///
     /// # Errors
-    /// When it begins elsewhere; this range is then as before.
+    /// When it begins elsewhere. This range then stays as it was.
     pub fn append(&mut self, other: &CompactRange) -> Result<(), TreeError> {
         if other.begin != self.end {
             return Err(TreeError::Gap { end: self.end, begin: other.begin });
@@ -101,8 +101,8 @@ impl CompactRange {
         Ok(())
     }
 
-    /// Adds a subtree at the end and joins halves for as long as the new one is the right half of a subtree whose left
-    /// half is the last node here. That keeps `nodes` the decomposition of the range.
+    /// Adds a subtree at the end. While the new one is the right half of a subtree and the last node here is its left
+    /// half, joins the two. That keeps `nodes` the decomposition of the range.
     fn merge(&mut self, mut node: Node, mut hash: Hash, mut completed: impl FnMut(Node, Hash)) {
         debug_assert_eq!(node.range().start, self.end, "a subtree follows the range");
         self.end = node.range().end;
@@ -115,7 +115,7 @@ impl CompactRange {
         self.nodes.push((node, hash));
     }
 
-    /// The root of the tree that the range is.
+    /// The root of the tree. The range must be the whole tree.
     ///
     /// # Panics
     /// When the range does not begin at leaf 0: only a whole tree has a root.
@@ -129,7 +129,7 @@ impl CompactRange {
         self.begin
     }
 
-    /// The leaf after its last: the size of the tree when the range begins at leaf 0.
+    /// The leaf after its last. When the range begins at leaf 0, this is the size of the tree.
     pub const fn end(&self) -> u64 {
         self.end
     }

@@ -2,9 +2,9 @@ use super::inclusion::{PathShape, climb_border, climb_inner};
 use super::{Node, TreeError, decompose, empty_root, node_hash, split};
 use crate::Hash;
 
-/// Which complete subtrees make up each hash of the consistency proof from an older tree to a newer one, in the order
-/// of the proof; the hashes of a group fold from the right into one hash. Nothing is needed when the older tree is
-/// empty or both are the same size.
+/// The complete subtrees behind each hash of the consistency proof from an older tree to a newer one, in the order of
+/// the proof. The hashes of a group fold from the right into one hash. There are none when the older tree is empty or
+/// both have the same size.
 ///
 /// # Errors
 /// When the older tree is the larger, or the newer is above [`super::SIZE_MAX`].
@@ -26,7 +26,7 @@ pub fn consistency_nodes(old_size: u64, new_size: u64) -> Result<Vec<Vec<Node>>,
         groups.push(decompose(sibling));
         range = inside;
     }
-    // When it is the whole older tree, its hash is the older root, which the verifier has.
+    // If it is the whole older tree, its hash is the older root, which the verifier already has.
     if range.start != 0 {
         groups.push(decompose(range));
     }
@@ -38,8 +38,8 @@ pub fn consistency_nodes(old_size: u64, new_size: u64) -> Result<Vec<Vec<Node>>,
 /// (RFC 9162 section 2.1.4.2). The empty tree is the beginning of every tree, with an empty path, and has one root.
 ///
 /// # Errors
-/// When the older tree is the larger, the path does not have exactly the hashes that the shapes call for, or it leads
-/// to another root, older or newer.
+/// When the older tree is the larger, when the path has more or fewer hashes than the shapes need, or when it leads to
+/// another older or newer root.
 pub fn verify_consistency(
     old_size: u64,
     old_root: &Hash,
@@ -64,10 +64,10 @@ pub fn verify_consistency(
     TreeError::check_root(new_size, new_root, new)
 }
 
-/// The older and the newer root that a path leads to, for `0 < old_size < new_size`. `old_root` is needed, and
-/// returned as it is, only when the older tree is one complete subtree: the path then leaves its hash out.
+/// The older and the newer root to which a path leads, for `0 < old_size < new_size`. `old_root` is used, and returned,
+/// only when the older tree is one complete subtree: the path then leaves its hash out.
 fn consistency_roots(old_size: u64, old_root: &Hash, new_size: u64, path: &[Hash]) -> Result<(Hash, Hash), TreeError> {
-    // The last complete subtree of the older tree is where both ways up begin; its height is:
+    // Both paths up begin at the last complete subtree of the older tree. Its height is:
     let height = old_size.trailing_zeros();
     let shape = PathShape::new(old_size - 1, new_size - 1);
     let inner = shape.inner - height as usize;

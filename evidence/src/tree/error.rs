@@ -3,7 +3,7 @@ use thiserror::Error;
 use super::SIZE_MAX;
 use crate::Hash;
 
-/// Why hashes do not prove what they are claimed to prove.
+/// Why hashes do not prove a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TreeError {
     /// The claim itself cannot hold: a leaf beyond the end of the tree, or an older tree larger than the newer.
@@ -16,12 +16,12 @@ pub enum TreeError {
         /// The largest value that it may have.
         limit: u64,
     },
-    /// More or fewer hashes than the tree's shape calls for.
-    #[error("{found} hashes where the shape of the tree calls for {expected}")]
+    /// More or fewer hashes than the tree's shape needs.
+    #[error("{found} hashes, the shape of the tree needs {expected}")]
     WrongLength {
-        /// How many the shape calls for.
+        /// The number that the shape needs.
         expected: usize,
-        /// How many there are.
+        /// The number that was given.
         found: usize,
     },
     /// The hashes lead to another root. Some hash, the leaf, or the root is not of this tree.
@@ -29,9 +29,9 @@ pub enum TreeError {
     WrongRoot {
         /// The size of the tree.
         size: u64,
-        /// The root that it is said to have.
+        /// The claimed root.
         root: Hash,
-        /// The root that was computed.
+        /// The computed root.
         computed: Hash,
     },
     /// A subtree that does not begin where the range before it ends.

@@ -1,7 +1,7 @@
 use super::{Node, TreeError, decompose, node_hash, split};
 use crate::Hash;
 
-/// Which complete subtrees make up each hash of the inclusion proof of a leaf, leaf to root: the hashes of a group
+/// The complete subtrees behind each hash of the inclusion proof of a leaf, from leaf to root. The hashes of a group
 /// fold from the right into one hash of the proof. All groups but one have one node.
 ///
 /// # Errors
@@ -26,12 +26,12 @@ pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<Vec<Node>>, TreeErro
 
 /// Verifies that the leaf hash `leaf` is at `index` in the tree of this size and root (RFC 9162 section 2.1.3.2).
 ///
-/// Index and size are claims that the root must vouch for: take both, with the root, from one signed checkpoint. A path
-/// alone does not tell a tree of 3 from a tree of 4.
+/// The caller must take the size and the root from one signed checkpoint. A path alone does not distinguish a tree of 3
+/// from a tree of 4.
 ///
 /// # Errors
-/// When there is no such leaf, the path does not have exactly the hashes that the shape calls for, or it leads to
-/// another root.
+/// When there is no such leaf, when the path has more or fewer hashes than the shape needs, or when it leads to another
+/// root.
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> Result<(), TreeError> {
     check(index, size)?;
     let shape = PathShape::new(index, size - 1);
@@ -47,8 +47,8 @@ fn check(index: u64, size: u64) -> Result<(), TreeError> {
     TreeError::check_range("leaf index", index, last)
 }
 
-/// How many hashes a path has: first those below the subtree where the ways to the leaf and to the last leaf of the
-/// tree part (`inner`: siblings on either side), then those above it (`border`: all on the left).
+/// The number of hashes in a path. The ways to the leaf and to the last leaf of the tree part at a subtree. `inner`
+/// hashes are below it, with siblings on either side. `border` hashes are above it, all on the left.
 pub(super) struct PathShape {
     pub(super) inner: usize,
     pub(super) border: usize,
@@ -66,14 +66,14 @@ impl PathShape {
     }
 }
 
-/// Climbs past one sibling a level; the bits of `index`, from the lowest, say on which side each is.
+/// Climbs past one sibling on each level. The bits of `index`, from the lowest, give the side of each.
 pub(super) fn climb_inner(start: Hash, siblings: &[Hash], index: u64) -> Hash {
     siblings.iter().enumerate().fold(start, |hash, (height, sibling)| {
         if index >> height & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) }
     })
 }
 
-/// Climbs past siblings that all stand on the left.
+/// Climbs past siblings that are all on the left.
 pub(super) fn climb_border(start: Hash, siblings: &[Hash]) -> Hash {
     siblings.iter().fold(start, |hash, sibling| node_hash(sibling, &hash))
 }

@@ -1,4 +1,4 @@
-//! A short valid chain with the state after each entry, and what has no place in it.
+//! A short valid chain with the state after each entry, and entries that it refuses.
 
 mod branches;
 mod partial;
@@ -52,7 +52,7 @@ struct StateView {
     key_statement: Option<Text>,
     keys: Vec<KeyView>,
     streams: Vec<StreamView>,
-    /// What a heads statement would say now.
+    /// The heads statement that would be true now.
     heads_lines: Vec<Text>,
     heads_root: Text,
 }
@@ -82,11 +82,11 @@ struct StreamView {
     last_leaf: Option<Text>,
 }
 
-/// An entry that is refused when so many entries of the chain were applied before it.
+/// An entry that is refused after the given number of entries of the chain.
 #[derive(Serialize)]
 struct RefusedEntry {
     name: String,
-    /// The origin that the state begins from, where it is another than the chain's.
+    /// The origin from which the state begins, where it is not the chain's.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
     after: Text,
@@ -106,7 +106,7 @@ struct Partial {
     code: Option<&'static str>,
 }
 
-/// How the chain could have gone on after so many entries.
+/// Another continuation of the chain, after the given number of entries.
 #[derive(Serialize)]
 struct Branch {
     name: &'static str,
@@ -157,7 +157,7 @@ impl Chain {
         Self { ring, state, tree, entries: Vec::new(), applied: Vec::new(), now: 1_732_180_000_000 }
     }
 
-    /// The chain as it was after so many entries.
+    /// The chain after the given number of entries.
     fn after(&self, count: usize) -> Self {
         let mut chain = Self::new();
         for entry in &self.entries[..count] {

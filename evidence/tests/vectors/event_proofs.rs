@@ -1,4 +1,4 @@
-//! Event proofs: of a ledger with a few batches, and what must not pass for one.
+//! Event proofs of a ledger with a few batches, and forged ones.
 
 mod ledger;
 
@@ -46,7 +46,7 @@ struct NotProven {
     code: &'static str,
 }
 
-/// What the checker says of a proof; `None` where it is proven.
+/// The checker's error for a proof. `None` where it is proven.
 fn verdict(checker: &mut EventProofChecker<'_>, proof: &EventProof) -> Option<&'static str> {
     match checker.check(proof) {
         Ok(sealed) => (!sealed.words.satisfied).then_some("not-satisfied"),
@@ -99,7 +99,7 @@ pub(crate) fn vectors() -> Vectors {
     }
 }
 
-/// What is no proof of the event at place 4 of the first batch.
+/// Forged proofs of the event at place 4 of the first batch.
 fn not_proven(ledger: &Ledger, policy: &Policy) -> Vec<NotProven> {
     let size = ledger.size();
     let good = || ledger.proof(BATCHES[0], 4, size);
@@ -244,7 +244,7 @@ fn not_proven(ledger: &Ledger, policy: &Policy) -> Vec<NotProven> {
         let proof = EventProof::parse(&proof.to_bytes()).expect(name);
         let mut checker = EventProofChecker::new(ledger.state.ledger().clone(), policy);
         assert_eq!(verdict(&mut checker, &proof), Some(code), "{name}");
-        // After a good one, and a second time, it is no better.
+        // It is refused again after a good one, and a second time.
         assert_eq!(verdict(&mut remembering, &good()), None);
         assert_eq!(verdict(&mut remembering, &proof), Some(code), "{name}");
         assert_eq!(verdict(&mut remembering, &proof), Some(code), "{name}");
@@ -297,7 +297,7 @@ fn refused(ledger: &Ledger) -> Vec<Refused<Input>> {
 }
 
 #[test]
-fn every_event_is_proven_in_every_log_that_has_it() {
+fn every_event_is_proven_in_every_log() {
     let ledger = Ledger::new();
     let policy = Ledger::policy();
     let mut checker = EventProofChecker::new(ledger.state.ledger().clone(), &policy);
@@ -327,9 +327,9 @@ fn no_changed_byte_is_proven() {
     }
 }
 
-/// Every field of a proof in the place of that of every other proof, as good as each is where it belongs.
+/// Puts every field of each proof into every other proof. Each is valid in its own proof.
 #[test]
-fn no_part_of_another_proof_is_taken() {
+fn part_of_another_proof_is_refused() {
     let ledger = Ledger::new();
     let policy = Ledger::policy();
     let mut checker = EventProofChecker::new(ledger.state.ledger().clone(), &policy);
@@ -363,7 +363,7 @@ fn no_part_of_another_proof_is_taken() {
     }
 }
 
-/// What only a log that breaks the chain's own rules holds.
+/// Proofs from a log that breaks the rules of the chain.
 #[test]
 fn a_dishonest_log_proves_nothing() {
     let policy = Ledger::policy();

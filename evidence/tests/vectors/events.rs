@@ -47,7 +47,7 @@ struct Preimage {
     leaf_preimage: Hex,
 }
 
-/// Bytes given out, or by the rule that makes them: so many times the byte.
+/// Bytes in full, or as a byte and its number of repetitions.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Bytes {
@@ -162,7 +162,7 @@ fn numbers() -> Vec<Event> {
     events
 }
 
-/// Every length around each boundary of blocks, chunks and of what is hashed in one piece.
+/// Every length around each boundary of blocks, chunks and parts that are hashed at once.
 fn lengths() -> Vec<Event> {
     const FRAME: usize = 12;
     let boundaries = [64, 128, 1024, 2048, 3072, 4096, 5 * 1024, 8 * 1024, 16 * 1024, 17 * 1024, 64 * 1024];

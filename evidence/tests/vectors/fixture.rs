@@ -1,4 +1,4 @@
-//! The keys and the ledger that the vectors are made of. The seeds are of no secrecy at all.
+//! The keys and the ledger of the vectors. The seeds are not secret.
 
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ pub(crate) fn stream(topic: &str, number: u32, epoch: u64) -> StreamId {
     Partition { cluster: "lkc-7".into(), topic: topic.into(), number }.stream(epoch)
 }
 
-/// A text signed as it is, well formed or not.
+/// Signs a text unchanged, well formed or not.
 pub(crate) fn signed_text(text: &str, keys: &[&SigningKey]) -> Vec<u8> {
     let mut note = Note::unsigned(text.to_owned()).expect("lines");
     keys.iter().for_each(|key| note.sign(key));

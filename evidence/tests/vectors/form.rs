@@ -14,7 +14,7 @@ impl Serialize for Hex {
     }
 }
 
-/// Anything that is written as its text: hashes, keys, and integers, which JSON readers may not hold exactly.
+/// A value that is written as its text: hashes, keys, and integers, which JSON readers may round.
 #[derive(Clone)]
 pub(crate) struct Text(String);
 

@@ -1,9 +1,9 @@
 //! The golden vectors of `vectors/`: data files that any language can read (`vectors/README.md`).
 //!
-//! They are generated here, from fixed keys, and each test fails when a file is not what this code generates: then a
-//! format changed. `UPDATE_VECTORS=1 cargo test -p evidence --test vectors` writes them anew. What a file says about an
-//! input (its hash, its meaning, the reason of its refusal) is stated by the generator and checked against the crate on
-//! the way, so that a vector cannot silently record a mistake.
+//! They are generated here, from fixed keys. Each test fails when a file differs from what this code generates: then a
+//! format changed. `UPDATE_VECTORS=1 cargo test -p evidence --test vectors` writes them again. The generator states the
+//! hash, the meaning or the refusal of each input, and compares it with the crate. So a vector cannot silently record a
+//! mistake.
 
 mod batches;
 mod chain;

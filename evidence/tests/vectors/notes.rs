@@ -45,7 +45,7 @@ fn describe(key: &SigningKey, seed: u8) -> Key {
     }
 }
 
-/// A vkey with a right key id, whatever its name and bytes are.
+/// A vkey with the right key id, for any name and bytes.
 fn vkey(name: &str, bytes: &[u8]) -> String {
     use base64ct::{Base64, Encoding};
     let id = evidence::sha256(&[name.as_bytes(), b"\n", bytes].concat());

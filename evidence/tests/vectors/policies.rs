@@ -1,4 +1,4 @@
-//! Policies and what they make of signatures, and trust files.
+//! Policies, their verdicts on signatures, and trust files.
 
 use evidence::policy::{Policy, PolicyError};
 use evidence::{Algorithm, Checkpoint, NoteError, SignedCheckpoint, SigningKey, TrustFile};

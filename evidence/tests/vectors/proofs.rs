@@ -1,4 +1,4 @@
-//! tlog-proofs, and the requests that witnesses are sent.
+//! tlog-proofs, and requests to witnesses.
 
 use evidence::policy::Policy;
 use evidence::tree;

@@ -24,7 +24,7 @@ struct Valid {
     hash: Text,
 }
 
-/// A good statement with the key that signs it, to make others of.
+/// A good statement with the key that signs it. Others are made from it.
 struct Sample {
     name: String,
     statement: Statement,
@@ -358,7 +358,7 @@ fn genesis_key(genesis: &Sample, field: &str) -> String {
     line.to_owned()
 }
 
-/// What is wrong with signature lines before anyone verifies them.
+/// Signature lines that are refused before they are verified.
 fn signatures(summary: &Sample, ring: &KeyRing) -> Vec<Refused<Input>> {
     let text = summary.statement.encode();
     let all_keys: Vec<&SigningKey> =

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn partial_evidence_is_checked_as_far_as_it_goes() {
+fn partial_evidence_is_checked_where_entries_are_given() {
     let mut ledger = Ledger::new();
     for i in 0..6 {
         ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
@@ -19,7 +19,7 @@ fn partial_evidence_is_checked_as_far_as_it_goes() {
     state.skip_to(4);
     assert_eq!(state.apply(&ledger.entries[4]).expect_err("no keys").code(), "wrong-keys");
 
-    // Without a skip in between, a missing batch is a contradiction and not merely unseen.
+    // Without a skip, a missing batch is a contradiction.
     let mut state = ledger.replay();
     for seq in 0..4 {
         state.apply(&ledger.entries[seq]).expect("in order");
@@ -36,7 +36,7 @@ fn partial_evidence_is_checked_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_store_is_resumed_behind_its_newest_key_entry_and_not_before() {
+fn resume_position_is_after_the_newest_key_entry() {
     let ledger = Ledger::new();
     let resume = |next_seq| {
         let position =
@@ -68,9 +68,9 @@ fn a_state_resumes_from_what_a_store_keeps() {
     assert_eq!(state.draft_heads().map(|h| h.streams), Some(2));
 }
 
-/// What follows on an entry that was given is held against it, however much is missing before that.
+/// An entry after a given one is checked against it, no matter how many are missing before that.
 #[test]
-fn nothing_moved_unseen_since_the_first_entry_after_a_skip() {
+fn entries_after_a_skip_are_fully_checked() {
     let mut ledger = Ledger::new();
     for i in 0..3 {
         ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");
@@ -97,7 +97,7 @@ fn nothing_moved_unseen_since_the_first_entry_after_a_skip() {
 
 /// The entry that began an epoch is missing. Later entries belong to the new stream; the old one keeps its state.
 #[test]
-fn an_epoch_that_began_unseen_is_another_stream() {
+fn unseen_epoch_opens_another_stream() {
     let mut ledger = Ledger::new();
     ledger.append(ledger.sealed(ledger.summary(0, 5))).expect("sealed");
     let old = ledger.state.stream(&orders(0)).expect("it has begun").clone();
@@ -117,7 +117,7 @@ fn an_epoch_that_began_unseen_is_another_stream() {
 }
 
 #[test]
-fn a_gap_at_the_start_is_compared_only_where_it_is_the_cursor() {
+fn start_gap_is_compared_only_at_the_cursor() {
     let mut ledger = Ledger::new();
     for i in 0..2 {
         ledger.append(ledger.sealed(ledger.summary(i * 5, i * 5 + 5))).expect("sealed");

@@ -1,4 +1,4 @@
-//! How the chain could have gone on otherwise: what takes several entries to accept or to refuse.
+//! Other continuations of the chain, where it takes several entries to accept or refuse.
 
 use evidence::statement::{Action, Epoch, Reason, Role, Summary};
 use evidence::{Algorithm, SignedStatement, SigningKey, Statement};

@@ -1,4 +1,4 @@
-//! Partial evidence: what entries of which some are missing still show.
+//! Partial evidence: chains with missing entries.
 
 use evidence::chain::{Refusal, State};
 use evidence::statement::{Epoch, Gap, Heads, Reason, Summary};
@@ -8,7 +8,7 @@ use super::{Chain, Partial, sign, text, topic_id};
 use crate::fixture::{ORIGIN, stream};
 use crate::form::texts;
 
-/// Partial evidence: what it still shows, and what contradicts it.
+/// Partial evidence that is accepted, and entries that contradict it.
 pub(super) fn partial(chain: &Chain) -> Vec<Partial> {
     let case = |name: &'static str, applied: &[u64], last: Option<&Entry>, code: Option<&'static str>| {
         let mut state = State::new(ORIGIN, chain.state.ledger().genesis);

@@ -1,4 +1,4 @@
-//! Entries that have no place in the chain, each with the reason of its refusal.
+//! Entries that the chain refuses, each with the reason.
 
 use evidence::chain::State;
 use evidence::statement::{Action, Epoch, Gap, Heads, KeyStatement, LastEvent, Reason, Role, Summary, heads_root};
@@ -9,7 +9,7 @@ use crate::fixture::{KeyRing, ORIGIN, genesis, key, ledger, stream};
 
 const OTHER_ORIGIN: &str = "example.com/other";
 
-/// The chain after so many entries, and how to try another on it.
+/// The chain after the given number of entries, to try another on it.
 struct Attempts<'a> {
     chain: &'a Chain,
     refused: Vec<RefusedEntry>,
@@ -222,7 +222,7 @@ fn keys(attempts: &mut Attempts<'_>) {
     attempts.statement("a revoked key granted again", &chain, signed(back, &[operator, operator_2]), "bad-key");
 }
 
-/// Ranges that do not begin where the stream stands.
+/// Ranges that do not begin at the stream's cursor.
 fn coverage(attempts: &mut Attempts<'_>) {
     let ring = KeyRing::new();
     let (orders, payments) = (stream("orders", 0, 0), stream("payments", 1, 0));
@@ -298,7 +298,7 @@ fn gaps(attempts: &mut Attempts<'_>) {
     attempts.statement("a gap that does not begin at the cursor", &chain, shifted, "wrong-cursor");
 }
 
-/// Epochs that do not follow on where the stream stands.
+/// Epochs that do not follow from the stream's state.
 fn epochs(attempts: &mut Attempts<'_>) {
     let ring = KeyRing::new();
     let orders = stream("orders", 0, 0);
@@ -329,7 +329,7 @@ fn epochs(attempts: &mut Attempts<'_>) {
     attempts.statement("an epoch again", &chain, repeated, "wrong-epoch");
 }
 
-/// Heads that are not where the streams stand.
+/// Heads that are not those of the streams.
 fn heads(attempts: &mut Attempts<'_>) {
     let ring = KeyRing::new();
     let chain = attempts.after(6);
@@ -344,7 +344,7 @@ fn heads(attempts: &mut Attempts<'_>) {
     attempts.statement("heads again, when nothing moved", &chain, signed(good, &ring.log), "bad-heads");
 }
 
-/// What breaks two rules is refused by the one that comes first.
+/// An entry that breaks two rules is refused by the first.
 fn order(attempts: &mut Attempts<'_>) {
     let ring = KeyRing::new();
     let (orders, new) = (stream("orders", 0, 0), stream("orders", 9, 0));

@@ -120,7 +120,7 @@ fn entry(out: &mut String, chain: &Chain) {
     block(out, &super::text(newest));
 }
 
-/// What follows from the newest entry.
+/// The values computed from the newest entry.
 fn recompute(out: &mut String, chain: &Chain, root: &str) {
     let newest = chain.entries.last().expect("appended");
     let statement = newest.statement.note().text();

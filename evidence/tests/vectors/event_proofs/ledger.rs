@@ -10,7 +10,7 @@ use evidence::{
 use crate::fixture::{KeyRing, ORIGIN, genesis, path, root, stream};
 use crate::policies::Lines;
 
-/// A ledger of which events can be proven.
+/// A ledger whose events can be proven.
 pub(super) struct Ledger {
     pub(super) ring: KeyRing,
     pub(super) state: State,

@@ -24,8 +24,8 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// `old` is the size of the anchor before this one, 0 in the first; `checkpoint` has all its signatures. `key` is that
-    /// of the anchor that asks.
+    /// `old` is the size of the anchor before this one, 0 for the first. `checkpoint` has all its signatures. `key` is
+    /// our own cosigning key.
     pub(crate) fn new(
         old: u64,
         proof: Vec<Hash>,
@@ -36,8 +36,8 @@ impl Anchor {
         Self::verified(AddCheckpoint { old_size: old, proof, checkpoint }, origin, key)
     }
 
-    /// Reads the file `consistency`. The other file follows from it. The log's signature was verified when the anchor was
-    /// made or adopted, which took the committer.
+    /// Parses the file `consistency`; the other file follows from it. The log's signature is not verified again: that
+    /// needs the committer, and was done when the anchor was made or adopted.
     pub(crate) fn parse(consistency: &[u8], origin: &str, key: &VerifierKey) -> anyhow::Result<Self> {
         Self::verified(AddCheckpoint::parse(consistency)?, origin, key)
     }
@@ -46,7 +46,7 @@ impl Anchor {
         let found = &request.checkpoint.checkpoint().origin;
         ensure!(found == origin, "it is of the log {found:?}, not of {origin:?}");
         let note = request.checkpoint.note();
-        // The anchor before may have been made with another key, which this one took over from.
+        // An anchor from before a change of the anchor key has no cosignature by this key.
         let time = if note.has_signature_by(key) { Some(note.verify_cosignature(key)?) } else { None };
         Ok(Self { request, time })
     }
@@ -60,7 +60,7 @@ impl Anchor {
         &self.request.checkpoint
     }
 
-    /// Whether a log key that the ledger ever granted signed it: one that was revoked since did so when it could.
+    /// Whether a log key of the ledger signed it. A key that was revoked since counts too: it could sign then.
     pub(crate) fn is_by_log(&self, keys: &Keys) -> bool {
         let mut log_keys = keys.granted().iter().filter(|granted| granted.role == Role::Log);
         log_keys.any(|granted| self.request.checkpoint.verify(&granted.key).is_ok())

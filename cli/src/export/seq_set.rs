@@ -1,17 +1,17 @@
 use std::ops::Range;
 
-/// A set of seqs as disjoint ranges: most of what is exported lies side by side.
+/// Collects the seqs of entries and returns them as ranges.
 #[derive(Debug, Default)]
-pub(crate) struct Seqs {
+pub(crate) struct SeqSet {
     seqs: Vec<u64>,
 }
 
-impl Seqs {
+impl SeqSet {
     pub(crate) fn insert(&mut self, seq: u64) {
         self.seqs.push(seq);
     }
 
-    /// Ascending, disjoint, and no two adjacent.
+    /// The seqs as ascending ranges with gaps between them.
     pub(crate) fn into_ranges(mut self) -> Vec<Range<u64>> {
         self.seqs.sort_unstable();
         self.seqs.dedup();
@@ -31,8 +31,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_join_and_repetitions_count_once() {
-        let mut seqs = Seqs::default();
+    fn neighbours_join_and_duplicates_count_once() {
+        let mut seqs = SeqSet::default();
         for seq in [7, 0, 1, 8, 1, 3] {
             seqs.insert(seq);
         }

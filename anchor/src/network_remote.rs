@@ -11,20 +11,20 @@ use git2::{
 
 use crate::address::Address;
 use crate::config;
+use crate::git_options;
 use crate::known_hosts;
-use crate::libgit2;
 use crate::repository::Repository;
 
-/// A remote reached over the network, with the means to authenticate both sides.
+/// A remote that is reached over the network. Both sides authenticate.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct NetworkRemote {
     remote: config::Remote,
     address: Address,
 }
 
-impl Network {
+impl NetworkRemote {
     pub(crate) fn new(remote: config::Remote, address: Address) -> Self {
-        libgit2::set_up();
+        git_options::set_up();
         Self { remote, address }
     }
 
@@ -71,7 +71,7 @@ impl Network {
                 Ok(())
             });
             callbacks.push_negotiation(|updates| {
-                // It was looked at a moment ago; what was decided then holds for that commit only.
+                // The decision to push holds only for the commit that was seen a moment ago.
                 let moved = updates.iter().any(|update| update.src() != theirs.unwrap_or(Oid::ZERO_SHA1));
                 if moved { Err(git2::Error::from_str("the branch moved while it was pushed to")) } else { Ok(()) }
             });
@@ -92,7 +92,7 @@ impl Network {
         }
     }
 
-    /// `reason` keeps the cause when a callback fails, because libgit2 does not hand it back.
+    /// `reason` keeps the cause when a callback fails, because libgit2 loses it.
     fn callbacks<'a>(&'a self, reason: &'a RefCell<Option<String>>) -> RemoteCallbacks<'a> {
         let fail = |error: anyhow::Error| {
             let text = format!("{error:#}");
@@ -124,7 +124,7 @@ impl Network {
         callbacks
     }
 
-    /// Servers over HTTP are reached as all others are; without this libgit2 knows no proxy.
+    /// Makes libgit2 use the same proxy as all other requests; by default it uses none.
     fn proxy_options(&self) -> ProxyOptions<'static> {
         let mut options = ProxyOptions::new();
         if self.proxy().is_some() {
@@ -164,7 +164,7 @@ impl Network {
             _ => {
                 let file = remote.password_file.as_deref().context("the server wants a password: set password_file")?;
                 ensure!(allowed.contains(CredentialType::USER_PASS_PLAINTEXT), "the server does not take passwords");
-                // libgit2 follows a first redirection; the password goes to the configured server only.
+                // libgit2 follows a first redirect; the password must go to the configured server only.
                 ensure!(same_server(url, &remote.url), "the server redirects to {url}");
                 let password = keystore::read_secret(file)?;
                 Ok(Cred::userpass_plaintext(remote.user.as_deref().unwrap_or("git"), &password)?)
@@ -205,7 +205,7 @@ mod tests {
         ours: Repository,
         first: Oid,
         foreign: Oid,
-        network: Network,
+        network: NetworkRemote,
         theirs: BareRepository,
         _server: GitHttp,
         _folder: Scratch,
@@ -224,7 +224,7 @@ mod tests {
             user: None,
             password_file: None,
         };
-        let network = Network::new(remote, Address::Http { secure: false, loopback: true });
+        let network = NetworkRemote::new(remote, Address::Http { secure: false, loopback: true });
         let ours = Repository::open_or_init(&folder.join("ours.git"), "refs/heads/anchors").expect("made");
         let commit =
             |parent, text: &[u8]| ours.commit(parent, "logs/a", &[("checkpoint", text)], 1, "m").expect("made");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_that_moved_since_it_was_looked_at_is_not_pushed_to() {
+    fn moved_branch_is_not_pushed_to() {
         let f = fixture();
         let second = f.ours.tip().expect("read").expect("there");
         for seen in [None, Some(f.foreign), Some(second)] {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_ends_at_its_limit() {
+    fn fetch_ends_at_its_limit() {
         let f = fixture();
         f.set(f.foreign);
         f.network.fetch(&f.ours, "refs/streamseal/fetched/x", 0).expect_err("too much");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_stays_with_its_server() {
+    fn password_is_sent_to_its_server_only() {
         assert!(same_server("https://example.com/a.git", "https://me@example.com:443/b.git"));
         assert!(same_server("http://127.0.0.1:3000/a", "http://127.0.0.1:3000/b"));
         for (a, b) in [

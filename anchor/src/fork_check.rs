@@ -3,32 +3,32 @@ use std::time::Duration;
 
 use git2::Oid;
 
-use crate::anchored::head;
+use crate::anchor::head;
 use crate::blocking::blocking;
 use crate::incidents::Incidents;
 use crate::log::{Log, LogError};
 use crate::publisher::{Publisher, lock};
 
-/// How long the process may look for a contradiction before it ends.
+/// How long a process that is about to end may look for a contradiction.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
-/// Looks at anchors that this anchor did not make, or no longer expects: does the log contradict what it signed there?
+/// Checks anchors that this anchor did not make or no longer expects: does the log contradict what it signed there?
 #[derive(Clone)]
-pub(crate) struct Foreign {
+pub(crate) struct ForkCheck {
     pub(crate) log: Log,
     pub(crate) publisher: Arc<Mutex<Publisher>>,
     pub(crate) incidents: Arc<Incidents>,
 }
 
-impl Foreign {
-    /// Compares the anchor in a commit of our repository with the head that the log shows now. Returns what contradicts
-    /// and where both heads are kept; `None` when nothing does, also when the commit holds no head that the log signed.
+impl ForkCheck {
+    /// Compares the anchor in a commit of our repository with the head that the log shows now. Returns the contradiction
+    /// and where both heads are kept, or `None`. A commit without a head that the log signed contradicts nothing.
     ///
     /// # Errors
     /// When the log cannot be asked.
-    pub(crate) async fn compare(&self, commit: Oid) -> anyhow::Result<Option<String>> {
+    pub(crate) async fn check(&self, commit: Oid) -> anyhow::Result<Option<String>> {
         let publisher = Arc::clone(&self.publisher);
-        // What cannot be read shows nothing.
+        // An unreadable anchor proves nothing.
         let Ok(Some(anchor)) = blocking(move || lock(&publisher).anchor_at(commit)).await else {
             return Ok(None);
         };
@@ -46,19 +46,19 @@ impl Foreign {
         }
     }
 
-    /// Adds to the reason why the process ends what the newest anchor of the repository contradicts, if it does.
+    /// Adds to `error` whether the log contradicts the repository's newest anchor.
     pub(crate) async fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let publisher = Arc::clone(&self.publisher);
         match blocking(move || lock(&publisher).repository().tip()).await {
-            Ok(Some(tip)) => self.explain_by(error, tip).await,
+            Ok(Some(tip)) => self.explain_at(error, tip).await,
             _ => error,
         }
     }
 
-    /// The same with the anchor in a commit of our repository.
-    pub(crate) async fn explain_by(&self, error: anyhow::Error, commit: Oid) -> anyhow::Error {
-        match tokio::time::timeout(LAST_LOOK, self.compare(commit)).await {
-            Ok(Ok(Some(contradiction))) => anyhow::anyhow!("{error:#}. INCIDENT: {contradiction}"),
+    /// Adds to `error` whether the log contradicts the anchor in a commit of our repository.
+    pub(crate) async fn explain_at(&self, error: anyhow::Error, commit: Oid) -> anyhow::Error {
+        match tokio::time::timeout(LAST_LOOK, self.check(commit)).await {
+            Ok(Ok(Some(incident))) => anyhow::anyhow!("{error:#}. INCIDENT: {incident}"),
             _ => error,
         }
     }

@@ -1,4 +1,4 @@
-//! Where an event is, as users write it.
+//! The position of an event, as users write it.
 
 use anyhow::Context;
 use committer_client::{Client, CoveringQuery, CursorQuery};
@@ -10,13 +10,13 @@ use crate::export::PATIENCE;
 
 /// `TOPIC/PARTITION@OFFSET`
 #[derive(Debug, Clone)]
-pub(crate) struct EventPlace {
+pub(crate) struct EventPosition {
     pub topic: String,
     pub partition: u32,
     pub offset: u64,
 }
 
-impl std::str::FromStr for EventPlace {
+impl std::str::FromStr for EventPosition {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
@@ -29,8 +29,8 @@ impl std::str::FromStr for EventPlace {
     }
 }
 
-impl EventPlace {
-    /// The entry that covers the offset, as the committer has it; in the newest epoch, unless another one is named.
+impl EventPosition {
+    /// Fetches the entry that covers the offset, in the given epoch or the newest.
     pub(crate) async fn entry(&self, config: &Config, client: &Client, epoch: Option<u64>) -> anyhow::Result<Entry> {
         let kafka = config.kafka()?;
         let cluster = tokio::task::block_in_place(|| Cluster::new(kafka, PATIENCE)?.id())?;

@@ -3,13 +3,13 @@ use std::path::Path;
 use anyhow::Context;
 use git2::ErrorCode;
 
-use crate::anchored::{CHECKPOINT, folder};
+use crate::anchor::{CHECKPOINT, folder};
 
-/// The newest anchored checkpoint of a log in a repository, bare or a clone, unverified; `None` when the repository, the
-/// branch or an anchor of this log is not there yet.
+/// Reads the newest anchored checkpoint of a log from a repository, bare or a clone. It is not verified. `None` when
+/// there is no repository, no branch or no anchor of this log yet.
 ///
 /// # Errors
-/// When what is there cannot be read.
+/// When the repository cannot be read.
 pub fn newest_checkpoint(repository: &Path, branch: &str, origin: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let path = format!("{}/{CHECKPOINT}", folder(origin));
     let read = || {

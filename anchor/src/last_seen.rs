@@ -6,24 +6,24 @@ use git2::Oid;
 const HEADER: &str = "streamseal/anchor-remote@v1";
 const FILE_BYTES_MAX: usize = 1 << 14;
 
-/// The commit that was last seen at a remote, in a file beside the anchor's key: a remote that holds less later went
+/// The commit that was last seen at a remote, in a file beside the anchor's key. A remote that later holds less went
 /// backwards.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct LastSeen {
     path: PathBuf,
     url: String,
     reference: String,
     commit: Option<Oid>,
 }
 
-impl Seen {
+impl LastSeen {
     /// Reads the file for a remote, if there is one.
     pub(crate) fn open(key: &Path, url: &str, reference: &str) -> anyhow::Result<Self> {
         let mut path = key.as_os_str().to_owned();
         path.push(format!(".remote-{}", short_name(url)));
         let path = PathBuf::from(path);
         let mut this = Self { path, url: url.to_owned(), reference: reference.to_owned(), commit: None };
-        // A file that cannot be looked at is not an absent one.
+        // A file that cannot be inspected is an error, not an absent file.
         if this.path.try_exists().with_context(|| format!("look at {}", this.path.display()))? {
             let bytes = keystore::read_capped(&this.path, FILE_BYTES_MAX)?;
             let commit = str::from_utf8(&bytes).ok().and_then(|text| this.parse(text));
@@ -42,7 +42,7 @@ impl Seen {
         self.commit
     }
 
-    /// Remembers a commit, durably.
+    /// Stores a commit, durably.
     pub(crate) fn set(&mut self, commit: Oid) -> anyhow::Result<()> {
         if self.commit != Some(commit) {
             keystore::write_synced(&self.path, self.encode(commit).as_bytes(), 0o600)?;
@@ -62,15 +62,15 @@ impl Seen {
     }
 }
 
-/// The file of some remote, read and written again; `None` for what is none.
+/// Reads the file of some remote and encodes it again; `None` when it is not such a file.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn reencode(text: &str) -> Option<String> {
     let (url, reference) = ("https://example.com/anchors.git".to_owned(), "refs/heads/anchors".to_owned());
-    let seen = Seen { path: PathBuf::new(), url, reference, commit: None };
+    let seen = LastSeen { path: PathBuf::new(), url, reference, commit: None };
     seen.parse(text).map(|commit| seen.encode(commit))
 }
 
-/// What stands for an address in the names of files and references: 16 hexadecimal digits.
+/// A short name for an address in files and references: 16 hexadecimal digits.
 pub(crate) fn short_name(url: &str) -> String {
     evidence::sha256(url.as_bytes()).0[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -82,11 +82,11 @@ mod tests {
     const BRANCH: &str = "refs/heads/anchors";
 
     #[test]
-    fn remembers_each_remote_by_itself() {
+    fn each_remote_has_its_own_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("anchor.key");
         let commit = Oid::from_str("1111111111111111111111111111111111111111").expect("an id");
-        let open = |url| Seen::open(&key, url, BRANCH).expect("opens");
+        let open = |url| LastSeen::open(&key, url, BRANCH).expect("opens");
         let mut seen = open("/srv/a.git");
         assert_eq!(seen.commit(), None);
         seen.set(commit).expect("written");
@@ -95,18 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_does_not_look_like_an_absent_one() {
+    fn damaged_file_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("anchor.key");
         let commit = Oid::from_str("1111111111111111111111111111111111111111").expect("an id");
-        let mut seen = Seen::open(&key, "/srv/a.git", BRANCH).expect("opens");
+        let mut seen = LastSeen::open(&key, "/srv/a.git", BRANCH).expect("opens");
         seen.set(commit).expect("written");
         let good = std::fs::read(&seen.path).expect("read");
         for length in 0..good.len() {
             std::fs::write(&seen.path, &good[..length]).expect("written");
-            Seen::open(&key, "/srv/a.git", BRANCH).expect_err("truncated");
+            LastSeen::open(&key, "/srv/a.git", BRANCH).expect_err("truncated");
         }
         std::fs::write(&seen.path, good).expect("written");
-        Seen::open(&key, "/srv/a.git", "refs/heads/other").expect_err("of another branch");
+        LastSeen::open(&key, "/srv/a.git", "refs/heads/other").expect_err("of another branch");
     }
 }

@@ -1,4 +1,4 @@
-//! A log that contradicts itself or is not what it claims: nothing is cosigned, and it is said why.
+//! Heads that are refused: nothing is cosigned, and the reason is reported.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::*;
 use evidence::{Algorithm, Checkpoint, SignedCheckpoint, SigningKey};
 
 /// Anchors a log of 5 entries, then lets it serve something else, and checks that the anchor refuses for this reason,
-/// keeps what it had, and goes on once the log is what it was.
+/// keeps what it had, and continues once the log serves the old entries again.
 async fn refuses(spoil: impl FnOnce(&Log), reason: &str) {
     let log = Log::start(5).await;
     let site = Site::new(&log, "");
@@ -27,17 +27,17 @@ fn sign(checkpoint: Checkpoint, key: &SigningKey) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn another_root_of_the_same_size() {
+async fn other_root_of_same_size_is_refused() {
     refuses(|log| log.set(leaves(5, 4, "fork")), "the log forked").await;
 }
 
 #[tokio::test]
-async fn a_larger_head_that_is_no_continuation() {
+async fn larger_fork_is_refused() {
     refuses(|log| log.set(leaves(9, 4, "fork")), "the log forked").await;
 }
 
 #[tokio::test]
-async fn a_head_that_differs_in_its_first_entry_only() {
+async fn fork_at_the_first_entry_is_refused() {
     let fork = || {
         let mut fork = leaves(9, u64::MAX, "");
         fork[0] = leaves(1, 0, "fork")[0];
@@ -47,12 +47,12 @@ async fn a_head_that_differs_in_its_first_entry_only() {
 }
 
 #[tokio::test]
-async fn a_smaller_head() {
+async fn smaller_head_is_refused() {
     refuses(|log| log.grow(4), "the log went backwards").await;
 }
 
 #[tokio::test]
-async fn a_checkpoint_of_another_log() {
+async fn checkpoint_of_another_log_is_refused() {
     let other = SigningKey::from_seed("example.com/other", Algorithm::Ed25519, &[1; 32]).expect("a name");
     let spoil = |log: &Log| {
         let leaves = leaves(9, u64::MAX, "");
@@ -63,7 +63,7 @@ async fn a_checkpoint_of_another_log() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_signed_by_another_key() {
+async fn checkpoint_by_another_key_is_refused() {
     let thief = SigningKey::from_seed(ORIGIN, Algorithm::Ed25519, &[4; 32]).expect("a name");
     let spoil = |log: &Log| {
         log.grow(9);
@@ -73,7 +73,7 @@ async fn a_checkpoint_signed_by_another_key() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_whose_signature_is_of_another_text() {
+async fn invalid_signature_is_refused() {
     let spoil = |log: &Log| {
         log.grow(9);
         log.update(|served| {
@@ -85,12 +85,12 @@ async fn a_checkpoint_whose_signature_is_of_another_text() {
 }
 
 #[tokio::test]
-async fn what_is_no_checkpoint() {
+async fn malformed_checkpoint_is_refused() {
     refuses(|log| log.update(|served| served.checkpoint = Some(b"hello\n".to_vec())), "malformed").await;
 }
 
 #[tokio::test]
-async fn tiles_that_are_not_of_the_signed_tree() {
+async fn tiles_of_another_tree_are_refused() {
     let spoil = |log: &Log| {
         log.grow(9);
         log.update(|served| served.leaves = leaves(9, 8, "fork"));
@@ -99,7 +99,7 @@ async fn tiles_that_are_not_of_the_signed_tree() {
 }
 
 #[tokio::test]
-async fn tiles_of_the_wrong_length() {
+async fn tiles_of_wrong_length_are_refused() {
     let spoil = |log: &Log| {
         log.grow(9);
         log.update(|served| served.tile = Some(vec![0; 31]));
@@ -108,7 +108,7 @@ async fn tiles_of_the_wrong_length() {
 }
 
 #[tokio::test]
-async fn a_first_head_whose_tiles_do_not_agree_is_not_anchored() {
+async fn first_head_with_wrong_tiles_is_refused() {
     let log = Log::start(5).await;
     log.update(|served| served.leaves = leaves(5, 4, "fork"));
     let site = Site::new(&log, "");
