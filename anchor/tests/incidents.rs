@@ -144,7 +144,7 @@ async fn fork_is_kept_and_not_adopted() {
 
 /// What the log never signed proves nothing against it.
 #[tokio::test]
-async fn head_that_the_log_never_signed_is_not_kept() {
+async fn head_never_signed_by_the_log_is_dropped() {
     let forked = forked_site().await;
     let log = Log::start(5).await;
     let site = Site::new(&log, "");

@@ -54,7 +54,7 @@ impl TwoAnchors {
 }
 
 #[tokio::test]
-async fn anchor_is_made_again_when_killed_before_the_state() {
+async fn kill_before_the_state_repeats_the_anchor() {
     let t = two_anchors().await;
     t.state.restore();
     t.repository.restore();

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_got_worse_is_found_whichever_way_is_better() {
+    fn worse_results_are_found_in_either_direction() {
         let (high, low) = (rate(&[100.0, 101.0, 99.0, 100.5, 100.2]), rate(&[90.0, 91.0, 89.0, 90.5, 90.2]));
         assert_eq!(outcome_of(high.clone(), low.clone()), Outcome::Worse);
         assert_eq!(outcome_of(low.clone(), high.clone()), Outcome::Better);
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_small_or_among_wild_samples_is_noise() {
+    fn small_changes_and_wild_samples_are_noise() {
         let steady = rate(&[100.0, 100.1, 99.9, 100.0, 100.05]);
         assert_eq!(outcome_of(steady.clone(), rate(&[98.0, 98.1, 97.9, 98.0, 98.05])), Outcome::Same);
         assert_eq!(outcome_of(steady, rate(&[80.0, 120.0, 85.0, 110.0, 90.0])), Outcome::Same);
     }
 
     #[test]
-    fn noise_alone_is_hardly_ever_taken_for_a_change() {
+    fn noise_rarely_counts_as_a_change() {
         let changed = (0..1000).filter(|i| {
             let (old, new) = (noisy(100.0, 2 * i), noisy(100.0, 2 * i + 1));
             outcome(&old, &new, Better::Higher) != Outcome::Same
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_values_of_other_machines_and_too_few_samples_are_not_judged() {
+    fn other_machines_and_few_samples_are_not_judged() {
         let (old, mut new) = (run(vec![rate(&[100.0; 5])]), run(vec![rate(&[50.0; 5])]));
         new.machine.processor += " of another kind";
         assert_eq!(compare(&old, &new).outcome("made-up: rate"), Some(Outcome::OtherMachine));

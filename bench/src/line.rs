@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_a_value_of_toml_or_a_string() {
+    fn setting_is_a_toml_value_or_string() {
         let parsed = |text| setting(text).map(|(name, value)| (name, value.to_string()));
         assert_eq!(parsed("ingest.batch_age_ms=50"), Ok(("ingest.batch_age_ms".into(), "50".into())));
         assert_eq!(parsed("kafka.check.crcs=true"), Ok(("kafka.check.crcs".into(), "true".into())));

@@ -58,6 +58,7 @@ struct RunArgs {
     #[arg(long, value_name = "WORDS")]
     only: Option<String>,
     /// Folder for results; by default bench/runs/<date>-<machine>
+    #[allow(rustdoc::invalid_html_tags, reason = "a help text, not Markdown")]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]

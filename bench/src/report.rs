@@ -98,7 +98,7 @@ mod tests {
     use crate::{Better, Goal};
 
     #[test]
-    fn a_report_has_a_row_for_each_measurement_and_a_plot() {
+    fn report_has_a_row_per_measurement() {
         let folder = testbed::Scratch::new("report");
         write_machine(folder.path(), Machine::this()).unwrap();
         let rate = Measurement::new("1 KiB", "events/s", Better::Higher, vec![900_000.0, 950_000.0, 1_000_000.0])

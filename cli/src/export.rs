@@ -41,6 +41,7 @@ pub(crate) struct Args {
     pub bundle: PathBuf,
     /// Streams and offsets: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO]. TOPIC may be a prefix and *; * as PARTITION means
     /// all. May be repeated; ranges of one stream must touch or overlap. The default is everything
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a help text, not Markdown")]
     #[arg(long = "stream", value_name = "STREAMS")]
     pub streams: Vec<Expectation>,
     /// Start each partition at its first event with this timestamp or a later one, in milliseconds since 1970

@@ -82,7 +82,7 @@ mod tests {
     use testbed::statements::{ORIGIN, TestLedger};
 
     #[tokio::test]
-    async fn largest_position_is_kept_and_disk_error_ends_it() {
+    async fn largest_position_is_kept_until_disk_error() {
         let ledger = TestLedger::new("watcher");
         let (memory, link) = (MemoryDatabase::new(system_clock()), Arc::new(FailingLink::default()));
         let store = memory.open(&ledger.id(), Arc::<FailingLink>::clone(&link) as Arc<dyn Link>).expect("opens");

@@ -286,7 +286,7 @@ fn keys_are_granted_listed_and_revoked() {
 }
 
 #[test]
-fn the_operator_begins_an_epoch_and_leaves_a_gap() {
+fn operator_begins_epoch_and_signs_gap() {
     let ledger = Ledger::start();
     ledger.produce(10);
     ledger.until_sealed(0, 10);

@@ -27,7 +27,8 @@ pub struct Args {
     #[arg(long = "clone", value_name = "DIR")]
     pub clones: Vec<PathBuf>,
     /// Streams and offsets that must be there: [CLUSTER:]TOPIC/PARTITION[#EPOCH][@FROM..TO], such as 'orders/*' or
-    /// 'orders/3@0..100'; may be repeated. Without it: all streams of the newest heads statement, up to their ends in it
+    /// 'orders/3@0..100'; may be repeated. The default is all streams of the newest heads statement, up to their ends in it
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a help text, not Markdown")]
     #[arg(long = "stream", value_name = "STREAMS")]
     pub streams: Vec<Expectation>,
     /// Accept signed gaps with this reason: start, retention, truncated, operator or all; may be repeated

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_due_one_after_the_other_over_all_partitions() {
+    fn records_are_due_in_turn_over_partitions() {
         let sent = Sent { begun: SystemTime::UNIX_EPOCH, events: 11, first: 0, partitions: 4, events_s: 1000 };
         assert_eq!([0, 1, 2, 3].map(|partition| sent.count(partition)), [3, 3, 3, 2]);
         let due = |partition, offset| sent.due(partition, offset).duration_since(sent.begun).unwrap().as_millis();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_waits_from_when_it_was_due_to_the_first_sealing_above_it() {
+    fn latency_runs_from_due_time_to_sealing() {
         let begun = SystemTime::UNIX_EPOCH;
         let sent = Sent { begun, events: 6, first: 10, partitions: 2, events_s: 1000 };
         let at = |ms| begun + Duration::from_millis(ms);

@@ -47,7 +47,7 @@ async fn begin(kind: StoreErrorKind) -> (anyhow::Result<()>, u64) {
 }
 
 #[tokio::test]
-async fn unreachable_database_is_waited_for_and_refused_is_not() {
+async fn unreachable_database_is_awaited_refused_one_ends() {
     let (result, size) = begin(StoreErrorKind::Unavailable).await;
     assert_eq!((result.map_err(|error| error.to_string()), size), (Ok(()), 2));
     let (result, size) = begin(StoreErrorKind::Refused).await;

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rollback_says_that_a_commit_wrote_nothing() {
+    fn only_a_rollback_proves_nothing_was_written() {
         // Serialization failure, deadlock, a deferred constraint, disk full.
         for code in ["40001", "40P01", "23505", "53100"] {
             assert!(was_rolled_back(code), "{code}");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_breaks_during_the_commit_leaves_it_unknown() {
+    fn connection_lost_during_commit_leaves_it_unknown() {
         let broken = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
         assert_eq!(commit_error(broken).kind, StoreErrorKind::Unknown);
         assert_eq!(commit_error(sqlx::Error::Protocol("cut".to_owned())).kind, StoreErrorKind::Unknown);

@@ -372,7 +372,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_commit_is_on_the_disk_before_it_is_acknowledged() {
+    async fn commit_is_durable_before_it_is_acknowledged() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("chain.db").display());
         let ledger = LedgerId { origin: "example.com/audit".to_owned(), genesis: evidence::sha256(b"genesis") };
@@ -386,7 +386,7 @@ mod tests {
 
     /// Also if a connection still has that file open, and would answer from it.
     #[tokio::test]
-    async fn nothing_is_read_from_a_file_that_was_moved_away() {
+    async fn moved_file_is_not_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("chain.db");
         let ledger = LedgerId { origin: "example.com/audit".to_owned(), genesis: evidence::sha256(b"genesis") };

@@ -250,7 +250,7 @@ async fn topic_with_foreign_records_is_refused() {
 
 /// Publishing continues where it was, so a new topic does not begin with entry 0. The message tells the operator so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_topic_needs_the_named_sql_for_all_entries() {
+async fn new_topic_needs_the_named_sql() {
     let broker = EmbeddedBroker::start().expect("a broker");
     let bootstrap = broker.bootstrap_servers().to_owned();
     for topic in ["commitments", "another", "new"] {

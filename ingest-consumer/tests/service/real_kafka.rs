@@ -260,7 +260,7 @@ async fn group_members_take_over_partitions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_topic_of_a_pattern_is_sealed_from_0() {
+async fn new_topic_of_pattern_is_sealed_whole() {
     let (kafka, line) = line().await;
     let first = kafka.topic("pattern", 1);
     let properties = line.properties_with(&[("topic.metadata.refresh.interval.ms", "500")]);

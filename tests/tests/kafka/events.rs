@@ -44,7 +44,7 @@ fn broker_and_producer_timestamps_are_told_apart() {
 }
 
 #[test]
-fn the_largest_record_and_a_hundred_thousand_headers_arrive() {
+fn largest_record_and_100000_headers_arrive() {
     let kafka = Kafka::shared();
     let topic = testbed::unique("large");
     kafka.create_topic(&topic, 1, &[("max.message.bytes", "20000000")]);

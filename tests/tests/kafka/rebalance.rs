@@ -262,7 +262,7 @@ fn group_offsets_are_never_read() {
 
 /// A member that stops polling leaves the group. Others may read its partitions before it knows.
 #[test]
-fn a_member_that_does_not_poll_loses_its_partitions() {
+fn member_without_polls_loses_its_partitions() {
     for (protocol, name) in [(EAGER, "lost-eager"), (COOPERATIVE, "lost-cooperative")] {
         let topic = Topic::new(name);
         topic.produce(10);

@@ -107,7 +107,7 @@ fn offsets_are_found_by_time() {
 }
 
 #[test]
-fn nothing_is_lost_or_repeated_when_the_broker_is_killed() {
+fn killed_broker_loses_and_repeats_nothing() {
     let kafka = Kafka::start();
     let topic = kafka.topic("killed", 2);
     let partitions = [0, 1].map(|n| TopicPartition::new(topic.as_str(), n));

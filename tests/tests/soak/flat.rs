@@ -100,12 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_for_a_moment_is_not_flat() {
+    fn momentary_excess_is_not_flat() {
         assert!(excess((0..3600).map(|i| if i == 100 { 101.0 } else { 50.0 })).is_some());
     }
 
     #[test]
-    fn what_is_level_falls_or_was_warming_up_is_flat() {
+    fn level_falling_or_warming_up_is_flat() {
         assert_eq!(excess((0..3600).map(|_| 50.0)), None);
         assert_eq!(excess((0..3600).map(|i| 50.0 + 10.0 * noise(i))), None);
         assert_eq!(excess((0..3600).map(|i| 50.0 - 0.01 * f64::from(i))), None);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn stream_on_a_trimmed_log_begins_with_a_gap() {
+fn trimmed_log_begins_with_a_gap() {
     let mut harness = Harness::new();
     harness.log.low = 7;
     let actions = harness.inspect();

@@ -104,7 +104,7 @@ fn events_in_flight_count_against_the_limit() {
 }
 
 #[test]
-fn statements_wait_for_a_flush_or_a_full_request() {
+fn statements_wait_for_flush_or_full_request() {
     let mut harness = Harness::reading();
     harness.events(0..4);
     let first = harness.submission().expect("the first batch is sent at once");
