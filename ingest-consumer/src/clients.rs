@@ -22,6 +22,9 @@ const QUERIES_MAX: usize = 8;
 /// descriptors, however many streams there are. Further requests wait for their turn.
 const REQUESTS_MAX: usize = 64;
 
+/// The question for the ids of one topic, which all callers share.
+type IdsQuery = SingleFlight<Result<Ids, String>>;
+
 /// The ids that a cluster shows for itself and a topic.
 #[derive(Debug, Clone)]
 struct Ids {
@@ -40,7 +43,7 @@ pub(crate) struct Clients {
     committer: Client,
     cluster: Arc<Cluster>,
     queries: Semaphore,
-    ids: Mutex<HashMap<Arc<str>, Arc<SingleFlight<Result<Ids, String>>>>>,
+    ids: Mutex<HashMap<Arc<str>, Arc<IdsQuery>>>,
     requests: Semaphore,
     key: SigningKey,
 }

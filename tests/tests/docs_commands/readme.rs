@@ -78,10 +78,10 @@ impl Reader {
             self.start(kind, command);
             return;
         }
-        if let Some(ledger) = &self.ledger {
-            if self.done.insert("sealed") {
-                seal(ledger, self.kafka, &self.remote, &self.shell);
-            }
+        if let Some(ledger) = &self.ledger
+            && self.done.insert("sealed")
+        {
+            seal(ledger, self.kafka, &self.remote, &self.shell);
         }
         if command.text.contains("--trust trust") && self.done.insert("trusted") {
             fs::copy(self.shell.path("ledger/trust"), self.shell.path("trust")).unwrap();
