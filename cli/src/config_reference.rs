@@ -105,7 +105,7 @@ mod tests {
             std::fs::write(path, &markdown).expect("docs/ is writable");
         }
         let committed = std::fs::read_to_string(path).expect("docs/configuration.md is there");
-        assert_eq!(committed, markdown, "run `UPDATE_REFERENCE=1 cargo test -p streamseal` and commit the result");
+        assert_eq!(committed, markdown, "run `just config-reference` and commit the result");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What Linux says of this process, under the names that every Prometheus client uses.
 
 use std::fs;
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The unit of times in /proc. It is part of Linux' interface and the same on every architecture that Rust builds for.
@@ -16,21 +17,39 @@ pub(super) struct Process {
     pub(super) start_seconds: Option<f64>,
 }
 
+/// When this process started, computed once: the clock and the uptime are read one after the other, so each computation
+/// gives a slightly different value, and Prometheus takes a change for a restart.
+static START_SECONDS: LazyLock<Option<f64>> =
+    LazyLock::new(|| stat_seconds(&stat_fields(&stat()), 22).and_then(|since_boot| Some(boot_seconds()? + since_boot)));
+
 impl Process {
     pub(super) fn now() -> Self {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        // The second field is the program's name in parentheses, which may hold anything. The third comes after it.
-        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
+        let stat = stat();
+        let fields = stat_fields(&stat);
+        let (user, system) = (stat_seconds(&fields, 14), stat_seconds(&fields, 15));
         Self {
-            cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
+            cpu_seconds: user.zip(system).map(|(user, system)| user + system),
             resident_bytes: value_of("/proc/self/status", "VmRSS:").map(|kib| kib * 1024.0),
             // Listing them opens one.
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1) as f64),
             max_fds: value_of("/proc/self/limits", "Max open files"),
-            start_seconds: seconds(22).and_then(|since_boot| Some(boot_seconds()? + since_boot)),
+            start_seconds: *START_SECONDS,
         }
     }
+}
+
+fn stat() -> String {
+    fs::read_to_string("/proc/self/stat").unwrap_or_default()
+}
+
+/// The fields from the third on. The second is the program's name in parentheses, which may hold anything.
+fn stat_fields(stat: &str) -> Vec<&str> {
+    stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect()
+}
+
+/// A time among these fields, by its number in proc(5).
+fn stat_seconds(fields: &[&str], number: usize) -> Option<f64> {
+    Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND)
 }
 
 /// The first number behind a name in a file of lines.
@@ -49,6 +68,12 @@ fn boot_seconds() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn start_stays_the_same() {
+        let start = Process::now().start_seconds;
+        assert!((0..100).all(|_| Process::now().start_seconds == start), "Prometheus would see restarts");
+    }
 
     #[test]
     fn values_of_this_process_are_plausible() {
